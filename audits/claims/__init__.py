@@ -1,0 +1,1 @@
+"""The claims, one file each; a file starting with an underscore is shared material."""

@@ -1,0 +1,1 @@
+"""The experiments that gather evidence for claims, one file each."""

@@ -1,0 +1,1 @@
+"""Planted leaks, one file each; a file starting with an underscore is shared material."""

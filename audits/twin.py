@@ -1,0 +1,39 @@
+"""A planted leak and its clean twin: what every probe is measured against."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from audits.verdicts import LeakClass
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One leak mechanism, planted (`leaky`) and cured (`clean`) in otherwise equal small models.
+
+    Both are zero-argument factories that return the same model with the same weights every time they are called.
+    Token twins map int64 [B, N] to [B, N, V]; feature twins (`width` set) map float [B, N, D] to [B, N, ...].
+    """
+
+    name: str
+    mechanism: str  # one sentence: what feels which later token, and why
+    origin: str  # where it happened: an issue, a paper, or "our own attack"
+    leak_class: LeakClass  # what the auditor must call it
+    leaky: Callable[[], nn.Module]
+    clean: Callable[[], nn.Module]
+    vocab_size: int | None = None  # token models
+    width: int | None = None  # feature models
+    seq_len: int = 48
+
+
+def all_twins() -> tuple[Twin, ...]:
+    """Every twin: one file each in `audits/leaks`, in the order of their names."""
+    import audits.leaks as package
+
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    return tuple(importlib.import_module(f"audits.leaks.{name}").TWIN for name in names)

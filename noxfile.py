@@ -1,0 +1,42 @@
+"""The project's jobs. `nox -s audit` is the main one; arguments after `--` go through to the command."""
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["audit"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+def install(session: nox.Session, extras: str) -> None:
+    """Install this project with the named extras, at the pinned versions."""
+    session.install("-c", "constraints.txt", "-e", f".[{extras}]")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Gather fresh evidence on this machine, judge every claim and rewrite reports/."""
+    install(session, "audit")
+    session.run("hubrouter-audit", "claims", *(session.posargs or ["--fresh"]))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests of the project itself."""
+    install(session, "audit,test")
+    session.run("pytest", "tests", "-n", "2", *session.posargs)
+
+
+@nox.session
+def probes(session: nox.Session) -> None:
+    """Run what you run after touching the council."""
+    install(session, "audit,test")
+    session.run("pytest", "leak_probes", "-n", "2", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types and formatting."""
+    install(session, "audit,test,lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
