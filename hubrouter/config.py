@@ -1,0 +1,93 @@
+"""The two configurations: of one HubRouter layer and of a whole sequence model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be built; the message says which value to change."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class RouterConfig:
+    """One HubRouter layer (arXiv:2604.22442; the paper prints no widths, so the defaults are our choice).
+
+    Attributes:
+        d_model: width D of the tokens.
+        n_heads: heads H; the head width E = D / H must be even (rotary embedding).
+        n_hubs: hub tokens M.
+        k: tokens K selected for the council.
+        chunk: chunk size C of the strictly causal layer; the bidirectional layer does not use it.
+        neighbours: how many successors of a selected token share its claim to be selected ("top-k and their
+            neighbours", secondary note on the paper); they count towards k.
+        causal: strictly causal, or bidirectional as published.
+        rope_base: base of the rotary position embedding of the council.
+    """
+
+    d_model: int
+    n_heads: int = 4
+    n_hubs: int = 8
+    k: int = 16
+    chunk: int = 16
+    neighbours: int = 1
+    causal: bool = True
+    rope_base: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "n_heads", "n_hubs", "k", "chunk"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        _require(self.neighbours >= 0, f"neighbours must not be negative, but is {self.neighbours}")
+        _require(
+            self.d_model % (2 * self.n_heads) == 0,
+            f"d_model={self.d_model} must be a multiple of 2 * n_heads={2 * self.n_heads}: choose an even head width",
+        )
+
+    @property
+    def head_width(self) -> int:
+        """E = D / H."""
+        return self.d_model // self.n_heads
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A sequence model: one letter of `pattern` a layer (`A` attention, `H` HubRouter; see `hubrouter.mixers`).
+
+    Hub-GPT is `"H" * 12`, the baseline Transformer `"A" * 12`. Widths are our choice: the paper prints none.
+    """
+
+    vocab_size: int
+    pattern: str = "HH"
+    d_model: int = 64
+    n_heads: int = 4
+    n_hubs: int = 8
+    k: int = 16
+    chunk: int = 16
+    neighbours: int = 1
+    causal: bool = True
+    mlp_ratio: int = 4
+    rope_base: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        _require(self.vocab_size >= 1, f"vocab_size must be at least 1, not {self.vocab_size}")
+        _require(len(self.pattern) >= 1, "pattern must name at least one layer, for instance 'HH'")
+        _require(self.mlp_ratio >= 1, f"mlp_ratio must be at least 1, not {self.mlp_ratio}")
+        self.router()
+
+    def router(self) -> RouterConfig:
+        """The configuration of this model's HubRouter layers."""
+        return RouterConfig(
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            n_hubs=self.n_hubs,
+            k=self.k,
+            chunk=self.chunk,
+            neighbours=self.neighbours,
+            causal=self.causal,
+            rope_base=self.rope_base,
+        )
