@@ -37,11 +37,15 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One kind of evidence. `execute` must be a module-level function: it is called in a worker process."""
+    """One kind of evidence. `execute` must be a module-level function: it is called in a worker process.
+
+    `alone` asks that nothing else runs meanwhile, for runs that measure time.
+    """
 
     name: str
     runs: Callable[[Options], tuple[RunSpec, ...]]
     execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
+    alone: bool = False
 
 
 def all_experiments() -> tuple[Experiment, ...]:

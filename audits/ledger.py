@@ -1,17 +1,35 @@
-"""The evidence ledger: append-only JSON Lines, one finished run a line, addressed by the hash of what defines it."""
+"""The evidence ledger: JSON Lines, one finished run a line, addressed by the hash of what defines it.
+
+Lines are only ever appended, one write each under a lock, so that writers cannot interleave and a killed one can leave
+nothing worse than a last line without its newline. Such a torn line is passed over on reading and cut off before the
+next line is appended. `compact` is the one operation that rewrites a file: it drops lines that later ones replaced.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 SCHEMA = 1
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "experiment": (str,),
+    "config": (dict,),
+    "seed": (int,),
+    "result": (dict,),
+    "environment": (dict,),
+    "seconds": (int, float),
+}
 
 
 def run_hash(experiment: str, config: dict[str, Any], seed: int) -> str:
@@ -51,6 +69,230 @@ class Evidence:
         """The records of one experiment, in the order of their hashes, so that reports do not depend on timing."""
         return tuple(sorted((r for r in self.records if r.experiment == experiment), key=lambda r: r.run))
 
+    def has(self, run: str) -> bool:
+        """Whether the run of this address is among the records."""
+        return any(record.run == run for record in self.records)
+
 
 class LedgerError(Exception):
     """The ledger cannot be read or written; the message says where and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The evidence in a folder: every `*.jsonl` is read, records are written to `<experiment>.jsonl`."""
+
+    folder: Path
+
+    def read(self) -> Evidence:
+        """All records, the latest of each run. Within a file the later line counts, between files the later name.
+
+        Raises:
+            LedgerError: a line is damaged (other than a torn last one), or of an unknown schema.
+        """
+        latest: dict[str, Record] = {}
+        for file in self._files():
+            for record in _parse(file, _bytes_of(file)).records:
+                latest[record.run] = record
+        return Evidence(tuple(latest.values()))
+
+    def has(self, run: str) -> bool:
+        """Whether the run of this address is in the ledger."""
+        return self.read().has(run)
+
+    def append(self, record: Record) -> None:
+        """Add a record durably; on reading it replaces earlier records of the same run.
+
+        Raises:
+            LedgerError: the record cannot be written as JSON, or the file cannot be written or is damaged at its end.
+        """
+        line = _line_of(record)
+        if not _FILE_NAME.fullmatch(record.experiment):
+            raise LedgerError(f"experiment {record.experiment!r} cannot name a file; use letters, digits, - and _")
+        self.check_writable()
+        file = self.folder / f"{record.experiment}.jsonl"
+        with _open_locked(file) as descriptor:
+            size = _mend_tail(file, descriptor)
+            written = os.write(descriptor, line)
+            if written != len(line):
+                os.ftruncate(descriptor, size)
+                raise LedgerError(f"{file}: no room for the record of run {record.run}; free some disk space")
+            os.fsync(descriptor)
+
+    def compact(self) -> None:
+        """Keep each run's latest record only, sorted by run, so that committed files stay small and comparable.
+
+        Raises:
+            LedgerError: a file is damaged (it is left as it is) or cannot be written.
+        """
+        for file in self._files():
+            with _open_locked(file) as descriptor:
+                before = _bytes_of(file)
+                latest = {record.run: record for record in _parse(file, before).records}
+                after = b"".join(_line_of(latest[run]) for run in sorted(latest))
+                if after != before:
+                    _replace(file, after, os.fstat(descriptor).st_mode)
+
+    def check_writable(self) -> None:
+        """Make the folder, and find out before hours of work whether records can be written.
+
+        Raises:
+            LedgerError: they cannot.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(f"{self.folder}: the ledger's folder cannot be made: {error.strerror}") from None
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise LedgerError(f"{self.folder}: the ledger's folder may not be written; check its permissions")
+
+    def _files(self) -> list[Path]:
+        """The ledger's files by name; none where the folder is missing."""
+        return sorted(self.folder.glob("*.jsonl"))
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """A file's records in the order of its lines, and where its whole lines end, in bytes."""
+
+    records: tuple[Record, ...]
+    end: int
+
+
+@contextmanager
+def _open_locked(file: Path) -> Iterator[int]:
+    """A descriptor of the file to read and append, under an exclusive lock."""
+    try:
+        descriptor = _lock(file)
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be opened for writing: {error.strerror}") from None
+    try:
+        yield descriptor
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be written: {error.strerror}") from error
+    finally:
+        os.close(descriptor)  # releases the lock
+
+
+def _lock(file: Path) -> int:
+    """Open and lock the file that bears the name once the lock is held: `compact` may have put a new one there."""
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass  # taken away meanwhile: make it anew
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _mend_tail(file: Path, descriptor: int) -> int:
+    """End the file with a whole line, as a killed writer may have left it otherwise; its size in bytes afterwards."""
+    size = os.fstat(descriptor).st_size
+    if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+        return size
+    whole = _parse(file, _bytes_of(file)).end
+    if whole == size:  # only the newline is missing
+        os.write(descriptor, b"\n")
+        return size + 1
+    os.ftruncate(descriptor, whole)
+    return whole
+
+
+def _bytes_of(file: Path) -> bytes:
+    """The file's content."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _parse(file: Path, data: bytes) -> _Parsed:
+    """The records of a file's content, a torn last line left out. Empty lines are passed over."""
+    records, end = [], 0
+    for number, line in enumerate(BytesIO(data), 1):
+        record = _record_of(f"{file}, line {number}", line, last=not line.endswith(b"\n"))
+        if record is None and not line.endswith(b"\n"):
+            break
+        end += len(line)
+        records += [record] if record else []
+    return _Parsed(tuple(records), end)
+
+
+def _record_of(place: str, line: bytes, *, last: bool) -> Record | None:
+    """A line's record; None for an empty line and for a `last` line that is torn."""
+    if not line.strip():
+        return None
+    try:
+        entry = json.loads(line, parse_constant=_refuse_constant)
+    except ValueError:
+        if last:
+            return None
+        raise LedgerError(f"{place}: damaged, not a record; restore the line or delete it") from None
+    return _checked(place, entry)
+
+
+def _checked(place: str, entry: Any) -> Record:
+    """The record in a parsed line, its schema, fields and address verified."""
+    if not isinstance(entry, dict) or entry.get("schema") != SCHEMA:
+        schema = entry.get("schema") if isinstance(entry, dict) else None
+        raise LedgerError(
+            f"{place}: schema {schema!r} is not the known {SCHEMA}; update this program or delete the line"
+        )
+    wrong = [name for name, types in _TYPES.items() if not isinstance(entry.get(name), types)]
+    if wrong or set(entry) - set(_TYPES) != {"schema", "run"}:
+        raise LedgerError(f"{place}: damaged ({', '.join(wrong) or 'unknown fields'}); restore the line or delete it")
+    record = Record(**{name: entry[name] for name in _TYPES})
+    if entry["run"] != record.run:
+        raise LedgerError(
+            f"{place}: address {entry['run']} does not match experiment, config and seed; restore the line"
+        )
+    return record
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Not-a-number and infinities are no JSON."""
+    raise ValueError(name)
+
+
+def _line_of(record: Record) -> bytes:
+    """The record's line, known to read back as the same run."""
+    place = f"record of experiment {record.experiment}, seed {record.seed}"
+    try:
+        line = record.to_line().encode()
+    except (TypeError, ValueError) as error:
+        number = _not_finite(asdict(record))
+        cause = f"{number} is not a finite number; record null or a flag instead" if number else str(error)
+        raise LedgerError(f"{place}: cannot be written as JSON: {cause}") from None
+    entry = json.loads(line)
+    if run_hash(entry["experiment"], entry["config"], entry["seed"]) != record.run:
+        raise LedgerError(f"{place}: its config reads back differently from JSON; use texts as keys")
+    _checked(place, entry)
+    return line
+
+
+def _not_finite(value: Any, name: str = "") -> str | None:
+    """The dotted name of the first number that is not finite, None where all are."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return name
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    found = (_not_finite(item, f"{name}.{key}".lstrip(".")) for key, item in pairs)
+    return next((name for name in found if name), None)
+
+
+def _replace(file: Path, data: bytes, mode: int) -> None:
+    """Write beside and rename."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        beside.chmod(mode & 0o777)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)

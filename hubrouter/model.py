@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,15 +29,13 @@ class Block(nn.Module):
             nn.Linear(config.d_model, width, bias=False), nn.GELU(), nn.Linear(width, config.d_model, bias=False)
         )
 
-    def forward(
-        self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None
-    ) -> Float[Tensor, "B N D"]:
+    def forward(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None) -> Float[Tensor, "B N D"]:
         """One layer over the whole sequence."""
         return self._mlp(x + self.mixer(self.mixer_norm(x), valid))
 
     def stream(self, x: Float[Tensor, "B N D"], state: Any) -> tuple[Float[Tensor, "B N D"], Any]:
         """One layer over the next tokens of a stream."""
-        mixed, state = self.mixer.stream(self.mixer_norm(x), state)
+        mixed, state = cast(Any, self.mixer).stream(self.mixer_norm(x), state)
         return self._mlp(x + mixed), state
 
     def _mlp(self, x: Tensor) -> Tensor:
@@ -68,9 +66,7 @@ class SequenceModel(nn.Module):
         self.norm = nn.RMSNorm(config.d_model)
         nn.init.normal_(self.embedding.weight, std=config.d_model**-0.5)
 
-    def forward(
-        self, tokens: Int[Tensor, "B N"], valid: Bool[Tensor, "B N"] | None = None
-    ) -> Float[Tensor, "B N V"]:
+    def forward(self, tokens: Int[Tensor, "B N"], valid: Bool[Tensor, "B N"] | None = None) -> Float[Tensor, "B N V"]:
         """Logits of the next token at every position; `valid` is True where a token is real."""
         x = self._embed(tokens)
         for block in self.blocks:
@@ -81,7 +77,7 @@ class SequenceModel(nn.Module):
         """Logits of the next N tokens of a stream and the state to pass with the tokens after them."""
         x, states = self._embed(tokens), []
         for block, before in zip(self.blocks, state or (None,) * len(self.blocks), strict=True):
-            x, after = block.stream(x, before)
+            x, after = cast(Block, block).stream(x, before)
             states.append(after)
         return self._logits(x), tuple(states)
 

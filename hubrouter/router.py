@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -68,9 +68,7 @@ class HubRouter(nn.Module):
         self.council = Council()
         self.output = nn.Linear(config.d_model, config.d_model, bias=False)
 
-    def forward(
-        self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None
-    ) -> Float[Tensor, "B N D"]:
+    def forward(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None) -> Float[Tensor, "B N D"]:
         """Route N >= 1 tokens.
 
         Args:
@@ -145,7 +143,9 @@ class HubRouter(nn.Module):
         gated = v * self.score.gate(score)[:, None, :, None]
         all_k, all_v = torch.cat([state.selected_k, rotated], dim=2), torch.cat([state.selected_v, gated], dim=2)
         members = _gather(all_k, all_v, chosen)
-        own = Members(_chunks(rotated, groups, chunk), _chunks(gated, groups, chunk), _chunks_flat(valid, groups, chunk))
+        own = Members(
+            _chunks(rotated, groups, chunk), _chunks(gated, groups, chunk), _chunks_flat(valid, groups, chunk)
+        )
         q = _chunks(rotate(q, state.position, self.config.rope_base), groups, min(chunk, length))
         mixed = readout + self.council(q, _first(members, groups), own)
         output = self._merge_heads(mixed, length) * valid[:, size:, None]
@@ -200,7 +200,7 @@ class HubRouter(nn.Module):
 
     def _heads(self, x: Float[Tensor, "B N D"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [B, H, N, E]."""
-        q, k, v = self.project(x).unflatten(-1, (3, self.config.n_heads, -1)).unbind(2)
+        q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.config.n_heads, -1).unbind(2)
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
     def _merge_heads(self, mixed: Float[Tensor, "B G H L E"], length: int) -> Float[Tensor, "B N D"]:
@@ -223,22 +223,24 @@ def _all_real(x: Tensor) -> Tensor:
 
 def _chunks(tensor: Float[Tensor, "B H N E"], groups: int, size: int) -> Float[Tensor, "B G H C E"]:
     """Cut the token axis into `groups` chunks of `size`, filling the last up with zeros."""
-    padded = F.pad(tensor, (0, 0, 0, groups * size - tensor.shape[2]))
-    return padded.unflatten(2, (groups, size)).transpose(1, 2)
+    batch, heads, length, width = tensor.shape
+    padded = F.pad(tensor, (0, 0, 0, groups * size - length))
+    return padded.reshape(batch, heads, groups, size, width).transpose(1, 2)
 
 
 def _chunks_flat(tensor: Tensor, groups: int, size: int) -> Tensor:
     """The same for [B, N]; False or zero fills up."""
-    return F.pad(tensor, (0, groups * size - tensor.shape[1])).unflatten(1, (groups, size))
+    return F.pad(tensor, (0, groups * size - tensor.shape[1])).reshape(len(tensor), groups, size)
 
 
 def _first(items: Grouped, groups: int) -> Grouped:
-    return items._make(part[:, :groups] for part in items)
+    return cast(Grouped, type(items)(*(part[:, :groups] for part in items)))
 
 
 def _gather(k: Float[Tensor, "B H N E"], v: Float[Tensor, "B H N E"], chosen: Chosen) -> Members:
     """Keys and values of the chosen tokens, once for each prefix: [B, G, H, K, E]."""
-    batch, groups, slots = chosen.index.shape
-    index = chosen.index.reshape(batch, 1, groups * slots, 1).expand(-1, k.shape[1], -1, k.shape[3])
-    found = [t.gather(2, index).unflatten(2, (groups, slots)).transpose(1, 2) for t in (k, v)]
+    batch, groups, slots = chosen.token.shape
+    heads, width = k.shape[1], k.shape[3]
+    index = chosen.token.reshape(batch, 1, groups * slots, 1).expand(-1, heads, -1, width)
+    found = [t.gather(2, index).reshape(batch, heads, groups, slots, width).transpose(1, 2) for t in (k, v)]
     return Members(found[0], found[1], chosen.claim != NOBODY)

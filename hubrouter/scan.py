@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
 
 import torch
+from torch import Tensor
 
-Items = TypeVar("Items", bound=NamedTuple)
+Items = TypeVar("Items", bound=tuple[Tensor, ...])  # a NamedTuple of tensors
 
 
 def inclusive_scan(combine: Callable[[Items, Items], Items], items: Items) -> Items:
@@ -29,13 +30,21 @@ def inclusive_scan(combine: Callable[[Items, Items], Items], items: Items) -> It
     if length == 2:
         return _interleave(_take(items, slice(0, 1)), odd)
     later = combine(_take(odd, slice(0, (length - 1) // 2)), _take(items, slice(2, None, 2)))
-    first = _take(items, slice(0, 1))
-    even = items._make(torch.cat(pair, dim=1) for pair in zip(first, later, strict=True))
-    return _interleave(even, odd)
+    return _interleave(_join(_take(items, slice(0, 1)), later), odd)
+
+
+def _like(items: Items, tensors: Iterable[Tensor]) -> Items:
+    """The same kind of NamedTuple with other tensors."""
+    made: Items = cast(Any, items)._make(tensors)
+    return made
 
 
 def _take(items: Items, index: slice) -> Items:
-    return items._make(tensor[:, index] for tensor in items)
+    return _like(items, (tensor[:, index] for tensor in items))
+
+
+def _join(first: Items, second: Items) -> Items:
+    return _like(first, (torch.cat(pair, dim=1) for pair in zip(first, second, strict=True)))
 
 
 def _interleave(even: Items, odd: Items) -> Items:
@@ -45,4 +54,4 @@ def _interleave(even: Items, odd: Items) -> Items:
         both = first.new_empty(first.shape[0], first.shape[1] + second.shape[1], *first.shape[2:])
         both[:, 0::2], both[:, 1::2] = first, second
         merged.append(both)
-    return even._make(merged)
+    return _like(even, merged)

@@ -19,11 +19,11 @@ GRID = 1024  # scores are compared on a grid of 1/1024 (our choice)
 class Chosen(NamedTuple):
     """The K tokens with the largest claims, largest first, the lower position first among equals.
 
-    A slot nobody fills has claim -inf; its index is meaningless.
+    `token` is an index into the candidates; a slot nobody fills has claim -inf, and its token is meaningless.
     """
 
     claim: Float[Tensor, "B G K"]
-    index: Int[Tensor, "B G K"]
+    token: Int[Tensor, "B G K"]
 
 
 class Select(nn.Module):
@@ -76,6 +76,6 @@ class Select(nn.Module):
     def _best(self, candidates: Chosen) -> Chosen:
         """The K best of candidates given in order of position; a stable sort keeps the lower position first."""
         claim, order = candidates.claim.sort(dim=-1, descending=True, stable=True)
-        claim, index = claim[..., : self.k], candidates.index.gather(-1, order[..., : self.k])
+        claim, index = claim[..., : self.k], candidates.token.gather(-1, order[..., : self.k])
         missing = self.k - claim.shape[-1]
         return Chosen(F.pad(claim, (0, missing), value=NOBODY), F.pad(index, (0, missing)))

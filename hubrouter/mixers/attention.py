@@ -31,9 +31,7 @@ class CausalAttention(nn.Module):
         self.project = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
         self.output = nn.Linear(config.d_model, config.d_model, bias=False)
 
-    def forward(
-        self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None
-    ) -> Float[Tensor, "B N D"]:
+    def forward(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None) -> Float[Tensor, "B N D"]:
         """Attend causally; `valid` is True where a token is real, and outputs at padding are zero."""
         q, k, v = self._heads(x, 0)
         if valid is None:
@@ -56,7 +54,7 @@ class CausalAttention(nn.Module):
         return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)), KeyValueCache(k, v)
 
     def _heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = self.project(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.n_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         return rotate(q, start, self.rope_base), rotate(k, start, self.rope_base), v
 
     def _merge(self, mixed: Tensor) -> Tensor:

@@ -1,0 +1,180 @@
+"""The audit: run the probes on a subject, classify and place what they saw, and give one verdict."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import torch
+
+from audits.classify import classify
+from audits.locate import find_place
+from audits.machine import environment
+from audits.probe import Probe, Report, all_probes, undetermined
+from audits.subject import Model, Settings, Subject, SubjectError, prepare
+from audits.verdicts import AuditResult, Finding, ProbeResult, Verdict
+
+Watch = Callable[[str, int, int], None]  # name of the probe that starts, its index, how many there are
+
+
+def audit(
+    model: Model,
+    *,
+    input: str = "tokens",  # noqa: A002 - the contract's word
+    vocab_size: int | None = None,
+    width: int | None = None,
+    seq_len: int = 96,
+    batch: int = 32,
+    seed: int = 0,
+    dtype: str | None = None,
+    device: str = "cpu",
+    probes: Sequence[str] | None = None,
+    target: str | None = None,
+    watch: Watch | None = None,
+) -> AuditResult:
+    """Audit a sequence model for causality leaks.
+
+    Args:
+        model: maps tokens int64 [B, N] to [B, N, V], or features float [B, N, D] to [B, N, ...].
+        input: "tokens" or "features".
+        vocab_size: number of token ids; read from the model when None.
+        width: features a position, for feature models.
+        seq_len: N; choose it to cross the model's windows and chunks.
+        batch: most rows in one forward pass.
+        seed: of everything drawn; the same seed gives the same result.
+        dtype: "float64", "float32" or "bfloat16"; None means float64 where the model can be cast, else its own.
+        device: a torch device name.
+        probes: names of the probes to run; None runs all.
+        target: how the model is called in the result and in the line that reproduces a finding.
+        watch: told which probe starts.
+
+    Returns:
+        The verdict, the findings and what every probe said.
+
+    Raises:
+        SubjectError: the model cannot be audited with these settings.
+    """
+    settings = Settings(input, vocab_size, width, seq_len, batch, seed, dtype, device)
+    chosen = _choose(probes)
+    subject = prepare(model, settings)
+    with subject.borrowed():
+        reports, results = _run(subject, chosen, watch)
+        findings = _findings(subject, reports, target)
+    return AuditResult(
+        target=target or type(model).__name__,
+        verdict=_overall(reports),
+        findings=tuple(findings),
+        probes=tuple(results),
+        settings={**asdict(subject.settings), "dtype": _name(subject), "probes": [p.name for p in chosen]},
+        environment=environment(),
+    )
+
+
+def assert_causal(model: Model, **options: object) -> None:
+    """Raise AssertionError unless every applicable probe passes; takes the arguments of `audit`."""
+    result = audit(model, **options)  # type: ignore[arg-type]
+    if result.verdict is not Verdict.PASS:
+        raise AssertionError(explain(result))
+
+
+def explain(result: AuditResult) -> str:
+    """A failed audit in words: positions, class, effect, floor, place, and a line to reproduce each finding."""
+    lines = [f"{result.target}: {result.verdict}"]
+    for finding in result.findings:
+        place = f" in {finding.module!r}" if finding.module else ""
+        source = f" ({finding.file}:{finding.line})" if finding.file else ""
+        lines += [
+            f"  {finding.probe}: {finding.leak_class} leak{place}{source}",
+            f"    position {finding.sink.position} (row {finding.sink.row}) feels "
+            f"position {finding.source.position} (row {finding.source.row}): "
+            f"effect {finding.effect:.3g}, noise floor {finding.noise_floor:.1e}",
+            f"    reproduce: {finding.reproduce}",
+        ]
+    if not result.findings:
+        lines += [f"  {p.name}: {p.why}" for p in result.probes if p.verdict is Verdict.UNDETERMINED and p.applicable]
+    return "\n".join(lines)
+
+
+def _choose(names: Sequence[str] | None) -> tuple[Probe, ...]:
+    known = {probe.name: probe for probe in all_probes()}
+    unknown = [name for name in names or () if name not in known]
+    if unknown or (names is not None and not names):
+        raise SubjectError(f"unknown probe {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}")
+    return tuple(probe for name, probe in known.items() if names is None or name in names)
+
+
+def _run(
+    subject: Subject, probes: tuple[Probe, ...], watch: Watch | None
+) -> tuple[dict[str, Report], list[ProbeResult]]:
+    reports, results = {}, []
+    for index, probe in enumerate(probes):
+        if watch:
+            watch(probe.name, index, len(probes))
+        forwards, started = subject.forwards, time.perf_counter()
+        report = reports[probe.name] = _guarded(subject, probe)
+        seconds = time.perf_counter() - started
+        results.append(
+            ProbeResult(probe.name, report.verdict, report.why, subject.forwards - forwards, seconds, report.applicable)
+        )
+    return reports, results
+
+
+def _guarded(subject: Subject, probe: Probe) -> Report:
+    """A probe whose subject raises half-way has decided nothing; it must not take the others down."""
+    try:
+        return probe.run(subject)
+    except Exception as problem:  # noqa: BLE001 - anything may go wrong in somebody's model
+        first = str(problem).strip().splitlines()[0] if str(problem).strip() else ""
+        return undetermined(f"the model raised {type(problem).__name__}: {first[:200]}")
+
+
+def _overall(reports: dict[str, Report]) -> Verdict:
+    """LEAK if any probe saw one; PASS only if every applicable probe passed and at least one did."""
+    verdicts = [report.verdict for report in reports.values() if report.applicable]
+    if Verdict.LEAK in verdicts:
+        return Verdict.LEAK
+    return Verdict.PASS if verdicts and set(verdicts) == {Verdict.PASS} else Verdict.UNDETERMINED
+
+
+def _findings(subject: Subject, reports: dict[str, Report], target: str | None) -> list[Finding]:
+    findings = []
+    for probe, report in reports.items():
+        for sighting in report.sightings:
+            place = find_place(subject, sighting)
+            findings.append(
+                Finding(
+                    probe=probe,
+                    leak_class=classify(subject, probe, sighting, reports, place),
+                    source=sighting.source,
+                    sink=sighting.sink,
+                    effect=sighting.effect,
+                    noise_floor=sighting.noise_floor,
+                    module=place.module or "(the model's own forward)" if place else None,
+                    file=place.file if place else None,
+                    line=place.line if place else None,
+                    reproduce=_reproduce(subject, probe, target),
+                )
+            )
+    return findings
+
+
+def _name(subject: Subject) -> str:
+    return str(subject.dtype or torch.float32).removeprefix("torch.")
+
+
+def _reproduce(subject: Subject, probe: str, target: str | None) -> str:
+    """One line that shows the finding again: a command where the target has a name, else a call."""
+    s = subject.settings
+    options = {"input": s.input, "vocab_size": s.vocab_size, "width": s.width, "seq_len": s.seq_len, "batch": s.batch}
+    options |= {"seed": s.seed, "dtype": s.dtype, "device": s.device}
+    defaults = asdict(Settings())
+    kept = {name: value for name, value in options.items() if value != defaults[name] or name in ("seq_len", "seed")}
+    # The class of a perturbation finding needs the gradient probe beside it.
+    names = "perturbation,gradient" if probe == "perturbation" else probe
+    if target is None:
+        words = ", ".join(f"{name}={value!r}" for name, value in kept.items())
+        return f"audit(model, {words}, probes={names.split(',')!r})"
+    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in kept.items())
+    return f"hubrouter-audit model {shlex.quote(target)} {words} --probes {names}"

@@ -1,0 +1,67 @@
+"""The ways in which a sequence is changed: suffixes, single positions, sweeps of the vocabulary, several magnitudes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audits.differences import Changes
+from audits.subject import Subject
+
+MAGNITUDES = (1e-3, 1.0, 1e3)  # of feature changes: small enough for smooth paths, large enough to flip any ranking
+SWEPT = 128  # token ids tried as whole suffixes
+SWEEP_CUTS = 3
+
+
+def suffixes(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
+    """Every cut, everything from it on replaced: by fresh draws, by one repeated token; by features of each magnitude."""
+    length = base.shape[1]
+    cuts = torch.arange(1, length)
+    fresh = subject.draw(len(cuts), length, gen)
+    if subject.settings.input == "features":
+        kinds = [fresh * magnitude for magnitude in MAGNITUDES] + [base + MAGNITUDES[0] * fresh]
+    else:
+        kinds = [fresh, subject.draw(len(cuts), 1, gen).expand(-1, length)]
+    return Changes.join([_from_cut(base, kind, cuts) for kind in kinds])
+
+
+def singles(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
+    """Every position but the first changed by itself: to another token, or by features of each magnitude."""
+    length = base.shape[1]
+    cuts = torch.arange(1, length)
+    fresh = subject.draw(len(cuts), length, gen)
+    if subject.settings.input == "features":
+        kinds = [base + fresh * magnitude for magnitude in MAGNITUDES]
+    else:
+        vocabulary = subject.settings.vocab_size or 2
+        # Shifting by 1 .. V-1 always gives another token.
+        shift = torch.randint(1, vocabulary, (len(cuts), length), generator=gen)
+        kinds = [(base + shift) % vocabulary, (base + 1) % vocabulary]
+    return Changes.join([_only_at_cut(base, kind, cuts) for kind in kinds])
+
+
+def vocabulary_sweep(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes | None:
+    """Suffixes of one repeated token, for every token id (or a sample of them), at a few cuts each: rare tokens count."""
+    vocabulary = subject.settings.vocab_size
+    if subject.settings.input == "features" or vocabulary is None:
+        return None
+    length = base.shape[1]
+    ids = torch.randperm(vocabulary, generator=gen)[:SWEPT].repeat(SWEEP_CUTS)
+    cuts = torch.randint(1, length, (len(ids),), generator=gen)
+    return _from_cut(base, ids[:, None].expand(-1, length), cuts)
+
+
+def _from_cut(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:
+    """Rows that follow `base` before their cut and `other` from it on."""
+    before = torch.arange(base.shape[1])[None, :] < cuts[:, None]
+    return Changes(_mix(before, base, other), cuts)
+
+
+def _only_at_cut(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:
+    """Rows that follow `other` at their cut and `base` everywhere else."""
+    elsewhere = torch.arange(base.shape[1])[None, :] != cuts[:, None]
+    return Changes(_mix(elsewhere, base, other), cuts)
+
+
+def _mix(where: Tensor, base: Tensor, other: Tensor) -> Tensor:
+    return torch.where(where[..., None] if base.ndim == 3 else where, base, other)

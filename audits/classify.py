@@ -1,0 +1,98 @@
+"""From the pattern of verdicts to the leak class: what only one probe can see says how the future gets in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from audits.embedding import EmbeddingTap
+from audits.locate import Place, find_place
+from audits.precision import gap
+from audits.probe import Pair, Report, Sighting
+from audits.subject import Subject
+from audits.verdicts import LeakClass, Verdict
+
+ALONE = {
+    "prefix-length": LeakClass.LENGTH,
+    "decode": LeakClass.DECODE,
+    "isolation": LeakClass.BATCH,
+    "repeat-call": LeakClass.STATE,
+    "training-mode": LeakClass.TRAINING_MODE,
+}
+NORMALISERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
+
+
+def classify(
+    subject: Subject, probe: str, sighting: Sighting, reports: Mapping[str, Report], place: Place | None
+) -> LeakClass:
+    """The class of one sighting.
+
+    What a perturbation in evaluation mode shows has a nature of its own (dense, selection, statistic); what only
+    another probe shows is named after that probe. Prefix, decode and training-mode effects of a model that already
+    leaks under perturbation are the same leak seen again and share its class.
+    """
+    if probe in ("isolation", "repeat-call"):
+        return ALONE[probe]
+    seen = next(iter(_sightings(reports, "perturbation")), None)
+    if probe in ALONE and seen is None:
+        return ALONE[probe]
+    if probe in ALONE and seen is not None:
+        return classify(subject, "perturbation", seen, reports, find_place(subject, seen))
+    if place is not None and _normalises(subject, place):
+        return LeakClass.STATISTIC
+    if probe == "gradient" or _sightings(reports, "gradient"):
+        return LeakClass.DENSE
+    return LeakClass.UNKNOWN if sighting.pair is None else _nature(subject, sighting.pair)
+
+
+def _sightings(reports: Mapping[str, Report], probe: str) -> tuple[Sighting, ...]:
+    report = reports.get(probe)
+    return report.sightings if report and report.verdict is Verdict.LEAK else ()
+
+
+def _normalises(subject: Subject, place: Place) -> bool:
+    modules = dict(subject.module.named_modules()) if subject.module else {}
+    return isinstance(modules.get(place.module), NORMALISERS)
+
+
+def _nature(subject: Subject, pair: Pair) -> LeakClass:
+    """What no derivative sees: a statistic if the past follows a small nudge smoothly all the same, else a choice."""
+    finest = torch.finfo(subject.internal or subject.dtype or torch.float32).eps
+    whole, half = (_nudged(subject, pair, size * finest**0.5) for size in (1.0, 0.5))
+    if whole is None or half is None:
+        return LeakClass.UNKNOWN
+    # A flipped ranking jumps; only a smooth path halves when the nudge is halved.
+    smooth = whole.past > 1e-6 * whole.future and 0.25 < half.past / whole.past < 0.75
+    return LeakClass.STATISTIC if smooth else LeakClass.SELECTION
+
+
+@dataclass(frozen=True)
+class Response:
+    """How far outputs before and after the cut moved."""
+
+    past: float
+    future: float
+
+
+def _nudged(subject: Subject, pair: Pair, size: float) -> Response | None:
+    """The response to a small relative change of the embedded (or fed) features from the cut on; None if untestable."""
+
+    def nudge(rows: Tensor) -> Tensor:
+        moved = rows.clone()
+        direction = torch.linspace(0.5, 1.5, rows.shape[-1], dtype=rows.dtype, device=rows.device)
+        moved[:, pair.cut :] += size * rows.detach().abs().mean() * direction
+        return moved
+
+    before = subject.run(pair.base, training=pair.training)
+    if subject.settings.input == "features":
+        after = subject.run(nudge(pair.base), training=pair.training)
+    else:
+        with EmbeddingTap(pair.base, nudge) as tap:
+            after = subject.run(pair.base, training=pair.training)
+        if not tap.taken:
+            return None
+    gaps = gap(before, after)[0]
+    return Response(float(gaps[: pair.cut].max()), float(gaps[pair.cut :].max()))

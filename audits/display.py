@@ -1,0 +1,74 @@
+"""What the user sees while runs are carried out: bars on a terminal, one plain line a finished run elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+OVERALL = "all runs"
+
+
+class Display:
+    """A bar for every run under way and one for all of them; `key` is a run's address."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console, self._total, self._ended = console, total, 0
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=console,
+            refresh_per_second=4,  # more would take time from the runs
+            disable=not console.is_terminal,
+        )
+        self._overall = self._bars.add_task(OVERALL, total=total, note="")
+        self._tasks: dict[str, TaskID] = {}
+        self._shares: dict[str, float] = {}  # of each run under way, so that the time left is known before one ends
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def begin(self, key: str, label: str) -> None:
+        """Show the bar of a run that begins."""
+        self._tasks[key] = self._bars.add_task(label, total=None, note="starting")
+
+    def tell(self, key: str, done: int, total: int, note: str) -> None:
+        """Move a run's bar."""
+        self._bars.update(self._tasks[key], completed=done, total=total, note=note)
+        self._shares[key] = done / total if total else 0.0
+        self._move_overall()
+
+    def pause(self, key: str, line: str) -> None:
+        """Take away the bar of a run that will be begun again, and say why."""
+        self._leave(key)
+        self.say(line)
+
+    def end(self, key: str, line: str, *, failed: bool = False) -> None:
+        """Count a run as done; its line is shown where there are no bars, and always where it failed."""
+        self._ended += 1
+        self._leave(key)
+        if failed or not self._console.is_terminal:
+            self.say(f"[{self._ended}/{self._total}] {line}")
+
+    def _leave(self, key: str) -> None:
+        """Take away a run's bar and its share of the overall one."""
+        self._bars.remove_task(self._tasks.pop(key))
+        self._shares.pop(key, None)
+        self._move_overall()
+
+    def _move_overall(self) -> None:
+        """The overall bar: whole runs, and the shares of those under way."""
+        self._bars.update(self._overall, completed=self._ended + sum(self._shares.values()))
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bars where there are some."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,50 @@
+"""A number of selected tokens that depends on the length of the sequence."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
+from audits.twin import Twin
+from audits.verdicts import LeakClass
+from hubrouter import HubRouter, ModelConfig, SequenceModel
+from hubrouter.council import Council, Members
+
+
+class ProportionalCouncil(Council):
+    """Reads one selected token for every twelve tokens of the whole sequence."""
+
+    def forward(self, q: Tensor, selected: Members, own: Members | None = None) -> Tensor:
+        """The council over the first N / 12 slots."""
+        slots = max(1, q.shape[1] * q.shape[3] // 12)
+        open_slots = torch.arange(selected.valid.shape[-1], device=q.device) < slots
+        return super().forward(q, selected._replace(valid=selected.valid & open_slots), own)
+
+
+def layer(config: ModelConfig) -> HubRouter:
+    """A HubRouter layer with k a share of the length; its parameters are those of the causal layer."""
+    router = HubRouter(config.router())
+    router.council = ProportionalCouncil()
+    return router
+
+
+def leaky(config: ModelConfig = CONFIG) -> SequenceModel:
+    """Hub-GPT with k = N / 12."""
+    return hub_gpt(layer, config)
+
+
+def clean(config: ModelConfig = CONFIG) -> SequenceModel:
+    """The strictly causal Hub-GPT with a fixed k."""
+    return hub_gpt(config=config)
+
+
+TWIN = Twin(
+    name="hub_length_dependent_k",
+    mechanism="k is a share of the sequence length, so how much an early token reads depends on how much follows.",
+    origin="as in sramshetty/mixture-of-depths#4, on HubRouter",
+    leak_class=LeakClass.LENGTH,
+    leaky=leaky,
+    clean=clean,
+    vocab_size=VOCAB,
+)

@@ -1,0 +1,58 @@
+"""Hub state that outlives the call."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
+from audits.twin import Twin
+from audits.verdicts import LeakClass
+from hubrouter import HubRouter, ModelConfig, SequenceModel
+from hubrouter.encode import Encode, Summary
+
+
+class RememberingEncode(Encode):
+    """Starts from the summary with which the last call ended."""
+
+    kept: Summary | None = None
+
+    def start(self, batch: int) -> Summary:
+        """What the last call left, where its batch was as large."""
+        fresh = super().start(batch)
+        return fresh if self.kept is None or len(self.kept.total) != batch else self.kept
+
+    def forward(self, k: Tensor, v: Tensor, valid: Tensor, before: Summary) -> Summary:
+        """The prefixes as ever; the last is kept."""
+        prefix = super().forward(k, v, valid, before)
+        self.kept = Summary._make(part[:, -1:].detach() for part in prefix)
+        return prefix
+
+
+def layer(config: ModelConfig) -> HubRouter:
+    """A HubRouter layer with a memory it should not have; its parameters are those of the causal layer."""
+    router = HubRouter(config.router())
+    encode = RememberingEncode(config.router())
+    encode.load_state_dict(router.encode.state_dict())
+    router.encode = encode
+    return router
+
+
+def leaky(config: ModelConfig = CONFIG) -> SequenceModel:
+    """Hub-GPT whose hubs remember the sequence of the call before."""
+    return hub_gpt(layer, config)
+
+
+def clean(config: ModelConfig = CONFIG) -> SequenceModel:
+    """The strictly causal Hub-GPT."""
+    return hub_gpt(config=config)
+
+
+TWIN = Twin(
+    name="hub_state_across_calls",
+    mechanism="The hub summary of one call is where the next call starts, so a sequence feels the one before.",
+    origin="our own attack; the state that huggingface/transformers#25104 kept, on HubRouter",
+    leak_class=LeakClass.STATE,
+    leaky=leaky,
+    clean=clean,
+    vocab_size=VOCAB,
+)

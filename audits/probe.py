@@ -1,0 +1,73 @@
+"""What a probe is: an independent instrument that looks at a subject in one way and reports what it saw."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from audits.subject import Subject
+from audits.verdicts import Site, Verdict
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two inputs that agree before `cut`: a causal model's outputs agree there too. Each [1, N] or [1, N, D]."""
+
+    base: Tensor
+    changed: Tensor
+    cut: int
+    training: bool = False
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One effect that should not be there; `pair` is the evidence where a pair of inputs shows it."""
+
+    source: Site
+    sink: Site
+    effect: float
+    noise_floor: float
+    pair: Pair | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A probe's conclusion. `applicable` is False where the subject offers nothing to probe (it cannot stream, say)."""
+
+    verdict: Verdict
+    why: str
+    sightings: tuple[Sighting, ...] = ()
+    applicable: bool = True
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An instrument: its name on the command line, what it does in one line, and the function that does it."""
+
+    name: str
+    looks_at: str
+    run: Callable[[Subject], Report]
+
+
+def not_applicable(why: str) -> Report:
+    """The report of a probe that has nothing to look at; it neither passes nor fails the subject."""
+    return Report(Verdict.UNDETERMINED, f"not applicable: {why}", applicable=False)
+
+
+def undetermined(why: str) -> Report:
+    """The report of a probe whose positive control failed, or that could not decide."""
+    return Report(Verdict.UNDETERMINED, why)
+
+
+def all_probes() -> tuple[Probe, ...]:
+    """Every probe: one file each in `audits/probes`, in the order they are run."""
+    import audits.probes as package
+
+    modules = (importlib.import_module(f"audits.probes.{m.name}") for m in pkgutil.iter_modules(package.__path__))
+    probes = {module.PROBE.name: module.PROBE for module in modules}
+    first = [probes.pop(name) for name in ("perturbation", "gradient") if name in probes]
+    return (*first, *(probes[name] for name in sorted(probes)))

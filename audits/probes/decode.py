@@ -1,0 +1,106 @@
+"""Decode: where the model can stream, token by token must equal all at once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audits.precision import gap, weigh
+from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
+from audits.subject import Subject, SubjectError, as_sequence
+from audits.verdicts import Site, Verdict
+
+Step = Callable[[Any, Tensor, Any], tuple[Any, Any]]  # (model, piece, state) -> (output, state)
+
+
+def run(subject: Subject) -> Report:
+    """Prefill and decode in several piece sizes against one parallel pass.
+
+    Streams through a method `stream(piece, state=None) -> (outputs, state)`, or through Hugging Face's
+    `past_key_values`. Positive control: the streamed outputs of another input must differ.
+    """
+    step = _streaming(subject.model)
+    if step is None:
+        return not_applicable("the model offers no stream(piece, state) and no past_key_values")
+    base = subject.base()
+    whole = subject.run(base)
+    gaps, refused = {}, None
+    for name, sizes in _plans(base.shape[1]).items():
+        try:
+            gaps[name] = gap(_stream(subject, step, base, sizes), whole)[0].cpu()
+        except Exception as problem:  # noqa: BLE001 - somebody's model may not take every piece size
+            refused = f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
+    if not gaps:
+        return not_applicable(f"streaming raised {refused}")
+    other = subject.base(2)[1:]
+    if not float(gap(_stream(subject, step, other, _plans(base.shape[1])[next(iter(gaps))]), whole).max()):
+        return undetermined("positive control failed: another input streams to the same output")
+    return _judge(subject, step, base, whole, gaps)
+
+
+def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, gaps: dict[str, Tensor]) -> Report:
+    name = max(gaps, key=lambda key: float(gaps[key].max()))
+    effect = float(gaps[name].max())
+    sizes = _plans(base.shape[1])[name]
+
+    def again(other: Subject) -> float:
+        return float(gap(_stream(other, step, base, sizes), other.run(base)).max())
+
+    weighed = weigh(subject, effect, 0.0, again, same_shape=False, scale=float(whole.abs().max()))
+    if weighed.verdict is Verdict.LEAK:
+        sink = int(gaps[name].argmax())
+        sighting = Sighting(Site(), Site(sink, 0), effect, weighed.noise_floor)
+        return Report(
+            Verdict.LEAK, f"decoding {name} differs at position {sink} by {effect:.3g} from one pass", (sighting,)
+        )
+    return Report(weighed.verdict, f"decoding {', '.join(gaps)} equals one pass (floor {weighed.noise_floor:.1e})")
+
+
+def _plans(length: int) -> dict[str, list[int]]:
+    """Piece sizes that add up to the length."""
+    half = max(1, length // 2)
+    uneven = [1, 2, 3, 5, 7, 11, 13] * length
+    taken, left = [], length
+    while left:
+        taken.append(min(uneven[len(taken)], left))
+        left -= taken[-1]
+    return {
+        "token by token": [1] * length,
+        "after a prefill of half": [half, *[1] * (length - half)],
+        "in uneven pieces": taken,
+    }
+
+
+def _stream(subject: Subject, step: Step, inputs: Tensor, sizes: list[int]) -> Tensor:
+    """Outputs of all pieces together, [B, N, F]."""
+
+    def whole(model: Any, given: Tensor) -> Tensor:
+        state, parts = None, []
+        for piece in given.split(sizes, dim=1):
+            output, state = step(model, piece, state)
+            parts.append(as_sequence(output, piece))
+        return torch.cat(parts, dim=1)
+
+    return subject.call(whole, inputs)
+
+
+def _streaming(model: Any) -> Step | None:
+    if callable(getattr(model, "stream", None)):
+        return lambda model, piece, state: model.stream(piece, state)
+    forward = getattr(model, "forward", None)
+    parameters = inspect.signature(forward).parameters if forward else {}
+    return _hugging_face if {"past_key_values", "use_cache"} <= set(parameters) else None
+
+
+def _hugging_face(model: Any, piece: Tensor, state: Any) -> tuple[Any, Any]:
+    output = model(piece, past_key_values=state, use_cache=True)
+    if getattr(output, "past_key_values", None) is None:
+        raise SubjectError("the model returned no past_key_values")
+    return output, output.past_key_values
+
+
+PROBE = Probe("decode", "streaming against one parallel pass", run)

@@ -1,0 +1,93 @@
+"""Isolation: one row of the batch must not feel another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audits.precision import gap, weigh
+from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
+from audits.randomness import generator
+from audits.subject import Subject
+from audits.verdicts import Site, Verdict
+
+ROWS = 4
+DRAWS = 3
+
+
+def run(subject: Subject) -> Report:
+    """Each row replaced in turn while the others stay; then rows alone against rows in company.
+
+    Positive control: the replaced row's own output must move.
+    """
+    rows = min(ROWS, subject.settings.batch)
+    if rows < 2:
+        return not_applicable("a batch of one row has no other row")
+    base = subject.base(rows)
+    try:
+        before = subject.run(base)
+    except Exception as problem:  # noqa: BLE001 - somebody's model may take one row only
+        return not_applicable(f"the model takes no batch ({type(problem).__name__})")
+    if not before.isfinite().all():
+        return undetermined("the outputs hold NaN or infinite numbers")
+    trials = _trials(subject, base)
+    gaps = {row_draw: gap(before, subject.run(changed)) for row_draw, changed in trials.items()}
+    if not any(float(g[row].max()) for (row, _), g in gaps.items()):
+        return undetermined("positive control failed: replacing a row moved nothing, not even itself")
+    (row, draw), worst = max(gaps.items(), key=lambda item: float(_others(item[1], item[0][0]).max()))
+    found = _judge_company(subject, base, trials[row, draw], row, worst)
+    return found or _judge_alone(subject, base, before)
+
+
+def _trials(subject: Subject, base: Tensor) -> dict[tuple[int, int], Tensor]:
+    gen = generator(subject.settings.seed, "isolation")
+    trials = {}
+    for row in range(len(base)):
+        for draw in range(DRAWS):
+            changed = base.clone()
+            fresh = subject.draw(1, base.shape[1], gen)[0]
+            changed[row] = fresh * 10.0**draw if subject.settings.input == "features" else fresh
+            trials[row, draw] = changed
+    return trials
+
+
+def _others(gaps: Tensor, row: int) -> Tensor:
+    """The gaps of all rows but one; that one set to zero."""
+    kept = gaps.clone()
+    kept[row] = 0
+    return kept
+
+
+def _judge_company(subject: Subject, base: Tensor, changed: Tensor, row: int, gaps: Tensor) -> Report | None:
+    effect = float(_others(gaps, row).max())
+    repeat = float(gap(subject.run(base), subject.run(base)).max())
+
+    def again(other: Subject) -> float:
+        return float(_others(gap(other.run(base), other.run(changed)), row).max())
+
+    weighed = weigh(subject, effect, repeat, again, same_shape=True, scale=float(subject.run(base).abs().max()))
+    if weighed.verdict is Verdict.PASS:
+        return None
+    if weighed.verdict is Verdict.UNDETERMINED:
+        return undetermined(f"another row moved a row by {effect:.1e}, which cannot be told from rounding here")
+    sink_row, sink = divmod(int(_others(gaps, row).argmax()), base.shape[1])
+    sighting = Sighting(Site(None, row), Site(sink, sink_row), effect, weighed.noise_floor)
+    return Report(Verdict.LEAK, f"replacing row {row} moves row {sink_row} by {effect:.3g}", (sighting,))
+
+
+def _judge_alone(subject: Subject, base: Tensor, before: Tensor) -> Report:
+    """A row's outputs must not depend on how many rows there are."""
+
+    def again(other: Subject) -> float:
+        return float(gap(other.run(base)[:1], other.run(base[:1])).max())
+
+    alone = gap(before[:1], subject.run(base[:1]))
+    effect = float(alone.max())
+    weighed = weigh(subject, effect, 0.0, again, same_shape=False, scale=float(before.abs().max()))
+    if weighed.verdict is Verdict.LEAK:
+        sighting = Sighting(Site(None, 1), Site(int(alone.argmax()), 0), effect, weighed.noise_floor)
+        return Report(Verdict.LEAK, f"row 0 differs by {effect:.3g} alone and in a batch of {len(base)}", (sighting,))
+    return Report(Verdict.PASS, f"{len(base) * DRAWS} replaced rows: no other row moved, and a row alone is the same")
+
+
+PROBE = Probe("isolation", "rows that feel other rows of the batch", run)

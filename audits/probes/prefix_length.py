@@ -1,0 +1,55 @@
+"""Prefix length: the outputs of a prefix must not depend on whether the sequence goes on."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from audits.precision import gap, weigh
+from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
+from audits.subject import Subject
+from audits.verdicts import Site, Verdict
+
+
+def run(subject: Subject) -> Report:
+    """f(x[:t]) against f(x)[:t] at every t.
+
+    Positive control: the last output of some prefix must differ from the first, so that a constant does not pass.
+    """
+    base = subject.base(rows=min(2, subject.settings.batch))
+    whole = subject.run(base)
+    if not whole.isfinite().all():
+        return undetermined("the outputs hold NaN or infinite numbers")
+    effects, refused = {}, None
+    for length in range(1, base.shape[1]):
+        try:
+            effects[length] = float(gap(subject.run(base[:, :length]), whole[:, :length]).max())
+        except Exception as problem:  # noqa: BLE001 - somebody's model may refuse some lengths
+            refused = problem
+    if not effects:
+        return not_applicable(f"the model takes no shorter sequence ({type(refused).__name__})")
+    if float(gap(whole[:, :1], whole[:, -1:]).max()) == 0:
+        return undetermined("positive control failed: all positions have the same output")
+    return _judge(subject, base, whole, effects)
+
+
+def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, float]) -> Report:
+    """Judge the length with the largest effect, each row by itself: what rows do to each other is not a matter of length."""
+    worst = max(effects, key=lambda length: effects[length])
+    alone = [gap(subject.run(row[:, :worst]), subject.run(row)[:, :worst])[0] for row in base.split(1)]
+    row = max(range(len(alone)), key=lambda index: float(alone[index].max()))
+    effect, sink = float(alone[row].max()), int(alone[row].argmax())
+    repeat = float(gap(whole, subject.run(base)).max())
+
+    def again(other: Subject) -> float:
+        full = other.run(base)
+        return max(float(gap(other.run(base[:, :length]), full[:, :length]).max()) for length in effects)
+
+    weighed = weigh(subject, effect, repeat, again, same_shape=False, scale=float(whole.abs().max()))
+    if weighed.verdict is not Verdict.LEAK:
+        why = f"{len(effects)} prefixes agree with the whole sequence to {effect:.1e} (floor {weighed.noise_floor:.1e})"
+        return Report(weighed.verdict, why)
+    sighting = Sighting(Site(worst, row), Site(sink, row), effect, weighed.noise_floor)
+    return Report(Verdict.LEAK, f"cutting the sequence at {worst} moves position {sink} by {effect:.3g}", (sighting,))
+
+
+PROBE = Probe("prefix-length", "outputs of a prefix with and without what follows", run)

@@ -1,0 +1,81 @@
+"""Repeat call: an earlier call must leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from audits.precision import gap, weigh
+from audits.probe import Probe, Report, Sighting, undetermined
+from audits.randomness import generator
+from audits.subject import Subject
+from audits.verdicts import Site, Verdict
+
+
+def run(subject: Subject) -> Report:
+    """f(x), then another call, then f(x) again, without putting the model back in between.
+
+    The calls in between: the same input, another one, a longer, a shorter, and several rows. Positive control: another
+    input must give another output.
+    """
+    base = subject.base()
+    between = _between(subject, base)
+    first = subject.run(base)
+    if not first.isfinite().all():
+        return undetermined("the outputs hold NaN or infinite numbers")
+    repeat = float(gap(first, subject.run(base)).max())
+    if not float(gap(first, subject.run(between["another sequence"])).max()):
+        return undetermined("positive control failed: another input gives the same output")
+    effects = {name: _after(subject, base, other) for name, other in between.items()}
+    done = {name: effect for name, effect in effects.items() if effect is not None}
+    name = max(done, key=lambda key: float(done[key].max()))
+    effect = float(done[name].max())
+
+    def again(other: Subject) -> float:
+        gaps = _after(other, base, between[name])
+        return 0.0 if gaps is None else float(gaps.max())
+
+    weighed = weigh(subject, effect, repeat, again, same_shape=True, scale=float(first.abs().max()))
+    if weighed.verdict is Verdict.UNDETERMINED:
+        return undetermined(f"after {name} the output differs by {effect:.1e}, which cannot be told from rounding here")
+    if weighed.verdict is Verdict.PASS:
+        return Report(Verdict.PASS, f"the same output after {', '.join(done)}")
+    sighting = Sighting(Site(None, 0), Site(int(done[name].argmax()), 0), effect, weighed.noise_floor)
+    return Report(
+        Verdict.LEAK, f"after a call with {name} the same input gives outputs that differ by {effect:.3g}", (sighting,)
+    )
+
+
+def _between(subject: Subject, base: Tensor) -> dict[str, Tensor]:
+    gen = generator(subject.settings.seed, "repeat-call")
+    length = base.shape[1]
+    calls = {
+        "the same sequence": base,
+        "another sequence": subject.draw(1, length, gen),
+        "a longer sequence": subject.draw(1, 2 * length, gen),
+        "a shorter sequence": subject.draw(1, max(1, length // 2), gen),
+    }
+    if subject.settings.batch > 1:
+        calls["several rows"] = subject.draw(3, length, gen)
+    return calls
+
+
+def _after(subject: Subject, base: Tensor, other: Tensor) -> Tensor | None:
+    """How far f(base) is from itself after f(other), [N]; None where the model refuses `other`."""
+    before = subject.run(base)
+    if not _accepted(lambda: subject.run(other, fresh=False)):
+        return None
+    return gap(before, subject.run(base, fresh=False))[0].cpu()
+
+
+def _accepted(call: Callable[[], Tensor]) -> bool:
+    try:
+        call()
+    except Exception:  # noqa: BLE001 - somebody's model may refuse a length or a batch
+        return False
+    return True
+
+
+PROBE = Probe("repeat-call", "outputs that remember earlier calls", run)

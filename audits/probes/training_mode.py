@@ -1,0 +1,52 @@
+"""Training mode: the same perturbations with the model in training mode and its random generators pinned."""
+
+from __future__ import annotations
+
+import torch
+
+from audits import changes
+from audits.differences import Changes, Comparison
+from audits.probe import Probe, Report, not_applicable, undetermined
+from audits.randomness import generator
+from audits.subject import Subject
+from audits.verdicts import Verdict
+
+CONFIRMED = 3
+
+
+def run(subject: Subject) -> Report:
+    """Every cut and every position, dropout masks held equal by pinning; statistics updates are put back between calls.
+
+    Positive control: outputs from the cut on must react.
+    """
+    if subject.module is None:
+        return not_applicable("a plain callable has no training mode")
+    try:
+        comparison = Comparison(subject, subject.base(), training=True)
+    except Exception as problem:  # noqa: BLE001 - somebody's model may need targets in training mode
+        return not_applicable(f"the model cannot be called in training mode ({type(problem).__name__})")
+    if not comparison.alone.isfinite().all():
+        return undetermined("the outputs in training mode hold NaN or infinite numbers")
+    if comparison.repeat:
+        return undetermined("two calls with equal random generators differ: randomness outside torch, numpy and Python")
+    gen = generator(subject.settings.seed, "training-mode")
+    parts = [make(subject, comparison.base, gen) for make in (changes.singles, changes.suffixes)]
+    return _judge(comparison, Changes.join(parts))
+
+
+def _judge(comparison: Comparison, plan: Changes) -> Report:
+    moved = comparison.measure(plan)
+    if not float(moved.future.max()):
+        return undetermined("positive control failed: no change of the input moved any output")
+    for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
+        if moved.past[row] > comparison.repeat:
+            weighed, sighting = comparison.confirm(plan.inputs[row : row + 1], int(plan.cuts[row]))
+            if weighed.verdict is Verdict.UNDETERMINED:
+                return undetermined("in training mode the past moved by no more than rounding of this precision")
+            if weighed.verdict is Verdict.LEAK:
+                where = f"changing position {sighting.source.position} moves position {sighting.sink.position}"
+                return Report(Verdict.LEAK, f"in training mode {where} by {sighting.effect:.3g}", (sighting,))
+    return Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in training mode: the past stood still")
+
+
+PROBE = Probe("training-mode", "the same in training mode, generators pinned", run)

@@ -1,0 +1,36 @@
+"""All randomness of an audit: generators derived from a seed and a name, and the subject's own generators pinned."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+import sys
+from collections.abc import Iterator
+
+import torch
+
+
+def generator(seed: int, *names: object) -> torch.Generator:
+    """A CPU generator that depends on the seed and the names alone, never on what ran before."""
+    digest = hashlib.sha256(repr((seed, *names)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+@contextlib.contextmanager
+def pinned(seed: int) -> Iterator[None]:
+    """Set the global generators of torch, Python and (where loaded) numpy to a seed; put their states back at the end."""
+    numpy = sys.modules.get("numpy")
+    python_state = random.getstate()
+    numpy_state = numpy.random.get_state() if numpy else None
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        if numpy:
+            numpy.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            if numpy:
+                numpy.random.set_state(numpy_state)

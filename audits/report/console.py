@@ -1,0 +1,99 @@
+"""The same results in a terminal; takes the console, so that the caller decides on width and colour."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from audits.report import prose, tables
+from audits.report.audit_html import MEANING, place, probe_word
+from audits.report.document import Report
+from audits.report.figure_kill_matrix import named_text
+from audits.report.marks import Mark, audit_mark, claim_mark, flags
+from audits.report.sarif import finding_text
+from audits.report.views import KillMatrix, kill_matrix
+from audits.verdicts import AuditResult, Finding, Verdict
+
+_UNSEEN = "·"
+_LEGEND = (
+    f"Leaky twin: ✗ seen, {_UNSEEN} not seen. Clean twin: ✓ passes, ! false alarm. Either: ? undetermined, - not run."
+)
+_COLOURS = {"pass": "green", "fail": "red", "neutral": "yellow", "error": "magenta"}
+
+
+def _marked(mark: Mark) -> Text:
+    """A mark in its colour; never parsed for console markup."""
+    return Text(mark.text, style=f"bold {_COLOURS[mark.tone]}")
+
+
+def print_claims(report: Report, console: Console) -> None:
+    """The claims as a table, then the story and what needs attention."""
+    grid = Table(title=Text(f"Claims, tier {report.tier}"), title_justify="left", expand=True)
+    for heading, ratio in (("Verdict", None), ("Claim", 2), ("Why", 5)):
+        grid.add_column(heading, ratio=ratio, no_wrap=ratio is None, overflow="fold")
+    for item in report.in_reading_order:
+        why = Text(item.judgement.reason)
+        why.append("".join(f"\n! {flag}" for flag in flags(item)), style="bold yellow")
+        grid.add_row(_marked(claim_mark(item.judgement.verdict)), Text(item.claim.id), why)
+    console.print(grid)
+    for sentence in (f"{report.tally_text()}.", prose.expectation_sentence(report), *prose.story(report)):
+        console.print(Text(sentence))
+
+
+def print_kill_matrix(report: Report, console: Console) -> None:
+    """The kill matrix: the verdict on the leaky twin, then on its clean twin; probes are numbered to fit a terminal."""
+    matrix = kill_matrix(report)
+    if not matrix.twins:
+        console.print(Text(tables.empty_note("Kill matrix")))
+        return
+    console.print(_kill_grid(matrix))
+    console.print(Text("Probes: " + "  ".join(f"{i} {probe}" for i, probe in enumerate(matrix.probes, 1))))
+    console.print(Text(_LEGEND, style="dim"))
+    console.print(Text(prose.kill_sentence(matrix)))
+
+
+def _kill_grid(matrix: KillMatrix) -> Table:
+    """Twins by probes."""
+    grid = Table(title=Text("Kill matrix"), title_justify="left")
+    for heading in ("Planted leak", "Class named"):
+        grid.add_column(heading, overflow="fold", min_width=14)
+    for index, _ in enumerate(matrix.probes, 1):
+        grid.add_column(str(index), no_wrap=True, justify="center")
+    for twin in matrix.twins:
+        good = twin.named == twin.leak_class
+        cells = [_cell(twin.leaky.get(probe, ""), twin.clean.get(probe, "")) for probe in matrix.probes]
+        grid.add_row(Text(twin.name), Text(named_text(twin), style="green" if good else "bold red"), *cells)
+    return grid
+
+
+def _cell(leaky: str, clean: str) -> Text:
+    """Two symbols; a PASS on a leaky twin is a leak not seen, a false alarm the one thing in red."""
+    seen = Text(_UNSEEN if leaky == "PASS" else audit_mark(leaky).symbol, style="bold" if leaky == "LEAK" else "dim")
+    alarm = clean == "LEAK"
+    return seen.append(" ").append("!" if alarm else audit_mark(clean).symbol, style="bold red" if alarm else "dim")
+
+
+def print_audit(result: AuditResult, console: Console) -> None:
+    """One audit: verdict, what it means, the findings, the probes, and what a PASS does not prove."""
+    mark = audit_mark(result.verdict)
+    told = Text.assemble((mark.text, f"bold {_COLOURS[mark.tone]}"), "  ", result.target, "\n", MEANING[result.verdict])
+    console.print(Panel(told, border_style=_COLOURS[mark.tone], expand=False))
+    for index, finding in enumerate(result.findings, 1):
+        console.print(_finding(index, finding))
+    grid = Table(title=Text("Probes"), title_justify="left")
+    for heading, wrap in (("Probe", True), ("Verdict", True), ("Why", False), ("Forwards", True), ("Seconds", True)):
+        grid.add_column(heading, no_wrap=wrap, justify="right" if heading in ("Forwards", "Seconds") else "left")
+    for probe in result.probes:
+        why, cost = Text(probe.why), (f"{probe.forwards:,}", f"{probe.seconds:.2f}")
+        grid.add_row(Text(probe.name), _marked(probe_word(probe)), why, *cost)
+    console.print(grid)
+    if result.verdict is not Verdict.LEAK:
+        console.print(Text("What a PASS does not prove: " + prose.LIMITS[0], style="dim"))
+
+
+def _finding(index: int, finding: Finding) -> Text:
+    """One leak in a few lines."""
+    told = Text.assemble((f"{index}. ", "bold"), finding_text(finding), ("\n   where: ", "dim"), place(finding))
+    return told.append(f"\n   reproduce: {finding.reproduce}", style="cyan") if finding.reproduce else told

@@ -1,0 +1,51 @@
+"""What a report is made of: the judged claims, the evidence they read, and the tier they were gathered at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from audits.claim import ClaimVerdict, JudgedClaim
+from audits.ledger import Evidence
+from audits.report.formatting import count
+from audits.report.marks import READING_ORDER, claim_mark
+
+NO_RUN = "not verified: no run yet"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a renderer may read; renderers are pure functions of it."""
+
+    judged: tuple[JudgedClaim, ...]
+    evidence: Evidence
+    tier: str
+
+    @property
+    def in_reading_order(self) -> tuple[JudgedClaim, ...]:
+        """Errors first, then FAIL, PASS and the open ones; within a verdict in the order given."""
+        return tuple(sorted(self.judged, key=lambda item: READING_ORDER.index(item.judgement.verdict)))
+
+    @property
+    def unexpected(self) -> tuple[JudgedClaim, ...]:
+        """Claims whose verdict is not the reviewed one, or whose causality gate failed."""
+        return tuple(item for item in self.judged if not item.as_expected or not item.judgement.gate)
+
+    @property
+    def cited(self) -> frozenset[str]:
+        """The hashes of all runs that decided a claim."""
+        return frozenset(run for item in self.judged for run in item.judgement.evidence)
+
+    def tally(self) -> tuple[tuple[ClaimVerdict, int], ...]:
+        """How many claims have each verdict: the ones that occur, in the order of reading."""
+        counted = [(v, sum(item.judgement.verdict == v for item in self.judged)) for v in READING_ORDER]
+        return tuple((verdict, number) for verdict, number in counted if number)
+
+    def tally_text(self) -> str:
+        """The tally in words: "3 claims: 1 PASS, 2 INCONCLUSIVE"."""
+        parts = ", ".join(f"{number} {claim_mark(verdict).word}" for verdict, number in self.tally())
+        return f"{count(len(self.judged), 'claim')}{': ' + parts if parts else ''}"
+
+    def runs_of(self, experiment: str) -> str:
+        """How many runs of an experiment the evidence holds, or that there is none."""
+        found = len(self.evidence.of(experiment))
+        return count(found, "run") if found else NO_RUN

@@ -1,0 +1,73 @@
+"""claims.html: one self-contained page, first the outcome, then the claims, the figures, the method and its limits."""
+
+from __future__ import annotations
+
+from audits.report import prose
+from audits.report.document import Report
+from audits.report.escape import markup
+from audits.report.html_claims import claim_section, claims_table
+from audits.report.html_figures import attack_section, cost_section, kill_section, worth_section
+from audits.report.marks import claim_mark
+from audits.report.page import attention, bullets, page, paragraph, section
+
+_ANCHORS = (
+    ("claims", "Claims"),
+    ("worth", "What a leak is worth"),
+    ("attack", "A leak without a gradient"),
+    ("kill", "Kill matrix"),
+    ("cost", "Cost"),
+    ("method", "Method"),
+    ("limits", "What a PASS does not prove"),
+    ("each", "Claim by claim"),
+)
+
+
+def html(report: Report) -> str:
+    """The whole page."""
+    body = (
+        section("claims", "The claims", claims_table(report)),
+        worth_section(report),
+        attack_section(report),
+        kill_section(report),
+        cost_section(report),
+        section("method", "Method", bullets(prose.METHOD)),
+        section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(prose.LIMITS)}</div>'),
+        section("each", "Claim by claim", *(claim_section(report, item) for item in report.in_reading_order)),
+    )
+    return page(f"{prose.TITLE}: claims", _head(report), "\n".join(body), _foot(report))
+
+
+def _head(report: Report) -> str:
+    """The first screen: the story, the counts, whether all is as expected."""
+    told, auditor = prose.story(report)
+    links = "".join(f'<a href="#{name}">{markup(words)}</a>' for name, words in _ANCHORS)
+    expected = prose.expectation_sentence(report)
+    status = paragraph(expected, "soft") if report.judged and not report.unexpected else f"<p>{attention(expected)}</p>"
+    return "\n".join(
+        (
+            f"<h1>{markup(prose.TITLE)}</h1>",
+            paragraph(f"{prose.SUBTITLE} Tier: {report.tier}.", "soft"),
+            paragraph(told, "story"),
+            paragraph(auditor),
+            _tally(report),
+            status,
+            f'<nav aria-label="On this page">{links}</nav>',
+        )
+    )
+
+
+def _tally(report: Report) -> str:
+    """How many claims have each verdict."""
+    tiles = []
+    for verdict, amount in report.tally():
+        mark = claim_mark(verdict)
+        tiles.append(f'<li class="tone-{mark.tone}"><b>{amount}</b><span>{markup(mark.text)}</span></li>')
+    return f'<ul class="tally" aria-label="{markup(report.tally_text())}">{"".join(tiles)}</ul>' if tiles else ""
+
+
+def _foot(report: Report) -> str:
+    """Where the page comes from."""
+    return (
+        f"Tier {report.tier}, {report.tally_text()}. Rebuilt from the evidence ledger alone: "
+        "the same evidence gives the same page, byte for byte."
+    )

@@ -1,0 +1,26 @@
+"""leaks.json: the kill matrix for other programs, versioned."""
+
+from __future__ import annotations
+
+from audits.report.document import Report
+from audits.report.formatting import json_text
+from audits.report.views import kill_matrix
+from audits.verdicts import SCHEMA
+
+
+def leaks_json(report: Report) -> str:
+    """The document, twins by name, probes by name."""
+    twins = sorted(kill_matrix(report).twins, key=lambda twin: twin.name)
+    rows = [
+        {
+            "name": twin.name,
+            "leak_class": twin.leak_class,
+            "named": twin.named,
+            "mechanism": twin.mechanism,
+            "origin": twin.origin,
+            "leaky": dict(twin.leaky),
+            "clean": dict(twin.clean),
+        }
+        for twin in twins
+    ]
+    return json_text({"schema": SCHEMA, "twins": rows})

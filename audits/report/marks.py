@@ -1,0 +1,69 @@
+"""How a verdict is marked for a reader: a word and a symbol, so that colour is never the only carrier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from audits.claim import ClaimVerdict, JudgedClaim
+from audits.verdicts import Verdict
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A symbol and a word; `tone` is the class name a renderer may colour by."""
+
+    symbol: str
+    word: str
+    tone: str
+
+    @property
+    def text(self) -> str:
+        """Symbol and word together."""
+        return f"{self.symbol} {self.word}"
+
+
+_CLAIM_MARKS = {
+    ClaimVerdict.SUPPORTED: Mark("✓", "PASS", "pass"),
+    ClaimVerdict.REFUTED: Mark("✗", "FAIL", "fail"),
+    ClaimVerdict.INCONCLUSIVE: Mark("○", "INCONCLUSIVE", "neutral"),
+    ClaimVerdict.NOT_TESTABLE: Mark("○", "NOT TESTABLE", "neutral"),
+    ClaimVerdict.ERROR: Mark("!", "ERROR", "error"),
+}
+
+_AUDIT_MARKS = {
+    Verdict.PASS: Mark("✓", "PASS", "pass"),
+    Verdict.LEAK: Mark("✗", "LEAK", "fail"),
+    Verdict.UNDETERMINED: Mark("?", "UNDETERMINED", "neutral"),
+}
+
+# The order in which a reader needs them: what broke, what fell, what stands, what stays open.
+READING_ORDER = (
+    ClaimVerdict.ERROR,
+    ClaimVerdict.REFUTED,
+    ClaimVerdict.SUPPORTED,
+    ClaimVerdict.INCONCLUSIVE,
+    ClaimVerdict.NOT_TESTABLE,
+)
+
+
+def claim_mark(verdict: ClaimVerdict) -> Mark:
+    """The mark of a claim's verdict."""
+    return _CLAIM_MARKS[verdict]
+
+
+def audit_mark(verdict: str) -> Mark:
+    """The mark of an instrument's verdict; a word that is no `Verdict` is shown as it is, with a dash."""
+    known = {str(item): mark for item, mark in _AUDIT_MARKS.items()}
+    return known.get(verdict, Mark("-", verdict.replace("_", " ") or "not run", "neutral"))
+
+
+def flags(judged: JudgedClaim) -> tuple[str, ...]:
+    """What must not be overlooked about a judgement, each in one short sentence; empty when all is in order."""
+    found = []
+    if not judged.judgement.gate:
+        found.append("causality gate failed")
+    if judged.expected is None:
+        found.append("verdict not reviewed yet: no entry in the expectations file")
+    elif not judged.as_expected:
+        found.append(f"not as expected: the expectations file says {judged.expected}")
+    return tuple(found)

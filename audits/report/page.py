@@ -1,0 +1,90 @@
+"""The parts an HTML page is made of; every function returns markup, every text given to it is escaped here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+from audits.claim import Table
+from audits.report.escape import markup
+from audits.report.marks import Mark
+
+# Nothing is loaded and nothing runs: the page is only text, style and drawings.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+@cache
+def style() -> str:
+    """The style sheet, which lies beside this module."""
+    return files("audits.report").joinpath("page.css").read_text(encoding="utf-8")
+
+
+def page(title: str, head: str, body: str, foot: str) -> str:
+    """A whole self-contained document."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{markup(title)}</title>\n<style>\n{style()}</style>\n</head>\n<body>\n"
+        f"<header><div>\n{head}\n</div></header>\n<main>\n{body}\n</main>\n<footer>{paragraph(foot)}</footer>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def paragraph(text: str, style_class: str = "") -> str:
+    """A paragraph of plain text."""
+    return f'<p class="{style_class}">{markup(text)}</p>' if style_class else f"<p>{markup(text)}</p>"
+
+
+def pill(mark: Mark) -> str:
+    """A verdict: symbol, word and colour."""
+    return f'<span class="pill tone-{mark.tone}">{markup(mark.text)}</span>'
+
+
+def attention(text: str) -> str:
+    """A sentence that must not be overlooked."""
+    return f'<span class="attention">! {markup(text)}</span>'
+
+
+def section(name: str, heading: str, *parts: str) -> str:
+    """A section with an anchor."""
+    content = "\n".join(part for part in parts if part)
+    return f'<section id="{markup(name)}">\n<h2>{markup(heading)}</h2>\n{content}\n</section>'
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    """A list."""
+    return "<ul>" + "".join(f"<li>{markup(sentence)}</li>" for sentence in sentences) + "</ul>"
+
+
+def table(content: Table) -> str:
+    """A table that scrolls by itself where the screen is narrower."""
+    head = "".join(f'<th scope="col">{markup(cell)}</th>' for cell in content.header)
+    rows = "".join("<tr>" + "".join(f"<td>{markup(cell)}</td>" for cell in row) + "</tr>" for row in content.rows)
+    grid = (
+        f"<table><caption>{markup(content.title)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{markup(content.title)}">{grid}</div>'
+
+
+def figure(drawings: Sequence[str], caption: str) -> str:
+    """Drawings and tables side by side, below each other on a narrow screen, with their caption."""
+    return f'<figure><div class="pair">{"".join(drawings)}</div><figcaption>{markup(caption)}</figcaption></figure>'
+
+
+def wide_figure(drawing: str, caption: str) -> str:
+    """A drawing kept at its size; it scrolls sideways where the screen is narrower."""
+    inner = f'<div class="wide scroll" tabindex="0" role="region" aria-label="{markup(caption)}">{drawing}</div>'
+    return f"<figure>{inner}<figcaption>{markup(caption)}</figcaption></figure>"
+
+
+def folded(summary: str, content: str) -> str:
+    """Detail that opens on demand."""
+    return f"<details><summary>{markup(summary)}</summary>{content}</details>"
+
+
+def definitions(pairs: Sequence[tuple[str, str]]) -> str:
+    """Terms with their markup; a pair whose markup is empty is left out."""
+    return "<dl>" + "".join(f"<dt>{markup(term)}</dt><dd>{told}</dd>" for term, told in pairs if told) + "</dl>"

@@ -1,0 +1,126 @@
+"""An audit as SARIF 2.1.0, so that a code host shows each leak at its line."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from audits.report.formatting import json_text, number
+from audits.verdicts import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
+
+_RULES = {
+    LeakClass.DENSE: "A later position reaches an earlier output along a gradient path.",
+    LeakClass.SELECTION: "A discrete choice (such as top-k) depends on later positions; no gradient shows it.",
+    LeakClass.STATISTIC: "A statistic over the sequence, detached or in a normaliser, carries later positions back.",
+    LeakClass.LENGTH: "An output changes with the length of the sequence behind it.",
+    LeakClass.BATCH: "A row of the batch feels another row.",
+    LeakClass.STATE: "An output depends on earlier calls of the model.",
+    LeakClass.TRAINING_MODE: "The model is causal in evaluation and not in training mode.",
+    LeakClass.DECODE: "Step-by-step decoding differs from the parallel pass.",
+    LeakClass.DOCUMENT: "A packed document feels another document.",
+    LeakClass.UNKNOWN: "An earlier output feels a later position by a way that could not be classified.",
+}
+_SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def sarif(result: AuditResult, base: Path) -> str:
+    """The document; files inside the absolute folder `base` (the current one) become relative to it."""
+    driver = {"name": "hubrouter-audit", "rules": [_rule(leak_class) for leak_class in LeakClass]}
+    run = {
+        "tool": {"driver": driver},
+        "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The folder in which the audit was started."}}},
+        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": _notifications(result)}],
+        "results": [_result(result.target, finding, base) for finding in result.findings],
+        "properties": {"target": result.target, "verdict": str(result.verdict)},
+    }
+    return json_text({"$schema": _SCHEMA_URI, "version": "2.1.0", "runs": [run]})
+
+
+def fingerprint(target: str, finding: Finding) -> str:
+    """What makes two findings the same leak: target, probe, class and module; never the size of the effect."""
+    parts = (target, finding.probe, str(finding.leak_class), finding.module or "")
+    return hashlib.sha256("\x1f".join(parts).encode(errors="replace")).hexdigest()[:32]
+
+
+def _rule(leak_class: LeakClass) -> dict[str, Any]:
+    """The rule of a leak class."""
+    return {
+        "id": f"causality/{leak_class}",
+        "name": "CausalityLeak" + "".join(part.capitalize() for part in leak_class.split("-")),
+        "shortDescription": {"text": _RULES[leak_class]},
+        "defaultConfiguration": {"level": "error"},
+    }
+
+
+def _place(site: Site) -> str:
+    """A site in words."""
+    parts = [f"position {site.position}"] if site.position is not None else []
+    parts += [f"row {site.row}"] if site.row is not None else []
+    return ", ".join(parts) or "an unlocated place"
+
+
+def finding_text(finding: Finding) -> str:
+    """A finding in one sentence."""
+    told = f"The output at {_place(finding.sink)} feels {_place(finding.source)}"
+    told += f" (probe {finding.probe}, class {finding.leak_class}, effect {number(finding.effect)}"
+    told += f", noise floor {number(finding.noise_floor)})"
+    return told + (f" in module {finding.module}." if finding.module else ".")
+
+
+def _result(target: str, finding: Finding, base: Path) -> dict[str, Any]:
+    """One finding."""
+    reproduce = f" Reproduce: {finding.reproduce}" if finding.reproduce else ""
+    return {
+        "ruleId": f"causality/{finding.leak_class}",
+        "ruleIndex": list(LeakClass).index(finding.leak_class),
+        "level": "error",
+        "message": {"text": finding_text(finding) + reproduce},
+        "locations": _locations(target, finding, base),
+        "partialFingerprints": {"causalityLeak/v1": fingerprint(target, finding)},
+        "properties": _properties(finding),
+    }
+
+
+def _properties(finding: Finding) -> dict[str, Any]:
+    """What was measured; numbers that are not finite are left out."""
+    measured = {"effect": finding.effect, "noiseFloor": finding.noise_floor}
+    return {"probe": finding.probe, **{key: x for key, x in measured.items() if math.isfinite(x)}}
+
+
+def _locations(target: str, finding: Finding, base: Path) -> list[dict[str, Any]]:
+    """Where a finding is: its own file and line, else the file that the target names, and the module."""
+    location: dict[str, Any] = {}
+    named = target.rpartition(":")[0]
+    file = finding.file or (named if named.endswith(".py") else None)
+    if file:
+        region = {"startLine": finding.line if finding.file and finding.line and finding.line > 0 else 1}
+        location["physicalLocation"] = {"artifactLocation": _artifact(file, base), "region": region}
+    if finding.module:
+        location["logicalLocations"] = [{"fullyQualifiedName": finding.module, "kind": "module"}]
+    return [location] if location else []
+
+
+def _artifact(file: str, base: Path) -> dict[str, str]:
+    """A file's address: relative inside `base`, else an absolute file URI."""
+    full = Path(os.path.normpath(base / file))
+    if full.is_relative_to(base):
+        return {"uri": quote(full.relative_to(base).as_posix()), "uriBaseId": "%SRCROOT%"}
+    return {"uri": full.as_uri()}
+
+
+def _notifications(result: AuditResult) -> list[dict[str, Any]]:
+    """Probes that could not decide: their silence must not read as a PASS."""
+    return [
+        {"level": "warning", "message": {"text": _silence(probe)}}
+        for probe in result.probes
+        if probe.verdict is Verdict.UNDETERMINED
+    ]
+
+
+def _silence(probe: ProbeResult) -> str:
+    """Why a probe decided nothing."""
+    return f"Probe {probe.name} decided nothing: {probe.why}"

@@ -1,0 +1,78 @@
+"""The one module of the report that touches the file system: whole files or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from audits.report.claims_json import claims_json
+from audits.report.document import Report
+from audits.report.html import html
+from audits.report.junit import junit
+from audits.report.leaks_json import leaks_json
+from audits.report.markdown import markdown
+
+_RENDERERS = {
+    "claims.md": markdown,
+    "claims.html": html,
+    "claims.json": claims_json,
+    "leaks.json": leaks_json,
+    "junit.xml": junit,
+}
+
+
+class ReportError(Exception):
+    """A report cannot be written; the message is one line that says where, why and how to mend it."""
+
+
+def write_reports(report: Report, folder: Path) -> list[Path]:
+    """Render every file of the report, then write all of them into `folder`, which is made if absent.
+
+    Raises:
+        ReportError: The folder or a file cannot be written. Files that were there before are then whole, old or new.
+    """
+    texts = {folder / name: render(report) for name, render in _RENDERERS.items()}
+    _write(texts)
+    return list(texts)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write one file whole, or raise ReportError and leave what was there."""
+    _write({path: text})
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    """Write everything beside its place first; only when all of it lies on the disk is it renamed."""
+    beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
+    path = next(iter(texts))
+    try:
+        for path, text in texts.items():
+            if path.is_dir():
+                raise IsADirectoryError(None, "a folder has this name", str(path))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(beside[path], text)
+        for path in texts:
+            beside[path].replace(path)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ReportError(f"cannot write {path}: {why}; free the disk or choose a folder you may write to") from error
+    finally:
+        _remove(beside)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write and force to the disk, where a full one shows."""
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(beside: Mapping[Path, Path]) -> None:
+    """Remove what was not renamed; a disk that refuses even that has been reported already."""
+    for path in beside.values():
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            continue

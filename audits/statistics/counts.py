@@ -1,0 +1,92 @@
+"""Two arms of yes-or-no runs (converged or not): Fisher's and Boschloo's exact tests, and what they can detect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
+from statsmodels.stats.proportion import proportion_confint
+
+from audits.statistics.summary import Interval
+
+NEGLIGIBLE = (
+    1e-9  # tables rarer than this are left out of an exact power: the error stays below 1e-9 times their number
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """So many successes among so many independent runs."""
+
+    successes: int
+    trials: int
+
+    def __post_init__(self) -> None:
+        if self.trials < 1 or not 0 <= self.successes <= self.trials:
+            raise ValueError(f"need 0 <= successes <= trials and trials >= 1, got {self.successes}/{self.trials}")
+
+    def __str__(self) -> str:
+        return f"{self.successes}/{self.trials}"
+
+
+ExactTest = Callable[[Counts, Counts], float]
+
+
+@lru_cache(maxsize=4096)
+def fisher(a: Counts, b: Counts) -> float:
+    """Fisher's exact two-sided p (all tables no likelier than the observed one, margins fixed)."""
+    return float(stats.fisher_exact(_table(a, b)).pvalue)
+
+
+@lru_cache(maxsize=4096)
+def boschloo(a: Counts, b: Counts) -> float:
+    """Boschloo's two-sided p: Fisher's p as the statistic, maximised over the common rate; never less powerful."""
+    p = float(stats.boschloo_exact(_table(a, b)).pvalue)
+    return min(1.0, p)
+
+
+def exact_power(test: ExactTest, rate_a: float, rate_b: float, n: int, alpha: float = 0.05) -> float:
+    """The probability that `test` rejects at `alpha` with `n` runs an arm and the given true success rates.
+
+    Raises:
+        ValueError: a rate outside [0, 1] or fewer than 1 run.
+    """
+    if not (0 <= rate_a <= 1 and 0 <= rate_b <= 1) or n < 1:
+        raise ValueError(f"need rates in [0, 1] and n >= 1, got {rate_a}, {rate_b}, n={n}")
+    outcomes = np.arange(n + 1)
+    likelihood = np.outer(stats.binom.pmf(outcomes, n, rate_a), stats.binom.pmf(outcomes, n, rate_b))
+    pairs = np.argwhere(likelihood > NEGLIGIBLE).tolist()
+    rejected = (likelihood[i, j] for i, j in pairs if test(Counts(i, n), Counts(j, n)) <= alpha)
+    return float(sum(rejected))
+
+
+def detectable_rate(test: ExactTest, rate: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """The highest rate below `rate` that `test` tells from it with the wanted power; None if not even 0 is told."""
+    if exact_power(test, rate, 0.0, n, alpha) < power:
+        return None
+    found = brentq(lambda other: exact_power(test, rate, other, n, alpha) - power, 0.0, rate, xtol=1e-4)
+    return float(found)
+
+
+def runs_needed(
+    test: ExactTest, rate_a: float, rate_b: float, alpha: float = 0.05, power: float = 0.8, limit: int = 60
+) -> int | None:
+    """The fewest runs an arm that reach the power; None if more than `limit` are needed.
+
+    Exact tests are discrete, so one more run can lose a little power; this is the first number that suffices.
+    """
+    return next((n for n in range(2, limit + 1) if exact_power(test, rate_a, rate_b, n, alpha) >= power), None)
+
+
+def rate_interval(counts: Counts, level: float = 0.95) -> Interval:
+    """The Clopper-Pearson interval of the success rate: it covers at least `level` of the time at any rate."""
+    low, high = proportion_confint(counts.successes, counts.trials, alpha=1 - level, method="beta")
+    return Interval(float(low), float(high))
+
+
+def _table(a: Counts, b: Counts) -> list[list[int]]:
+    return [[a.successes, b.successes], [a.trials - a.successes, b.trials - b.successes]]

@@ -1,0 +1,310 @@
+"""The subject of an audit: somebody's model, called from the same state every time, as one float tensor [B, N, F]."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from audits.randomness import generator, pinned
+from audits.snapshot import Snapshot
+
+Model = Callable[..., Any]
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
+MAX_ELEMENTS = 2**26  # of an output held at once: half a GiB in float64
+
+
+class SubjectError(Exception):
+    """The model cannot be audited as asked; the message says why and how to mend it, in one line."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is fed to the subject, and how.
+
+    Attributes:
+        input: "tokens" (int64 [B, N] in [0, vocab_size)) or "features" (float [B, N, width]).
+        vocab_size: number of token ids; read from the model when None.
+        width: features a position, for feature models.
+        seq_len: N.
+        batch: most rows in one forward pass; 1 switches batching off.
+        seed: of everything drawn.
+        dtype: a name in DTYPES; None means float64 where the model can be cast, else its own.
+        device: a torch device name.
+    """
+
+    input: str = "tokens"
+    vocab_size: int | None = None
+    width: int | None = None
+    seq_len: int = 96
+    batch: int = 32
+    seed: int = 0
+    dtype: str | None = None
+    device: str = "cpu"
+
+    def check(self) -> None:
+        """Raise SubjectError where the settings alone cannot work."""
+        rules = [
+            (self.input in ("tokens", "features"), f"input must be 'tokens' or 'features', not {self.input!r}"),
+            (self.seq_len >= 2, f"seq_len={self.seq_len} leaves no earlier position to leak into: use at least 2"),
+            (self.batch >= 1, f"batch must be at least 1, not {self.batch}"),
+            (
+                self.dtype is None or self.dtype in DTYPES,
+                f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}",
+            ),
+            (
+                self.vocab_size is None or self.vocab_size >= 2,
+                f"vocab_size={self.vocab_size}: with fewer than 2 tokens nothing can be changed",
+            ),
+            (self.input == "tokens" or (self.width or 0) >= 1, "feature models need --width D (width=D), at least 1"),
+        ]
+        for holds, message in rules:
+            if not holds:
+                raise SubjectError(message)
+
+
+class Subject:
+    """A model under audit. The model itself is never touched: a copy is called, or, where it cannot be copied, put back.
+
+    Attributes:
+        settings: as resolved (vocabulary read from the model).
+        dtype: of the copy's arithmetic; None for a callable whose parameters cannot be seen.
+        module: the copy when the model is an nn.Module.
+        forwards: how many forward passes have been made.
+    """
+
+    def __init__(self, model: Model, settings: Settings, dtype: torch.dtype | None) -> None:
+        self.settings, self.dtype = settings, dtype
+        self.forwards = 0
+        self.model, self.copied = _copy(model, settings.device, dtype)
+        self.module = self.model if isinstance(self.model, nn.Module) else None
+        self._modes = {m: m.training for m in self.module.modules()} if self.module else {}
+        self._snapshot = Snapshot(self.module) if self.module else None
+        self.lower: Subject | None = None
+        self.internal = dtype
+
+    # -- calling -------------------------------------------------------------------------------------------------
+
+    def run(self, inputs: Tensor, *, training: bool = False, fresh: bool = True, grad: bool = False) -> Tensor:
+        """Outputs [B, N, F] for inputs [B, N] or [B, N, D].
+
+        Args:
+            inputs: what is fed.
+            training: call in training mode instead of evaluation mode.
+            fresh: first put buffers and attributes back to how the model came; False lets state carry over.
+            grad: record the graph.
+        """
+        return self.call(lambda model, given: model(given), inputs, training=training, fresh=fresh, grad=grad)
+
+    def call(
+        self,
+        function: Callable[[Any, Tensor], Any],
+        inputs: Tensor,
+        *,
+        training: bool = False,
+        fresh: bool = True,
+        grad: bool = False,
+    ) -> Tensor:
+        """Like `run`, for another way of calling the model; the global generators are pinned around it."""
+        if fresh:
+            self.restore()
+        if self.module is not None:
+            self.module.train(training)
+        self.forwards += 1
+        with pinned(self.settings.seed), torch.set_grad_enabled(grad):
+            output = function(self.model, self._cast(inputs))
+        return as_sequence(output, inputs)
+
+    def restore(self) -> None:
+        """Put the called module back to how it came, training mode included."""
+        if self._snapshot:
+            self._snapshot.restore()
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Around the audit: whatever happens, a model that could not be copied is given back as it came."""
+        try:
+            yield
+        finally:
+            self.restore()
+
+    def rows(self, outputs: Tensor | None = None) -> int:
+        """How many rows to feed at once, given one row's outputs."""
+        if outputs is None:
+            return self.settings.batch
+        return max(1, min(self.settings.batch, MAX_ELEMENTS // max(outputs[0].numel(), 1)))
+
+    def _cast(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.to(self.settings.device)
+        return inputs.to(self.dtype or torch.float32) if self.settings.input == "features" else inputs
+
+    # -- inputs --------------------------------------------------------------------------------------------------
+
+    def draw(self, rows: int, length: int, gen: torch.Generator) -> Tensor:
+        """Random inputs: uniform tokens, or standard normal features."""
+        if self.settings.input == "features":
+            return torch.randn(rows, length, self.settings.width or 1, generator=gen, dtype=torch.float64)
+        return torch.randint(self.settings.vocab_size or 2, (rows, length), generator=gen)
+
+    def base(self, rows: int = 1, length: int | None = None) -> Tensor:
+        """The unperturbed inputs of this audit; the same for every probe."""
+        return self.draw(rows, length or self.settings.seq_len, generator(self.settings.seed, "base"))
+
+    # -- precision -----------------------------------------------------------------------------------------------
+
+    @property
+    def pure(self) -> bool:
+        """Whether all arithmetic really is float64 and float32 is at hand for comparison."""
+        return self.lower is not None and self.internal == torch.float64
+
+
+def prepare(model: Model, settings: Settings) -> Subject:
+    """A subject ready to be probed.
+
+    Raises:
+        SubjectError: it cannot be called with these settings.
+    """
+    settings.check()
+    if not callable(model):
+        raise SubjectError(f"the target is a {type(model).__name__}, not a module or callable")
+    settings = _with_vocabulary(model, settings)
+    subject = _first_that_runs(model, settings)
+    if subject.dtype == torch.float64 and subject.copied:
+        subject.internal = _internal_precision(subject)
+        subject.lower = _try(model, settings, torch.float32)
+    return subject
+
+
+def _first_that_runs(model: Model, settings: Settings) -> Subject:
+    """The subject in the wanted dtype; without a wish, in float64, else in its own."""
+    own = _own_dtype(model)
+    if settings.dtype is not None and own is not None and own != DTYPES[settings.dtype]:
+        wishes: list[torch.dtype | None] = [DTYPES[settings.dtype]]
+    elif settings.dtype is not None:
+        wishes = [DTYPES[settings.dtype]]
+    else:
+        wishes = [torch.float64, own] if own is not None else [own, torch.float64]
+    error: Exception | None = None
+    for dtype in dict.fromkeys(wishes):
+        subject = Subject(model, settings, dtype)
+        if dtype is not None and not subject.copied and dtype != own and own is not None:
+            subject.dtype = own  # it could not be copied, so it was not cast either
+        try:
+            subject.run(subject.base())
+        except SubjectError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - anything may go wrong in somebody's model
+            error = problem
+        else:
+            return subject
+        finally:
+            subject.restore()
+    raise SubjectError(_explain(error, settings))
+
+
+def _try(model: Model, settings: Settings, dtype: torch.dtype) -> Subject | None:
+    subject = Subject(model, settings, dtype)
+    try:
+        subject.run(subject.base())
+    except Exception:  # noqa: BLE001 - a model that cannot run in this precision is simply not compared in it
+        return None
+    return subject if subject.copied else None
+
+
+def _explain(error: Exception | None, settings: Settings) -> str:
+    fed = (
+        f"int64 [1, {settings.seq_len}]"
+        if settings.input == "tokens"
+        else f"float [1, {settings.seq_len}, {settings.width}]"
+    )
+    first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    hint = "check --input, --vocab-size, --width and --seq-len"
+    return f"the target raised {type(error).__name__} on {fed} input: {first[:300]} ({hint})"
+
+
+def _with_vocabulary(model: Model, settings: Settings) -> Settings:
+    """The settings with the vocabulary size filled in from the model's configuration or first embedding."""
+    if settings.input != "tokens" or settings.vocab_size is not None:
+        return settings
+    size = getattr(getattr(model, "config", None), "vocab_size", None)
+    if not isinstance(size, int) and isinstance(model, nn.Module):
+        size = next((m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)), None)
+    if not isinstance(size, int):
+        raise SubjectError("the vocabulary size cannot be read from the target: give --vocab-size V (vocab_size=V)")
+    settings = replace(settings, vocab_size=size)
+    settings.check()
+    return settings
+
+
+def _own_dtype(model: Model) -> torch.dtype | None:
+    if not isinstance(model, nn.Module):
+        return None
+    tensors = (t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point())
+    return next((t.dtype for t in tensors), torch.float32)
+
+
+def _copy(model: Model, device: str, dtype: torch.dtype | None) -> tuple[Any, bool]:
+    """A copy on the device and in the dtype, and whether it is one."""
+    if not isinstance(model, nn.Module):
+        return model, False
+    try:
+        twin = copy.deepcopy(model)
+    except Exception:  # noqa: BLE001 - modules may hold what cannot be copied; then the original is used and put back
+        return model, False
+    return twin.to(device=device, dtype=dtype).requires_grad_(False).eval(), True
+
+
+def as_sequence(output: Any, inputs: Tensor) -> Tensor:
+    """The output's sequence tensor as float [B, N, F]; understands `.logits`, `.last_hidden_state`, dicts and tuples."""
+    for name in ("logits", "last_hidden_state"):
+        found = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
+        if isinstance(found, Tensor):
+            output = found
+            break
+    while isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise SubjectError(
+            f"the target returned a {type(output).__name__}, not a tensor [B, N, ...] or an object with .logits"
+        )
+    if output.ndim < 2 or tuple(output.shape[:2]) != tuple(inputs.shape[:2]):
+        wanted = f"[{inputs.shape[0]}, {inputs.shape[1]}, ...]"
+        raise SubjectError(
+            f"the target returned shape {list(output.shape)} for {wanted}: it must keep batch and sequence axes first"
+        )
+    output = output if output.is_floating_point() or output.is_complex() else output.double()
+    output = torch.view_as_real(output) if output.is_complex() else output
+    return output.flatten(2) if output.ndim > 2 else output[..., None]
+
+
+class _Dtypes(TorchDispatchMode):
+    """Collects dtype and checksum of everything coarser than float64 that operations produce, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[torch.dtype, float]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        for tensor in output if isinstance(output, (tuple, list)) else (output,):
+            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != torch.float64:
+                self.seen.append((tensor.dtype, float(tensor.detach().double().nan_to_num().sum())))
+        return output
+
+
+def _internal_precision(subject: Subject) -> torch.dtype | None:
+    """The coarsest floating dtype on the way of the data: tables that do not depend on the input do not count."""
+    lists = []
+    for name in ("base", "other"):
+        with _Dtypes() as dtypes:
+            subject.run(subject.draw(1, subject.settings.seq_len, generator(subject.settings.seed, name)))
+        lists.append(dtypes.seen)
+    aligned = len(lists[0]) == len(lists[1])
+    moved = {a[0] for a, b in zip(*lists, strict=False) if a != b} if aligned else {d for d, _ in lists[0]}
+    return max(moved, key=lambda dtype: torch.finfo(dtype).eps, default=subject.dtype)

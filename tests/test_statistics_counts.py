@@ -1,0 +1,107 @@
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import Table
+
+from audits.statistics import (
+    Counts,
+    boschloo,
+    cochran_armitage,
+    detectable_rate,
+    exact_power,
+    fisher,
+    rate_interval,
+    runs_needed,
+    trend_power,
+)
+
+
+def test_fisher_and_boschloo_give_the_known_values_and_boschloo_is_never_the_larger():
+    assert fisher(Counts(5, 5), Counts(3, 5)) == pytest.approx(4 / 9)
+    assert fisher(Counts(5, 5), Counts(0, 5)) == pytest.approx(2 / 252)
+    assert boschloo(Counts(5, 5), Counts(0, 5)) == pytest.approx(2 / 1024)
+    for high, low in product(range(6), repeat=2):
+        assert boschloo(Counts(high, 5), Counts(low, 5)) <= fisher(Counts(high, 5), Counts(low, 5)) + 1e-9
+
+
+def test_arms_with_equal_counts_are_never_told_apart():
+    for k in (0, 2, 5):
+        assert fisher(Counts(k, 5), Counts(k, 5)) == pytest.approx(1.0)
+        assert boschloo(Counts(k, 5), Counts(k, 5)) == pytest.approx(1.0)
+
+
+def test_the_power_of_five_against_five_runs_is_nine_percent_as_counted_by_hand():
+    by_hand = stats.binom.cdf(1, 5, 0.6)  # against 5/5 only 0 or 1 of 5 is significant
+    assert exact_power(fisher, 1.0, 0.6, 5) == pytest.approx(by_hand)
+    assert by_hand == pytest.approx(0.087, abs=1e-3)
+
+
+@pytest.mark.parametrize("test", [fisher, boschloo])
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_the_exact_count_tests_keep_their_false_positive_rate(test, rate):
+    assert exact_power(test, rate, rate, 6) <= 0.05 + 1e-9
+
+
+def test_exact_power_agrees_with_a_seeded_simulation():
+    rng = np.random.default_rng(7)
+    pairs = zip(rng.binomial(6, 0.95, 2000).tolist(), rng.binomial(6, 0.3, 2000).tolist(), strict=True)
+    alarms = sum(fisher(Counts(a, 6), Counts(b, 6)) <= 0.05 for a, b in pairs)
+    assert stats.binomtest(alarms, 2000, exact_power(fisher, 0.95, 0.3, 6)).pvalue > 1e-4
+
+
+def test_the_detectable_rate_has_the_wanted_power_and_is_none_when_nothing_can_be_told():
+    rate = detectable_rate(fisher, 1.0, 5)
+    assert exact_power(fisher, 1.0, rate, 5) == pytest.approx(0.8, abs=2e-3)
+    assert detectable_rate(fisher, 1.0, 3) is None
+
+
+def test_runs_needed_is_the_first_number_that_suffices():
+    needed = runs_needed(fisher, 1.0, 0.3)
+    assert exact_power(fisher, 1.0, 0.3, needed) >= 0.8
+    assert exact_power(fisher, 1.0, 0.3, needed - 1) < 0.8
+    assert runs_needed(fisher, 1.0, 0.9, limit=8) is None
+
+
+def test_the_rate_interval_is_clopper_pearson():
+    bounds, known = rate_interval(Counts(4, 5)), stats.binomtest(4, 5).proportion_ci(0.95, method="exact")
+    assert (bounds.low, bounds.high) == pytest.approx((known.low, known.high))
+
+
+def test_the_trend_statistic_agrees_with_statsmodels_linear_by_linear_association():
+    doses, hits = (8, 10, 14, 20, 32), (5, 5, 4, 2, 1)
+    table = Table(np.array([hits, [5 - h for h in hits]]), shift_zeros=False)
+    known = table.test_ordinal_association(row_scores=np.array([1, 0]), col_scores=np.array(doses))
+    ours = cochran_armitage(doses, hits, 5)
+    assert ours.z == pytest.approx(known.zscore * math.sqrt(25 / 24), rel=1e-9)  # it divides by N - 1, we by N
+    assert ours.z < 0
+    assert ours.p < 0.05
+
+
+def test_the_trend_test_keeps_its_false_positive_rate_and_finds_a_steep_fall():
+    doses = (8, 10, 12, 14, 20, 24, 28, 32)
+    assert trend_power(doses, [0.8] * 8, 5, seed=0) < 0.06
+    assert trend_power(doses, [0.95] * 4 + [0.6, 0.4, 0.2, 0.1], 5, seed=0) > 0.95
+
+
+def test_the_trend_simulation_repeats_itself_and_no_variation_is_no_trend():
+    doses, rates = (1, 2, 3), (0.9, 0.5, 0.2)
+    assert trend_power(doses, rates, 5, seed=3) == trend_power(doses, rates, 5, seed=3)
+    assert cochran_armitage(doses, (5, 5, 5), 5).z == 0.0
+
+
+BAD = [
+    (lambda: Counts(6, 5), "successes <= trials"),
+    (lambda: exact_power(fisher, 1.1, 0.5, 5), "rates in"),
+    (lambda: cochran_armitage((1, 1), (2, 3), 5), "2 different doses"),
+    (lambda: trend_power((1, 2), (0.5, 1.5), 5, seed=0), "true rate"),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), BAD, ids=[words for _, words in BAD])
+def test_bad_counts_get_one_clear_line(call, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
