@@ -28,7 +28,7 @@ class RankingWatch(TorchDispatchMode):
     """Keeps the inputs of all ranking operations along an axis, one row for each batch row."""
 
     def __init__(self, rows: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # torch leaves it unannotated
         self.rows = rows
         self.compared: list[Tensor] = []
 
@@ -64,7 +64,8 @@ def search(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes | No
 def _watch(subject: Subject, inputs: Tensor) -> list[Tensor]:
     with RankingWatch(len(inputs)) as watch:
         subject.run(inputs)
-    return watch.compared
+    compared: list[Tensor] = watch.compared
+    return compared
 
 
 def _climb(subject: Subject, base: Tensor, cut: int, goal: Goal, gen: torch.Generator) -> Changes:

@@ -125,7 +125,7 @@ def _guarded(subject: Subject, probe: Probe) -> Report:
     """A probe whose subject raises half-way has decided nothing; it must not take the others down."""
     try:
         return probe.run(subject)
-    except Exception as problem:  # noqa: BLE001 - anything may go wrong in somebody's model
+    except Exception as problem:
         first = str(problem).strip().splitlines()[0] if str(problem).strip() else ""
         return undetermined(f"the model raised {type(problem).__name__}: {first[:200]}")
 

@@ -14,7 +14,7 @@ SWEEP_CUTS = 3
 
 
 def suffixes(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
-    """Every cut, everything from it on replaced: by fresh draws, by one repeated token; by features of each magnitude."""
+    """Every cut, everything from it on replaced: by fresh draws, one repeated token, features of each magnitude."""
     length = base.shape[1]
     cuts = torch.arange(1, length)
     fresh = subject.draw(len(cuts), length, gen)
@@ -41,7 +41,7 @@ def singles(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
 
 
 def vocabulary_sweep(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes | None:
-    """Suffixes of one repeated token, for every token id (or a sample of them), at a few cuts each: rare tokens count."""
+    """Suffixes of one repeated token, for every token id or a sample, at a few cuts each: rare tokens count."""
     vocabulary = subject.settings.vocab_size
     if subject.settings.input == "features" or vocabulary is None:
         return None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.resources import files
 
 from audits.ledger import Evidence
 
@@ -85,3 +87,29 @@ def all_claims() -> tuple[Claim, ...]:
     names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg]
     claims = (importlib.import_module(f"audits.claims.{name}").CLAIM for name in names if not name.startswith("_"))
     return tuple(sorted(claims, key=lambda claim: claim.id))
+
+
+def expectations() -> Mapping[str, ClaimVerdict]:
+    """The reviewed verdict of every claim, from `audits/claims/expected.toml`."""
+    text = files("audits.claims").joinpath("expected.toml").read_text(encoding="utf-8")
+    return {claim: ClaimVerdict(entry["verdict"]) for claim, entry in tomllib.loads(text).items()}
+
+
+def judge_all(claims: tuple[Claim, ...], evidence: Evidence, tier: str) -> tuple[JudgedClaim, ...]:
+    """Every claim judged; a test that raises is an ERROR with its reason, and does not take the others down."""
+    expected = expectations()
+    return tuple(JudgedClaim(claim, _judged(claim, evidence), expected.get(claim.id), tier) for claim in claims)
+
+
+def no_run_yet(what: str) -> Judgement:
+    """The judgement on a claim whose evidence nobody has gathered: not verified, which is not a PASS."""
+    return Judgement(ClaimVerdict.NOT_TESTABLE, f"Not verified: no run of {what} yet.", "Evidence: `nox -s audit`.")
+
+
+def _judged(claim: Claim, evidence: Evidence) -> Judgement:
+    try:
+        return claim.judge(evidence)
+    except Exception as problem:
+        first = str(problem).strip().splitlines()[:1]
+        reason = f"The test itself failed: {type(problem).__name__}: {''.join(first)}"
+        return Judgement(ClaimVerdict.ERROR, reason, "Mending the test, or the evidence it reads.")

@@ -32,11 +32,14 @@ def classify(
 
     What a perturbation in evaluation mode shows has a nature of its own (dense, selection, statistic); what only
     another probe shows is named after that probe. Prefix, decode and training-mode effects of a model that already
-    leaks under perturbation are the same leak seen again and share its class.
+    leaks under perturbation are the same leak seen again and share its class; so does streaming a model whose prefixes
+    depend on the length.
     """
     if probe in ("isolation", "repeat-call"):
         return ALONE[probe]
     seen = next(iter(_sightings(reports, "perturbation")), None)
+    if probe == "decode" and seen is None and _sightings(reports, "prefix-length"):
+        return LeakClass.LENGTH
     if probe in ALONE and seen is None:
         return ALONE[probe]
     if probe in ALONE and seen is not None:

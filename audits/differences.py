@@ -84,7 +84,7 @@ class Comparison:
         first = effect_of(self.subject, pair)
         weighed = self.judge(pair, first)
         if weighed.verdict is Verdict.LEAK:
-            pair = self._latest_source(pair, weighed.noise_floor)
+            pair = self._latest_source(pair)
             weighed = self.judge(pair, effect_of(self.subject, pair))
         gaps = self._past(self.subject, pair)
         sink = int(gaps.argmax())
@@ -97,7 +97,7 @@ class Comparison:
             self.subject, effect, self.repeat, lambda other: effect_of(other, pair), same_shape=True, scale=self.scale
         )
 
-    def _latest_source(self, pair: Pair, floor: float) -> Pair:
+    def _latest_source(self, pair: Pair) -> Pair:
         """The same change kept only from as late a position on as still moves the past before the original cut."""
         low, high = pair.cut, pair.base.shape[1] - 1
         best = pair

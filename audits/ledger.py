@@ -54,6 +54,10 @@ class Record:
         """The run's address."""
         return run_hash(self.experiment, self.config, self.seed)
 
+    def setting(self, varied: str) -> dict[str, Any]:
+        """The configuration without the entry `varied`."""
+        return {key: value for key, value in self.config.items() if key != varied}
+
     def to_line(self) -> str:
         """The record as one line of the ledger."""
         return json.dumps({"schema": SCHEMA, "run": self.run, **asdict(self)}, sort_keys=True, allow_nan=False) + "\n"
@@ -68,6 +72,14 @@ class Evidence:
     def of(self, experiment: str) -> tuple[Record, ...]:
         """The records of one experiment, in the order of their hashes, so that reports do not depend on timing."""
         return tuple(sorted((r for r in self.records if r.experiment == experiment), key=lambda r: r.run))
+
+    def latest(self, experiment: str, varied: str = "") -> tuple[Record, ...]:
+        """The records that share the setting of the experiment's last record, in the order of their hashes.
+
+        A setting is the configuration without the entry `varied`, over which the experiment compares.
+        """
+        found = [record for record in self.records if record.experiment == experiment]
+        return tuple(record for record in self.of(experiment) if record.setting(varied) == found[-1].setting(varied))
 
     def has(self, run: str) -> bool:
         """Whether the run of this address is among the records."""
@@ -85,7 +97,7 @@ class Ledger:
     folder: Path
 
     def read(self) -> Evidence:
-        """All records, the latest of each run. Within a file the later line counts, between files the later name.
+        """All records in the order of recording, the latest of each run. Between files the later name counts.
 
         Raises:
             LedgerError: a line is damaged (other than a torn last one), or of an unknown schema.
@@ -93,6 +105,7 @@ class Ledger:
         latest: dict[str, Record] = {}
         for file in self._files():
             for record in _parse(file, _bytes_of(file)).records:
+                latest.pop(record.run, None)
                 latest[record.run] = record
         return Evidence(tuple(latest.values()))
 
@@ -120,7 +133,7 @@ class Ledger:
             os.fsync(descriptor)
 
     def compact(self) -> None:
-        """Keep each run's latest record only, sorted by run, so that committed files stay small and comparable.
+        """Keep each run's latest record only, in the order of recording, so that committed files stay small.
 
         Raises:
             LedgerError: a file is damaged (it is left as it is) or cannot be written.
@@ -128,8 +141,9 @@ class Ledger:
         for file in self._files():
             with _open_locked(file) as descriptor:
                 before = _bytes_of(file)
-                latest = {record.run: record for record in _parse(file, before).records}
-                after = b"".join(_line_of(latest[run]) for run in sorted(latest))
+                records = _parse(file, before).records
+                last = {record.run: at for at, record in enumerate(records)}
+                after = b"".join(_line_of(record) for at, record in enumerate(records) if last[record.run] == at)
                 if after != before:
                     _replace(file, after, os.fstat(descriptor).st_mode)
 

@@ -41,7 +41,7 @@ def find_place(subject: Subject, sighting: Sighting) -> Place | None:
         return None
     try:
         return locate(subject, sighting.pair, sighting.noise_floor)
-    except Exception:  # noqa: BLE001 - a finding without a place is still a finding
+    except Exception:
         return None
 
 
@@ -111,7 +111,7 @@ def _moved(one: tuple[Tensor, ...], two: tuple[Tensor, ...], length: int, cut: i
 
 
 def _along(tensor: Tensor, length: int) -> Tensor | None:
-    """The tensor as [1, N, rest]: along an axis of N, or an adjacent pair of axes that chunk N (the last one padded)."""
+    """The tensor as [1, N, rest]: along an axis of N, or a pair of axes that chunk N (the last chunk padded)."""
     shape = tensor.shape
     for axis in sorted(range(len(shape)), key=lambda a: (a != 1, a)):
         if shape[axis] == length:

@@ -46,10 +46,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Probe:
-    """An instrument: its name on the command line, what it does in one line, and the function that does it."""
+    """An instrument: its name on the command line, what it looks at, and the function that does it.
+
+    `order` is its place among the probes: what says most about how the future gets in comes first.
+    """
 
     name: str
     looks_at: str
+    order: int
     run: Callable[[Subject], Report]
 
 
@@ -68,6 +72,4 @@ def all_probes() -> tuple[Probe, ...]:
     import audits.probes as package
 
     modules = (importlib.import_module(f"audits.probes.{m.name}") for m in pkgutil.iter_modules(package.__path__))
-    probes = {module.PROBE.name: module.PROBE for module in modules}
-    first = [probes.pop(name) for name in ("perturbation", "gradient") if name in probes]
-    return (*first, *(probes[name] for name in sorted(probes)))
+    return tuple(sorted((module.PROBE for module in modules), key=lambda probe: (probe.order, probe.name)))

@@ -19,7 +19,7 @@ def generator(seed: int, *names: object) -> torch.Generator:
 
 @contextlib.contextmanager
 def pinned(seed: int) -> Iterator[None]:
-    """Set the global generators of torch, Python and (where loaded) numpy to a seed; put their states back at the end."""
+    """Set the global generators of torch, Python and (where loaded) numpy to a seed; put their states back after."""
     numpy = sys.modules.get("numpy")
     python_state = random.getstate()
     numpy_state = numpy.random.get_state() if numpy else None

@@ -70,7 +70,7 @@ class Settings:
 
 
 class Subject:
-    """A model under audit. The model itself is never touched: a copy is called, or, where it cannot be copied, put back.
+    """A model under audit. The model itself is never touched: a copy is called; what cannot be copied is put back.
 
     Attributes:
         settings: as resolved (vocabulary read from the model).
@@ -199,7 +199,7 @@ def _first_that_runs(model: Model, settings: Settings) -> Subject:
             subject.run(subject.base())
         except SubjectError:
             raise
-        except Exception as problem:  # noqa: BLE001 - anything may go wrong in somebody's model
+        except Exception as problem:
             error = problem
         else:
             return subject
@@ -212,7 +212,7 @@ def _try(model: Model, settings: Settings, dtype: torch.dtype) -> Subject | None
     subject = Subject(model, settings, dtype)
     try:
         subject.run(subject.base())
-    except Exception:  # noqa: BLE001 - a model that cannot run in this precision is simply not compared in it
+    except Exception:
         return None
     return subject if subject.copied else None
 
@@ -255,18 +255,17 @@ def _copy(model: Model, device: str, dtype: torch.dtype | None) -> tuple[Any, bo
         return model, False
     try:
         twin = copy.deepcopy(model)
-    except Exception:  # noqa: BLE001 - modules may hold what cannot be copied; then the original is used and put back
+    except Exception:
         return model, False
     return twin.to(device=device, dtype=dtype).requires_grad_(False).eval(), True
 
 
 def as_sequence(output: Any, inputs: Tensor) -> Tensor:
-    """The output's sequence tensor as float [B, N, F]; understands `.logits`, `.last_hidden_state`, dicts and tuples."""
+    """The output's sequence tensor, float [B, N, F]: understands `.logits`, `.last_hidden_state`, dicts and tuples."""
     for name in ("logits", "last_hidden_state"):
         found = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
         if isinstance(found, Tensor):
-            output = found
-            break
+            return as_sequence(found, inputs)
     while isinstance(output, (tuple, list)) and output:
         output = output[0]
     if not isinstance(output, Tensor):
@@ -278,20 +277,20 @@ def as_sequence(output: Any, inputs: Tensor) -> Tensor:
         raise SubjectError(
             f"the target returned shape {list(output.shape)} for {wanted}: it must keep batch and sequence axes first"
         )
-    output = output if output.is_floating_point() or output.is_complex() else output.double()
-    output = torch.view_as_real(output) if output.is_complex() else output
-    return output.flatten(2) if output.ndim > 2 else output[..., None]
+    numbers: Tensor = output if output.is_floating_point() or output.is_complex() else output.double()
+    numbers = torch.view_as_real(numbers) if numbers.is_complex() else numbers
+    return numbers.flatten(2) if numbers.ndim > 2 else numbers[..., None]
 
 
 class _Dtypes(TorchDispatchMode):
     """Collects dtype and checksum of everything coarser than float64 that operations produce, in order."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # torch leaves it unannotated
         self.seen: list[tuple[torch.dtype, float]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
+        output: Any = func(*args, **(kwargs or {}))
         for tensor in output if isinstance(output, (tuple, list)) else (output,):
             if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != torch.float64:
                 self.seen.append((tensor.dtype, float(tensor.detach().double().nan_to_num().sum())))

@@ -159,7 +159,7 @@ def _step(
         logits = model(inputs.to(device))
     loss = _cross_entropy(logits, targets.to(device), "mean")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    loss.backward()
     norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip))
     if math.isfinite(norm):
         optimizer.step()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from audits.strict_json import json_text
 
 SCHEMA = 1
 
@@ -91,4 +92,4 @@ class AuditResult:
 
     def to_json(self) -> str:
         """The result as a JSON text; not-a-number and infinite effects are written as null and 1e308."""
-        return json.dumps(self.to_dict(), indent=2, default=str)
+        return json_text(self.to_dict())

@@ -49,4 +49,5 @@ class Council(nn.Module):
 
     @staticmethod
     def _logits(q: Tensor, members: Members) -> Tensor:
-        return q @ members.k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        logits: Tensor = q @ members.k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        return logits

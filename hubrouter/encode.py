@@ -68,7 +68,7 @@ class Encode(nn.Module):
         valid: Bool[Tensor, "B G C"],
         before: Summary,
     ) -> Summary:
-        """Prefixes at the chunk borders: entry g covers `before` and chunks 0..g-1, and so has seen no token of chunk g.
+        """Prefixes at the chunk borders: entry g covers `before` and chunks 0..g-1, so it has seen nothing of chunk g.
 
         Args:
             k: keys of the closed chunks; G may be 0.

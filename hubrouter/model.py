@@ -35,7 +35,7 @@ class Block(nn.Module):
 
     def stream(self, x: Float[Tensor, "B N D"], state: Any) -> tuple[Float[Tensor, "B N D"], Any]:
         """One layer over the next tokens of a stream."""
-        mixed, state = cast(Any, self.mixer).stream(self.mixer_norm(x), state)
+        mixed, state = cast("Any", self.mixer).stream(self.mixer_norm(x), state)
         return self._mlp(x + mixed), state
 
     def _mlp(self, x: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class SequenceModel(nn.Module):
         """Logits of the next N tokens of a stream and the state to pass with the tokens after them."""
         x, states = self._embed(tokens), []
         for block, before in zip(self.blocks, state or (None,) * len(self.blocks), strict=True):
-            x, after = cast(Block, block).stream(x, before)
+            x, after = cast("Block", block).stream(x, before)
             states.append(after)
         return self._logits(x), tuple(states)
 

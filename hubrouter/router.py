@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,9 @@ class HubRouter(nn.Module):
             valid: True where a token is real (the opposite of torch's key_padding_mask). Padding is never read, and its
                 outputs are zero. Chunk borders are counted from the first column, padding included.
         """
+        if valid is not None:
+            # A weight of 0 does not silence NaN or infinity, so whatever stands at padding goes no further than this.
+            x = x.masked_fill(~valid[..., None], 0)
         if self.config.causal:
             return self._advance(x, valid, self.start(x))[0]
         return self._whole(x, valid)
@@ -163,7 +166,7 @@ class HubRouter(nn.Module):
         valid: Tensor,
         closed: int,
     ) -> RouterState:
-        """The state after a piece: the last prefixes and the open chunk, copied so that no view keeps the piece alive."""
+        """The state after a piece: last prefixes and open chunk, copied so that no view keeps the piece alive."""
         end = closed * self.config.chunk
         recent = torch.cat([state.recent, self.select.rounded(score[:, :end], valid[:, :end])], dim=1)
         return RouterState(
@@ -234,7 +237,7 @@ def _chunks_flat(tensor: Tensor, groups: int, size: int) -> Tensor:
 
 
 def _first(items: Grouped, groups: int) -> Grouped:
-    return cast(Grouped, type(items)(*(part[:, :groups] for part in items)))
+    return type(items)(*(part[:, :groups] for part in items))
 
 
 def _gather(k: Float[Tensor, "B H N E"], v: Float[Tensor, "B H N E"], chosen: Chosen) -> Members:

@@ -35,7 +35,7 @@ def inclusive_scan(combine: Callable[[Items, Items], Items], items: Items) -> It
 
 def _like(items: Items, tensors: Iterable[Tensor]) -> Items:
     """The same kind of NamedTuple with other tensors."""
-    made: Items = cast(Any, items)._make(tensors)
+    made: Items = cast("Any", items)._make(tensors)
     return made
 
 

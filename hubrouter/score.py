@@ -12,7 +12,7 @@ from hubrouter.shapes import Float
 class Score(nn.Module):
     """A linear head on the centred fingerprints of all heads.
 
-    Centred means M·f − 1: zero where a token prefers no hub, of order one whatever M is (our choice). With M = 1 every
+    Centred means M·f - 1: zero where a token prefers no hub, of order one whatever M is (our choice). With M = 1 every
     score is the bias: one hub cannot tell tokens apart.
 
     How gradients pass the selection: choosing the top k has no derivative, so none is pretended. Instead the value of

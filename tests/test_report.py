@@ -20,7 +20,8 @@ from audits.report.document import NO_RUN, Report
 from audits.report.escape import code, markup
 from audits.report.escape import markdown as markdown_text
 from audits.report.figure_perplexity import columns
-from audits.report.formatting import json_text, number, perplexity
+from audits.report.formatting import number, perplexity
+from audits.strict_json import json_text
 from audits.report.html import html
 from audits.report.junit import Outcome, junit, outcome
 from audits.report.leaks_json import leaks_json

@@ -37,10 +37,8 @@ class ConspiringTokens(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, N] tokens to [B, N, V]: own features plus those of the winner."""
         x, bids = self.embedding(tokens), self.bids(tokens)
-        if self.causal:
-            winner = bids.cummax(1).indices
-        else:
-            winner = bids.argmax(1, keepdim=True).expand_as(tokens)
+        overall = bids.argmax(1, keepdim=True).expand_as(tokens)
+        winner = bids.cummax(1).indices if self.causal else overall
         logits: Tensor = self.head(x + x.gather(1, winner[..., None].expand_as(x)))
         return logits
 
@@ -63,7 +61,7 @@ def clean() -> ConspiringTokens:
 
 TWIN = Twin(
     name="conspiring_tokens",
-    mechanism="A global argmax that no single token and hardly any random suffix changes: four strong tokens must meet.",
+    mechanism="A global argmax that hardly any random suffix changes: four strong tokens must meet.",
     origin="our own attack on random suffixes",
     leak_class=LeakClass.SELECTION,
     leaky=leaky,

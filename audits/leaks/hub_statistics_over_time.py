@@ -12,7 +12,7 @@ from hubrouter.score import Score
 
 
 class StandardisedScore(Score):
-    """Subtracts the mean and divides by the deviation of all scores of the row, both detached as statistics often are."""
+    """Standardises by mean and deviation of all scores of the row, both detached as statistics often are."""
 
     def forward(self, fingerprint: Tensor) -> Tensor:
         """Scores of mean 0 and deviation 1 over time."""

@@ -115,4 +115,4 @@ def _nudged(subject: Subject, base: Tensor, source: int) -> Tensor:
     return changed
 
 
-PROBE = Probe("gradient", "derivatives of outputs with respect to later inputs", run)
+PROBE = Probe("gradient", "derivatives of outputs with respect to later inputs", order=1, run=run)

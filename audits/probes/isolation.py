@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from audits.precision import gap, weigh
@@ -26,7 +25,7 @@ def run(subject: Subject) -> Report:
     base = subject.base(rows)
     try:
         before = subject.run(base)
-    except Exception as problem:  # noqa: BLE001 - somebody's model may take one row only
+    except Exception as problem:
         return not_applicable(f"the model takes no batch ({type(problem).__name__})")
     if not before.isfinite().all():
         return undetermined("the outputs hold NaN or infinite numbers")
@@ -90,4 +89,4 @@ def _judge_alone(subject: Subject, base: Tensor, before: Tensor) -> Report:
     return Report(Verdict.PASS, f"{len(base) * DRAWS} replaced rows: no other row moved, and a row alone is the same")
 
 
-PROBE = Probe("isolation", "rows that feel other rows of the batch", run)
+PROBE = Probe("isolation", "rows that feel other rows of the batch", order=3, run=run)

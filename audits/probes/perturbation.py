@@ -92,4 +92,4 @@ def _silenced(subject: Subject) -> str | None:
     return next((name for name, p in named if (p.ndim >= 2 or "bias" not in name) and not p.any()), None)
 
 
-PROBE = Probe("perturbation", "outputs before a changed suffix or token", run)
+PROBE = Probe("perturbation", "outputs before a changed suffix or token", order=0, run=run)

@@ -23,7 +23,7 @@ def run(subject: Subject) -> Report:
     for length in range(1, base.shape[1]):
         try:
             effects[length] = float(gap(subject.run(base[:, :length]), whole[:, :length]).max())
-        except Exception as problem:  # noqa: BLE001 - somebody's model may refuse some lengths
+        except Exception as problem:
             refused = problem
     if not effects:
         return not_applicable(f"the model takes no shorter sequence ({type(refused).__name__})")
@@ -33,7 +33,7 @@ def run(subject: Subject) -> Report:
 
 
 def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, float]) -> Report:
-    """Judge the length with the largest effect, each row by itself: what rows do to each other is not a matter of length."""
+    """Judge the length with the largest effect, each row alone: what rows do to each other is no matter of length."""
     worst = max(effects, key=lambda length: effects[length])
     alone = [gap(subject.run(row[:, :worst]), subject.run(row)[:, :worst])[0] for row in base.split(1)]
     row = max(range(len(alone)), key=lambda index: float(alone[index].max()))
@@ -52,4 +52,4 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
     return Report(Verdict.LEAK, f"cutting the sequence at {worst} moves position {sink} by {effect:.3g}", (sighting,))
 
 
-PROBE = Probe("prefix-length", "outputs of a prefix with and without what follows", run)
+PROBE = Probe("prefix-length", "outputs of a prefix with and without what follows", order=2, run=run)

@@ -6,8 +6,8 @@ from typing import Any
 
 from audits.claim import JudgedClaim
 from audits.report.document import Report
-from audits.report.formatting import json_text
 from audits.report.marks import claim_mark
+from audits.strict_json import json_text
 from audits.verdicts import SCHEMA
 
 

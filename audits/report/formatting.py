@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 MISSING = "n/a"
-_HUGE = 1e308  # stands for infinity in JSON, which has no word for it
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -46,28 +42,3 @@ def perplexity(nats: float | None) -> str:
 def count(amount: int, singular: str, plural: str | None = None) -> str:
     """An amount with its noun: "1 run", "1,200 steps"."""
     return f"{amount:,} {singular if amount == 1 else plural or singular + 's'}"
-
-
-def json_text(document: Any) -> str:
-    """`document` as indented JSON ending in a newline; not-a-number becomes null, infinity +-1e308."""
-    return json.dumps(_json_able(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _json_able(value: Any) -> Any:
-    """The same document in plain JSON values; anything JSON has no type for becomes its text."""
-    if isinstance(value, Mapping):
-        return {str(key): _json_able(item) for key, item in value.items()}
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, float):
-        return _json_float(value)
-    if value is None or isinstance(value, bool | int):
-        return value
-    return [_json_able(item) for item in value] if isinstance(value, Sequence) else str(value)
-
-
-def _json_float(value: float) -> float | None:
-    """A float JSON can hold."""
-    if math.isnan(value):
-        return None
-    return math.copysign(_HUGE, value) if math.isinf(value) else value

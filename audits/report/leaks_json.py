@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from audits.report.document import Report
-from audits.report.formatting import json_text
 from audits.report.views import kill_matrix
+from audits.strict_json import json_text
 from audits.verdicts import SCHEMA
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from audits.report.formatting import json_text, number
+from audits.report.formatting import number
+from audits.strict_json import json_text
 from audits.verdicts import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
 
 _RULES = {

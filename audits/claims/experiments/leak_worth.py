@@ -1,4 +1,4 @@
-"""What a leak is worth: Hub-GPT and its leaky twins trained alike on real text, audited, and re-evaluated when clean."""
+"""What a leak is worth: Hub-GPT and its leaky twins trained alike on real text, audited, and evaluated when clean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAPPED = 64  # positions of the influence map
 
 @dataclass(frozen=True)
 class Size:
-    """One tier of the experiment; the numbers are our choice, after what shows at small scale and what takes too long."""
+    """One tier of the experiment; the numbers are our choice: what shows at small scale and does not take too long."""
 
     pattern: str
     d_model: int

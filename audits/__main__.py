@@ -1,0 +1,59 @@
+"""`hubrouter-audit`, or `python -m audits`: finds the command, runs it, and turns every known error into one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import audits.commands as package
+from audits.commands.exits import CANNOT_RUN, INTERRUPTED, CommandError
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and how to find help, and exit."""
+        self.exit(CANNOT_RUN, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        code: int = options.run(options)
+    except CommandError as problem:
+        return _say(" ".join(str(problem).split()), problem.code)
+    except ImportError as problem:
+        return _say(f"{problem}; install the extra: python -m pip install 'hubrouter-audit[audit]'", CANNOT_RUN)
+    except KeyboardInterrupt:
+        return _say("interrupted; finished runs are kept, no report was changed half-way", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return CANNOT_RUN
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(prog="hubrouter-audit", description="Finds where a sequence model sees its future.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_OneLineParser)
+    for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
+        module = importlib.import_module(f"{package.__name__}.{name}")
+        if hasattr(module, "NAME"):
+            command = commands.add_parser(module.NAME, help=module.HELP, description=module.HELP)
+            module.add_options(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def _say(message: str, code: int) -> int:
+    sys.stderr.write(f"hubrouter-audit: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Attack on the published fix: is a causal council mask enough if the top-k is taken inside the chunk?"""
+
+from __future__ import annotations
+
+from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims._trained import trained
+from audits.ledger import Evidence
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """One confirmed leak refutes that the mask is enough; passes of all seeds would support it."""
+    records = evidence.latest("selection-attack")
+    if not records:
+        return no_run_yet("the selection attack")
+    runs = tuple(record.run for record in records)
+    leaks = [record for record in records if record.result["perturbation"] == "LEAK"]
+    rows = tuple(
+        (str(r.seed), "random", r.result["perturbation"], r.result["gradient"], _classes(r.result["audit"]["findings"]))
+        for r in sorted(records, key=lambda record: record.seed)
+    )
+    models = trained(evidence, "selection")
+    rows += tuple((str(m.seed), "trained", m.verdict, _gradient(m.findings), _classes(m.findings)) for m in models)
+    table = Table(
+        "Causal council mask, selection inside the chunk",
+        ("seed", "weights", "perturbation", "gradient", "class"),
+        rows,
+    )
+    runs += tuple(model.run for model in models)
+    if leaks:
+        blind = sum(record.result["gradient"] == "PASS" for record in leaks)
+        reason = (
+            f"With the council masked causally but the top-k taken inside the chunk, later tokens move earlier outputs "
+            f"in {len(leaks)} of {len(records)} models; the gradient check passes {blind} of these {len(leaks)}."
+        )
+        return Judgement(
+            ClaimVerdict.REFUTED,
+            reason,
+            "Evidence that the paper's top-k never sees the own chunk.",
+            evidence=runs,
+            tables=(table,),
+        )
+    if all(record.result["perturbation"] == "PASS" for record in records):
+        return Judgement(
+            ClaimVerdict.SUPPORTED,
+            "No model leaks.",
+            "One input that flips a selection.",
+            evidence=runs,
+            tables=(table,),
+        )
+    return Judgement(
+        ClaimVerdict.INCONCLUSIVE,
+        "The probes could not decide.",
+        "Probes that can.",
+        "not applicable",
+        len(records) + 1,
+        runs,
+        (table,),
+    )
+
+
+def _classes(findings: tuple[dict[str, str], ...]) -> str:
+    return ", ".join(sorted({finding["leak_class"] for finding in findings})) or "none"
+
+
+def _gradient(findings: tuple[dict[str, str], ...]) -> str:
+    return "LEAK" if any(finding["probe"] == "gradient" for finding in findings) else "PASS"
+
+
+CLAIM = Claim(
+    id="attack-selection",
+    statement="The published fix, a causal council mask, suffices even where the top-k is taken inside the chunk.",
+    source="our attack on the fix of arXiv:2604.22442; the paper does not say where its top-k is taken",
+    test="Audit Hub-GPT with a causal council mask and selection inside the chunk, three seeds: one leak refutes.",
+    refuted_by="A later token of the chunk that moves an earlier output by changing which tokens the council reads.",
+    judge=judge,
+    needs=("selection-attack", "leak-worth"),
+)

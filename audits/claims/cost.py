@@ -1,0 +1,51 @@
+"""Claim `cost`: routing through M hubs costs O(nM), sub-quadratic in the length."""
+
+from __future__ import annotations
+
+from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims._paper import SOURCE
+from audits.ledger import Evidence, Record
+
+LINEAR = 1.05  # a counted exponent up to here is called linear (our choice)
+QUADRATIC = 2.0
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """The counted exponent must be linear, and the measured one's interval must lie below quadratic."""
+    records = {str(r.config["layer"]): r for r in evidence.latest("layer-cost", varied="layer")}
+    if "hub" not in records or "attention" not in records:
+        return no_run_yet("the layers' cost")
+    hub, attention = records["hub"], records["attention"]
+    counted, measured = hub.result["flops_exponent"], hub.result["ms_exponent"]
+    runs = (hub.run, attention.run)
+    reason = (
+        f"Counted FLOPs of the strictly causal layer grow as n^{counted:.2f} (attention: "
+        f"n^{attention.result['flops_exponent']:.2f} over the same lengths), selection included; the measured "
+        f"exponent's 95 % interval lies {'below' if measured['high'] < QUADRATIC else 'not below'} quadratic."
+    )
+    change = "An implementation whose cost grows faster, or a length at which another term dominates."
+    tables = (_table(hub, attention),)
+    if counted <= LINEAR and measured["high"] < QUADRATIC:
+        return Judgement(ClaimVerdict.SUPPORTED, reason, change, evidence=runs, tables=tables)
+    if counted >= QUADRATIC - 0.05 or measured["low"] >= QUADRATIC:
+        return Judgement(ClaimVerdict.REFUTED, reason, change, evidence=runs, tables=tables)
+    return Judgement(ClaimVerdict.INCONCLUSIVE, reason, "More lengths.", "the interval's width", 1, runs, tables)
+
+
+def _table(hub: Record, attention: Record) -> Table:
+    """FLOPs a token: constant for a linear layer."""
+    pairs = zip(hub.result["rows"], attention.result["rows"], strict=True)
+    rows = tuple((str(a["n"]), f"{a['flops'] / a['n']:,.0f}", f"{b['flops'] / b['n']:,.0f}") for a, b in pairs)
+    return Table("Counted FLOPs a token of the length, forward and backward", ("n", "hub layer", "attention"), rows)
+
+
+CLAIM = Claim(
+    id="cost",
+    statement="HubRouter costs O(nM): sub-quadratic in the sequence length n.",
+    source=SOURCE,
+    test=f"FLOPs counted by torch over six lengths: exponent at most {LINEAR}; and the 95 % interval of the measured "
+    "exponent of forward plus backward time lies below 2.",
+    refuted_by="A counted exponent of about 2, or a measured exponent whose interval lies at or above 2.",
+    judge=judge,
+    needs=("layer-cost",),
+)

@@ -1,0 +1,55 @@
+"""Claim `hub-gpt-causal`: after the council fix, routing is strictly causal."""
+
+from __future__ import annotations
+
+from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims._paper import SOURCE
+from audits.claims._trained import setting_text, trained
+from audits.ledger import Evidence
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Every trained strictly causal Hub-GPT must pass every applicable probe; one leak refutes, and fails the gate."""
+    models = trained(evidence, "clean")
+    if not models:
+        return no_run_yet("a trained Hub-GPT")
+    verdicts = {model.verdict for model in models}
+    rows = tuple(
+        (str(m.seed), m.verdict, ", ".join(sorted({f["leak_class"] for f in m.findings})) or "none") for m in models
+    )
+    table = Table("Audit of the trained weights", ("seed", "verdict", "leak classes"), rows)
+    runs = tuple(model.run for model in models)
+    scale = setting_text(evidence)
+    if "LEAK" in verdicts:
+        reason = f"The audit found a leak in the trained weights of our strictly causal Hub-GPT, {scale}."
+        return Judgement(ClaimVerdict.REFUTED, reason, "A corrected layer.", evidence=runs, tables=(table,), gate=False)
+    if verdicts != {"PASS"}:
+        reason = f"Some probe could not decide on the trained weights, {scale}; that is not a PASS."
+        return Judgement(
+            ClaimVerdict.INCONCLUSIVE,
+            reason,
+            "Probes that can decide.",
+            "not applicable",
+            len(models),
+            runs,
+            (table,),
+            False,
+        )
+    reason = (
+        f"All {len(models)} trained Hub-GPTs whose selection is frozen at the chunk's border pass every applicable "
+        f"probe, {scale}. This holds for our implementation: a council mask alone is not enough (see attack-selection)."
+    )
+    return Judgement(
+        ClaimVerdict.SUPPORTED, reason, "One input that moves an earlier output.", evidence=runs, tables=(table,)
+    )
+
+
+CLAIM = Claim(
+    id="hub-gpt-causal",
+    statement="Hub-GPT's routing is strictly causal (after the council fix).",
+    source=SOURCE,
+    test="Train Hub-GPT with three seeds and audit the trained weights with every probe in float64: all must pass.",
+    refuted_by="One probe that finds an earlier output moved by a later token above its measured noise floor.",
+    judge=judge,
+    needs=("leak-worth",),
+)

@@ -1,0 +1,99 @@
+"""`hubrouter-audit claims`: gather missing evidence, judge every claim, write the reports."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from audits.claim import Claim, ClaimVerdict, JudgedClaim, all_claims, judge_all
+from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
+from audits.commands.model import _check_device
+from audits.corpus import CorpusError
+from audits.experiment import Experiment, Options, all_experiments
+from audits.ledger import Evidence, Ledger, LedgerError, run_hash
+from audits.report.console import print_claims, print_kill_matrix
+from audits.report.document import Report
+from audits.report.write import ReportError, write_reports
+from audits.runner import Gathered, gather
+
+NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
+TIERS = ("quick", "full", "paper")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What to gather, on what, and where to."""
+    parser.add_argument("--tier", choices=TIERS, default="quick", help="how much evidence: minutes, hours, or a GPU")
+    parser.add_argument("--only", nargs="+", metavar="ID", help="gather for these claims only, and exit by them")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--corpus", metavar="FILE", help="a text file; the Python library's own source where absent")
+    parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
+    parser.add_argument("--workers", type=int, metavar="W", help="processes at a time; one a core where absent")
+    add_reports(parser)
+
+
+def add_reports(parser: argparse.ArgumentParser) -> None:
+    """Where the reports are."""
+    parser.add_argument("--reports", metavar="DIR", default="reports", help="the folder of reports and evidence")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Gather, judge, write, print; exit by the verdicts."""
+    console, claims = Console(), all_claims()
+    chosen = _chosen(claims, options.only)
+    _check_device(options.device)
+    folder = Path(options.reports)
+    try:
+        needed = _needed(chosen)
+        wished = Options(options.tier, options.device, options.corpus)
+        gathered = _gathered(needed, wished, Ledger(folder / "evidence"), options)
+        evidence = _of_this_setting(gathered.evidence, needed, wished)
+        report = Report(judge_all(claims, evidence, options.tier), evidence, options.tier)
+        written = write_reports(report, folder)
+    except (CorpusError, LedgerError, ReportError) as problem:
+        raise CommandError(str(problem), CANNOT_RUN) from problem
+    print_kill_matrix(report, console)
+    print_claims(report, console)
+    console.print("written: " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
+    for failure in gathered.failures:
+        console.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    ids = {claim.id for claim in chosen}
+    return exit_code([item for item in report.judged if item.claim.id in ids], failed=bool(gathered.failures))
+
+
+def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:
+    """3 for a run or test that failed, 1 for a failed gate or an unexpected verdict, else 0."""
+    if failed or any(item.judgement.verdict is ClaimVerdict.ERROR for item in judged):
+        return UNDECIDED
+    return OK if all(item.judgement.gate and item.as_expected for item in judged) else FOUND
+
+
+def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ...]:
+    known = {claim.id: claim for claim in claims}
+    unknown = sorted(set(ids or ()) - set(known))
+    if unknown:
+        raise CommandError(f"no claim is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(ids)) if ids else claims
+
+
+def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:
+    names = {name for claim in claims for name in claim.needs}
+    return tuple(experiment for experiment in all_experiments() if experiment.name in names)
+
+
+def _gathered(needed: tuple[Experiment, ...], wished: Options, ledger: Ledger, options: argparse.Namespace) -> Gathered:
+    try:
+        return gather(
+            needed, wished, ledger, workers=options.workers, fresh=options.fresh, console=Console(stderr=True)
+        )
+    except ValueError as problem:
+        raise CommandError(str(problem)) from problem
+
+
+def _of_this_setting(evidence: Evidence, needed: tuple[Experiment, ...], wished: Options) -> Evidence:
+    """The evidence without runs of the needed experiments under other settings: another corpus, another tier."""
+    names = {experiment.name for experiment in needed}
+    runs = {run_hash(s.experiment, s.config, s.seed) for experiment in needed for s in experiment.runs(wished)}
+    return Evidence(tuple(r for r in evidence.records if r.experiment not in names or r.run in runs))

@@ -1,0 +1,37 @@
+"""`hubrouter-audit report`: rebuild the reports from the evidence on disk; runs no experiment."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from audits.claim import all_claims, judge_all
+from audits.commands.claims import TIERS, add_reports, exit_code
+from audits.commands.exits import CommandError
+from audits.ledger import Ledger, LedgerError
+from audits.report.console import print_claims
+from audits.report.document import Report
+from audits.report.write import ReportError, write_reports
+
+NAME, HELP = "report", "rebuild the reports from the evidence on disk; runs no experiment"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Where the evidence is, and the tier it was gathered at."""
+    parser.add_argument("--tier", choices=TIERS, default="quick")
+    add_reports(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge, write, print."""
+    folder = Path(options.reports)
+    try:
+        evidence = Ledger(folder / "evidence").read()
+        report = Report(judge_all(all_claims(), evidence, options.tier), evidence, options.tier)
+        write_reports(report, folder)
+    except (LedgerError, ReportError) as problem:
+        raise CommandError(str(problem)) from problem
+    print_claims(report, Console())
+    return exit_code(report.judged, failed=False)

@@ -1,0 +1,135 @@
+"""`hubrouter-audit claims` and `report`: verdicts, exit codes, bad input, and reports that are whole or not there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from audits.__main__ import main
+from audits.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, all_claims, expectations, judge_all
+from audits.commands.claims import exit_code
+from audits.ledger import Evidence
+
+PRINTED = ["hub-gpt-ppl", "hub-jamba-ppl", "throughput-90x"]
+FILES = {"claims.md", "claims.html", "claims.json", "leaks.json", "junit.xml"}
+
+
+def judged(verdict: ClaimVerdict, expected: ClaimVerdict | None, *, gate: bool = True) -> JudgedClaim:
+    judgement = Judgement(verdict, "reason", "change", gate=gate)
+    claim = Claim("demo", "statement", "source", "test", "refuted by", lambda _evidence: judgement)
+    return JudgedClaim(claim, judgement, expected, "quick")
+
+
+def test_every_claim_has_a_reviewed_expectation_and_every_expectation_a_claim() -> None:
+    assert {claim.id for claim in all_claims()} == set(expectations())
+
+
+def test_every_claim_of_the_paper_is_judged() -> None:
+    paper = {
+        "cost", "hub-jamba-ppl", "throughput-90x", "throughput-optimised", "graduated-25", "hub-gpt-causal",
+        "hub-gpt-ppl", "chunk-size", "hub-count", "orthogonal-m6", "retrofit",
+    }  # fmt: skip
+    assert paper <= {claim.id for claim in all_claims()}
+
+
+def test_without_evidence_no_claim_is_supported_or_refuted_by_a_run() -> None:
+    needy = tuple(claim for claim in all_claims() if claim.needs)
+    verdicts = {item.judgement.verdict for item in judge_all(needy, Evidence(), "quick")}
+    assert verdicts == {ClaimVerdict.NOT_TESTABLE}
+
+
+def test_a_test_that_raises_is_an_error_and_does_not_take_the_others_down() -> None:
+    def explode(_evidence: Evidence) -> Judgement:
+        raise ZeroDivisionError("no seeds")
+
+    broken = Claim("broken", "s", "s", "t", "r", explode)
+    first, second = judge_all((broken, all_claims()[0]), Evidence(), "quick")
+    assert first.judgement.verdict is ClaimVerdict.ERROR
+    assert "no seeds" in first.judgement.reason
+    assert second.judgement.verdict is not ClaimVerdict.ERROR
+
+
+def test_exit_codes_follow_the_contract() -> None:
+    good = judged(ClaimVerdict.SUPPORTED, ClaimVerdict.SUPPORTED)
+    unexpected = judged(ClaimVerdict.REFUTED, ClaimVerdict.SUPPORTED)
+    unreviewed = judged(ClaimVerdict.SUPPORTED, None)
+    ungated = judged(ClaimVerdict.INCONCLUSIVE, ClaimVerdict.INCONCLUSIVE, gate=False)
+    error = judged(ClaimVerdict.ERROR, ClaimVerdict.ERROR)
+    assert exit_code([good], failed=False) == 0
+    assert [exit_code([good, bad], failed=False) for bad in (unexpected, unreviewed, ungated)] == [1, 1, 1]
+    assert exit_code([good, error], failed=False) == 3
+    assert exit_code([good], failed=True) == 3
+
+
+def test_claims_from_print_are_judged_and_the_reports_are_written(tmp_path: Path) -> None:
+    assert main(["claims", "--only", *PRINTED, "--reports", str(tmp_path)]) == 0
+    assert FILES <= {path.name for path in tmp_path.iterdir()}
+    claims = {claim["id"]: claim for claim in json.loads((tmp_path / "claims.json").read_text())["claims"]}
+    assert set(claims) == {claim.id for claim in all_claims()}
+    assert claims["hub-gpt-ppl"]["verdict"] == "INCONCLUSIVE"
+
+
+def test_the_report_is_rebuilt_byte_for_byte(tmp_path: Path) -> None:
+    main(["claims", "--only", "retrofit", "--reports", str(tmp_path)])
+    before = {name: (tmp_path / name).read_bytes() for name in FILES}
+    main(["report", "--reports", str(tmp_path)])
+    assert {name: (tmp_path / name).read_bytes() for name in FILES} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "perpetual-motion"], "no claim is called perpetual-motion"),
+        (["--only", "hub-gpt-causal", "--corpus", "{tmp}/missing.txt"], "missing.txt"),
+        (["--only", "hub-gpt-causal", "--corpus", "{tmp}/empty.txt"], "empty"),
+        (["--only", "hub-gpt-causal", "--corpus", "{tmp}/short.txt"], "short"),
+        (["--only", "hub-gpt-causal", "--corpus", "{tmp}/binary.txt"], "UTF-8"),
+        (["--only", "hub-gpt-causal", "--corpus", "{tmp}"], "folder"),
+        (["--only", "retrofit", "--device", "warp"], "device 'warp'"),
+        (["--only", "retrofit", "--workers", "0"], "workers"),
+        (["--only", "retrofit", "--reports", "{tmp}/empty.txt"], "empty.txt"),
+    ],
+)
+def test_bad_input_exits_2_with_one_clear_line_and_no_report(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "short.txt").write_text("too short to train on")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00" * 1000)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    reports = [] if "--reports" in words else ["--reports", str(tmp_path / "reports")]
+    code = main(["claims", *(word.replace("{tmp}", str(tmp_path)) for word in words), *reports])
+    err = capsys.readouterr().err
+    assert code == 2
+    assert message in err
+    assert err.strip().count("\n") == 0
+    assert "Traceback" not in err
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "evidence"]
+    assert sorted(path.name for path in left) == [name for name in before if name.endswith(".txt")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_an_interrupt_in_mid_training_says_so_in_one_line_and_leaves_no_half_report(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(f"line {n} of {n * n % 977} words, or so" for n in range(30_000)))
+    command = [sys.executable, "-m", "audits", "claims", "--only", "hub-gpt-causal", "--corpus", str(text)]
+    process = subprocess.Popen(
+        [*command, "--reports", str(tmp_path / "reports")],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        env={**os.environ, "HUBROUTER_AUDIT_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "cache").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith("hubrouter-audit: interrupted")
+    assert not list((tmp_path / "reports").glob("claims*"))

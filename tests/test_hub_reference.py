@@ -1,0 +1,132 @@
+"""The whole layer against an independent one, written token by token from the paper's four stages and our choices.
+
+Nothing is shared with the package but the weights: no chunks, no scan, no running top-k; O(N^2).
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hub_layers import RAGGED, Size, build, draw
+from torch import Tensor
+
+
+def rotate(x: Tensor, position: int, base: float) -> Tensor:
+    """One head [E] at a position: pair (i, i + E/2) as a complex number, times a unit phase."""
+    half = len(x) // 2
+    pairs = torch.complex(x[:half], x[half:])
+    angles = torch.tensor([position * base ** (-i / half) for i in range(half)], dtype=x.dtype)
+    turned = pairs * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([turned.real, turned.imag])
+
+
+class Naive:
+    """One row of a layer, token by token."""
+
+    def __init__(self, layer, x: Tensor, valid: list[bool]) -> None:
+        self.layer, self.config, self.valid, self.n = layer, layer.config, valid, len(x)
+        heads, self.e = self.config.n_heads, self.config.head_width
+        q, k, v = (x @ layer.project.weight.T).chunk(3, dim=-1)
+        self.q, self.k, self.v = ([row.reshape(heads, self.e) for row in part] for part in (q, k, v))
+        causal, chunk = self.config.causal, self.config.chunk
+        self.seen = [t // chunk * chunk if causal else self.n for t in range(self.n)]  # what routing may see at t
+        self.routed = [self.route(t) for t in range(self.n)]
+        self.scores = [score for score, _ in self.routed]
+        self.claims = [self.claim(t) for t in range(self.n)]
+
+    def hub(self, head: int, m: int, end: int) -> Tensor:
+        """A hub's softmax average over its own embedding (logit 0) and the real tokens before `end`."""
+        own = self.layer.encode.hubs[head, m]
+        real = [j for j in range(end) if self.valid[j]]
+        logits = torch.stack([own.new_zeros(()), *(own @ self.k[j][head] / math.sqrt(self.e) for j in real)])
+        return logits.softmax(0) @ torch.stack([own, *(self.v[j][head] for j in real)])
+
+    def route(self, t: int) -> tuple[Tensor, list[Tensor]]:
+        """Score and read-out of a token."""
+        prints, readouts = [], []
+        for head in range(self.config.n_heads):
+            hubs = torch.stack([self.hub(head, m, self.seen[t]) for m in range(self.config.n_hubs)])
+            fingerprint = (hubs @ self.q[t][head] / math.sqrt(self.e)).softmax(0)
+            prints.append(fingerprint * self.config.n_hubs - 1)
+            readouts.append(fingerprint @ hubs)
+        head = self.layer.score.head
+        return (head.weight[0] @ torch.cat(prints) + head.bias[0]), readouts
+
+    def claim(self, t: int) -> float:
+        """The best rounded score of a real token among t and the `neighbours` before it."""
+        window = range(max(0, t - self.config.neighbours), t + 1)
+        return max([round(1024 * self.scores[j].item()) for j in window if self.valid[j]], default=-math.inf)
+
+    def read(self, t: int) -> list[int]:
+        """Positions whose values the council reads at t."""
+        real = [j for j in range(self.seen[t]) if self.valid[j]]
+        best = sorted(real, key=lambda j: (-self.claims[j], j))[: self.config.k]
+        own = [j for j in range(self.seen[t], t + 1) if self.valid[j]] if self.config.causal else []
+        return best + own
+
+    def output(self, t: int) -> Tensor:
+        """The layer's output [D] at t."""
+        if not self.valid[t]:
+            return self.q[t].new_zeros(self.config.d_model)
+        mixed = []
+        for head in range(self.config.n_heads):
+            query = rotate(self.q[t][head], t, self.config.rope_base)
+            keys = [rotate(self.k[j][head], j, self.config.rope_base) for j in self.read(t)]
+            weight = torch.stack([query @ key / math.sqrt(self.e) for key in keys]).softmax(0)
+            values = torch.stack([torch.sigmoid(self.scores[j]) * self.v[j][head] for j in self.read(t)])
+            mixed.append(self.routed[t][1][head] + weight @ values)
+        return self.layer.output.weight @ torch.cat(mixed)
+
+
+def naive(layer, x: Tensor, valid: Tensor | None = None) -> Tensor:
+    """All rows, [B, N, D]."""
+    valid = torch.ones(x.shape[:2], dtype=torch.bool) if valid is None else valid
+    rows = [Naive(layer, row, real.tolist()) for row, real in zip(x, valid, strict=True)]
+    return torch.stack([torch.stack([row.output(t) for t in range(row.n)]) for row in rows])
+
+
+BIDIRECTIONAL = [
+    Size(length, causal=False, neighbours=neighbours, k=k, n_hubs=hubs)
+    for length, neighbours, k, hubs in [(1, 1, 3, 3), (9, 0, 3, 3), (9, 2, 3, 2), (9, 1, 20, 1), (14, 1, 1, 4)]
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", RAGGED + BIDIRECTIONAL, ids=str)
+def test_the_layer_equals_the_naive_one(size):
+    layer, x = build(size), draw(size)
+    torch.testing.assert_close(layer(x), naive(layer, x), rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_layer_equals_the_naive_one_around_padding(causal):
+    size = Size(14, batch=3, neighbours=2, causal=causal)
+    layer, x = build(size), draw(size)
+    valid = torch.rand(3, 14, generator=torch.Generator().manual_seed(1)) < 0.6
+    valid[0, :5], valid[1, 9:] = False, False
+    torch.testing.assert_close(layer(x, valid), naive(layer, x, valid), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_every_gradient_equals_the_naive_one(causal):
+    size = Size(11, chunk=3, causal=causal)
+    layer = build(size)
+    weights = draw(size, seed=9)
+    gradients = []
+    for run in (layer, lambda x: naive(layer, x)):
+        x = draw(size).requires_grad_()
+        layer.zero_grad()
+        (run(x) * weights).sum().backward()
+        gradients.append({"x": x.grad} | {name: p.grad.clone() for name, p in layer.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=0, atol=1e-11, msg=name)
+
+
+@torch.no_grad()
+def test_the_two_layers_share_parameters_but_not_outputs():
+    causal, bidirectional = build(Size(9)), build(Size(9, causal=False))
+    assert all(torch.equal(a, b) for a, b in zip(causal.parameters(), bidirectional.parameters(), strict=True))
+    assert (causal(draw(Size(9))) - bidirectional(draw(Size(9)))).abs().max() > 1e-2
