@@ -12,11 +12,11 @@ EXPERIMENT = "leak-worth"
 
 @dataclass(frozen=True)
 class Trained:
-    """One trained model: its losses in nats per token and the audit of its weights."""
+    """One trained model: its losses in nats per token (None where not finite) and the audit of its weights."""
 
     seed: int
     run: str
-    valid_nats: float
+    valid_nats: float | None
     clean_mask_nats: float | None
     diverged: bool
     verdict: str

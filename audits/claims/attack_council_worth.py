@@ -23,8 +23,9 @@ def judge(evidence: Evidence) -> Judgement:
         return _open(
             "The audits do not separate the arms (clean must pass, leaky must leak): perplexities void.", runs, None, ()
         )
-    gain = paired([m.valid_nats for m in clean], [m.valid_nats for m in leaky])
-    loss = paired([_masked(m) for m in leaky], [m.valid_nats for m in clean])
+    own, future = [_finite(m.valid_nats) for m in clean], [_finite(m.valid_nats) for m in leaky]
+    masked = [_finite(m.clean_mask_nats) for m in leaky]
+    gain, loss = paired(own, future), paired(masked, own)
     return _decide(gain, loss, runs, (_table(clean, leaky),), setting_text(evidence))
 
 
@@ -50,10 +51,10 @@ def _open(reason: str, runs: tuple[str, ...], deciding: Paired | None, tables: t
     return Judgement(ClaimVerdict.INCONCLUSIVE, reason, "More paired seeds.", detectable, seeds, runs, tables)
 
 
-def _masked(model: Trained) -> float:
-    if model.clean_mask_nats is None:
-        raise ValueError(f"run {model.run} was not evaluated under the clean mask")
-    return model.clean_mask_nats
+def _finite(nats: float | None) -> float:
+    if nats is None:
+        raise ValueError("a model that did not diverge has no finite loss: the evidence contradicts itself")
+    return nats
 
 
 def _interval(result: Paired, *, flip: bool = False) -> str:
@@ -68,7 +69,7 @@ def _interval(result: Paired, *, flip: bool = False) -> str:
 
 def _table(clean: tuple[Trained, ...], leaky: tuple[Trained, ...]) -> Table:
     rows = tuple(
-        (str(a.seed), *(f"{math.exp(v):.1f}" for v in (a.valid_nats, b.valid_nats, _masked(b))))
+        (str(a.seed), *(f"{math.exp(_finite(v)):.1f}" for v in (a.valid_nats, b.valid_nats, b.clean_mask_nats)))
         for a, b in zip(clean, leaky, strict=True)
     )
     header = ("seed", "clean", "bidirectional council", "the same weights, clean mask")

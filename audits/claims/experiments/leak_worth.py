@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -80,7 +81,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     size, arm = TIERS[options.tier], str(spec.config["arm"])
     corpus = load_corpus(options.corpus, size.vocab_size)
     model = build(arm, size.model(corpus.vocab_size), spec.seed).to(options.device)
-    training = TrainingConfig(steps=size.steps, batch=size.batch, seq_len=size.seq_len, lr=size.lr)
+    training = TrainingConfig(size.steps, size.batch, size.seq_len, size.lr, warmup=size.steps // 10)
     outcome = train(model, corpus, training, spec.seed, progress)
     progress(size.steps, size.steps, "evaluating and auditing the trained weights")
     valid = _evaluate(model, corpus, size)
@@ -90,7 +91,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         "valid_nats": valid,
         "clean_mask_nats": None if arm == "clean" else _evaluate(_cleaned(model, spec.seed), corpus, size),
         "unigram_nats": unigram_nats(corpus.train, corpus.valid, corpus.vocab_size),
-        "bits_per_byte": corpus.bits_per_byte(valid),
+        "bits_per_byte": None if valid is None else corpus.bits_per_byte(valid),
         "parameters": sum(p.numel() for p in model.parameters()),
         **_examined(model, arm, spec.seed, options.device),
     }
@@ -111,8 +112,10 @@ def _cleaned(model: SequenceModel, seed: int) -> SequenceModel:
     return twin
 
 
-def _evaluate(model: SequenceModel, corpus: Corpus, size: Size) -> float:
-    return evaluate(model, corpus.valid, size.seq_len, size.batch, size.valid_tokens)
+def _evaluate(model: SequenceModel, corpus: Corpus, size: Size) -> float | None:
+    """Nats per token; None for a model that diverged, because evidence holds finite numbers only."""
+    nats = evaluate(model, corpus.valid, size.seq_len, size.batch, size.valid_tokens)
+    return nats if math.isfinite(nats) else None
 
 
 def _examined(model: SequenceModel, arm: str, seed: int, device: str) -> dict[str, Any]:

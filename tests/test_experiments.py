@@ -1,0 +1,93 @@
+"""The experiments: paired arms start alike, the same seed gives the same evidence, costs are counted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from audits.claims.experiments import kill_matrix, layer_cost, leak_worth
+from audits.experiment import Options, RunSpec, all_experiments
+from audits.ledger import Ledger, Record
+from audits.runner import gather
+
+SMALL = leak_worth.Size("H", 16, 4, 2, 8, 300, 3, 2, 32, 1e-3, 1, 64)
+
+
+def quiet(_done: int, _total: int, _note: str = "") -> None:
+    """No progress is shown."""
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    monkeypatch.setenv("HUBROUTER_AUDIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(leak_worth.TIERS, "quick", SMALL)
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(f"line {n} of {n * n % 977} words, or so" for n in range(3000)))
+    return Options(corpus=str(text))
+
+
+def test_all_arms_of_a_seed_start_from_the_same_weights() -> None:
+    config = SMALL.model(300)
+    clean = leak_worth.build("clean", config, 1).state_dict()
+    for arm in leak_worth.ARMS:
+        weights = leak_worth.build(arm, config, 1).state_dict()
+        assert weights.keys() == clean.keys()
+        assert all(torch.equal(weights[name], clean[name]) for name in clean)
+    assert not torch.equal(leak_worth.build("clean", config, 2).embedding.weight, clean["embedding.weight"])
+
+
+def test_the_corpus_is_part_of_a_runs_address(small: Options, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text((tmp_path / "text.txt").read_text() + "one more line\n" * 50)
+    here, there = leak_worth.runs(small), leak_worth.runs(replace(small, corpus=str(other)))
+    addresses = [{Record("leak-worth", s.config, s.seed, {}, {}, 0.0).run for s in specs} for specs in (here, there)]
+    assert len(addresses[0]) == len(leak_worth.ARMS)
+    assert not addresses[0] & addresses[1]
+
+
+def test_the_same_seed_gives_the_same_evidence(small: Options) -> None:
+    council = next(spec for spec in leak_worth.runs(small) if spec.config["arm"] == "council")
+    first, second = (leak_worth.execute(council, small, quiet) for _ in range(2))
+    assert first == second
+    assert first["audit"]["verdict"] == "LEAK"
+    assert first["clean_mask_nats"] is not None
+
+
+def test_the_clean_arm_passes_its_audit_and_its_future_is_exactly_zero(small: Options) -> None:
+    clean = next(spec for spec in leak_worth.runs(small) if spec.config["arm"] == "clean")
+    result = leak_worth.execute(clean, small, quiet)
+    assert result["audit"]["verdict"] == "PASS"
+    assert result["clean_mask_nats"] is None
+    influence = torch.tensor(result["influence"])
+    assert not influence.triu(1).any()
+    assert influence.tril().any()
+
+
+def test_one_twin_is_audited_on_both_sides() -> None:
+    result = kill_matrix.execute(RunSpec("kill-matrix", {"twin": "needle"}), Options(), quiet)
+    assert result["leaky"]["perturbation"] == "LEAK"
+    assert set(result["clean"].values()) == {"PASS"}
+    assert result["named"] == result["leak_class"] == "dense"
+
+
+def test_the_hub_layers_flops_are_linear_and_attentions_are_not() -> None:
+    hub, attention = ([layer_cost.flops(name, n) / n for n in (512, 1024, 4096)] for name in ("hub", "attention"))
+    assert hub[0] == hub[1] == hub[2]
+    assert attention[2] > 2 * attention[0]
+
+
+def test_every_experiment_lists_its_runs_under_its_own_name(small: Options) -> None:
+    for experiment in all_experiments():
+        specs = experiment.runs(small)
+        assert specs
+        assert {spec.experiment for spec in specs} == {experiment.name}
+
+
+def test_gathering_twice_repeats_nothing(tmp_path: Path) -> None:
+    wanted = replace(kill_matrix.EXPERIMENT, runs=lambda _options: (RunSpec("kill-matrix", {"twin": "needle"}),))
+    ledger = Ledger(tmp_path / "evidence")
+    first = gather([wanted], Options(), ledger).evidence
+    before = (tmp_path / "evidence" / "kill-matrix.jsonl").read_bytes()
+    assert gather([wanted], Options(), ledger).evidence == first
+    assert (tmp_path / "evidence" / "kill-matrix.jsonl").read_bytes() == before

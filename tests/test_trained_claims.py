@@ -1,0 +1,160 @@
+"""Claims that are judged from runs: what evidence supports, refutes, or leaves them open."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from audits.claim import ClaimVerdict, Judgement
+from audits.claims import attack_council_worth, attack_selection, auditor_power, cost, hub_gpt_causal
+from audits.ledger import Evidence, Record
+
+Findings = list[dict[str, Any]]
+SETTING = {"pattern": "HH", "d_model": 64, "chunk": 16, "steps": 350, "corpus": {"name": "a text"}}
+LEAK: Findings = [{"probe": "perturbation", "leak_class": "dense"}]
+
+
+def trained(
+    arm: str, seed: int, nats: float, masked: float | None = None, verdict: str = "PASS", **more: Any
+) -> Record:
+    result = {
+        "valid_nats": nats,
+        "clean_mask_nats": masked,
+        "diverged": False,
+        "audit": {"verdict": verdict, "findings": LEAK if verdict == "LEAK" else []},
+    }
+    return Record("leak-worth", {"arm": arm, **SETTING}, seed, result | more, {}, 1.0)
+
+
+def arms(clean: list[float], leaky: list[float], masked: list[float]) -> Evidence:
+    records = [trained("clean", seed, nats) for seed, nats in enumerate(clean)]
+    pairs = enumerate(zip(leaky, masked, strict=True))
+    return Evidence((*records, *(trained("council", s, nats, mask, "LEAK") for s, (nats, mask) in pairs)))
+
+
+def change(evidence: Evidence, **fields: Any) -> Evidence:
+    """The first record with other results."""
+    first = evidence.records[0]
+    return Evidence((replace(first, result=first.result | fields), *evidence.records[1:]))
+
+
+GOOD = arms([3.80, 3.78, 3.82], [3.40, 3.35, 3.45], [4.40, 4.50, 4.45])
+
+
+def test_a_leak_that_earns_and_loses_under_the_clean_mask_supports_the_attack() -> None:
+    judgement = attack_council_worth.judge(GOOD)
+    assert judgement.verdict is ClaimVerdict.SUPPORTED
+    assert len(judgement.evidence) == 6
+
+
+def test_leaky_weights_that_stay_better_under_the_clean_mask_refute_the_attack() -> None:
+    evidence = arms([3.80, 3.78, 3.82], [3.40, 3.35, 3.45], [3.50, 3.47, 3.54])
+    assert attack_council_worth.judge(evidence).verdict is ClaimVerdict.REFUTED
+
+
+def test_noise_leaves_the_attack_open_with_a_detectable_effect_and_seeds() -> None:
+    judgement = attack_council_worth.judge(arms([3.8, 3.9, 3.7], [3.7, 3.95, 3.6], [3.9, 3.8, 3.85]))
+    assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
+    assert "nats" in str(judgement.minimum_detectable_effect)
+    assert judgement.seeds_needed is None or judgement.seeds_needed > 3
+
+
+def test_a_clean_arm_that_leaks_voids_the_perplexities() -> None:
+    judgement = attack_council_worth.judge(change(GOOD, audit={"verdict": "LEAK", "findings": LEAK}))
+    assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
+    assert "void" in judgement.reason
+
+
+def test_a_diverged_run_is_not_paired() -> None:
+    assert "diverged" in attack_council_worth.judge(change(GOOD, diverged=True)).reason
+
+
+def test_unpaired_seeds_are_not_judged() -> None:
+    assert attack_council_worth.judge(Evidence(GOOD.records[1:])).verdict is ClaimVerdict.NOT_TESTABLE
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected", "gate"),
+    [
+        ("PASS", ClaimVerdict.SUPPORTED, True),
+        ("LEAK", ClaimVerdict.REFUTED, False),
+        ("UNDETERMINED", ClaimVerdict.INCONCLUSIVE, False),
+    ],
+)
+def test_one_trained_model_that_does_not_pass_closes_the_causality_gate(
+    verdict: str, expected: ClaimVerdict, gate: bool
+) -> None:
+    judgement = hub_gpt_causal.judge(change(GOOD, audit={"verdict": verdict, "findings": []}))
+    assert (judgement.verdict, judgement.gate) == (expected, gate)
+
+
+def test_runs_of_an_earlier_setting_do_not_count() -> None:
+    old = replace(trained("clean", 0, 3.0, verdict="LEAK"), config={"arm": "clean", **SETTING, "steps": 3})
+    assert hub_gpt_causal.judge(Evidence((old, *GOOD.records))).verdict is ClaimVerdict.SUPPORTED
+    assert hub_gpt_causal.judge(Evidence((*GOOD.records, old))).verdict is ClaimVerdict.REFUTED
+
+
+def selection(seed: int, perturbation: str, gradient: str = "PASS") -> Record:
+    result = {"perturbation": perturbation, "gradient": gradient, "audit": {"verdict": perturbation, "findings": []}}
+    return Record("selection-attack", {}, seed, result, {}, 1.0)
+
+
+def test_one_model_that_leaks_refutes_that_the_mask_is_enough() -> None:
+    judgement = attack_selection.judge(Evidence((selection(0, "PASS"), selection(1, "LEAK"))))
+    assert judgement.verdict is ClaimVerdict.REFUTED
+    assert "1 of 2" in judgement.reason
+
+
+def test_only_passes_support_that_the_mask_is_enough() -> None:
+    assert attack_selection.judge(Evidence((selection(0, "PASS"),))).verdict is ClaimVerdict.SUPPORTED
+    undecided = Evidence((selection(0, "PASS"), selection(1, "UNDETERMINED")))
+    assert attack_selection.judge(undecided).verdict is ClaimVerdict.INCONCLUSIVE
+
+
+def costs(counted: float, low: float, high: float) -> Evidence:
+    rows = [{"n": n, "flops": n * 10, "ms_median": 1.0} for n in (256, 512, 1024)]
+    slope = {"slope": (low + high) / 2, "low": low, "high": high}
+    result = {"rows": rows, "flops_exponent": counted, "ms_exponent": slope}
+    attention = result | {"flops_exponent": 1.7}
+    return Evidence(
+        tuple(Record("layer-cost", {"layer": n}, 0, r, {}, 1.0) for n, r in (("hub", result), ("attention", attention)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("evidence", "verdict"),
+    [
+        (costs(1.0, 0.9, 1.2), ClaimVerdict.SUPPORTED),
+        (costs(2.0, 1.9, 2.1), ClaimVerdict.REFUTED),
+        (costs(1.0, 2.0, 2.2), ClaimVerdict.REFUTED),
+        (costs(1.0, 0.5, 2.5), ClaimVerdict.INCONCLUSIVE),
+        (costs(1.4, 1.0, 1.5), ClaimVerdict.INCONCLUSIVE),
+    ],
+)
+def test_cost_is_judged_by_counted_and_measured_exponents(evidence: Evidence, verdict: ClaimVerdict) -> None:
+    assert cost.judge(evidence).verdict is verdict
+
+
+def test_cost_says_only_what_does_not_change_from_run_to_run() -> None:
+    assert cost.judge(costs(1.0, 0.9, 1.2)).reason == cost.judge(costs(1.0, 0.91, 1.1)).reason
+
+
+def twin(name: str, leaky: str, clean: str = "PASS", named: str = "dense") -> Record:
+    result = {"leak_class": "dense", "named": named, "leaky": {"perturbation": leaky}, "clean": {"perturbation": clean}}
+    return Record("kill-matrix", {"twin": name}, 0, result, {}, 1.0)
+
+
+def power(*twins: Record) -> Judgement:
+    return auditor_power.judge(Evidence(twins))
+
+
+def test_a_survivor_or_a_false_alarm_refutes_the_auditor_and_closes_the_gate() -> None:
+    assert power(twin("a", "LEAK")).verdict is ClaimVerdict.SUPPORTED
+    for bad in (twin("b", "PASS"), twin("b", "LEAK", clean="LEAK"), twin("b", "LEAK", clean="UNDETERMINED")):
+        judgement = power(twin("a", "LEAK"), bad)
+        assert (judgement.verdict, judgement.gate) == (ClaimVerdict.REFUTED, False)
+        assert "b" in judgement.reason
+
+
+def test_a_wrongly_named_class_is_told() -> None:
+    assert "named wrongly: a" in power(twin("a", "LEAK", named="selection")).reason
