@@ -14,16 +14,14 @@ SETTING = {"pattern": "HH", "d_model": 64, "chunk": 16, "steps": 350, "corpus": 
 LEAK: Findings = [{"probe": "perturbation", "leak_class": "dense"}]
 
 
-def trained(
-    arm: str, seed: int, nats: float, masked: float | None = None, verdict: str = "PASS", **more: Any
-) -> Record:
+def trained(arm: str, seed: int, nats: float, masked: float | None = None, verdict: str = "PASS") -> Record:
     result = {
         "valid_nats": nats,
         "clean_mask_nats": masked,
         "diverged": False,
         "audit": {"verdict": verdict, "findings": LEAK if verdict == "LEAK" else []},
     }
-    return Record("leak-worth", {"arm": arm, **SETTING}, seed, result | more, {}, 1.0)
+    return Record("leak-worth", {"arm": arm, **SETTING}, seed, result, {}, 1.0)
 
 
 def arms(clean: list[float], leaky: list[float], masked: list[float]) -> Evidence:
