@@ -12,7 +12,7 @@ from audits.statistics import Paired, minimum_detectable_effect, paired, paired_
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """Two paired comparisons in nats: the leak must earn something, and lose it under the clean mask."""
+    """Two paired comparisons with clean training, in nats: lower with the leak, higher under the clean mask."""
     clean, leaky = trained(evidence, "clean"), trained(evidence, "council")
     if len(clean) < 2 or [m.seed for m in clean] != [m.seed for m in leaky]:
         return no_run_yet("paired seeds of both arms")
@@ -25,17 +25,17 @@ def judge(evidence: Evidence) -> Judgement:
         )
     own, future = [_finite(m.valid_nats) for m in clean], [_finite(m.valid_nats) for m in leaky]
     masked = [_finite(m.clean_mask_nats) for m in leaky]
-    gain, loss = paired(own, future), paired(masked, own)
+    gain, loss = paired(future, own), paired(masked, own)
     return _decide(gain, loss, runs, (_table(clean, leaky),), setting_text(evidence))
 
 
 def _decide(gain: Paired, loss: Paired, runs: tuple[str, ...], tables: tuple[Table, ...], scale: str) -> Judgement:
     reason = (
-        f"The leak lowers perplexity by {_interval(gain, flip=True)}; the same weights under the clean mask are "
-        f"worse than clean training by {_interval(loss)}, {scale}."
+        f"With the leak, perplexity is {_ratio(gain)} times that of clean training; the same weights under the clean "
+        f"mask have {_ratio(loss)} times ({gain.df + 1} paired seeds, {scale})."
     )
     if max(gain.p, loss.p) <= ALPHA:
-        verdict = ClaimVerdict.SUPPORTED if gain.difference > 0 and loss.difference > 0 else ClaimVerdict.REFUTED
+        verdict = ClaimVerdict.SUPPORTED if gain.difference < 0 < loss.difference else ClaimVerdict.REFUTED
         change = "A scale at which the leak earns nothing, or at which its weights keep the gain under the clean mask."
         return Judgement(verdict, reason, change, evidence=runs, tables=tables)
     return _open(reason, runs, gain if gain.p >= loss.p else loss, tables)
@@ -57,14 +57,10 @@ def _finite(nats: float | None) -> float:
     return nats
 
 
-def _interval(result: Paired, *, flip: bool = False) -> str:
-    """A difference of nats as percent of perplexity with its interval; flipped, as what is taken off."""
-    values = (result.difference, result.interval.low, result.interval.high)
-    if flip:
-        middle, low, high = (-100 * math.expm1(-value) for value in values)
-    else:
-        middle, low, high = (100 * math.expm1(value) for value in values)
-    return f"{middle:.1f} % (95 % interval {low:.1f} to {high:.1f}, {result.df + 1} paired seeds)"
+def _ratio(result: Paired) -> str:
+    """A difference of nats against clean training as a ratio of perplexities with its 95 % interval."""
+    middle, low, high = (math.exp(v) for v in (result.difference, result.interval.low, result.interval.high))
+    return f"{middle:.3g} (95 % interval {low:.3g} to {high:.3g})"
 
 
 def _table(clean: tuple[Trained, ...], leaky: tuple[Trained, ...]) -> Table:

@@ -61,12 +61,19 @@ def _place(site: Site) -> str:
     """A site in words."""
     parts = [f"position {site.position}"] if site.position is not None else []
     parts += [f"row {site.row}"] if site.row is not None else []
-    return ", ".join(parts) or "an unlocated place"
+    return ", ".join(parts)
+
+
+def _felt(finding: Finding) -> str:
+    """What the output feels, in words; some probes see a difference without a place it comes from."""
+    without_place = {"repeat-call": "feels an earlier call", "decode": "differs between streaming and one pass"}
+    source = _place(finding.source)
+    return f"feels {source}" if source else without_place.get(finding.probe, "feels a later input")
 
 
 def finding_text(finding: Finding) -> str:
     """A finding in one sentence."""
-    told = f"The output at {_place(finding.sink)} feels {_place(finding.source)}"
+    told = f"The output at {_place(finding.sink)} {_felt(finding)}"
     told += f" (probe {finding.probe}, class {finding.leak_class}, effect {number(finding.effect)}"
     told += f", noise floor {number(finding.noise_floor)})"
     return told + (f" in module {finding.module}." if finding.module else ".")
