@@ -36,9 +36,7 @@ def test_rows_of_different_lengths_are_what_they_are_alone(size):
     valid = torch.stack([torch.arange(size.length) < length for length in lengths])
     together = layer(x, valid)
     for row, length in enumerate(lengths):
-        torch.testing.assert_close(
-            together[row, :length], layer(x[row : row + 1, :length])[0], rtol=0, atol=1e-12
-        )
+        torch.testing.assert_close(together[row, :length], layer(x[row : row + 1, :length])[0], rtol=0, atol=1e-12)
 
 
 @torch.no_grad()

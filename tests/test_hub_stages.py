@@ -113,6 +113,16 @@ def _with_own(hubs, values):
 
 
 @torch.no_grad()
+def test_a_chunk_of_padding_weighs_nothing():
+    encode = Encode(RouterConfig(8, n_heads=2, n_hubs=3)).double()
+    k = torch.ones(1, 2, 2, 4, 4, dtype=torch.float64)
+    summary = encode.summarise(k, k, torch.tensor([[[False] * 4, [True] * 4]]))
+    assert not summary.total[:, 0].any()
+    assert not summary.weighted[:, 0].any()
+    assert summary.total[:, 1].eq(4).all()  # equal keys have equal weights, relative to the peak
+
+
+@torch.no_grad()
 def test_hub_summaries_survive_extreme_logits():
     torch.manual_seed(0)
     encode = Encode(RouterConfig(8, n_heads=2, n_hubs=3))

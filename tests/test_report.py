@@ -21,7 +21,6 @@ from audits.report.escape import code, markup
 from audits.report.escape import markdown as markdown_text
 from audits.report.figure_perplexity import columns
 from audits.report.formatting import number, perplexity
-from audits.strict_json import json_text
 from audits.report.html import html
 from audits.report.junit import Outcome, junit, outcome
 from audits.report.leaks_json import leaks_json
@@ -29,6 +28,7 @@ from audits.report.markdown import markdown
 from audits.report.marks import claim_mark, flags
 from audits.report.prose import TIMING_NOTE, worth_sentence
 from audits.report.views import kill_matrix, layer_costs, leak_worth, selection_attack
+from audits.strict_json import json_text
 
 RENDERERS = (markdown, html, claims_json, leaks_json, junit)
 HOSTILE = "a <script>alert('x')</script> | b `c` & \x00 [d](e) *f*"

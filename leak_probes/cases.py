@@ -1,0 +1,129 @@
+"""What Hypothesis draws: one HubRouter layer, or one small sequence model, and the input fed to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from hubrouter import HubRouter, ModelConfig, RouterConfig, SequenceModel
+
+VOCAB = 11
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, repr=False)
+class Case:
+    """A strictly causal subject and its input; equal cases have equal weights and inputs.
+
+    Attributes:
+        pattern: layers of a `SequenceModel` on tokens; empty for a bare layer on features.
+        length: tokens N, at least 2.
+        pairs: rotary pairs a head, so that the width D is 2 * pairs * n_heads.
+        training: call in training mode.
+        seed: of weights and inputs.
+    """
+
+    pattern: str = ""
+    batch: int = 1
+    length: int = 2
+    n_heads: int = 1
+    pairs: int = 1
+    n_hubs: int = 1
+    k: int = 1
+    chunk: int = 1
+    neighbours: int = 0
+    dtype: str = "float64"
+    training: bool = False
+    seed: int = 0
+
+    def __repr__(self) -> str:
+        """The call that makes this case, leaving out what is as by default: a shrunk case is then short."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        told = [f"{f.name}={given[f.name]!r}" for f in fields(self) if given[f.name] != f.default]
+        return f"Case({', '.join(told)})"
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return 2 * self.pairs * self.n_heads
+
+    def config(self) -> ModelConfig:
+        """The configuration, for a layer too."""
+        return ModelConfig(
+            vocab_size=VOCAB,
+            pattern=self.pattern or "H",
+            d_model=self.width,
+            n_heads=self.n_heads,
+            n_hubs=self.n_hubs,
+            k=self.k,
+            chunk=self.chunk,
+            neighbours=self.neighbours,
+            mlp_ratio=2,
+        )
+
+    def build(self) -> nn.Module:
+        """The layer or model."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            made = SequenceModel(self.config()) if self.pattern else HubRouter(self.router())
+        return self.prepared(made)
+
+    def prepared(self, model: nn.Module) -> nn.Module:
+        """In this case's dtype and mode, with routing sharp enough to prefer some hubs and tokens over others."""
+        with torch.no_grad():
+            for module in model.modules():
+                if isinstance(module, HubRouter):
+                    module.project.weight.mul_(2)
+                    module.score.head.weight.mul_(4)
+        return model.to(DTYPES[self.dtype]).train(self.training)
+
+    def router(self) -> RouterConfig:
+        """The configuration of a bare layer."""
+        return self.config().router()
+
+    def inputs(self, rows: int | None = None, draw: int = 0) -> Tensor:
+        """Standard normal features [rows, N, D] or uniform tokens [rows, N]; another `draw` gives other inputs."""
+        gen = torch.Generator().manual_seed(1000 * self.seed + draw)
+        rows = self.batch if rows is None else rows
+        if self.pattern:
+            return torch.randint(VOCAB, (rows, self.length), generator=gen)
+        return torch.randn(rows, self.length, self.width, generator=gen, dtype=torch.float64).to(DTYPES[self.dtype])
+
+
+def layers() -> st.SearchStrategy[Case]:
+    """Bare layers with ragged sizes; they shrink towards two tokens, one head, one hub and chunks of one."""
+    return st.builds(
+        Case,
+        batch=st.integers(1, 3),
+        length=st.integers(2, 20),
+        n_heads=st.integers(1, 3),
+        pairs=st.integers(1, 3),
+        n_hubs=st.integers(1, 6),
+        k=st.integers(1, 8),
+        chunk=st.integers(1, 9),
+        neighbours=st.integers(0, 3),
+        dtype=st.sampled_from(["float64", *DTYPES]),  # twice: the precision in which lengths are compared strictly
+        training=st.booleans(),
+        seed=st.integers(0, 99),
+    )
+
+
+def models() -> st.SearchStrategy[Case]:
+    """Sequence models of one to three layers, attention among them, in float64."""
+    return st.builds(
+        Case,
+        pattern=st.text("HA", min_size=1, max_size=3),
+        batch=st.integers(1, 2),
+        length=st.integers(2, 16),
+        n_heads=st.integers(1, 2),
+        pairs=st.integers(1, 2),
+        n_hubs=st.integers(1, 4),
+        k=st.integers(1, 6),
+        chunk=st.integers(1, 6),
+        neighbours=st.integers(0, 2),
+        training=st.booleans(),
+        seed=st.integers(0, 99),
+    )

@@ -1,0 +1,84 @@
+"""The options of `pytest leak_probes/ --subject TARGET`, and how thoroughly Hypothesis looks.
+
+Without `--subject` the repository's own models are probed; with it, the named model alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import Phase, settings
+
+from audits.subject import DTYPES, Model, Settings, SubjectError, prepare
+from audits.target import load_target
+
+# No deadline: time depends on the machine, not on the model. `--hypothesis-seed` fixes what is drawn. Explaining which
+# arguments matter would double the time of a failure; a shrunk case shows them already.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)
+settings.register_profile("leak-probes", deadline=None, print_blob=True, phases=PHASES)
+settings.load_profile("leak-probes")
+
+SUBJECT = pytest.StashKey[Model]()
+SETTINGS = pytest.StashKey[Settings]()
+DETAILS: dict[str, dict[str, Any]] = {
+    "--input": {"choices": ("tokens", "features"), "help": "what the model takes (tokens)"},
+    "--vocab-size": {"type": int, "metavar": "V", "help": "read from the model where absent"},
+    "--width": {"type": int, "metavar": "D", "help": "features a position, for --input features"},
+    "--seq-len": {"type": int, "metavar": "N", "help": f"tokens a sequence ({Settings.seq_len})"},
+    "--batch": {"type": int, "metavar": "B", "help": f"most rows in one forward pass ({Settings.batch})"},
+    "--seed": {"type": int, "metavar": "S", "help": "of everything drawn (0)"},
+    "--dtype": {"choices": tuple(DTYPES), "help": "float64 where the model can be cast, else its own"},
+    "--device": {"metavar": "NAME", "help": "cpu"},
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--subject` and how it is fed; the options of `hubrouter-audit model`."""
+    group = parser.getgroup("leak probes", "audit anyone's model: pytest leak_probes/ --subject TARGET")
+    group.addoption("--subject", metavar="TARGET", help="package.module:attribute or path/to/file.py:attribute")
+    for name, details in DETAILS.items():
+        group.addoption(name, dest=_destination(name), default=None, **details)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the subject and call it once, so that a bad target is one line before any test runs."""
+    given = {name: config.getoption(_destination(name)) for name in DETAILS}
+    given = {name: value for name, value in given.items() if value is not None}
+    target = config.getoption("subject")
+    if target is None:
+        if given:
+            raise pytest.UsageError(f"{', '.join(given)} need --subject TARGET: they describe somebody's model")
+        # The repository's probed models are tiny: threads would only wait for each other, the more so under -n 2.
+        torch.set_num_threads(1)
+        return
+    chosen = Settings(**{name.removeprefix("--").replace("-", "_"): value for name, value in given.items()})
+    try:
+        config.stash[SUBJECT] = _checked(target, chosen)
+    except SubjectError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    config.stash[SETTINGS] = chosen
+
+
+def _checked(target: str, chosen: Settings) -> Model:
+    """The model, called once with these settings."""
+    try:
+        torch.empty(0, device=chosen.device)
+    except (RuntimeError, AssertionError) as problem:
+        raise SubjectError(f"device {chosen.device!r} cannot be used here: {str(problem).splitlines()[0]}") from None
+    model = load_target(target)
+    with prepare(model, chosen).borrowed():
+        return model
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With a subject its tests alone, without one all others."""
+    wanted = config.getoption("subject") is not None
+    kept = [item for item in items if (item.path.name == "test_subject.py") == wanted]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def _destination(option: str) -> str:
+    return "subject_" + option.removeprefix("--").replace("-", "_")

@@ -1,0 +1,119 @@
+"""HubRouter layers and small sequence models drawn by Hypothesis, under every instrument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from cases import Case, layers, models
+from hypothesis import given, settings
+from instruments import (
+    Instrument,
+    audited,
+    gradient,
+    other_rows,
+    prefix_length,
+    repeat_call,
+    stream_in_pieces,
+    suffix_swap,
+)
+from torch import Tensor, nn
+
+from audits.leaks import (
+    hub_bidirectional_council,
+    hub_length_dependent_k,
+    hub_own_chunk_summary,
+    hub_selection_in_chunk,
+    hub_state_across_calls,
+    hub_statistics_over_time,
+)
+from hubrouter import HubRouter, ModelConfig, RouterState
+
+ON_FEATURES = (suffix_swap, prefix_length, stream_in_pieces, other_rows, repeat_call, gradient)
+ON_TOKENS = (suffix_swap, prefix_length, stream_in_pieces, other_rows, repeat_call)
+
+Builder = Callable[[ModelConfig], nn.Module]
+
+
+def _name(instrument: Instrument) -> str:
+    return instrument.__name__
+
+
+@pytest.mark.parametrize("instrument", ON_FEATURES, ids=_name)
+@settings(max_examples=50)
+@given(case=layers())
+def test_a_drawn_layer_is_strictly_causal(instrument: Instrument, case: Case) -> None:
+    """Each instrument shrinks to a smallest case by itself."""
+    instrument(case)
+
+
+@pytest.mark.parametrize("instrument", ON_TOKENS, ids=_name)
+@settings(max_examples=25)
+@given(case=models())
+def test_a_drawn_model_is_strictly_causal(instrument: Instrument, case: Case) -> None:
+    """Layers of both kinds together."""
+    instrument(case)
+
+
+@settings(max_examples=10)
+@given(case=layers())
+def test_a_drawn_layer_passes_the_audit(case: Case) -> None:
+    """The auditor's adversary searches where the direct instruments only draw."""
+    audited(case)
+
+
+@settings(max_examples=6)
+@given(case=models())
+def test_a_drawn_model_passes_the_audit(case: Case) -> None:
+    """The same on tokens."""
+    audited(case)
+
+
+class CentredOverRows(nn.Module):
+    """A planted leak: rows are centred by the mean of the batch."""
+
+    def __init__(self, layer: HubRouter) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer on centred rows."""
+        output: Tensor = self.layer(x - x.mean(0, keepdim=True))
+        return output
+
+
+class Forgetful(HubRouter):
+    """A planted defect: the stream forgets what it saw."""
+
+    def stream(self, x: Tensor, state: RouterState | None = None) -> tuple[Tensor, RouterState]:
+        """Always from the start."""
+        del state
+        return super().stream(x, None)
+
+
+CAUGHT = [
+    (hub_bidirectional_council.layer, suffix_swap),
+    (hub_bidirectional_council.layer, gradient),
+    (hub_bidirectional_council.layer, audited),
+    (hub_own_chunk_summary.layer, suffix_swap),
+    (hub_own_chunk_summary.layer, gradient),
+    (hub_selection_in_chunk.layer, suffix_swap),
+    (hub_statistics_over_time.layer, suffix_swap),
+    (hub_length_dependent_k.layer, prefix_length),
+    (hub_state_across_calls.layer, repeat_call),
+    (lambda config: CentredOverRows(HubRouter(config.router())), other_rows),
+    (lambda config: Forgetful(config.router()), stream_in_pieces),
+]
+
+
+@pytest.mark.parametrize(("leaky", "instrument"), CAUGHT)
+def test_an_instrument_catches_what_it_is_for(leaky: Builder, instrument: Instrument) -> None:
+    """A check that cannot fail proves nothing."""
+    case = Case(batch=2, length=20, n_heads=2, pairs=2, n_hubs=3, k=4, chunk=8, neighbours=1, seed=1)
+    instrument(case)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        planted = case.prepared(leaky(case.config()))
+    with pytest.raises(AssertionError, match=r"reproduce: PYTHONPATH=\.:leak_probes python -c"):
+        instrument(case, planted)

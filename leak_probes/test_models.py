@@ -1,0 +1,42 @@
+"""The repository's models under the whole auditor, and the leaky twins of the hub layer that it must catch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from audits.auditor import assert_causal, audit
+from audits.leaks._hub import CONFIG, hub_gpt
+from audits.twin import Twin, all_twins
+from audits.verdicts import LeakClass, Verdict
+from hubrouter import ModelConfig, SequenceModel
+
+HUB_TWINS = [twin for twin in all_twins() if twin.name.startswith("hub_")]
+# The probe whose business a class of leaks is; running the others too would only take longer.
+BUSINESS = {
+    LeakClass.DENSE: "perturbation",
+    LeakClass.SELECTION: "perturbation",
+    LeakClass.STATISTIC: "perturbation",
+    LeakClass.LENGTH: "prefix-length",
+    LeakClass.STATE: "repeat-call",
+}
+
+
+@pytest.mark.parametrize("pattern", ["HH", "AA", "AHA"])
+def test_a_model_of_this_repository_passes_every_probe(pattern: str) -> None:
+    """Hub-GPT, the Transformer, and a hybrid, across several chunks."""
+    torch.manual_seed(0)
+    config = ModelConfig(32, pattern, d_model=16, n_heads=2, n_hubs=4, k=4, chunk=8)
+    assert_causal(SequenceModel(config), seq_len=40)
+
+
+def test_the_clean_twin_of_the_hub_layer_passes() -> None:
+    """All hub twins share it."""
+    assert_causal(hub_gpt(config=CONFIG), seq_len=40)
+
+
+@pytest.mark.parametrize("twin", HUB_TWINS, ids=lambda twin: twin.name)
+def test_a_leaky_hub_layer_is_caught(twin: Twin) -> None:
+    """By the probe whose business its class of leak is."""
+    result = audit(twin.leaky(), vocab_size=twin.vocab_size, seq_len=40, probes=[BUSINESS[twin.leak_class]])
+    assert result.verdict is Verdict.LEAK
