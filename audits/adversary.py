@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from audits.differences import Changes
+from audits.changes import from_cut
+from audits.differences import Changes, Comparison, Moved
 from audits.subject import Subject
 
 RANKINGS = ("topk", "sort", "argsort", "argmax", "argmin", "max", "min", "kthvalue", "median", "cummax")
-GENERATIONS = 6
+GENERATIONS = 12
 POPULATION = 16
 CUTS = 3
-GOALS = 6  # ranked values are pushed up and down for at most three ranking calls
+GOALS = 6  # populations: ranked values are pushed up and down for at most three ranking calls
 
 
 class RankingWatch(TorchDispatchMode):
@@ -49,59 +50,104 @@ class Goal:
     sign: int
 
 
-def search(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes | None:
-    """Suffixes bred to upset rankings, all generations together; None if the subject ranks nothing."""
-    watched = _watch(subject, base)
-    goals = [Goal(call, sign) for call in range(len(watched)) for sign in (1, -1)][:GOALS]
-    if not goals:
+@dataclass(frozen=True)
+class Watched:
+    """What some rows did: values compared by each ranking call, [R, K] each, and differences from the base, [R, N]."""
+
+    compared: list[Tensor]
+    gaps: Tensor
+
+
+@dataclass(frozen=True)
+class Bred:
+    """All suffixes that were bred, and what they did."""
+
+    changes: Changes
+    moved: Moved
+
+
+def search(comparison: Comparison, gen: torch.Generator) -> Bred | None:
+    """Suffixes bred to upset rankings, all generations together; None if the subject ranks nothing.
+
+    Each goal has a population of its own; all goals share the forward passes.
+    """
+    subject, base = comparison.subject, comparison.base
+    ranked = len(_watch(comparison, base).compared)
+    if not ranked:
         return None
-    length = base.shape[1]
-    cuts = sorted({max(1, length * (i + 1) // (CUTS + 1)) for i in range(CUTS)})
-    bred = [_climb(subject, base, cuts[i % len(cuts)], goal, gen) for i, goal in enumerate(goals)]
-    return Changes.join(bred)
-
-
-def _watch(subject: Subject, inputs: Tensor) -> list[Tensor]:
-    with RankingWatch(len(inputs)) as watch:
-        subject.run(inputs)
-    compared: list[Tensor] = watch.compared
-    return compared
-
-
-def _climb(subject: Subject, base: Tensor, cut: int, goal: Goal, gen: torch.Generator) -> Changes:
-    """Generations of suffixes from `cut` on; each keeps the fittest quarter and mutates it."""
-    population = _suffix(base, subject.draw(POPULATION, base.shape[1], gen), cut)
-    reference = _watch(subject, base.expand(POPULATION, *base.shape[1:]))
-    tried = [population]
+    # Fewer ranking calls leave more populations, at other cuts, to each.
+    every = [Goal(call, sign) for call in range(ranked) for sign in (1, -1)]
+    goals = [every[i % len(every)] for i in range(GOALS)]
+    length, rows = base.shape[1], GOALS * POPULATION
+    places = sorted({max(1, length * (i + 1) // (CUTS + 1)) for i in range(CUTS)})
+    cuts = torch.tensor([places[(i + i // len(every)) % len(places)] for i in range(GOALS)])
+    cuts = cuts.repeat_interleave(POPULATION)
+    reference = _watch(comparison, base.expand(rows, *base.shape[1:])).compared
+    bred, seen = [from_cut(base, subject.draw(rows, length, gen), cuts)], []
     for _ in range(GENERATIONS):
-        fitness = _fitness(_watch(subject, population), reference, goal)
-        parents = population[fitness.argsort(descending=True)[: POPULATION // 4]].repeat(4, *[1] * (base.ndim - 1))
-        population = _suffix(base, _mutate(subject, parents, gen), cut)
-        tried.append(population)
-    inputs = torch.cat(tried)
-    return Changes(inputs, torch.full((len(inputs),), cut))
+        seen.append(_watch(comparison, bred[-1].inputs))
+        parents = bred[-1].inputs[_fittest(seen[-1].compared, reference, goals)]
+        bred.append(from_cut(base, _mutate(subject, parents, gen), cuts))
+    seen.append(_watch(comparison, bred[-1].inputs))
+    changes = Changes.join(bred)
+    return Bred(changes, comparison.moved(torch.cat([watched.gaps for watched in seen]), changes.cuts))
 
 
-def _suffix(base: Tensor, other: Tensor, cut: int) -> Tensor:
-    return torch.cat([base[:, :cut].expand(len(other), *base[:, :cut].shape[1:]), other[:, cut:]], dim=1)
+def _watch(comparison: Comparison, inputs: Tensor) -> Watched:
+    """Run some rows; of the ranking calls only those count that every batch of rows makes alike."""
+    batches: list[list[Tensor]] = []
+    gaps: list[Tensor] = []
+    for part in inputs.split(comparison.rows):
+        comparison.baseline(len(part))  # beforehand, so that its rankings are not watched
+        with RankingWatch(len(part)) as watch:
+            gaps.append(comparison.gaps(part))
+        batches.append(watch.compared)
+    together = zip(*batches, strict=False)
+    compared = [torch.cat(call) for call in together if len({values.shape[1] for values in call}) == 1]
+    return Watched(compared, torch.cat(gaps))
 
 
-def _fitness(compared: list[Tensor], reference: list[Tensor], goal: Goal) -> Tensor:
-    """How far the responding values were driven; -inf where nothing responded."""
+def _fittest(compared: list[Tensor], reference: list[Tensor], goals: list[Goal]) -> Tensor:
+    """Row numbers of the parents: of each goal's population the fittest quarter, four times."""
+    chosen = []
+    for index, goal in enumerate(goals):
+        rows = slice(index * POPULATION, (index + 1) * POPULATION)
+        best = _fitness(compared, reference, goal, rows).argsort(descending=True)[: POPULATION // 4]
+        chosen.append((best + index * POPULATION).repeat(4))
+    return torch.cat(chosen)
+
+
+def _fitness(compared: list[Tensor], reference: list[Tensor], goal: Goal, rows: slice) -> Tensor:
+    """How far the responding values of some rows were driven; -inf where nothing responded."""
     if goal.call >= min(len(compared), len(reference)) or compared[goal.call].shape != reference[goal.call].shape:
         return torch.zeros(POPULATION)
-    values, before = compared[goal.call] * goal.sign, reference[goal.call] * goal.sign
+    values, before = (compared[goal.call][rows] * goal.sign, reference[goal.call][rows] * goal.sign)
     return values.masked_fill(values == before, float("-inf")).amax(1)
 
 
 def _mutate(subject: Subject, parents: Tensor, gen: torch.Generator) -> Tensor:
-    """Replace about a sixth of the positions by fresh draws, and copy a stretch of each row to another place."""
-    fresh = subject.draw(len(parents), parents.shape[1], gen)
-    if subject.settings.input == "features":
-        fresh = fresh * 10.0
-    hit = torch.rand(parents.shape[:2], generator=gen) < 1 / 6
-    children = torch.where(hit[..., None] if parents.ndim == 3 else hit, fresh, parents)
-    shift = int(torch.randint(1, max(parents.shape[1], 2), (1,), generator=gen))
-    rolled = torch.where(torch.rand(len(parents), generator=gen) < 0.25, 1, 0).bool()
-    children[rolled] = children[rolled].roll(shift, dims=1)
-    return children
+    """Every fourth row stays as it is (the best must not be lost); the others change anywhere between little and much.
+
+    Some rows first take over another parent's second half, or copy a stretch of themselves to another place.
+    """
+    rows, length = parents.shape[:2]
+    fresh = subject.draw(rows, length, gen) * (10 if subject.settings.input == "features" else 1)
+    rate = 0.5 * torch.rand(rows, 1, generator=gen) ** 2
+    kept = torch.arange(rows) % POPULATION < POPULATION // 4
+    hit = (torch.rand(rows, length, generator=gen) < rate) & ~kept[:, None]
+    mixed = _recombine(parents, ~kept, gen)
+    return torch.where(hit[..., None] if parents.ndim == 3 else hit, fresh, mixed)
+
+
+def _recombine(parents: Tensor, may: Tensor, gen: torch.Generator) -> Tensor:
+    """A quarter of the rows that may change get a neighbour's end from some position on; another quarter is rolled."""
+    rows, length = parents.shape[:2]
+    lot = torch.rand(rows, generator=gen)
+    crossing = torch.randint(1, max(length, 2), (rows, 1), generator=gen)
+    shift = int(torch.randint(1, max(length, 2), (1,), generator=gen))
+    position = torch.arange(length)
+    crossed = ((lot < 0.25) & may)[:, None] & (position >= crossing)
+    rolled = ((lot > 0.75) & may)[:, None].expand(rows, length)
+    if parents.ndim == 3:
+        crossed, rolled = crossed[..., None], rolled[..., None]
+    return torch.where(rolled, parents.roll(shift, dims=1), torch.where(crossed, parents.roll(1, dims=0), parents))

@@ -10,12 +10,15 @@ from dataclasses import asdict
 import torch
 
 from audits.classify import classify
-from audits.locate import find_place
+from audits.differences import scale_of
+from audits.locate import Place, find_place
 from audits.machine import environment
+from audits.precision import rounding
 from audits.probe import Probe, Report, all_probes, undetermined
 from audits.subject import Model, Settings, Subject, SubjectError, prepare
 from audits.verdicts import AuditResult, Finding, ProbeResult, Verdict
 
+SAME_LEAK = ("gradient", "prefix-length", "training-mode", "decode")  # of a model that leaks under perturbation
 Watch = Callable[[str, int, int], None]  # name of the probe that starts, its index, how many there are
 
 
@@ -98,6 +101,7 @@ def explain(result: AuditResult) -> str:
 
 
 def _choose(names: Sequence[str] | None) -> tuple[Probe, ...]:
+    names = names.split(",") if isinstance(names, str) else names
     known = {probe.name: probe for probe in all_probes()}
     unknown = [name for name in names or () if name not in known]
     if unknown or (names is not None and not names):
@@ -113,7 +117,7 @@ def _run(
         if watch:
             watch(probe.name, index, len(probes))
         forwards, started = subject.forwards, time.perf_counter()
-        report = reports[probe.name] = _guarded(subject, probe)
+        report = reports[probe.name] = _unless_noisy(subject, _guarded(subject, probe))
         seconds = time.perf_counter() - started
         results.append(
             ProbeResult(probe.name, report.verdict, report.why, subject.forwards - forwards, seconds, report.applicable)
@@ -130,6 +134,17 @@ def _guarded(subject: Subject, probe: Probe) -> Report:
         return undetermined(f"the model raised {type(problem).__name__}: {first[:200]}")
 
 
+def _unless_noisy(subject: Subject, report: Report) -> Report:
+    """A PASS of a subject whose equal calls differ by more than rounding says nothing about smaller leaks."""
+    noise = subject.noise or 0.0
+    if report.verdict is not Verdict.PASS or noise <= rounding(subject, scale_of(subject.run(subject.base()))):
+        return report
+    return undetermined(
+        f"equal calls differ by {noise / 4:.2g} (randomness that cannot be pinned, or state outside the model), "
+        f"which hides anything smaller: {report.why}"
+    )
+
+
 def _overall(reports: dict[str, Report]) -> Verdict:
     """LEAK if any probe saw one; PASS only if every applicable probe passed and at least one did."""
     verdicts = [report.verdict for report in reports.values() if report.applicable]
@@ -140,9 +155,15 @@ def _overall(reports: dict[str, Report]) -> Verdict:
 
 def _findings(subject: Subject, reports: dict[str, Report], target: str | None) -> list[Finding]:
     findings = []
+    shared: Place | None = (
+        None  # of the perturbation finding, for probes that see the same leak without a pair of inputs
+    )
     for probe, report in reports.items():
         for sighting in report.sightings:
             place = find_place(subject, sighting)
+            shared = place if probe == "perturbation" else shared
+            if place is None and probe in SAME_LEAK:
+                place = shared
             findings.append(
                 Finding(
                     probe=probe,
@@ -154,7 +175,7 @@ def _findings(subject: Subject, reports: dict[str, Report], target: str | None) 
                     module=place.module or "(the model's own forward)" if place else None,
                     file=place.file if place else None,
                     line=place.line if place else None,
-                    reproduce=_reproduce(subject, probe, target),
+                    reproduce=_reproduce(subject, _needed(probe, reports), target),
                 )
             )
     return findings
@@ -164,17 +185,27 @@ def _name(subject: Subject) -> str:
     return str(subject.dtype or torch.float32).removeprefix("torch.")
 
 
-def _reproduce(subject: Subject, probe: str, target: str | None) -> str:
+def _needed(probe: str, reports: dict[str, Report]) -> list[str]:
+    """The probe, and those whose findings give its own their class and place."""
+    if probe in ("isolation", "repeat-call"):
+        return [probe]
+    leaking = [name for name in ("perturbation", "gradient", "prefix-length") if _leaks(reports, name)]
+    return list(dict.fromkeys([*leaking, probe]))
+
+
+def _leaks(reports: dict[str, Report], probe: str) -> bool:
+    return probe in reports and reports[probe].verdict is Verdict.LEAK
+
+
+def _reproduce(subject: Subject, probes: list[str], target: str | None) -> str:
     """One line that shows the finding again: a command where the target has a name, else a call."""
     s = subject.settings
     options = {"input": s.input, "vocab_size": s.vocab_size, "width": s.width, "seq_len": s.seq_len, "batch": s.batch}
     options |= {"seed": s.seed, "dtype": s.dtype, "device": s.device}
     defaults = asdict(Settings())
     kept = {name: value for name, value in options.items() if value != defaults[name] or name in ("seq_len", "seed")}
-    # The class of a perturbation finding needs the gradient probe beside it.
-    names = "perturbation,gradient" if probe == "perturbation" else probe
     if target is None:
         words = ", ".join(f"{name}={value!r}" for name, value in kept.items())
-        return f"audit(model, {words}, probes={names.split(',')!r})"
+        return f"audit(model, {words}, probes={probes!r})"
     words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in kept.items())
-    return f"hubrouter-audit model {shlex.quote(target)} {words} --probes {names}"
+    return f"hubrouter-audit model {shlex.quote(target)} {words} --probes {','.join(probes)}"

@@ -22,7 +22,7 @@ def suffixes(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
         kinds = [fresh * magnitude for magnitude in MAGNITUDES] + [base + MAGNITUDES[0] * fresh]
     else:
         kinds = [fresh, subject.draw(len(cuts), 1, gen).expand(-1, length)]
-    return Changes.join([_from_cut(base, kind, cuts) for kind in kinds])
+    return Changes.join([from_cut(base, kind, cuts) for kind in kinds])
 
 
 def singles(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
@@ -48,10 +48,10 @@ def vocabulary_sweep(subject: Subject, base: Tensor, gen: torch.Generator) -> Ch
     length = base.shape[1]
     ids = torch.randperm(vocabulary, generator=gen)[:SWEPT].repeat(SWEEP_CUTS)
     cuts = torch.randint(1, length, (len(ids),), generator=gen)
-    return _from_cut(base, ids[:, None].expand(-1, length), cuts)
+    return from_cut(base, ids[:, None].expand(-1, length), cuts)
 
 
-def _from_cut(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:
+def from_cut(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:
     """Rows that follow `base` before their cut and `other` from it on."""
     before = torch.arange(base.shape[1])[None, :] < cuts[:, None]
     return Changes(_mix(before, base, other), cuts)

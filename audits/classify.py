@@ -57,13 +57,14 @@ def _sightings(reports: Mapping[str, Report], probe: str) -> tuple[Sighting, ...
 
 
 def _normalises(subject: Subject, place: Place) -> bool:
-    modules = dict(subject.module.named_modules()) if subject.module else {}
+    modules = dict(subject.module.named_modules()) if subject.module is not None else {}
     return isinstance(modules.get(place.module), NORMALISERS)
 
 
 def _nature(subject: Subject, pair: Pair) -> LeakClass:
     """What no derivative sees: a statistic if the past follows a small nudge smoothly all the same, else a choice."""
-    finest = torch.finfo(subject.internal or subject.dtype or torch.float32).eps
+    subject = subject.finer or subject  # where steps may be small enough to be told from rounding
+    finest = torch.finfo(subject.internal or torch.float32).eps
     whole, half = (_nudged(subject, pair, size * finest**0.5) for size in (1.0, 0.5))
     if whole is None or half is None:
         return LeakClass.UNKNOWN

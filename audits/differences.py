@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audits.precision import Weighed, gap, weigh
+from audits.precision import Weighed, gap, noise_of, weigh
 from audits.probe import Pair, Sighting
 from audits.subject import Subject
 from audits.verdicts import Site, Verdict
@@ -33,14 +33,25 @@ class Moved:
     Attributes:
         past: largest difference before the cut.
         future: largest difference at or after the cut.
-        beyond: largest difference after the cut position itself, so that influence crossed positions.
-        finite: whether the base outputs hold only finite numbers.
+        beyond: largest difference after the cut position itself: influence crossed positions if only the cut changed.
     """
 
     past: Tensor
     future: Tensor
     beyond: Tensor
-    finite: bool
+
+
+@dataclass(frozen=True)
+class Felt:
+    """What a pair of inputs did before its cut: the difference at each position [cut], and the largest output."""
+
+    past: Tensor
+    scale: float
+
+    @property
+    def effect(self) -> float:
+        """The largest difference."""
+        return float(self.past.max())
 
 
 class Comparison:
@@ -49,52 +60,62 @@ class Comparison:
     def __init__(self, subject: Subject, base: Tensor, *, training: bool = False) -> None:
         self.subject, self.base, self.training = subject, base, training
         self.alone = subject.run(base, training=training)
-        self.repeat = float(gap(self.alone, subject.run(base, training=training)).max())
-        self.scale = float(self.alone.double().nan_to_num(posinf=0, neginf=0).abs().max())
-        self._baselines: dict[int, Tensor] = {}
-
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """Outputs of some rows, in one forward pass."""
-        return self.subject.run(inputs, training=self.training)
+        self.repeat = float(gap(self.alone, subject.run(base, training=True)).max()) if training else noise_of(subject)
+        self.rows = subject.rows(self.alone)
+        self._baselines: dict[int, Tensor] = {1: self.alone}
 
     def baseline(self, rows: int) -> Tensor:
         """Outputs of the base input in every slot of a batch."""
         if rows not in self._baselines:
-            repeated = self.base.expand(rows, *self.base.shape[1:]).contiguous()
-            self._baselines[rows] = self.alone if rows == 1 else self.outputs(repeated)
+            repeated = self.base.expand(rows, *self.base.shape[1:])
+            self._baselines[rows] = self.subject.run(repeated, training=self.training)
         return self._baselines[rows]
 
-    def gaps(self, inputs: Tensor) -> Tensor:
-        """Difference from the base at every position, [R, N], batch by batch."""
-        size = self.subject.rows(self.alone)
-        parts = [gap(self.baseline(len(part)), self.outputs(part)) for part in inputs.split(size)]
+    def gaps(self, inputs: Tensor, rows: int | None = None) -> Tensor:
+        """Difference from the base at every position, [R, N], at most `rows` at a time."""
+        parts = []
+        for part in inputs.split(rows or self.rows):
+            outputs = self.subject.run(part, training=self.training)
+            parts.append(gap(self.baseline(len(part)), outputs))
         return torch.cat(parts).cpu()
 
-    def measure(self, changes: Changes) -> Moved:
+    def measure(self, changes: Changes, rows: int | None = None) -> Moved:
         """What each change did to outputs before and after its cut."""
-        gaps = self.gaps(changes.inputs)
+        return self.moved(self.gaps(changes.inputs, rows), changes.cuts)
+
+    @staticmethod
+    def moved(gaps: Tensor, cuts: Tensor) -> Moved:
+        """Differences [R, N] before and after each row's cut [R]."""
         position = torch.arange(gaps.shape[1])
-        cuts = changes.cuts[:, None]
+        cuts = cuts[:, None]
         parts = [gaps.where(where, 0.0).amax(1) for where in (position < cuts, position >= cuts, position > cuts)]
-        return Moved(parts[0], parts[1], parts[2], bool(self.alone.isfinite().all()))
+        return Moved(*parts)
 
     def confirm(self, changed: Tensor, cut: int) -> tuple[Weighed, Sighting]:
         """Run one change by itself, judge it, and narrow the source down to the latest position that is felt."""
         pair = Pair(self.base, changed, cut, self.training)
-        first = effect_of(self.subject, pair)
-        weighed = self.judge(pair, first)
+        weighed = self.judge(pair)
         if weighed.verdict is Verdict.LEAK:
             pair = self._latest_source(pair)
-            weighed = self.judge(pair, effect_of(self.subject, pair))
-        gaps = self._past(self.subject, pair)
-        sink = int(gaps.argmax())
-        sighting = Sighting(Site(pair.cut, 0), Site(sink, 0), float(gaps[sink]), weighed.noise_floor, pair)
-        return weighed, sighting
+            weighed = self.judge(pair)
+        past = felt(self.subject, pair).past
+        sink = int(past.argmax())
+        return weighed, Sighting(Site(pair.cut, 0), Site(sink, 0), float(past[sink]), weighed.noise_floor, pair)
 
-    def judge(self, pair: Pair, effect: float) -> Weighed:
-        """Leak or rounding."""
+    def judge(self, pair: Pair) -> Weighed:
+        """Leak or rounding; where the subject is noisy, its noise is measured again around this very change."""
+        seen = felt(self.subject, pair)
+        repeat = self.repeat
+        if repeat:
+            after = self.subject.run(self.base, training=self.training)
+            repeat = max(repeat, 4 * float(gap(self.alone, after).max()))
         return weigh(
-            self.subject, effect, self.repeat, lambda other: effect_of(other, pair), same_shape=True, scale=self.scale
+            self.subject,
+            seen.effect,
+            lambda other: felt(other, pair).effect,
+            same_shape=True,
+            scale=seen.scale,
+            repeat=repeat,
         )
 
     def _latest_source(self, pair: Pair) -> Pair:
@@ -105,19 +126,21 @@ class Comparison:
             middle = (low + high + 1) // 2
             changed = torch.cat([pair.base[:, :middle], pair.changed[:, middle:]], dim=1)
             trial = Pair(pair.base, changed, middle, self.training)
-            if self.judge(trial, effect_of(self.subject, trial)).verdict is Verdict.LEAK:
+            if self.judge(trial).verdict is Verdict.LEAK:
                 low, best = middle, trial
             else:
                 high = middle - 1
         return best
 
-    @staticmethod
-    def _past(subject: Subject, pair: Pair) -> Tensor:
-        before = subject.run(pair.base, training=pair.training)
-        after = subject.run(pair.changed, training=pair.training)
-        return gap(before, after)[0, : pair.cut].cpu()
+
+def felt(subject: Subject, pair: Pair) -> Felt:
+    """Both inputs of a pair, each run alone, compared before the cut."""
+    before = subject.run(pair.base, training=pair.training)
+    after = subject.run(pair.changed, training=pair.training)
+    scale = max(scale_of(before), scale_of(after))
+    return Felt(gap(before, after)[0, : pair.cut].cpu(), scale)
 
 
-def effect_of(subject: Subject, pair: Pair) -> float:
-    """Largest difference before the cut between the two inputs of a pair, each run alone."""
-    return float(Comparison._past(subject, pair).max())
+def scale_of(outputs: Tensor) -> float:
+    """The largest finite absolute output: rounding is relative to it."""
+    return float(outputs.double().nan_to_num(nan=0, posinf=0, neginf=0).abs().max())

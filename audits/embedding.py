@@ -10,11 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+LOOK_UPS = (F.embedding, torch.embedding, Tensor.__getitem__, torch.index_select, Tensor.index_select)
+
 
 class EmbeddingTap(TorchFunctionMode):
-    """While active, replaces the rows looked up for `tokens` by `change(rows)`; other look-ups stay as they are.
+    """While active, replaces the rows looked up for `tokens` [B, N] by `change(rows)` [B, N, D]; other look-ups stay.
 
-    Understands `F.embedding` (and so nn.Embedding) and plain indexing `weight[tokens]`. `taken` counts the look-ups.
+    Understands `F.embedding` (and so nn.Embedding), plain indexing `weight[tokens]`, index_select and one-hot codes,
+    with the tokens as they are, flattened, or transposed. `taken` counts the look-ups.
     """
 
     def __init__(self, tokens: Tensor, change: Callable[[Tensor], Tensor]) -> None:
@@ -23,20 +26,25 @@ class EmbeddingTap(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        if func in (F.embedding, torch.embedding, Tensor.__getitem__) and self._looks_up(args, kwargs or {}, output):
-            self.taken += 1
-            return self.change(output)
+        if func is F.one_hot:
+            # Integers carry no derivative; whoever multiplies by a one-hot code casts it to a float first.
+            return self._tap(args, kwargs or {}, output.to(torch.get_default_dtype()), otherwise=output)
+        if func in LOOK_UPS and isinstance(output, Tensor) and output.is_floating_point():
+            return self._tap(args, kwargs or {}, output, otherwise=output)
         return output
 
-    def _looks_up(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> bool:
-        given = (*args, *kwargs.values())[:2]
+    def _tap(self, args: tuple[Any, ...], kwargs: dict[str, Any], rows: Tensor, *, otherwise: Tensor) -> Tensor:
+        given = (*args, *kwargs.values())[:3]
         ids = next((t for t in given if isinstance(t, Tensor) and not t.is_floating_point()), None)
-        return (
-            isinstance(output, Tensor)
-            and output.is_floating_point()
-            and ids is not None
-            and ids.dtype != torch.bool
-            and ids.shape == self.tokens.shape
-            and output.shape[: ids.ndim] == ids.shape
-            and torch.equal(ids, self.tokens.to(ids.device))
-        )
+        if ids is None or ids.dtype == torch.bool or rows.shape[: ids.ndim] != ids.shape:
+            return otherwise
+        tokens = self.tokens.to(ids.device)
+        if ids.ndim <= 2 and ids.numel() == tokens.numel() and torch.equal(ids.flatten(), tokens.flatten()):
+            return self._changed(rows.reshape(*tokens.shape, -1)).reshape(rows.shape)
+        if ids.ndim == 2 and torch.equal(ids, tokens.mT):
+            return self._changed(rows.transpose(0, 1)).transpose(0, 1)
+        return otherwise
+
+    def _changed(self, rows: Tensor) -> Tensor:
+        self.taken += 1
+        return self.change(rows)

@@ -75,10 +75,11 @@ def _record(subject: Subject, inputs: Tensor, training: bool) -> list[Call]:
 
         return keep
 
-    for name, module in subject.module.named_modules() if subject.module else ():
+    for name, module in subject.module.named_modules() if subject.module is not None else ():
         handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
     try:
-        subject.run(inputs, training=training)
+        with torch.compiler.set_stance("force_eager"):  # compiled modules call no hooks
+            subject.run(inputs, training=training)
     finally:
         for handle in handles:
             handle.remove()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from audits.randomness import generator
 from audits.subject import Subject
 from audits.verdicts import Verdict
 
@@ -17,6 +18,7 @@ from audits.verdicts import Verdict
 SHRINKAGE = 2.0**-20
 # Rounding errors of a few dozen operations, in units of eps times the output: no smaller effect can be told from them.
 ROUNDINGS = 64.0
+CALLS = 8  # from which the noise of a subject that is not deterministic is estimated; our choice
 
 
 @dataclass(frozen=True)
@@ -38,35 +40,69 @@ def gap(a: Tensor, b: Tensor) -> Tensor:
     return difference.masked_fill(difference.isnan(), float("inf")).amax(-1)
 
 
+def noise_of(subject: Subject) -> float:
+    """How far calls on equal input differ when others come between: 0 for every deterministic subject.
+
+    Else four times the largest difference among a few; no leak below that can be told from chance (our choice).
+    """
+    if subject.noise is None:
+        base = subject.base()
+        first, gen = subject.run(base), generator(subject.settings.seed, "noise")
+        subject.noise = 0.0
+        for _ in range(CALLS):
+            subject.run(subject.draw(1, base.shape[1], gen))
+            subject.noise = max(subject.noise, 4 * float(gap(first, subject.run(base)).max()))
+            if subject.noise == 0:
+                break
+    return subject.noise
+
+
+def rounding(subject: Subject, scale: float) -> float:
+    """The largest effect that rounding may have on outputs of a size, in the subject's own precision."""
+    return ROUNDINGS * torch.finfo(subject.internal or torch.float32).eps * scale
+
+
 def weigh(
-    subject: Subject, effect: float, repeat: float, again: Callable[[Subject], float], *, same_shape: bool, scale: float
+    subject: Subject,
+    effect: float,
+    again: Callable[[Subject], float],
+    *,
+    same_shape: bool,
+    scale: float,
+    repeat: float | None = None,
 ) -> Weighed:
     """Judge an effect.
 
     Args:
         subject: in which the effect was seen.
         effect: largest absolute difference, in output units.
-        repeat: the difference between runs that ought to be equal; measured, usually 0.
         again: measures the same effect in another precision.
         same_shape: whether both sides ran on equally shaped inputs, so that rounding had no reason to differ.
         scale: largest absolute output, the unit of relative rounding.
+        repeat: the difference between runs that ought to be equal; measured here when None, usually 0.
 
     Returns:
         LEAK above the noise floor, PASS below. Where rounding and leak cannot be told apart: UNDETERMINED for equal
         shapes, PASS (at that floor) for different shapes, where rounding is to be expected.
     """
-    rounding = ROUNDINGS * torch.finfo(subject.internal or subject.dtype or torch.float32).eps * scale
-    if effect <= repeat:
-        return Weighed(Verdict.PASS, repeat)
-    if subject.lower is not None:
-        finest = max(repeat, ROUNDINGS * torch.finfo(torch.float64).eps * scale)
-        if effect <= finest:
-            return Weighed(Verdict.PASS, finest)
-        lower = again(subject.lower)
-        floor = max(finest, lower * SHRINKAGE if math.isfinite(lower) else 0.0)
-        if subject.pure or effect <= floor:
-            return Weighed(Verdict.LEAK if effect > floor else Verdict.PASS, floor)
-    floor = max(repeat, rounding)
-    if effect > floor:
-        return Weighed(Verdict.LEAK, floor)
-    return Weighed(Verdict.UNDETERMINED if same_shape else Verdict.PASS, floor)
+    repeat = noise_of(subject) if repeat is None else repeat
+    finest = max(repeat, ROUNDINGS * torch.finfo(torch.float64).eps * scale)
+    if effect <= repeat or (subject.internal == torch.float64 and effect <= finest):
+        return Weighed(Verdict.PASS, repeat if effect <= repeat else finest)
+    coarsest = max(repeat, rounding(subject, scale))
+    if subject.pure and subject.lower is not None:
+        floor = max(finest, _finite(again(subject.lower)) * SHRINKAGE)
+    elif subject.finer is not None:
+        floor = max(finest, effect * SHRINKAGE if math.isfinite(effect) else 0.0)
+        if again(subject.finer) <= floor:  # gone in float64: rounding, unless larger than rounding can be
+            doubtful = same_shape and effect > max(repeat, coarsest / 8)  # equal shapes round nearly alike
+            return Weighed(Verdict.UNDETERMINED if doubtful else Verdict.PASS, max(coarsest, finest))
+    else:
+        floor = coarsest
+        if effect <= floor and same_shape:
+            return Weighed(Verdict.UNDETERMINED, floor)
+    return Weighed(Verdict.LEAK if effect > floor else Verdict.PASS, floor)
+
+
+def _finite(effect: float) -> float:
+    return effect if math.isfinite(effect) else 0.0

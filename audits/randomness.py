@@ -17,6 +17,12 @@ def generator(seed: int, *names: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
+def numpy_generators() -> tuple[type, ...]:
+    """Numpy's generator types, where numpy is loaded."""
+    numpy = sys.modules.get("numpy")
+    return (numpy.random.Generator, numpy.random.RandomState) if numpy else ()
+
+
 @contextlib.contextmanager
 def pinned(seed: int) -> Iterator[None]:
     """Set the global generators of torch, Python and (where loaded) numpy to a seed; put their states back after."""

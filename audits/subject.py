@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from audits.copying import copy_of
 from audits.randomness import generator, pinned
 from audits.snapshot import Snapshot
+from audits.widened import widened
 
 Model = Callable[..., Any]
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -50,9 +51,13 @@ class Settings:
 
     def check(self) -> None:
         """Raise SubjectError where the settings alone cannot work."""
+        numbers = (self.seq_len, self.batch, self.seed, self.vocab_size or 0, self.width or 0)
+        if not all(isinstance(number, int) for number in numbers):
+            raise SubjectError("seq_len, batch, seed, vocab_size and width must be whole numbers")
         rules = [
             (self.input in ("tokens", "features"), f"input must be 'tokens' or 'features', not {self.input!r}"),
             (self.seq_len >= 2, f"seq_len={self.seq_len} leaves no earlier position to leak into: use at least 2"),
+            (0 <= self.seed < 2**63, f"seed must be from 0 to 2^63 - 1, not {self.seed}"),
             (self.batch >= 1, f"batch must be at least 1, not {self.batch}"),
             (
                 self.dtype is None or self.dtype in DTYPES,
@@ -67,6 +72,10 @@ class Settings:
         for holds, message in rules:
             if not holds:
                 raise SubjectError(message)
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as problem:
+            raise SubjectError(f"device {self.device!r} cannot be used here: {_first_line(problem)}") from problem
 
 
 class Subject:
@@ -74,20 +83,30 @@ class Subject:
 
     Attributes:
         settings: as resolved (vocabulary read from the model).
-        dtype: of the copy's arithmetic; None for a callable whose parameters cannot be seen.
+        dtype: of the copy's parameters and features; None for a callable whose parameters cannot be seen.
+        internal: the coarsest dtype on the way of the data.
         module: the copy when the model is an nn.Module.
+        trainable: names of the model's parameters that training would move.
         forwards: how many forward passes have been made.
+        lower: the same in float32, where this one is float64 and that runs.
+        finer: the same in float64 throughout, where this one computes in something coarser.
+        noise: how far calls that ought to be equal differ; None until measured.
     """
 
-    def __init__(self, model: Model, settings: Settings, dtype: torch.dtype | None) -> None:
-        self.settings, self.dtype = settings, dtype
+    def __init__(self, model: Model, settings: Settings, dtype: torch.dtype | None, *, wide: bool = False) -> None:
+        self.settings = settings
         self.forwards = 0
-        self.model, self.copied = _copy(model, settings.device, dtype)
+        self.model, self.copied = copy_of(model, settings.device, dtype)
         self.module = self.model if isinstance(self.model, nn.Module) else None
-        self._modes = {m: m.training for m in self.module.modules()} if self.module else {}
-        self._snapshot = Snapshot(self.module) if self.module else None
+        self.trainable = _trainable(model)
+        # What could not be copied was not cast either.
+        self.dtype = own_dtype(model) if self.module is not None and not self.copied else dtype
+        self.internal = self.dtype
         self.lower: Subject | None = None
-        self.internal = dtype
+        self.finer: Subject | None = None
+        self.noise: float | None = None
+        self._snapshot = Snapshot(self.model)
+        self._wide = wide
 
     # -- calling -------------------------------------------------------------------------------------------------
 
@@ -112,19 +131,17 @@ class Subject:
         grad: bool = False,
     ) -> Tensor:
         """Like `run`, for another way of calling the model; the global generators are pinned around it."""
-        if fresh:
-            self.restore()
+        self._snapshot.restore() if fresh else self._snapshot.rewind()
         if self.module is not None:
             self.module.train(training)
         self.forwards += 1
-        with pinned(self.settings.seed), torch.set_grad_enabled(grad):
+        with pinned(self.settings.seed), torch.set_grad_enabled(grad), widened() if self._wide else nullcontext():
             output = function(self.model, self._cast(inputs))
         return as_sequence(output, inputs)
 
     def restore(self) -> None:
-        """Put the called module back to how it came, training mode included."""
-        if self._snapshot:
-            self._snapshot.restore()
+        """Put the called model back to how it came, training mode included."""
+        self._snapshot.restore()
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:
@@ -141,8 +158,9 @@ class Subject:
         return max(1, min(self.settings.batch, MAX_ELEMENTS // max(outputs[0].numel(), 1)))
 
     def _cast(self, inputs: Tensor) -> Tensor:
-        inputs = inputs.to(self.settings.device)
-        return inputs.to(self.dtype or torch.float32) if self.settings.input == "features" else inputs
+        # A clone, because some models write into what they are given.
+        dtype = (self.dtype or torch.float32) if self.settings.input == "features" else inputs.dtype
+        return inputs.to(self.settings.device, dtype, copy=True)
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -173,59 +191,85 @@ def prepare(model: Model, settings: Settings) -> Subject:
     settings.check()
     if not callable(model):
         raise SubjectError(f"the target is a {type(model).__name__}, not a module or callable")
+    if isinstance(model, type):
+        raise SubjectError(f"the target is the class {model.__name__}: give an instance of it")
     settings = _with_vocabulary(model, settings)
     subject = _first_that_runs(model, settings)
-    if subject.dtype == torch.float64 and subject.copied:
+    with subject.borrowed():
+        settings = subject.settings = _with_batch(subject)
         subject.internal = _internal_precision(subject)
-        subject.lower = _try(model, settings, torch.float32)
+    if subject.dtype == torch.float64:
+        subject.lower = _other(model, settings, torch.float32)
+    if subject.internal != torch.float64:
+        # Constants of a plain callable stay as coarse as they are, so casts inside it are left alone too.
+        subject.finer = _other(model, settings, torch.float64, wide=isinstance(model, nn.Module))
     return subject
 
 
 def _first_that_runs(model: Model, settings: Settings) -> Subject:
     """The subject in the wanted dtype; without a wish, in float64, else in its own."""
-    own = _own_dtype(model)
-    if settings.dtype is not None and own is not None and own != DTYPES[settings.dtype]:
-        wishes: list[torch.dtype | None] = [DTYPES[settings.dtype]]
-    elif settings.dtype is not None:
-        wishes = [DTYPES[settings.dtype]]
-    else:
-        wishes = [torch.float64, own] if own is not None else [own, torch.float64]
     error: Exception | None = None
-    for dtype in dict.fromkeys(wishes):
-        subject = Subject(model, settings, dtype)
-        if dtype is not None and not subject.copied and dtype != own and own is not None:
-            subject.dtype = own  # it could not be copied, so it was not cast either
+    for dtype in _wishes(model, settings):
         try:
-            subject.run(subject.base())
+            subject = Subject(model, settings, dtype)
+            with subject.borrowed():
+                subject.run(subject.base())
         except SubjectError:
             raise
         except Exception as problem:
             error = problem
         else:
             return subject
-        finally:
-            subject.restore()
     raise SubjectError(_explain(error, settings))
 
 
-def _try(model: Model, settings: Settings, dtype: torch.dtype) -> Subject | None:
-    subject = Subject(model, settings, dtype)
+def _wishes(model: Model, settings: Settings) -> list[torch.dtype | None]:
+    """The dtypes to try, best first; a plain callable of tokens has none that could be chosen."""
+    if settings.dtype is not None:
+        return [DTYPES[settings.dtype]]
+    if isinstance(model, nn.Module) or settings.input == "features":
+        return list(dict.fromkeys([torch.float64, own_dtype(model)]))
+    return [None]
+
+
+def _other(model: Model, settings: Settings, dtype: torch.dtype, *, wide: bool = False) -> Subject | None:
+    """The same subject in another precision, to compare with; None where there is none to be had."""
+    if not isinstance(model, nn.Module) and settings.input == "tokens":
+        return None
     try:
-        subject.run(subject.base())
+        subject = Subject(model, settings, dtype, wide=wide)
+        with subject.borrowed():
+            subject.run(subject.base())
+            subject.internal = _internal_precision(subject)
     except Exception:
         return None
-    return subject if subject.copied else None
+    usable = subject.copied or subject.module is None
+    return subject if usable and (subject.internal == torch.float64 or dtype != torch.float64) else None
+
+
+def _with_batch(subject: Subject) -> Settings:
+    """The settings, with the batch halved until the model takes it; one row it has taken already."""
+    asked = rows = subject.rows(subject.run(subject.base()))
+    while rows > 1:
+        try:
+            subject.run(subject.base(rows))
+        except Exception:
+            rows //= 2
+        else:
+            break
+    return subject.settings if rows == asked else replace(subject.settings, batch=rows)
 
 
 def _explain(error: Exception | None, settings: Settings) -> str:
-    fed = (
-        f"int64 [1, {settings.seq_len}]"
-        if settings.input == "tokens"
-        else f"float [1, {settings.seq_len}, {settings.width}]"
-    )
-    first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    hint = "check --input, --vocab-size, --width and --seq-len"
-    return f"the target raised {type(error).__name__} on {fed} input: {first[:300]} ({hint})"
+    shape = f"[1, {settings.seq_len}]" if settings.input == "tokens" else f"[1, {settings.seq_len}, {settings.width}]"
+    fed = f"{'int64' if settings.input == 'tokens' else 'float'} {shape}"
+    hint = "check --input, --vocab-size, --width, --seq-len and --dtype"
+    return f"the target raised {type(error).__name__} on {fed} input: {_first_line(error)} ({hint})"
+
+
+def _first_line(problem: object) -> str:
+    text = str(problem).strip().splitlines()
+    return text[0][:300] if text else ""
 
 
 def _with_vocabulary(model: Model, settings: Settings) -> Settings:
@@ -242,22 +286,17 @@ def _with_vocabulary(model: Model, settings: Settings) -> Settings:
     return settings
 
 
-def _own_dtype(model: Model) -> torch.dtype | None:
+def _trainable(model: Model) -> tuple[str, ...]:
+    named = model.named_parameters() if isinstance(model, nn.Module) else ()
+    return tuple(name for name, parameter in named if parameter.requires_grad)
+
+
+def own_dtype(model: Model) -> torch.dtype | None:
+    """The dtype of the first floating parameter or buffer; None for a plain callable."""
     if not isinstance(model, nn.Module):
         return None
     tensors = (t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point())
     return next((t.dtype for t in tensors), torch.float32)
-
-
-def _copy(model: Model, device: str, dtype: torch.dtype | None) -> tuple[Any, bool]:
-    """A copy on the device and in the dtype, and whether it is one."""
-    if not isinstance(model, nn.Module):
-        return model, False
-    try:
-        twin = copy.deepcopy(model)
-    except Exception:
-        return model, False
-    return twin.to(device=device, dtype=dtype).requires_grad_(False).eval(), True
 
 
 def as_sequence(output: Any, inputs: Tensor) -> Tensor:
@@ -269,13 +308,20 @@ def as_sequence(output: Any, inputs: Tensor) -> Tensor:
     while isinstance(output, (tuple, list)) and output:
         output = output[0]
     if not isinstance(output, Tensor):
+        keys = f" with {', '.join(map(str, output)) or 'no keys'}" if isinstance(output, dict) else ""
         raise SubjectError(
-            f"the target returned a {type(output).__name__}, not a tensor [B, N, ...] or an object with .logits"
+            f"the target returned a {type(output).__name__}{keys}, not a tensor [B, N, ...] or an object with .logits: "
+            "wrap it in a function that returns the tensor"
         )
+    output = output if output.layout == torch.strided else output.to_dense()
     if output.ndim < 2 or tuple(output.shape[:2]) != tuple(inputs.shape[:2]):
         wanted = f"[{inputs.shape[0]}, {inputs.shape[1]}, ...]"
         raise SubjectError(
             f"the target returned shape {list(output.shape)} for {wanted}: it must keep batch and sequence axes first"
+        )
+    if not output.numel():
+        raise SubjectError(
+            f"the target returned an empty tensor of shape {list(output.shape)}: nothing can be compared"
         )
     numbers: Tensor = output if output.is_floating_point() or output.is_complex() else output.double()
     numbers = torch.view_as_real(numbers) if numbers.is_complex() else numbers

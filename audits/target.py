@@ -50,14 +50,23 @@ def _import(where: str, target: str) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise SubjectError(f"there is no file {str(path)!r}: give a path from the current folder, or an absolute one")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = path.stem
+    while name in sys.modules:  # a file called torch.py must not stand in for torch
+        name += "_"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SubjectError(f"{str(path)!r} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickles look their module up by name; neighbours are imported as a script would.
-    sys.modules.setdefault(path.stem, module)
-    sys.path.insert(0, str(path.parent.resolve()))
-    spec.loader.exec_module(module)
+    # Neighbours are imported as a script would.
+    if str(path.parent.resolve()) not in sys.path:
+        sys.path.insert(0, str(path.parent.resolve()))
+    # Dataclasses and pickles look their module up by name.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audits.auditor import Watch, audit
+from audits.auditor import audit
 from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
 from audits.influence import Matrix, influence_map
 from audits.report.audit_html import audit_html
@@ -62,7 +62,10 @@ def _audited(target: Model, options: argparse.Namespace, console: Console) -> Au
     _check_device(options.device)
     names = options.probes.split(",") if options.probes is not None else None
     with console.status("auditing …") as status:
-        watch: Watch = lambda name, index, count: status.update(f"probe {index + 1} of {count}: {name}")  # noqa: E731
+
+        def watch(name: str, index: int, count: int) -> None:
+            status.update(f"probe {index + 1} of {count}: {name}")
+
         return audit(
             target,
             input=options.input,

@@ -50,7 +50,7 @@ def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, gaps: dict
     def again(other: Subject) -> float:
         return float(gap(_stream(other, step, base, sizes), other.run(base)).max())
 
-    weighed = weigh(subject, effect, 0.0, again, same_shape=False, scale=float(whole.abs().max()))
+    weighed = weigh(subject, effect, again, same_shape=False, scale=float(whole.abs().max()))
     if weighed.verdict is Verdict.LEAK:
         sink = int(gaps[name].argmax())
         sighting = Sighting(Site(), Site(sink, 0), effect, weighed.noise_floor)

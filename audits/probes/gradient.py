@@ -29,7 +29,11 @@ def run(subject: Subject) -> Report:
     Positive control: some derivative with respect to an own or earlier position must not be zero.
     """
     base = subject.base()
-    derivatives = _all(subject, base)
+    subject.run(base)  # what raises here is not about derivatives
+    try:
+        derivatives = _all(subject, base)
+    except RuntimeError as problem:
+        return not_applicable(f"the model cannot be differentiated ({str(problem).splitlines()[0][:120]})")
     if derivatives is None:
         return not_applicable("no differentiable path from the input to the output")
     position = torch.arange(base.shape[1])
@@ -44,10 +48,10 @@ def run(subject: Subject) -> Report:
     weighed = weigh(
         subject,
         effect,
-        0.0,
         lambda other: _alone(other, base, sink),
         same_shape=True,
         scale=float(derivatives.size.max()),
+        repeat=0.0,
     )
     if weighed.verdict is Verdict.UNDETERMINED:
         return undetermined(f"a future derivative of {effect:.1e} cannot be told from rounding in this precision")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.precision import gap, weigh
+from audits.differences import scale_of
+from audits.precision import gap, noise_of, weigh
 from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
 from audits.randomness import generator
 from audits.subject import Subject
@@ -15,18 +16,15 @@ DRAWS = 3
 
 
 def run(subject: Subject) -> Report:
-    """Each row replaced in turn while the others stay; then rows alone against rows in company.
+    """Each row replaced in turn while the others stay; then a row alone against the same row in company.
 
     Positive control: the replaced row's own output must move.
     """
     rows = min(ROWS, subject.settings.batch)
     if rows < 2:
-        return not_applicable("a batch of one row has no other row")
+        return not_applicable("one row at a time: the batch was set to 1, or the model takes no more")
     base = subject.base(rows)
-    try:
-        before = subject.run(base)
-    except Exception as problem:
-        return not_applicable(f"the model takes no batch ({type(problem).__name__})")
+    before = subject.run(base)
     if not before.isfinite().all():
         return undetermined("the outputs hold NaN or infinite numbers")
     trials = _trials(subject, base)
@@ -35,7 +33,7 @@ def run(subject: Subject) -> Report:
         return undetermined("positive control failed: replacing a row moved nothing, not even itself")
     (row, draw), worst = max(gaps.items(), key=lambda item: float(_others(item[1], item[0][0]).max()))
     found = _judge_company(subject, base, trials[row, draw], row, worst)
-    return found or _judge_alone(subject, base, before)
+    return found or _judge_alone(subject, rows)
 
 
 def _trials(subject: Subject, base: Tensor) -> dict[tuple[int, int], Tensor]:
@@ -59,12 +57,13 @@ def _others(gaps: Tensor, row: int) -> Tensor:
 
 def _judge_company(subject: Subject, base: Tensor, changed: Tensor, row: int, gaps: Tensor) -> Report | None:
     effect = float(_others(gaps, row).max())
-    repeat = float(gap(subject.run(base), subject.run(base)).max())
 
     def again(other: Subject) -> float:
         return float(_others(gap(other.run(base), other.run(changed)), row).max())
 
-    weighed = weigh(subject, effect, repeat, again, same_shape=True, scale=float(subject.run(base).abs().max()))
+    one, two, after = (subject.run(given) for given in (base, changed, base))
+    repeat = max(noise_of(subject), 4 * float(gap(one, after).max()))  # state outside the model may look like company
+    weighed = weigh(subject, effect, again, same_shape=True, scale=max(scale_of(one), scale_of(two)), repeat=repeat)
     if weighed.verdict is Verdict.PASS:
         return None
     if weighed.verdict is Verdict.UNDETERMINED:
@@ -74,19 +73,22 @@ def _judge_company(subject: Subject, base: Tensor, changed: Tensor, row: int, ga
     return Report(Verdict.LEAK, f"replacing row {row} moves row {sink_row} by {effect:.3g}", (sighting,))
 
 
-def _judge_alone(subject: Subject, base: Tensor, before: Tensor) -> Report:
-    """A row's outputs must not depend on how many rows there are."""
+def _judge_alone(subject: Subject, replaced: int) -> Report:
+    """A row's outputs must not depend on how many rows there are: some defects need a crowd."""
+    base = subject.base(subject.rows(subject.run(subject.base())))
+    before = subject.run(base)
 
     def again(other: Subject) -> float:
         return float(gap(other.run(base)[:1], other.run(base[:1])).max())
 
     alone = gap(before[:1], subject.run(base[:1]))
     effect = float(alone.max())
-    weighed = weigh(subject, effect, 0.0, again, same_shape=False, scale=float(before.abs().max()))
+    weighed = weigh(subject, effect, again, same_shape=False, scale=scale_of(before))
     if weighed.verdict is Verdict.LEAK:
         sighting = Sighting(Site(None, 1), Site(int(alone.argmax()), 0), effect, weighed.noise_floor)
         return Report(Verdict.LEAK, f"row 0 differs by {effect:.3g} alone and in a batch of {len(base)}", (sighting,))
-    return Report(Verdict.PASS, f"{len(base) * DRAWS} replaced rows: no other row moved, and a row alone is the same")
+    why = f"{replaced * DRAWS} replaced rows: no other row moved, and a row alone is the same as among {len(base)}"
+    return Report(weighed.verdict, why)
 
 
 PROBE = Probe("isolation", "rows that feel other rows of the batch", order=3, run=run)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from audits.precision import gap, weigh
+from audits.precision import CALLS, gap, noise_of, weigh
 from audits.probe import Probe, Report, Sighting, undetermined
 from audits.randomness import generator
 from audits.subject import Subject
@@ -24,9 +24,9 @@ def run(subject: Subject) -> Report:
     first = subject.run(base)
     if not first.isfinite().all():
         return undetermined("the outputs hold NaN or infinite numbers")
-    repeat = float(gap(first, subject.run(base)).max())
     if not float(gap(first, subject.run(between["another sequence"])).max()):
         return undetermined("positive control failed: another input gives the same output")
+    chance = _chance(subject, base)
     effects = {name: _after(subject, base, other) for name, other in between.items()}
     done = {name: effect for name, effect in effects.items() if effect is not None}
     name = max(done, key=lambda key: float(done[key].max()))
@@ -36,7 +36,7 @@ def run(subject: Subject) -> Report:
         gaps = _after(other, base, between[name])
         return 0.0 if gaps is None else float(gaps.max())
 
-    weighed = weigh(subject, effect, repeat, again, same_shape=True, scale=float(first.abs().max()))
+    weighed = weigh(subject, effect, again, same_shape=True, scale=float(first.abs().max()), repeat=chance)
     if weighed.verdict is Verdict.UNDETERMINED:
         return undetermined(f"after {name} the output differs by {effect:.1e}, which cannot be told from rounding here")
     if weighed.verdict is Verdict.PASS:
@@ -45,6 +45,15 @@ def run(subject: Subject) -> Report:
     return Report(
         Verdict.LEAK, f"after a call with {name} the same input gives outputs that differ by {effect:.3g}", (sighting,)
     )
+
+
+def _chance(subject: Subject, base: Tensor) -> float:
+    """How far calls differ before which the same was called: what cannot be memory; 0 for a deterministic subject."""
+    if noise_of(subject) == 0:
+        return 0.0
+    subject.run(base)
+    outputs = [subject.run(base) for _ in range(CALLS)]
+    return 4 * max(float(gap(outputs[0], other).max()) for other in outputs)
 
 
 def _between(subject: Subject, base: Tensor) -> dict[str, Tensor]:

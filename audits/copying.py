@@ -1,0 +1,66 @@
+"""A copy of somebody's model, so that the model itself is never touched."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+BOOKKEEPING = ("_parameters", "_buffers", "_modules")
+
+
+def copy_of(model: Any, device: str, dtype: torch.dtype | None) -> tuple[Any, bool]:
+    """A copy on the device and in the dtype, without gradients, and whether it is one (else the model itself).
+
+    Attributes that refuse to be copied (locks, handles) are shared with the original.
+    """
+    if not isinstance(model, nn.Module):
+        return model, False
+    try:
+        twin = _deep(model)
+    except Exception:
+        return model, False
+    # nn.Module.to would cast complex tensors to real ones.
+    twin._apply(lambda t: t.to(device, _cast(t, dtype)))
+    return twin.requires_grad_(False).eval(), True
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    """The dtype a tensor gets: floats the wanted one, complex numbers its complex partner, integers their own."""
+    if dtype is None or not (tensor.is_floating_point() or tensor.is_complex()):
+        return tensor.dtype
+    if tensor.is_complex():
+        return torch.complex128 if dtype == torch.float64 else torch.complex64
+    return dtype
+
+
+def _deep(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception:
+        return copy.deepcopy(model, _shared(model))
+
+
+def _shared(model: nn.Module) -> dict[int, Any]:
+    """A memo for deepcopy: attributes that refuse, as themselves; tensors inside a graph, as plain values."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if name not in BOOKKEEPING and not isinstance(value, nn.Module):
+                memo |= _refusing(value)
+    return memo
+
+
+def _refusing(value: Any) -> dict[int, Any]:
+    if isinstance(value, Tensor) and not value.is_leaf:
+        return {id(value): value.detach().clone()}
+    if isinstance(value, (list, tuple, dict)):
+        items = value.values() if isinstance(value, dict) else value
+        return {key: kept for item in items for key, kept in _refusing(item).items()}
+    try:
+        copy.deepcopy(value)
+    except Exception:
+        return {id(value): value}
+    return {}

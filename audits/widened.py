@@ -1,0 +1,56 @@
+"""Arithmetic in float64 throughout, for models that ask for coarser precision on the way: what tells rounding apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+COARSE = (torch.float32, torch.float16, torch.bfloat16)
+CASTS = {Tensor.float, Tensor.half, Tensor.bfloat16}
+GROUPED = getattr(torch, "_grouped_mm", None)  # of mixtures of experts; has no float64 kernel
+
+
+class _Widening(TorchFunctionMode):
+    """Wherever a coarser floating dtype is asked for, float64 is given."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in CASTS:
+            return args[0].double()
+        args = tuple(_wide(a) for a in args)
+        kwargs = {name: _wide(a) for name, a in (kwargs or {}).items()}
+        if func is GROUPED and args[0].dtype == torch.float64:
+            return _grouped_mm(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _wide(argument: Any) -> Any:
+    return torch.float64 if isinstance(argument, torch.dtype) and argument in COARSE else argument
+
+
+def _grouped_mm(a: Tensor, b: Tensor, offs: Tensor, bias: None = None, out_dtype: torch.dtype | None = None) -> Tensor:
+    """Rows a[offs[e-1]:offs[e]] [T, I] times b[e] [E, I, O], as [T, O]; rows of no group are zero."""
+    if bias is not None or out_dtype not in (None, torch.float64) or a.ndim != 2 or b.ndim != 3:
+        raise NotImplementedError("only grouped rows times a stack of matrices")
+    output = a.new_zeros(len(a), b.shape[-1])
+    start = 0
+    for expert, stop in enumerate(offs.tolist()):
+        output[start:stop] = a[start:stop] @ b[expert]
+        start = stop
+    return output
+
+
+@contextmanager
+def widened() -> Iterator[None]:
+    """While active, floats are float64, whatever dtype is asked for."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _Widening():
+            yield
+    finally:
+        torch.set_default_dtype(before)
