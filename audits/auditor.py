@@ -90,9 +90,7 @@ def explain(result: AuditResult) -> str:
         source = f" ({finding.file}:{finding.line})" if finding.file else ""
         lines += [
             f"  {finding.probe}: {finding.leak_class} leak{place}{source}",
-            f"    position {finding.sink.position} (row {finding.sink.row}) feels "
-            f"position {finding.source.position} (row {finding.source.row}): "
-            f"effect {finding.effect:.3g}, noise floor {finding.noise_floor:.1e}",
+            f"    {finding.what}: effect {finding.effect:.3g}, noise floor {finding.noise_floor:.1e}",
             f"    reproduce: {finding.reproduce}",
         ]
     if not result.findings:

@@ -112,13 +112,16 @@ def _moved(one: tuple[Tensor, ...], two: tuple[Tensor, ...], length: int, cut: i
 
 
 def _along(tensor: Tensor, length: int) -> Tensor | None:
-    """The tensor as [1, N, rest]: along an axis of N, or a pair of axes that chunk N (the last chunk padded)."""
+    """The tensor as [1, N, rest]: along an axis of N, or two axes that chunk N (the last chunk padded).
+
+    Chunks stand next to the batch or next to their tokens; other pairs that multiply to N are heads and widths.
+    """
     shape = tensor.shape
     for axis in sorted(range(len(shape)), key=lambda a: (a != 1, a)):
         if shape[axis] == length:
             return tensor.movedim(axis, 0).reshape(1, length, -1)
     for axis in range(len(shape) - 1):
-        for other in range(axis + 1, len(shape)):
+        for other in range(axis + 1, len(shape) if axis == 1 else axis + 2):
             chunks, size = shape[axis], shape[other]
             if chunks > 1 and size > 1 and (chunks - 1) * size < length <= chunks * size:
                 moved = tensor.movedim((axis, other), (0, 1)).reshape(1, chunks * size, -1)
@@ -128,8 +131,9 @@ def _along(tensor: Tensor, length: int) -> Tensor | None:
 
 def _place(call: Call) -> Place:
     kind = type(call.module)
+    forward = inspect.unwrap(kind.forward)
     try:
-        file, line = inspect.getsourcefile(kind.forward), inspect.getsourcelines(kind.forward)[1]
+        file, line = inspect.getsourcefile(forward), inspect.getsourcelines(forward)[1]
     except (OSError, TypeError):
         file, line = None, None
     inside = file and os.path.commonpath([os.path.abspath(file), os.getcwd()]) == os.getcwd()  # noqa: PTH100, PTH109

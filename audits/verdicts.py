@@ -42,6 +42,10 @@ class Site:
     position: int | None = None
     row: int | None = None
 
+    def __str__(self) -> str:
+        parts = [f"position {self.position}"] if self.position is not None else []
+        return ", ".join(parts + ([f"row {self.row}"] if self.row is not None else []))
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -61,6 +65,14 @@ class Finding:
     file: str | None = None
     line: int | None = None
     reproduce: str = ""
+
+    @property
+    def what(self) -> str:
+        """What is felt where: "the output at position 3, row 0 feels position 5, row 0"."""
+        # These two probes see a difference, but no place it comes from.
+        without_place = {"repeat-call": "feels an earlier call", "decode": "differs between streaming and one pass"}
+        felt = f"feels {self.source}" if self.source != Site() else "feels a later input"
+        return f"the output at {self.sink} {without_place.get(self.probe, felt)}"
 
 
 @dataclass(frozen=True)

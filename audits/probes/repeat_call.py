@@ -41,7 +41,7 @@ def run(subject: Subject) -> Report:
         return undetermined(f"after {name} the output differs by {effect:.1e}, which cannot be told from rounding here")
     if weighed.verdict is Verdict.PASS:
         return Report(Verdict.PASS, f"the same output after {', '.join(done)}")
-    sighting = Sighting(Site(None, 0), Site(int(done[name].argmax()), 0), effect, weighed.noise_floor)
+    sighting = Sighting(Site(), Site(int(done[name].argmax()), 0), effect, weighed.noise_floor)
     return Report(
         Verdict.LEAK, f"after a call with {name} the same input gives outputs that differ by {effect:.3g}", (sighting,)
     )

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from audits.report.formatting import number
 from audits.strict_json import json_text
-from audits.verdicts import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
+from audits.verdicts import AuditResult, Finding, LeakClass, ProbeResult, Verdict
 
 _RULES = {
     LeakClass.DENSE: "A later position reaches an earlier output along a gradient path.",
@@ -57,25 +57,10 @@ def _rule(leak_class: LeakClass) -> dict[str, Any]:
     }
 
 
-def _place(site: Site) -> str:
-    """A site in words."""
-    parts = [f"position {site.position}"] if site.position is not None else []
-    parts += [f"row {site.row}"] if site.row is not None else []
-    return ", ".join(parts)
-
-
-def _felt(finding: Finding) -> str:
-    """What the output feels, in words; some probes see a difference without a place it comes from."""
-    without_place = {"repeat-call": "feels an earlier call", "decode": "differs between streaming and one pass"}
-    source = _place(finding.source)
-    return f"feels {source}" if source else without_place.get(finding.probe, "feels a later input")
-
-
 def finding_text(finding: Finding) -> str:
     """A finding in one sentence."""
-    told = f"The output at {_place(finding.sink)} {_felt(finding)}"
-    told += f" (probe {finding.probe}, class {finding.leak_class}, effect {number(finding.effect)}"
-    told += f", noise floor {number(finding.noise_floor)})"
+    told = f"{finding.what[0].upper()}{finding.what[1:]} (probe {finding.probe}, class {finding.leak_class}, "
+    told += f"effect {number(finding.effect)}, noise floor {number(finding.noise_floor)})"
     return told + (f" in module {finding.module}." if finding.module else ".")
 
 
