@@ -47,11 +47,53 @@ class OwnChunkSelection(Council):
         return super().own_mask(queries, own) & (chosen[:, :, None, :] | itself)
 
 
+class NarrowCouncil(OwnChunkSelection):
+    """The same reduced to its defect, for a gradient to exploit: a query reads the chunk's strongest claim alone.
+
+    Neither itself nor any token of earlier chunks dilutes what the choice tells; a query before the strongest reads
+    nothing. The defect, a ranking over the whole chunk under a causal mask, is as it was.
+    """
+
+    def __init__(self, config: RouterConfig, select: RememberedClaims) -> None:
+        super().__init__(config, select)
+        self.k = 1
+
+    def forward(self, q: Tensor, selected: Members, own: Members | None = None) -> Tensor:
+        """The council without the tokens of the chunks before."""
+        return super().forward(q, selected._replace(valid=torch.zeros_like(selected.valid)), own)
+
+    def own_mask(self, queries: int, own: Members) -> Tensor:
+        """The causal mask, restricted to the strongest among the rivals of each query."""
+        groups, size = own.valid.shape[1:]
+        latest = self.select[0].latest
+        claim = functional.pad(latest, (0, groups * size - latest.shape[1]), value=float("-inf"))
+        claims = claim.reshape(-1, groups, 1, size).expand(-1, -1, queries, -1)
+        best = claims.masked_fill(~self.rivals(queries, size, claim.device), float("-inf")).argmax(-1, keepdim=True)
+        chosen = torch.zeros_like(claims, dtype=torch.bool).scatter(-1, best, value=True)
+        return Council.own_mask(self, queries, own) & chosen
+
+    def rivals(self, queries: int, size: int, device: torch.device) -> Tensor:
+        """Whom the ranking for each query compares, bool [queries, size]: the whole chunk, the planted defect."""
+        return torch.ones(queries, size, dtype=torch.bool, device=device)
+
+
+class NarrowCausalCouncil(NarrowCouncil):
+    """Its clean twin: the strongest claim is looked for among the tokens up to the query."""
+
+    def rivals(self, queries: int, size: int, device: torch.device) -> Tensor:
+        """The tokens up to the query."""
+        return torch.ones(size, size, dtype=torch.bool, device=device).tril()[size - queries :]
+
+
 def layer(config: ModelConfig) -> HubRouter:
     """A HubRouter layer with the published fix only; its parameters are those of the causal layer."""
+    return _with_council(config, OwnChunkSelection)
+
+
+def _with_council(config: ModelConfig, council: type[OwnChunkSelection]) -> HubRouter:
     router = HubRouter(config.router())
     select = RememberedClaims(config.router())
-    router.select, router.council = select, OwnChunkSelection(config.router(), select)
+    router.select, router.council = select, council(config.router(), select)
     return router
 
 
@@ -63,6 +105,16 @@ def leaky(config: ModelConfig = CONFIG) -> SequenceModel:
 def clean(config: ModelConfig = CONFIG) -> SequenceModel:
     """The strictly causal Hub-GPT, whose selection is frozen at the chunk's border."""
     return hub_gpt(config=config)
+
+
+def narrow_leaky(config: ModelConfig = CONFIG) -> SequenceModel:
+    """The leaky Hub-GPT with a narrow council: the adversarial variant for `hubrouter-audit bet`."""
+    return hub_gpt(lambda of: _with_council(of, NarrowCouncil), config)
+
+
+def narrow_clean(config: ModelConfig = CONFIG) -> SequenceModel:
+    """The causal Hub-GPT with an equally narrow council."""
+    return hub_gpt(lambda of: _with_council(of, NarrowCausalCouncil), config)
 
 
 TWIN = Twin(

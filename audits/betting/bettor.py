@@ -1,0 +1,144 @@
+"""The gambler: a trainable copy of the subject that predicts tokens drawn from a small alphabet.
+
+Axes: B (rows), N (tokens), A (symbols of the alphabet), F (features of the subject's output).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audits.randomness import generator, pinned
+from audits.subject import DTYPES, Model, Settings, SubjectError, as_sequence, prepare
+
+
+class Bettor(nn.Module):
+    """A copy of the subject that maps symbols [B, N] to log-probabilities [B, N, A] of a symbol to come.
+
+    What is added to the copy acts on each position by itself, so it can pass on a leak but not make one: an embedding
+    in front of a feature model, and a linear readout where the outputs are no logits over the vocabulary or cannot be
+    trained. The readout starts at 0, at uniform predictions.
+    """
+
+    def __init__(
+        self, copied: Any, alphabet: Tensor, embedding: nn.Embedding | None = None, readout: nn.Linear | None = None
+    ) -> None:
+        super().__init__()
+        self.subject = copied if isinstance(copied, nn.Module) else _Function(copied)
+        self.embedding, self.readout = embedding, readout
+        self.alphabet: Tensor
+        self.register_buffer("alphabet", alphabet, persistent=False)
+
+    def forward(self, symbols: Tensor) -> Tensor:
+        """Log-probabilities in float64, so that they sum to 1 to rounding however many are multiplied."""
+        outputs = self.outputs(symbols)
+        logits = outputs[..., self.alphabet] if self.readout is None else self.readout(outputs)
+        return logits.double().log_softmax(-1)
+
+    def outputs(self, symbols: Tensor) -> Tensor:
+        """What the subject returns, [B, N, F]."""
+        given = self.alphabet[symbols] if self.embedding is None else self.embedding(symbols)
+        return as_sequence(self.subject(given), symbols)
+
+
+class _Function(nn.Module):
+    """A plain callable as a module without parameters."""
+
+    def __init__(self, function: Model) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, inputs: Tensor) -> Any:
+        """Call it."""
+        return self.function(inputs)
+
+
+def bettor(model: Model, settings: Settings, symbols: int, freeze: Sequence[str] = ()) -> Bettor:
+    """A gambler made from a copy of the model, on the device and in the dtype (float32 where none is named).
+
+    Args:
+        model: the subject; it is never called, only its copy is (a plain function has no copy and is called itself).
+        settings: what it eats.
+        symbols: A, at most the vocabulary. Which A token ids make up the alphabet of a token model is drawn from the
+            seed.
+        freeze: patterns (`*` and `?`) of parameter names that are not trained.
+
+    Raises:
+        SubjectError: it cannot be copied or called, or a pattern names nothing.
+    """
+    subject = prepare(model, replace(settings, dtype=settings.dtype or "float32"))
+    if subject.module is not None and not subject.copied:
+        raise SubjectError(
+            "betting trains a copy, and the target cannot be copied: name a factory of a module that can be"
+        )
+    _freeze(subject.module, freeze)
+    settings = subject.settings
+    gambler = Bettor(subject.model, _alphabet(settings, symbols), _embedding(settings, symbols)).to(settings.device)
+    outputs = _dry(gambler, settings)
+    logits = settings.input == "tokens" and outputs.shape[-1] == settings.vocab_size and outputs.requires_grad
+    if not logits:
+        gambler.readout = _readout(outputs, symbols)
+    return gambler
+
+
+def _freeze(module: nn.Module | None, patterns: Sequence[str]) -> None:
+    """Train every parameter of floating point but the frozen ones."""
+    named = dict(module.named_parameters()) if module is not None else {}
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in named):
+            some = ", ".join(list(named)[:6]) or "none"
+            raise SubjectError(f"freeze {pattern!r} matches no parameter; the first names are: {some}")
+    for name, parameter in named.items():
+        frozen = any(fnmatchcase(name, pattern) for pattern in patterns)
+        parameter.requires_grad_(parameter.is_floating_point() and not frozen)
+
+
+def _alphabet(settings: Settings, symbols: int) -> Tensor:
+    """The token ids that stand for the symbols, int64 [A], in rising order."""
+    drawn = torch.randperm(settings.vocab_size or symbols, generator=generator(settings.seed, "alphabet"))
+    return drawn[:symbols].sort().values
+
+
+def _embedding(settings: Settings, symbols: int) -> nn.Embedding | None:
+    """Features of order one for each symbol, drawn from the seed; token models need none."""
+    if settings.input == "tokens":
+        return None
+    gen = generator(settings.seed, "embedding")
+    drawn = torch.randn(symbols, settings.width or 1, generator=gen, dtype=torch.float64)
+    layer = nn.Embedding(symbols, settings.width or 1, dtype=DTYPES[settings.dtype or "float32"], device="meta")
+    layer.weight = nn.Parameter(drawn.to(layer.weight.dtype))
+    return layer
+
+
+def _readout(outputs: Tensor, symbols: int) -> nn.Linear:
+    """A linear map to logits that starts at 0."""
+    layer = nn.Linear(outputs.shape[-1], symbols, device=outputs.device, dtype=outputs.dtype)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _dry(gambler: Bettor, settings: Settings) -> Tensor:
+    """Outputs on symbols that no bet is placed on: shows that it runs at this batch, its width, whether it learns."""
+    shape = (settings.batch, settings.seq_len)
+    drawn = torch.randint(len(gambler.alphabet), shape, generator=generator(settings.seed, "dry run"))
+    with pinned(settings.seed), one_line("the target"):
+        return gambler.eval().outputs(drawn.to(settings.device))
+
+
+@contextmanager
+def one_line(what: str) -> Iterator[None]:
+    """Turn whatever the subject raises into a SubjectError of one line; bugs of ours would raise in tests as well."""
+    try:
+        yield
+    except SubjectError:
+        raise
+    except Exception as problem:
+        first = next(iter(str(problem).strip().splitlines()), "")[:300]
+        raise SubjectError(f"{what} raised {type(problem).__name__}: {first}") from problem

@@ -1,0 +1,120 @@
+"""`hubrouter-audit bet TARGET`: prove a leak by winning bets that no causal model wins."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from audits.betting import BetResult, BetVerdict, Stakes, bet, explain
+from audits.commands.exits import FOUND, OK, CommandError
+from audits.report.write import ReportError, write_text
+from audits.subject import DTYPES, Settings, SubjectError
+from audits.target import load_target
+
+NAME, HELP = "bet", "prove a leak at level alpha by training a copy on random tokens; losing proves nothing"
+ROWS = 16  # in a step; small batches mean more steps to learn from (our choice)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is bet on, as for `model`, then how."""
+    parser.add_argument("target", metavar="TARGET", help="package.module:attribute or path/to/file.py:attribute")
+    parser.add_argument("--input", choices=("tokens", "features"), default="tokens")
+    parser.add_argument("--vocab-size", type=int, metavar="V", help="read from the model where absent")
+    parser.add_argument("--width", type=int, metavar="D", help="features a position, for --input features")
+    parser.add_argument("--seq-len", type=int, metavar="N", default=Settings.seq_len)
+    parser.add_argument("--batch", type=int, metavar="B", default=ROWS, help="rows in a step")
+    parser.add_argument("--seed", type=int, metavar="S", default=0)
+    parser.add_argument("--dtype", choices=tuple(DTYPES), help="float32 where absent")
+    parser.add_argument("--device", default="cpu")
+    _add_stakes(parser)
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - is standard output")
+
+
+def _add_stakes(parser: argparse.ArgumentParser) -> None:
+    usual = Stakes()
+    add = parser.add_argument
+    add("--alpha", type=float, default=usual.alpha, help="the probability, at most, of a proof on a causal model")
+    add("--steps", type=int, default=usual.steps, help="training steps at most")
+    add("--seconds", type=float, help="time at most; none where absent")
+    add(
+        "--alphabets",
+        default=",".join(map(str, usual.alphabets)),
+        metavar="a,b,…",
+        help="one gambler plays for each size",
+    )
+    add("--ahead", type=int, metavar="H", default=usual.ahead, help="the output at t bets on the token at t + H")
+    add("--lr", type=float, help="Adam's learning rate; chosen from the number of parameters where absent")
+    add("--freeze", action="append", default=[], metavar="PATTERN", help="parameters not to train, such as '*router*'")
+    add("--training-mode", action="store_true", help="play in training mode (dropout, batch statistics)")
+    add("--to-the-end", action="store_true", help="go on after a proof, to see how much can be stolen")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play, print, write what was asked for; 1 for a certificate of a leak, 0 without one, which is not a PASS."""
+    to_stdout = options.json == "-"
+    console = Console(stderr=to_stdout)
+    # Whatever the target prints must not spoil a JSON document on standard output.
+    with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout):
+        try:
+            result = _played(options, console)
+        except SubjectError as problem:
+            raise CommandError(str(problem)) from problem
+        for index, line in enumerate(explain(result)):
+            console.print(Text(line, style="bold" if index == 0 else ""), soft_wrap=True)
+    _write(result, options.json)
+    return FOUND if result.verdict is BetVerdict.LEAK else OK
+
+
+def _played(options: argparse.Namespace, console: Console) -> BetResult:
+    settings = Settings(
+        options.input,
+        options.vocab_size,
+        options.width,
+        options.seq_len,
+        options.batch,
+        options.seed,
+        options.dtype,
+        options.device,
+    )
+    stakes = Stakes(
+        alpha=options.alpha,
+        steps=options.steps,
+        seconds=options.seconds,
+        ahead=options.ahead,
+        alphabets=_sizes(options.alphabets),
+        lr=options.lr,
+        freeze=tuple(options.freeze),
+        training_mode=options.training_mode,
+        to_the_end=options.to_the_end,
+    )
+    model = load_target(options.target)
+    with console.status("betting …") as status:
+
+        def watch(step: int, log: float) -> None:
+            status.update(f"step {step} of {stakes.steps}: wealth 10^{log / math.log(10):.1f}")
+
+        return bet(model, settings, stakes, target=options.target, watch=watch)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise CommandError(f"--alphabets {text!r} must be numbers of symbols such as 2,16") from None
+
+
+def _write(result: BetResult, path: str | None) -> None:
+    """The document to a file, written whole, or to standard output."""
+    if path == "-":
+        sys.stdout.write(result.to_json())
+    elif path:
+        try:
+            write_text(Path(path), result.to_json())
+        except ReportError as problem:
+            raise CommandError(str(problem)) from problem
