@@ -13,8 +13,9 @@ from rich.text import Text
 
 from audits.betting import BetResult, BetVerdict, Stakes, bet, explain
 from audits.commands.exits import FOUND, OK, CommandError
+from audits.commands.subject_options import add_subject_options, settings_of
 from audits.report.write import ReportError, write_text
-from audits.subject import DTYPES, Settings, SubjectError
+from audits.subject import SubjectError
 from audits.target import load_target
 
 NAME, HELP = "bet", "prove a leak at level alpha by training a copy on random tokens; losing proves nothing"
@@ -23,15 +24,7 @@ ROWS = 16  # in a step; small batches mean more steps to learn from (our choice)
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What is bet on, as for `model`, then how."""
-    parser.add_argument("target", metavar="TARGET", help="package.module:attribute or path/to/file.py:attribute")
-    parser.add_argument("--input", choices=("tokens", "features"), default="tokens")
-    parser.add_argument("--vocab-size", type=int, metavar="V", help="read from the model where absent")
-    parser.add_argument("--width", type=int, metavar="D", help="features a position, for --input features")
-    parser.add_argument("--seq-len", type=int, metavar="N", default=Settings.seq_len)
-    parser.add_argument("--batch", type=int, metavar="B", default=ROWS, help="rows in a step")
-    parser.add_argument("--seed", type=int, metavar="S", default=0)
-    parser.add_argument("--dtype", choices=tuple(DTYPES), help="float32 where absent")
-    parser.add_argument("--device", default="cpu")
+    add_subject_options(parser, batch=ROWS, batch_help="rows in a step", dtype_help="float32 where absent")
     _add_stakes(parser)
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - is standard output")
 
@@ -72,16 +65,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _played(options: argparse.Namespace, console: Console) -> BetResult:
-    settings = Settings(
-        options.input,
-        options.vocab_size,
-        options.width,
-        options.seq_len,
-        options.batch,
-        options.seed,
-        options.dtype,
-        options.device,
-    )
     stakes = Stakes(
         alpha=options.alpha,
         steps=options.steps,
@@ -99,7 +82,7 @@ def _played(options: argparse.Namespace, console: Console) -> BetResult:
         def watch(step: int, log: float) -> None:
             status.update(f"step {step} of {stakes.steps}: wealth 10^{log / math.log(10):.1f}")
 
-        return bet(model, settings, stakes, target=options.target, watch=watch)
+        return bet(model, settings_of(options), stakes, target=options.target, watch=watch)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from audits.claim import Claim, ClaimVerdict, JudgedClaim, all_claims, judge_all
 from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
-from audits.commands.model import _check_device
 from audits.corpus import CorpusError
 from audits.experiment import Experiment, Options, all_experiments
 from audits.ledger import Evidence, Ledger, LedgerError, run_hash
@@ -18,6 +17,7 @@ from audits.report.console import print_claims, print_kill_matrix
 from audits.report.document import Report
 from audits.report.write import ReportError, write_reports
 from audits.runner import Gathered, gather
+from audits.subject import Settings, SubjectError
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
 TIERS = ("quick", "full", "paper")
@@ -43,16 +43,16 @@ def run(options: argparse.Namespace) -> int:
     """Gather, judge, write, print; exit by the verdicts."""
     console, claims = Console(), all_claims()
     chosen = _chosen(claims, options.only)
-    _check_device(options.device)
     folder = Path(options.reports)
     try:
+        Settings(device=options.device).check()
         needed = _needed(chosen)
         wished = Options(options.tier, options.device, options.corpus)
         gathered = _gathered(needed, wished, Ledger(folder / "evidence"), options)
         evidence = _of_this_setting(gathered.evidence, needed, wished)
         report = Report(judge_all(claims, evidence, options.tier), evidence, options.tier)
         written = write_reports(report, folder)
-    except (CorpusError, LedgerError, ReportError) as problem:
+    except (CorpusError, LedgerError, ReportError, SubjectError) as problem:
         raise CommandError(str(problem), CANNOT_RUN) from problem
     print_kill_matrix(report, console)
     print_claims(report, console)

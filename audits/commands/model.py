@@ -5,36 +5,32 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from audits.auditor import audit
 from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
+from audits.commands.subject_options import add_subject_options, settings_of
 from audits.influence import Matrix, influence_map
 from audits.report.audit_html import audit_html
 from audits.report.console import print_audit
 from audits.report.sarif import sarif
 from audits.report.write import ReportError, write_text
-from audits.subject import DTYPES, Model, Settings, SubjectError
+from audits.subject import Model, Settings, SubjectError
 from audits.target import load_target
 from audits.verdicts import AuditResult, Verdict
 
 NAME, HELP = "model", "audit any PyTorch sequence model for causality leaks"
+MAPPED = 96  # positions of the influence map at most
 CODES = {Verdict.PASS: OK, Verdict.LEAK: FOUND, Verdict.UNDETERMINED: UNDECIDED}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The contract's options."""
-    parser.add_argument("target", metavar="TARGET", help="package.module:attribute or path/to/file.py:attribute")
-    parser.add_argument("--input", choices=("tokens", "features"), default="tokens")
-    parser.add_argument("--vocab-size", type=int, metavar="V", help="read from the model where absent")
-    parser.add_argument("--width", type=int, metavar="D", help="features a position, for --input features")
-    parser.add_argument("--seq-len", type=int, metavar="N", default=Settings.seq_len)
-    parser.add_argument("--batch", type=int, metavar="B", default=Settings.batch, help="most rows in one forward pass")
-    parser.add_argument("--seed", type=int, metavar="S", default=0)
-    parser.add_argument("--dtype", choices=tuple(DTYPES), help="float64 where the model can be cast, else its own")
-    parser.add_argument("--device", default="cpu")
+    rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
+    add_subject_options(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
     parser.add_argument("--probes", metavar="a,b,…", help="only these probes")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - is standard output")
     parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0")
@@ -59,48 +55,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _audited(target: Model, options: argparse.Namespace, console: Console) -> AuditResult:
-    _check_device(options.device)
     names = options.probes.split(",") if options.probes is not None else None
     with console.status("auditing …") as status:
 
         def watch(name: str, index: int, count: int) -> None:
             status.update(f"probe {index + 1} of {count}: {name}")
 
-        return audit(
-            target,
-            input=options.input,
-            vocab_size=options.vocab_size,
-            width=options.width,
-            seq_len=options.seq_len,
-            batch=options.batch,
-            seed=options.seed,
-            dtype=options.dtype,
-            device=options.device,
-            probes=names,
-            target=options.target,
-            watch=watch,
-        )
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as problem:
-        raise CommandError(f"device {device!r} cannot be used here: {str(problem).splitlines()[0]}") from problem
+        asked = asdict(settings_of(options))
+        return audit(target, **asked, probes=names, target=options.target, watch=watch)
 
 
 def _influence(target: Model, result: AuditResult, options: argparse.Namespace) -> tuple[tuple[float, ...], ...]:
-    settings = Settings(
-        input=options.input,
-        vocab_size=result.settings["vocab_size"],
-        width=options.width,
-        seq_len=min(options.seq_len, 96),
-        batch=options.batch,
-        seed=options.seed,
-        device=options.device,
-    )
+    shown = min(options.seq_len, MAPPED)
+    settings = replace(settings_of(options), vocab_size=result.settings["vocab_size"], seq_len=shown, dtype=None)
     rows: Matrix = influence_map(target, settings)
     return tuple(tuple(row) for row in rows)
 
