@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
+from audits.twin import Twin
+from audits.verdicts import LeakClass
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 
 VOCAB = 32
@@ -19,3 +22,24 @@ def hub_gpt(layer: Layer | None = None, config: ModelConfig = CONFIG) -> Sequenc
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return SequenceModel(config, None if layer is None else {"H": layer})
+
+
+def with_stage(config: ModelConfig, name: str, stage: nn.Module) -> HubRouter:
+    """A causal layer with one stage replaced by another kind of the same stage; its parameters stay what they were."""
+    router = HubRouter(config.router())
+    stage.load_state_dict(router.get_submodule(name).state_dict())
+    router.set_submodule(name, stage)
+    return router
+
+
+def hub_twin(name: str, layer: Layer, leak_class: LeakClass, *, mechanism: str, origin: str) -> Twin:
+    """The twin of a defective layer: a Hub-GPT built of it, and the strictly causal Hub-GPT."""
+    return Twin(
+        name=name,
+        mechanism=mechanism,
+        origin=origin,
+        leak_class=leak_class,
+        leaky=lambda: hub_gpt(layer),
+        clean=hub_gpt,
+        vocab_size=VOCAB,
+    )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
-from audits.twin import Twin
+from audits.leaks._hub import hub_twin, with_stage
 from audits.verdicts import LeakClass
-from hubrouter import HubRouter, ModelConfig, SequenceModel
+from hubrouter import HubRouter, ModelConfig
 from hubrouter.council import Council, Members
 
 
@@ -21,27 +20,14 @@ class BidirectionalCouncil(Council):
 
 def layer(config: ModelConfig) -> HubRouter:
     """A HubRouter layer as it was before the fix; its parameters are those of the causal layer."""
-    router = HubRouter(config.router())
-    router.council = BidirectionalCouncil()
-    return router
+    return with_stage(config, "council", BidirectionalCouncil())
 
 
-def leaky(config: ModelConfig = CONFIG) -> SequenceModel:
-    """The pre-fix Hub-GPT."""
-    return hub_gpt(layer, config)
-
-
-def clean(config: ModelConfig = CONFIG) -> SequenceModel:
-    """The strictly causal Hub-GPT."""
-    return hub_gpt(config=config)
-
-
-TWIN = Twin(
-    name="hub_bidirectional_council",
+TWIN = hub_twin(
+    "hub_bidirectional_council",
+    layer,
+    LeakClass.DENSE,
     mechanism="The council attends to the whole chunk of the query, so a token sees the rest of its chunk.",
     origin="arXiv:2604.22442, before the fix",
-    leak_class=LeakClass.DENSE,
-    leaky=leaky,
-    clean=clean,
-    vocab_size=VOCAB,
 )
+leaky, clean = TWIN.leaky, TWIN.clean

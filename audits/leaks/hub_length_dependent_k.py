@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
-from audits.twin import Twin
+from audits.leaks._hub import hub_twin, with_stage
 from audits.verdicts import LeakClass
-from hubrouter import HubRouter, ModelConfig, SequenceModel
+from hubrouter import HubRouter, ModelConfig
 from hubrouter.council import Council, Members
 
 
@@ -24,27 +23,14 @@ class ProportionalCouncil(Council):
 
 def layer(config: ModelConfig) -> HubRouter:
     """A HubRouter layer with k a share of the length; its parameters are those of the causal layer."""
-    router = HubRouter(config.router())
-    router.council = ProportionalCouncil()
-    return router
+    return with_stage(config, "council", ProportionalCouncil())
 
 
-def leaky(config: ModelConfig = CONFIG) -> SequenceModel:
-    """Hub-GPT with k = N / 12."""
-    return hub_gpt(layer, config)
-
-
-def clean(config: ModelConfig = CONFIG) -> SequenceModel:
-    """The strictly causal Hub-GPT with a fixed k."""
-    return hub_gpt(config=config)
-
-
-TWIN = Twin(
-    name="hub_length_dependent_k",
+TWIN = hub_twin(
+    "hub_length_dependent_k",
+    layer,
+    LeakClass.LENGTH,
     mechanism="k is a share of the sequence length, so how much an early token reads depends on how much follows.",
     origin="as in sramshetty/mixture-of-depths#4, on HubRouter",
-    leak_class=LeakClass.LENGTH,
-    leaky=leaky,
-    clean=clean,
-    vocab_size=VOCAB,
 )
+leaky, clean = TWIN.leaky, TWIN.clean

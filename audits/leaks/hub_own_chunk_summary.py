@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
-from audits.twin import Twin
+from audits.leaks._hub import hub_twin, with_stage
 from audits.verdicts import LeakClass
-from hubrouter import HubRouter, ModelConfig, SequenceModel
+from hubrouter import HubRouter, ModelConfig
 from hubrouter.encode import Encode, Summary
 
 
@@ -23,29 +22,14 @@ class InclusiveEncode(Encode):
 
 def layer(config: ModelConfig) -> HubRouter:
     """A HubRouter layer whose hubs have seen the own chunk; its parameters are those of the causal layer."""
-    router = HubRouter(config.router())
-    encode = InclusiveEncode(config.router())
-    encode.load_state_dict(router.encode.state_dict())
-    router.encode = encode
-    return router
+    return with_stage(config, "encode", InclusiveEncode(config.router()))
 
 
-def leaky(config: ModelConfig = CONFIG) -> SequenceModel:
-    """Hub-GPT reading own-chunk summaries."""
-    return hub_gpt(layer, config)
-
-
-def clean(config: ModelConfig = CONFIG) -> SequenceModel:
-    """The strictly causal Hub-GPT."""
-    return hub_gpt(config=config)
-
-
-TWIN = Twin(
-    name="hub_own_chunk_summary",
+TWIN = hub_twin(
+    "hub_own_chunk_summary",
+    layer,
+    LeakClass.DENSE,
     mechanism="Hubs are updated with a chunk before its tokens read them, so a token reads a summary of its future.",
     origin="the same order of update and read as dingo-actual/infini-transformer#4, on HubRouter",
-    leak_class=LeakClass.DENSE,
-    leaky=leaky,
-    clean=clean,
-    vocab_size=VOCAB,
 )
+leaky, clean = TWIN.leaky, TWIN.clean

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
-from audits.twin import Twin
+from audits.leaks._hub import CONFIG, hub_gpt, hub_twin
 from audits.verdicts import LeakClass
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 from hubrouter.config import RouterConfig
@@ -97,16 +96,6 @@ def _with_council(config: ModelConfig, council: type[OwnChunkSelection]) -> HubR
     return router
 
 
-def leaky(config: ModelConfig = CONFIG) -> SequenceModel:
-    """Hub-GPT with the causal council mask and selection inside the chunk."""
-    return hub_gpt(layer, config)
-
-
-def clean(config: ModelConfig = CONFIG) -> SequenceModel:
-    """The strictly causal Hub-GPT, whose selection is frozen at the chunk's border."""
-    return hub_gpt(config=config)
-
-
 def narrow_leaky(config: ModelConfig = CONFIG) -> SequenceModel:
     """The leaky Hub-GPT with a narrow council: the adversarial variant for `hubrouter-audit bet`."""
     return hub_gpt(lambda of: _with_council(of, NarrowCouncil), config)
@@ -117,12 +106,11 @@ def narrow_clean(config: ModelConfig = CONFIG) -> SequenceModel:
     return hub_gpt(lambda of: _with_council(of, NarrowCausalCouncil), config)
 
 
-TWIN = Twin(
-    name="hub_selection_in_chunk",
+TWIN = hub_twin(
+    "hub_selection_in_chunk",
+    layer,
+    LeakClass.SELECTION,
     mechanism="Top-k inside the chunk under a causal council mask: later tokens decide which earlier ones are read.",
     origin="our attack on the fix of arXiv:2604.22442; known from expert-choice routing and Mixture-of-Depths",
-    leak_class=LeakClass.SELECTION,
-    leaky=leaky,
-    clean=clean,
-    vocab_size=VOCAB,
 )
+leaky, clean = TWIN.leaky, TWIN.clean

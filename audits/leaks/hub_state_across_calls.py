@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
-from audits.twin import Twin
+from audits.leaks._hub import hub_twin, with_stage
 from audits.verdicts import LeakClass
-from hubrouter import HubRouter, ModelConfig, SequenceModel
+from hubrouter import HubRouter, ModelConfig
 from hubrouter.encode import Encode, Summary
 
 
@@ -30,29 +29,14 @@ class RememberingEncode(Encode):
 
 def layer(config: ModelConfig) -> HubRouter:
     """A HubRouter layer with a memory it should not have; its parameters are those of the causal layer."""
-    router = HubRouter(config.router())
-    encode = RememberingEncode(config.router())
-    encode.load_state_dict(router.encode.state_dict())
-    router.encode = encode
-    return router
+    return with_stage(config, "encode", RememberingEncode(config.router()))
 
 
-def leaky(config: ModelConfig = CONFIG) -> SequenceModel:
-    """Hub-GPT whose hubs remember the sequence of the call before."""
-    return hub_gpt(layer, config)
-
-
-def clean(config: ModelConfig = CONFIG) -> SequenceModel:
-    """The strictly causal Hub-GPT."""
-    return hub_gpt(config=config)
-
-
-TWIN = Twin(
-    name="hub_state_across_calls",
+TWIN = hub_twin(
+    "hub_state_across_calls",
+    layer,
+    LeakClass.STATE,
     mechanism="The hub summary of one call is where the next call starts, so a sequence feels the one before.",
     origin="our own attack; the state that huggingface/transformers#25104 kept, on HubRouter",
-    leak_class=LeakClass.STATE,
-    leaky=leaky,
-    clean=clean,
-    vocab_size=VOCAB,
 )
+leaky, clean = TWIN.leaky, TWIN.clean

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
-from audits.twin import Twin
+from audits.leaks._hub import hub_twin, with_stage
 from audits.verdicts import LeakClass
-from hubrouter import HubRouter, ModelConfig, SequenceModel
+from hubrouter import HubRouter, ModelConfig
 from hubrouter.score import Score
 
 
@@ -24,29 +23,14 @@ class StandardisedScore(Score):
 
 def layer(config: ModelConfig) -> HubRouter:
     """A HubRouter layer with standardised scores; its parameters are those of the causal layer."""
-    router = HubRouter(config.router())
-    score = StandardisedScore(config.router())
-    score.load_state_dict(router.score.state_dict())
-    router.score = score
-    return router
+    return with_stage(config, "score", StandardisedScore(config.router()))
 
 
-def leaky(config: ModelConfig = CONFIG) -> SequenceModel:
-    """Hub-GPT whose gates depend on statistics of the future."""
-    return hub_gpt(layer, config)
-
-
-def clean(config: ModelConfig = CONFIG) -> SequenceModel:
-    """The strictly causal Hub-GPT."""
-    return hub_gpt(config=config)
-
-
-TWIN = Twin(
-    name="hub_statistics_over_time",
+TWIN = hub_twin(
+    "hub_statistics_over_time",
+    layer,
+    LeakClass.STATISTIC,
     mechanism="Scores are standardised over the sequence with detached statistics, so every gate feels later scores.",
     origin="statistics over time as in Wan-Video/Wan2.1#294, on HubRouter",
-    leak_class=LeakClass.STATISTIC,
-    leaky=leaky,
-    clean=clean,
-    vocab_size=VOCAB,
 )
+leaky, clean = TWIN.leaky, TWIN.clean
