@@ -14,7 +14,7 @@ from audits.differences import scale_of
 from audits.locate import Place, find_place
 from audits.machine import environment
 from audits.precision import rounding
-from audits.probe import Probe, Report, all_probes, undetermined
+from audits.probe import Probe, Report, Sighting, all_probes, undetermined
 from audits.subject import Model, Settings, Subject, SubjectError, prepare
 from audits.verdicts import AuditResult, Finding, ProbeResult, Verdict
 
@@ -162,6 +162,7 @@ def _findings(subject: Subject, reports: dict[str, Report], target: str | None) 
             shared = place if probe == "perturbation" else shared
             if place is None and probe in SAME_LEAK:
                 place = shared
+            line = _line(probe, sighting, reports)
             findings.append(
                 Finding(
                     probe=probe,
@@ -171,12 +172,23 @@ def _findings(subject: Subject, reports: dict[str, Report], target: str | None) 
                     effect=sighting.effect,
                     noise_floor=sighting.noise_floor,
                     module=place.module or "(the model's own forward)" if place else None,
-                    file=place.file if place else None,
-                    line=place.line if place else None,
+                    op=line.op,
+                    file=line.file or (place.file if place else None),
+                    line=line.line if line.file else (place.line if place else None),
                     reproduce=_reproduce(subject, _needed(probe, reports), target),
                 )
             )
     return findings
+
+
+def _line(probe: str, sighting: Sighting, reports: dict[str, Report]) -> Sighting:
+    """The sighting whose line of source holds for this one: the traced flow, where both see the same leak."""
+    traced = next((s for report in reports.values() for s in report.sightings if s.file), None)
+    if traced is None or traced.pair is None:
+        return sighting
+    if traced.pair.training:
+        return traced if probe == "training-mode" else sighting
+    return traced if probe in ("perturbation", *SAME_LEAK) and _leaks(reports, "perturbation") else sighting
 
 
 def _name(subject: Subject) -> str:
@@ -187,7 +199,7 @@ def _needed(probe: str, reports: dict[str, Report]) -> list[str]:
     """The probe, and those whose findings give its own their class and place."""
     if probe in ("isolation", "repeat-call"):
         return [probe]
-    leaking = [name for name in ("perturbation", "gradient", "prefix-length") if _leaks(reports, name)]
+    leaking = [name for name in ("perturbation", "gradient", "provenance", "prefix-length") if _leaks(reports, name)]
     return list(dict.fromkeys([*leaking, probe]))
 
 

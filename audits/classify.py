@@ -37,6 +37,8 @@ def classify(
     """
     if probe in ("isolation", "repeat-call"):
         return ALONE[probe]
+    if probe not in ALONE and sighting.pair is not None and sighting.pair.training:
+        return LeakClass.TRAINING_MODE
     seen = next(iter(_sightings(reports, "perturbation")), None)
     if probe == "decode" and seen is None and _sightings(reports, "prefix-length"):
         return LeakClass.LENGTH

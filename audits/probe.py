@@ -25,13 +25,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Sighting:
-    """One effect that should not be there; `pair` is the evidence where a pair of inputs shows it."""
+    """One effect that should not be there; `pair` is the evidence where a pair of inputs shows it.
+
+    `op`, `file` and `line` say where it gets in, for probes that find that out.
+    """
 
     source: Site
     sink: Site
     effect: float
     noise_floor: float
     pair: Pair | None = None
+    op: str | None = None
+    file: str | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True)

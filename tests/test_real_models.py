@@ -46,4 +46,5 @@ def test_bert_sees_the_future_in_its_first_attention():
     assert result.verdict is Verdict.LEAK
     assert result.findings[0].leak_class is LeakClass.DENSE
     assert result.findings[0].module == "bert.encoder.layer.0.attention.self"
-    assert result.findings[0].file.endswith("modeling_bert.py")
+    assert result.findings[0].op is not None
+    assert result.findings[0].file.endswith("sdpa_attention.py")

@@ -1,0 +1,191 @@
+"""Provenance: trace every token through one forward pass, and confirm by changing it what reaches an earlier output."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from audits import adversary, changes
+from audits.differences import Changes, Comparison, Moved, felt
+from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined
+from audits.provenance.blame import Blame, blame
+from audits.provenance.shadow import LONGEST
+from audits.provenance.trace import Trace, positions, trace
+from audits.provenance.tracer import Frame
+from audits.randomness import generator
+from audits.subject import Subject
+from audits.verdicts import Verdict
+
+SOURCES = 48  # later tokens changed to confirm a traced flow, at most
+DRAWS = 3  # changes tried for each of them
+CONFIRMED = 3  # strongest rows run again alone
+CLEAN = "no output depends on a later token, by any path executed"
+
+
+def run(subject: Subject) -> Report:
+    """A traced flow from a later token is a leak once changing tokens confirms it; if nothing does, it is structural.
+
+    Positive control: some output must be traced back to some token.
+    """
+    base = subject.base()
+    if base.shape[1] > LONGEST:
+        return not_applicable(f"tracing holds at most {LONGEST} positions: use a smaller seq_len")
+    try:
+        found = trace(subject, base, positions(base))
+    except Exception as problem:  # some constructs (higher-order operators) do not run under a dispatch mode
+        return not_applicable(f"the model does not run under tracing ({type(problem).__name__})")
+    if int(found.latest.max()) < 0:
+        return undetermined("positive control failed: no output was traced back to any token")
+    silent = [e for e in found.escapes if e.silent]
+    if bool(found.leaking().any()):
+        report = _confirmed(subject, base, found, training=False) or _structural(subject, base, found)
+        return _trained(subject, base, report)
+    if silent:
+        return undetermined(f"values left torch through {silent[0].how} at {_where(silent[0].frame)} and were lost")
+    return _trained(subject, base, Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}"))
+
+
+def _trained(subject: Subject, base: Tensor, report: Report) -> Report:
+    """The report on evaluation mode, or what training mode adds to a pass: a leak that shows there only."""
+    if report.verdict is not Verdict.PASS or subject.module is None:
+        return report
+    try:
+        found = trace(subject, base, positions(base), training=True)
+    except Exception:  # a model that cannot be called in training mode has no leak in it
+        return report
+    if not bool(found.leaking().any()):
+        return report
+    leak = _confirmed(subject, base, found, training=True)
+    if leak is not None:
+        return replace(leak, why=f"in training mode, {leak.why}")
+    if not bool(trace(subject, base, positions(base), training=True, grouping=True).leaking().any()):
+        return report
+    return replace(report, why=f"{report.why}; in training mode a flow that no change confirms")
+
+
+def _confirmed(subject: Subject, base: Tensor, found: Trace, *, training: bool) -> Report | None:
+    """The leak that a change of later tokens shows, with the line where it gets in; None if nothing moves."""
+    comparison = Comparison(subject, base, training=training)
+    for plan, moved in _plans(comparison, found):
+        for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
+            if moved.past[row] > comparison.repeat:
+                weighed, sighting = comparison.confirm(plan.inputs[row : row + 1], int(plan.cuts[row]))
+                if weighed.verdict is Verdict.LEAK:
+                    return _leak(subject, sighting)
+    return None
+
+
+def _plans(comparison: Comparison, found: Trace) -> Iterator[tuple[Changes, Moved]]:
+    """The traced sources changed by themselves; then what perturbation tries; each with what it moved."""
+    subject, base = comparison.subject, comparison.base
+    later = found.latest[found.leaking()].unique()
+    sources = later[torch.linspace(0, len(later) - 1, min(SOURCES, len(later))).long()]
+    gen = generator(subject.settings.seed, "provenance")
+    own = Changes.join([_only(subject, base, sources, gen) for _ in range(DRAWS)])
+    yield own, comparison.measure(own)
+    # From here on, draw by draw, what the perturbation probe tries: the two may not disagree by luck.
+    gen = generator(subject.settings.seed, "perturbation")
+    for make in (changes.singles, changes.suffixes, changes.vocabulary_sweep):
+        plan = make(subject, base, gen)
+        if plan is not None:
+            yield plan, comparison.measure(plan)
+    bred = adversary.search(comparison, gen)
+    if bred is not None:
+        yield bred.changes, bred.moved
+
+
+def _only(subject: Subject, base: Tensor, sources: Tensor, gen: torch.Generator) -> Changes:
+    """Rows in which one source each holds something new."""
+    fresh = subject.draw(len(sources), base.shape[1], gen)
+    at = torch.arange(base.shape[1]) == sources[:, None]
+    return Changes(torch.where(at[..., None] if base.ndim == 3 else at, fresh, base), sources)
+
+
+def _leak(subject: Subject, sighting: Sighting) -> Report:
+    place = _blamed(subject, sighting)
+    why = f"position {sighting.source.position} reaches position {sighting.sink.position}"
+    if place is None:
+        return Report(Verdict.LEAK, f"{why}; the line could not be found", (sighting,))
+    trail = ", ".join(_where(frame) for frame in place.trail)
+    frame = place.frame
+    located = replace(
+        sighting, op=place.op, file=_shown(frame.file) if frame else None, line=frame.line if frame else None
+    )
+    return Report(Verdict.LEAK, f"{why} through {place.op} at {_where(frame)} (on the way: {trail})", (located,))
+
+
+def _blamed(subject: Subject, sighting: Sighting) -> Blame | None:
+    """The place of a confirmed leak, at a prime length if it shows there too, else at the audit's own."""
+    assert sighting.pair is not None
+    assert sighting.sink.position is not None
+    longer, own = _lengthened(subject, sighting.pair), sighting.pair
+    # A choice may pass the later token on in one of the two inputs only.
+    for pair in (longer, _swapped(longer), own, _swapped(own)):
+        try:
+            if felt(subject, pair).effect > sighting.noise_floor:
+                found = blame(subject, pair, sighting.sink.position, follow_values=True)
+                if found is not None:
+                    return found
+        except Exception:  # noqa: S112 - a model may refuse another length; a leak without a line is still a leak
+            continue
+    return None
+
+
+def _swapped(pair: Pair) -> Pair:
+    return replace(pair, base=pair.changed, changed=pair.base)
+
+
+def _lengthened(subject: Subject, pair: Pair) -> Pair:
+    """The pair with the same tokens appended to both, up to a prime length that no other axis is likely to have."""
+    length = pair.base.shape[1]
+    prime = next(n for n in range(length, 2 * length + 2) if n > 1 and all(n % d for d in range(2, int(n**0.5) + 1)))
+    more = subject.draw(1, prime - length, generator(subject.settings.seed, "lengthened"))
+    return replace(pair, base=torch.cat([pair.base, more], 1), changed=torch.cat([pair.changed, more], 1))
+
+
+def _structural(subject: Subject, base: Tensor, found: Trace) -> Report:
+    """A flow that no change confirms: it cancels, or an operation without a rule was taken to mix everything."""
+    regrouped = trace(subject, base, positions(base), grouping=True)
+    if not bool(regrouped.leaking().any()):
+        return Report(Verdict.PASS, f"{CLEAN}{_remarks(regrouped)}")
+    sink = int(found.leaking()[0].nonzero()[0])
+    source = int(found.latest[0, sink])
+    if found.unknown:
+        names = ", ".join(found.unknown)
+        return undetermined(f"no rule for {names}: taken to mix all its inputs, but no change confirmed a leak")
+    place = blame(subject, Pair(base, base, source), sink, follow_values=False)
+    through = f" through {place.op} at {_where(place.frame)}" if place else ""
+    flow = f"structural only: position {source} reaches position {sink}{through}"
+    if place is None or place.discrete:
+        return undetermined(f"{flow}; it passes a discrete choice, which no change tried has turned over")
+    return Report(
+        Verdict.PASS, f"{flow}, but no change of later tokens moved an earlier output: it cancels{_remarks(found)}"
+    )
+
+
+def _remarks(found: Trace) -> str:
+    """What a pass took for granted."""
+    parts = [f"assuming that {text}" for text in found.assumptions]
+    if found.unknown:
+        parts.append(f"no rule for {', '.join(found.unknown)} (taken to mix all inputs)")
+    reads = {_where(e.frame): e.how for e in found.escapes if not e.silent}
+    if reads:
+        parts.append(f"Python read values at {', '.join(reads)}, whose decisions were not traced")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _where(frame: Frame | None) -> str:
+    return "torch's own code" if frame is None else f"{_shown(frame.file)}:{frame.line}"
+
+
+def _shown(file: str) -> str:
+    """Relative where it lies below the working directory."""
+    shown = os.path.relpath(file)
+    return file if shown.startswith("..") else shown
+
+
+PROBE = Probe("provenance", "where later tokens flow, operation by operation", order=2, run=run)
