@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
         options = _parser().parse_args(arguments)
-        code: int = options.run(options)
+        code = _run(options)
     except CommandError as problem:
         return _say(" ".join(str(problem).split()), problem.code)
     except ImportError as problem:
@@ -48,6 +48,14 @@ def _parser() -> argparse.ArgumentParser:
             module.add_options(command)
             command.set_defaults(run=module.run)
     return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        code: int = options.run(options)
+    except SystemExit as stopped:
+        raise CommandError(f"something ended the process with {stopped.code!r} before there was a verdict") from stopped
+    return code
 
 
 def _say(message: str, code: int) -> int:

@@ -39,6 +39,7 @@ class Judgement:
     `minimum_detectable_effect` (a text with its unit) and `seeds_needed` accompany every INCONCLUSIVE verdict.
     `evidence` holds the ledger hashes of the runs that decided.
     `gate` is False when a model that had to be causal was not: it fails CI and voids perplexity claims.
+    `missing` is True where no run has been made yet: shown as not verified, but it contradicts no expectation.
     """
 
     verdict: ClaimVerdict
@@ -49,6 +50,7 @@ class Judgement:
     evidence: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     gate: bool = True
+    missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class JudgedClaim:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict is the reviewed one; a claim nobody reviewed yet is not."""
-        return self.judgement.verdict == self.expected
+        """Whether the verdict is the reviewed one, or evidence is missing; a claim nobody reviewed yet is not."""
+        return self.expected is not None and (self.judgement.missing or self.judgement.verdict == self.expected)
 
 
 def all_claims() -> tuple[Claim, ...]:
@@ -103,7 +105,8 @@ def judge_all(claims: tuple[Claim, ...], evidence: Evidence, tier: str) -> tuple
 
 def no_run_yet(what: str) -> Judgement:
     """The judgement on a claim whose evidence nobody has gathered: not verified, which is not a PASS."""
-    return Judgement(ClaimVerdict.NOT_TESTABLE, f"Not verified: no run of {what} yet.", "Evidence: `nox -s audit`.")
+    reason = f"Not verified: no run of {what} yet."
+    return Judgement(ClaimVerdict.NOT_TESTABLE, reason, "Evidence: `nox -s audit`.", missing=True)
 
 
 def _judged(claim: Claim, evidence: Evidence) -> Judgement:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from audits.differences import scale_of
 from audits.embedding import EmbeddingTap
 from audits.locate import Place, find_place
 from audits.precision import gap
@@ -22,6 +23,7 @@ ALONE = {
     "repeat-call": LeakClass.STATE,
     "training-mode": LeakClass.TRAINING_MODE,
 }
+FAINT = 1e-6  # of the output: below, a nudge of the square root of eps moves nothing that can be seen
 NORMALISERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
@@ -44,13 +46,13 @@ def classify(
         return LeakClass.LENGTH
     if probe in ALONE and seen is None:
         return ALONE[probe]
-    if probe in ALONE and seen is not None:
+    if seen is not None and (probe in ALONE or probe == "provenance"):
         return classify(subject, "perturbation", seen, reports, find_place(subject, seen))
     if place is not None and _normalises(subject, place):
         return LeakClass.STATISTIC
     if probe == "gradient" or _sightings(reports, "gradient"):
         return LeakClass.DENSE
-    return LeakClass.UNKNOWN if sighting.pair is None else _nature(subject, sighting.pair)
+    return LeakClass.UNKNOWN if sighting.pair is None else _nature(subject, sighting.pair, sighting.effect)
 
 
 def _sightings(reports: Mapping[str, Report], probe: str) -> tuple[Sighting, ...]:
@@ -63,8 +65,11 @@ def _normalises(subject: Subject, place: Place) -> bool:
     return isinstance(modules.get(place.module), NORMALISERS)
 
 
-def _nature(subject: Subject, pair: Pair) -> LeakClass:
-    """What no derivative sees: a statistic if the past follows a small nudge smoothly all the same, else a choice."""
+def _nature(subject: Subject, pair: Pair, effect: float) -> LeakClass:
+    """What no derivative sees: a statistic if the past follows a small nudge smoothly all the same, else a choice.
+
+    An effect so faint that its answer to a nudge would drown in rounding is of unknown nature.
+    """
     subject = subject.finer or subject  # where steps may be small enough to be told from rounding
     finest = torch.finfo(subject.internal or torch.float32).eps
     whole, half = (_nudged(subject, pair, size * finest**0.5) for size in (1.0, 0.5))
@@ -72,6 +77,8 @@ def _nature(subject: Subject, pair: Pair) -> LeakClass:
         return LeakClass.UNKNOWN
     # A flipped ranking jumps; only a smooth path halves when the nudge is halved.
     smooth = whole.past > 1e-6 * whole.future and 0.25 < half.past / whole.past < 0.75
+    if not smooth and effect < FAINT * scale_of(subject.run(pair.base, training=pair.training)):
+        return LeakClass.UNKNOWN
     return LeakClass.STATISTIC if smooth else LeakClass.SELECTION
 
 

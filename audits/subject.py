@@ -136,7 +136,7 @@ class Subject:
             self.module.train(training)
         self.forwards += 1
         with pinned(self.settings.seed), torch.set_grad_enabled(grad), widened() if self._wide else nullcontext():
-            output = function(self.model, self._cast(inputs))
+            output = _contained(function, self.model, self._cast(inputs))
         return as_sequence(output, inputs)
 
     def restore(self) -> None:
@@ -180,6 +180,16 @@ class Subject:
     def pure(self) -> bool:
         """Whether all arithmetic really is float64 and float32 is at hand for comparison."""
         return self.lower is not None and self.internal == torch.float64
+
+
+def _contained(function: Callable[[Any, Tensor], Any], model: Any, inputs: Tensor) -> Any:
+    """The model's output; a model that tries to end the process (sys.exit) has raised an error like any other."""
+    try:
+        return function(model, inputs)
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as problem:
+        raise RuntimeError(f"the model tried to end the process: {type(problem).__name__}") from problem
 
 
 def prepare(model: Model, settings: Settings) -> Subject:

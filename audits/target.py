@@ -84,7 +84,9 @@ def _build(found: Any, target: str) -> Model:
         return model
     try:
         built = found()
-    except Exception as problem:
+    except BaseException as problem:  # sys.exit() in a factory is a failure, too
+        if isinstance(problem, KeyboardInterrupt):
+            raise
         raise SubjectError(f"target {target!r}: calling the factory raised {_one_line(problem)}") from problem
     if not callable(built):
         raise SubjectError(

@@ -1,5 +1,17 @@
-"""One thread a process: the tests run side by side, and small tensors lose time to threads that wait for each other."""
+"""What all tests share: one thread a process, and an import path that no test leaves changed."""
 
+import sys
+from collections.abc import Iterator
+
+import pytest
 import torch
 
-torch.set_num_threads(1)
+torch.set_num_threads(1)  # tests run side by side; small tensors lose time to threads that wait for each other
+
+
+@pytest.fixture(autouse=True)
+def import_path() -> Iterator[None]:
+    """Targets put their folders on the path; a worker process started later must not find them there."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before

@@ -13,9 +13,10 @@ import pytest
 from audits.__main__ import main
 from audits.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, all_claims, expectations, judge_all
 from audits.commands.claims import exit_code
-from audits.ledger import Evidence
+from audits.ledger import Evidence, Ledger, Record
 
 PRINTED = ["hub-gpt-ppl", "hub-jamba-ppl", "throughput-90x"]
+RESULT = {"leak_class": "dense", "named": "dense", "leaky": {"gradient": "LEAK"}, "clean": {"gradient": "PASS"}}
 FILES = {"claims.md", "claims.html", "claims.json", "leaks.json", "junit.xml"}
 
 
@@ -66,6 +67,21 @@ def test_exit_codes_follow_the_contract() -> None:
     assert exit_code([good], failed=True) == 3
 
 
+def test_evidence_that_is_missing_contradicts_no_expectation() -> None:
+    claim = next(claim for claim in all_claims() if claim.id == "cost")
+    (item,) = judge_all((claim,), Evidence(), "quick")
+    assert item.judgement.missing
+    assert exit_code([item], failed=False) == 0
+
+
+def test_a_report_without_any_evidence_exits_2_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--reports", str(tmp_path / "mistyped")]) == 2
+    assert "no evidence in" in capsys.readouterr().err
+    assert not (tmp_path / "mistyped").exists()
+
+
 def test_claims_from_print_are_judged_and_the_reports_are_written(tmp_path: Path) -> None:
     assert main(["claims", "--only", *PRINTED, "--reports", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} >= FILES
@@ -75,6 +91,7 @@ def test_claims_from_print_are_judged_and_the_reports_are_written(tmp_path: Path
 
 
 def test_the_report_is_rebuilt_byte_for_byte(tmp_path: Path) -> None:
+    Ledger(tmp_path / "evidence").append(Record("kill-matrix", {"twin": "needle"}, 0, RESULT, {}, 1.0))
     main(["claims", "--only", "retrofit", "--reports", str(tmp_path)])
     before = {name: (tmp_path / name).read_bytes() for name in FILES}
     main(["report", "--reports", str(tmp_path)])
@@ -103,7 +120,10 @@ def test_bad_input_exits_2_with_one_clear_line_and_no_report(
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00" * 1000)
     before = sorted(path.name for path in tmp_path.iterdir())
     reports = [] if "--reports" in words else ["--reports", str(tmp_path / "reports")]
-    code = main(["claims", *(word.replace("{tmp}", str(tmp_path)) for word in words), *reports])
+    try:
+        code = main(["claims", *(word.replace("{tmp}", str(tmp_path)) for word in words), *reports])
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
     err = capsys.readouterr().err
     assert code == 2
     assert message in err

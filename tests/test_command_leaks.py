@@ -39,6 +39,14 @@ def test_killed_leaks_exit_0_and_are_listed_with_their_class(
     assert set(twins["needle"]["clean"].values()) == {"PASS"}
 
 
+@pytest.mark.parametrize("workers", ["0", "-3", "many"])
+def test_workers_must_be_a_whole_number_of_at_least_1(workers: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["leaks", "--workers", workers])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_an_unknown_leak_exits_2_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["leaks", "--only", "phlogiston"]) == 2
     err = capsys.readouterr().err

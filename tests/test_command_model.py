@@ -59,6 +59,17 @@ class OneToken(nn.Module):
 def features(x):
     return x.cumsum(1)
 
+def leaving():
+    raise SystemExit(0)
+
+class Leaves(Tagger):
+    calls = 0
+    def forward(self, tokens):
+        Leaves.calls += 1
+        if Leaves.calls > 8:
+            raise SystemExit(0)
+        return super().forward(tokens.flip(1))
+
 future = lambda x: x - x.mean(1, keepdim=True)
 constant = 3
 '''
@@ -119,6 +130,9 @@ BAD = [
     (["missing_file.py:model"], "no file"),
     (["{file}:constant"], "not a module, callable or factory"),
     (["{file}:raising"], "RuntimeError: no weights"),
+    (["{file}:leaving"], "SystemExit"),
+    (["{file}:Tagger", "--json", "x", "--html", "x"], "different ones"),
+    (["{file}:Tagger", "--sarif", "-"], "only --json"),
     (["{file}:Needs"], "needs width"),
     (["{file}:Broken"], "ValueError"),
     (["{file}:Short"], "batch and sequence axes"),
@@ -163,6 +177,10 @@ def test_an_unwritable_output_exits_2_and_leaves_nothing(tmp_path: Path, capsys:
     assert main(["model", f"{COUNCIL}:leaky", *QUICK, "--json", str(tmp_path / "file" / "out.json")]) == 2
     assert "cannot write" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_model_that_ends_the_process_is_not_a_pass(subjects: str) -> None:
+    assert main(["model", f"{subjects}:Leaves", *QUICK]) in (1, 3)
 
 
 def test_no_command_exits_2_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:

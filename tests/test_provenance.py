@@ -352,6 +352,34 @@ class Loop(nn.Module):
         return self.head(torch.stack(states, 1))
 
 
+class Recurrent(nn.Module):
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.embedding, self.mixer = nn.Embedding(20, 8, max_norm=1.0), kind(8, 8, batch_first=True, **options)
+
+    def forward(self, tokens):
+        return self.mixer(self.embedding(tokens))[0]
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("both", [False, True])
+def test_torchs_recurrent_layers_are_traced_without_unknown_operations(kind, both):
+    subject = prepare(Recurrent(kind, bidirectional=both), Settings(vocab_size=20, seq_len=12))
+    base = subject.base()
+    found = trace(subject, base, positions(base))
+    assert not found.unknown
+    assert bool(found.leaking().any()) is both
+
+
+def test_outputs_that_are_not_numbers_are_no_pass():
+    class NotANumber(Recurrent):
+        def forward(self, tokens):
+            return super().forward(tokens) * float("nan")
+
+    result = audit(NotANumber(nn.GRU), vocab_size=20, seq_len=12, probes=["provenance", "gradient"])
+    assert {p.verdict for p in result.probes} == {Verdict.UNDETERMINED}
+
+
 def test_a_model_that_loops_over_tokens_is_traced_exactly():
     subject = prepare(Loop(), Settings(vocab_size=20, seq_len=24))
     base = subject.base()

@@ -104,15 +104,17 @@ def test_one_model_that_leaks_refutes_that_the_mask_is_enough() -> None:
 
 
 def test_only_passes_support_that_the_mask_is_enough() -> None:
-    assert attack_selection.judge(Evidence((selection(0, "PASS"),))).verdict is ClaimVerdict.SUPPORTED
-    undecided = Evidence((selection(0, "PASS"), selection(1, "UNDETERMINED")))
+    passes = tuple(selection(seed, "PASS") for seed in range(3))
+    assert attack_selection.judge(Evidence(passes)).verdict is ClaimVerdict.SUPPORTED
+    undecided = Evidence((*passes[:2], selection(2, "UNDETERMINED")))
     assert attack_selection.judge(undecided).verdict is ClaimVerdict.INCONCLUSIVE
 
 
 def costs(counted: float, low: float, high: float) -> Evidence:
     rows = [{"n": n, "flops": n * 10, "ms_median": 1.0} for n in (256, 512, 1024)]
     slope = {"slope": (low + high) / 2, "low": low, "high": high}
-    result = {"rows": rows, "flops_exponent": counted, "ms_exponent": slope}
+    hubs = [{"hubs": m, "flops": 1000 + m * 7} for m in (8, 16, 32)]
+    result = {"rows": rows, "flops_exponent": counted, "ms_exponent": slope, "hubs": hubs}
     attention = result | {"flops_exponent": 1.7}
     return Evidence(
         tuple(Record("layer-cost", {"layer": n}, 0, r, {}, 1.0) for n, r in (("hub", result), ("attention", attention)))
@@ -143,7 +145,7 @@ def twin(name: str, leaky: str, clean: str = "PASS", named: str = "dense") -> Re
 
 
 def power(*twins: Record) -> Judgement:
-    return auditor_power.judge(Evidence(twins))
+    return auditor_power.judge_zoo(Evidence(twins), {str(record.config["twin"]) for record in twins})
 
 
 def test_a_survivor_or_a_false_alarm_refutes_the_auditor_and_closes_the_gate() -> None:
@@ -154,5 +156,20 @@ def test_a_survivor_or_a_false_alarm_refutes_the_auditor_and_closes_the_gate() -
         assert "b" in judgement.reason
 
 
-def test_a_wrongly_named_class_is_told() -> None:
-    assert "named wrongly: a" in power(twin("a", "LEAK", named="selection")).reason
+def test_a_wrongly_named_class_refutes_the_auditor() -> None:
+    judgement = power(twin("a", "LEAK", named="selection"))
+    assert (judgement.verdict, judgement.gate) == (ClaimVerdict.REFUTED, False)
+    assert "named wrongly: a" in judgement.reason
+
+
+def test_a_part_of_the_zoo_does_not_support_the_auditor() -> None:
+    judgement = auditor_power.judge_zoo(Evidence((twin("a", "LEAK"),)), {"a", "b"})
+    assert (judgement.verdict, judgement.missing) == (ClaimVerdict.NOT_TESTABLE, True)
+    assert auditor_power.judge(Evidence((twin("a", "LEAK"),))).missing
+
+
+def test_fewer_seeds_than_were_registered_support_nothing() -> None:
+    two = arms([3.80, 3.78], [3.40, 3.35], [4.40, 4.50])
+    assert attack_council_worth.judge(two).missing
+    assert hub_gpt_causal.judge(two).missing
+    assert attack_selection.judge(Evidence((selection(0, "PASS"), selection(1, "PASS")))).missing

@@ -8,6 +8,7 @@ from typing import Any
 from audits.ledger import Evidence, Record
 
 EXPERIMENT = "leak-worth"
+SEEDS = 3  # the pre-registered number of paired seeds, at least
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
 from audits.claims._paper import ALPHA, POWER, percent
-from audits.claims._trained import Trained, setting_text, trained
+from audits.claims._trained import SEEDS, Trained, setting_text, trained
 from audits.ledger import Evidence
 from audits.statistics import Paired, minimum_detectable_effect, paired, paired_rule, seeds_needed
 
@@ -14,8 +14,8 @@ from audits.statistics import Paired, minimum_detectable_effect, paired, paired_
 def judge(evidence: Evidence) -> Judgement:
     """Two paired comparisons with clean training, in nats: lower with the leak, higher under the clean mask."""
     clean, leaky = trained(evidence, "clean"), trained(evidence, "council")
-    if len(clean) < 2 or [m.seed for m in clean] != [m.seed for m in leaky]:
-        return no_run_yet("paired seeds of both arms")
+    if len(clean) < SEEDS or [m.seed for m in clean] != [m.seed for m in leaky]:
+        return no_run_yet(f"{SEEDS} paired seeds of both arms")
     runs = tuple(model.run for model in (*clean, *leaky))
     if any(model.diverged for model in (*clean, *leaky)):
         return _open("A run diverged, so the arms cannot be paired.", runs, None, ())

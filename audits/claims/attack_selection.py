@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
-from audits.claims._trained import trained
+from audits.claims._trained import SEEDS, trained
 from audits.ledger import Evidence
 
 
 def judge(evidence: Evidence) -> Judgement:
     """One confirmed leak refutes that the mask is enough; passes of all seeds would support it."""
     records = evidence.latest("selection-attack")
-    if not records:
-        return no_run_yet("the selection attack")
+    if len(records) < SEEDS and not any(record.result["perturbation"] == "LEAK" for record in records):
+        return no_run_yet(f"the selection attack with {SEEDS} seeds")
     runs = tuple(record.run for record in records)
     leaks = [record for record in records if record.result["perturbation"] == "LEAK"]
     rows = tuple(
@@ -51,8 +51,8 @@ def judge(evidence: Evidence) -> Judgement:
         ClaimVerdict.INCONCLUSIVE,
         "The probes could not decide.",
         "Probes that can.",
-        "not applicable",
-        len(records) + 1,
+        "not computable: one leak decides",
+        None,
         runs,
         (table,),
     )

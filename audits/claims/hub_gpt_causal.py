@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
 from audits.claims._paper import SOURCE
-from audits.claims._trained import setting_text, trained
+from audits.claims._trained import SEEDS, setting_text, trained
 from audits.ledger import Evidence
 
 
 def judge(evidence: Evidence) -> Judgement:
     """Every trained strictly causal Hub-GPT must pass every applicable probe; one leak refutes, and fails the gate."""
     models = trained(evidence, "clean")
-    if not models:
-        return no_run_yet("a trained Hub-GPT")
     verdicts = {model.verdict for model in models}
+    if len(models) < SEEDS and "LEAK" not in verdicts:
+        return no_run_yet(f"{SEEDS} trained Hub-GPTs")
     rows = tuple(
         (str(m.seed), m.verdict, ", ".join(sorted({f["leak_class"] for f in m.findings})) or "none") for m in models
     )
@@ -29,8 +29,8 @@ def judge(evidence: Evidence) -> Judgement:
             ClaimVerdict.INCONCLUSIVE,
             reason,
             "Probes that can decide.",
-            "not applicable",
-            len(models),
+            "not computable: one leak decides",
+            None,
             runs,
             (table,),
             False,

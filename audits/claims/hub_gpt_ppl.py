@@ -89,11 +89,11 @@ def judge_printed(hub: Printed, baseline: Printed, family: int) -> Judgement:
     seeds = max((v.seeds for v in views if v.seeds is not None), default=None)
     effect = ", ".join(f"{v.detectable:.1f} PPL if ± is the {v.reading}" for v in views)
     survives = min(largest_family(v.test.p, ALPHA) for v in views)
-    held = "is not significant" if verdict is ClaimVerdict.INCONCLUSIVE else "is significant"
+    held = ("under neither", "under one only", "under both")[sum(view.adjusted <= ALPHA for view in views)]
     return Judgement(
         verdict,
         f"The difference of {views[0].test.difference:.1f} PPL gives {found}; corrected for {family} comparisons it "
-        f"{held} under both readings (it is for a family of at most {survives}). {PRINTED_ALONE}",
+        f"is significant {held}; under both readings it would be in a family of at most {survives}. {PRINTED_ALONE}",
         f"The meaning of ±, the per-seed values, or {seeds} seeds an arm.",
         minimum_detectable_effect=f"{effect} ({hub.n} seeds, {percent(POWER)} power, alpha {ALPHA} over {family})",
         seeds_needed=seeds,

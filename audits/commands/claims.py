@@ -9,14 +9,14 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.claim import Claim, ClaimVerdict, JudgedClaim, all_claims, judge_all
-from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
+from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError, positive
 from audits.corpus import CorpusError
 from audits.experiment import Experiment, Options, all_experiments
 from audits.ledger import Evidence, Ledger, LedgerError, run_hash
 from audits.report.console import print_claims, print_kill_matrix
 from audits.report.document import Report
 from audits.report.write import ReportError, write_reports
-from audits.runner import Gathered, gather
+from audits.runner import gather
 from audits.subject import Settings, SubjectError
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--corpus", metavar="FILE", help="a text file; the Python library's own source where absent")
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
-    parser.add_argument("--workers", type=int, metavar="W", help="processes at a time; one a core where absent")
+    parser.add_argument("--workers", type=positive, metavar="W", help="processes at a time; one a core where absent")
     add_reports(parser)
 
 
@@ -48,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
         Settings(device=options.device).check()
         needed = _needed(chosen)
         wished = Options(options.tier, options.device, options.corpus)
-        gathered = _gathered(needed, wished, Ledger(folder / "evidence"), options)
+        ledger, progress = Ledger(folder / "evidence"), Console(stderr=True)
+        gathered = gather(needed, wished, ledger, workers=options.workers, fresh=options.fresh, console=progress)
         evidence = _of_this_setting(gathered.evidence, needed, wished)
         report = Report(judge_all(claims, evidence, options.tier), evidence, options.tier)
         written = write_reports(report, folder)
@@ -81,15 +82,6 @@ def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ..
 def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:
     names = {name for claim in claims for name in claim.needs}
     return tuple(experiment for experiment in all_experiments() if experiment.name in names)
-
-
-def _gathered(needed: tuple[Experiment, ...], wished: Options, ledger: Ledger, options: argparse.Namespace) -> Gathered:
-    try:
-        return gather(
-            needed, wished, ledger, workers=options.workers, fresh=options.fresh, console=Console(stderr=True)
-        )
-    except ValueError as problem:
-        raise CommandError(str(problem)) from problem
 
 
 def _of_this_setting(evidence: Evidence, needed: tuple[Experiment, ...], wished: Options) -> Evidence:

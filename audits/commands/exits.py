@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 OK = 0
 FOUND = 1  # a leak, or a verdict that fails
 CANNOT_RUN = 2
@@ -15,3 +17,11 @@ class CommandError(Exception):
     def __init__(self, message: str, code: int = CANNOT_RUN) -> None:
         super().__init__(message)
         self.code = code
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for options."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return number

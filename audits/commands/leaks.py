@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.claims.experiments import kill_matrix as experiment
-from audits.commands.exits import FOUND, OK, UNDECIDED, CommandError
+from audits.commands.exits import FOUND, OK, UNDECIDED, CommandError, positive
 from audits.experiment import Experiment, Options, RunSpec
 from audits.ledger import Ledger
 from audits.report.console import print_kill_matrix
@@ -26,7 +26,7 @@ NAME, HELP = "leaks", "the kill matrix: every planted leak against every probe, 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which twins, and where to."""
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these planted leaks")
-    parser.add_argument("--workers", type=int, metavar="W", help="processes at a time; one a core where absent")
+    parser.add_argument("--workers", type=positive, metavar="W", help="processes at a time; one a core where absent")
     parser.add_argument("--json", metavar="FILE", help="write the matrix as JSON")
 
 

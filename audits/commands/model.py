@@ -39,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Audit, print, write what was asked for, and exit by the verdict."""
+    _check_outputs(options)
     to_stdout = options.json == "-"
     console = Console(stderr=to_stdout)
     # Whatever the target prints must not spoil a JSON document on standard output.
@@ -52,6 +53,15 @@ def run(options: argparse.Namespace) -> int:
         print_audit(result, console)
     _write(result, influence, options)
     return CODES[result.verdict]
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Before the work: outputs that would overwrite each other or go nowhere."""
+    paths = [path for path in (options.json, options.sarif, options.html) if path is not None]
+    if "" in paths or len(set(paths)) < len(paths):
+        raise CommandError("--json, --sarif and --html need a file each, and different ones")
+    if "-" in (options.sarif, options.html):
+        raise CommandError("only --json can go to standard output: name a file for --sarif and --html")
 
 
 def _audited(target: Model, options: argparse.Namespace, console: Console) -> AuditResult:

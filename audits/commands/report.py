@@ -29,6 +29,8 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.reports)
     try:
         evidence = Ledger(folder / "evidence").read()
+        if not evidence.records:
+            raise CommandError(f"no evidence in {folder / 'evidence'}: run `nox -s audit` first, or name its --reports")
         report = Report(judge_all(all_claims(), evidence, options.tier), evidence, options.tier)
         write_reports(report, folder)
     except (LedgerError, ReportError) as problem:

@@ -29,7 +29,8 @@ def run(subject: Subject) -> Report:
     Positive control: some derivative with respect to an own or earlier position must not be zero.
     """
     base = subject.base()
-    subject.run(base)  # what raises here is not about derivatives
+    if not subject.run(base).isfinite().all():
+        return undetermined("the outputs hold NaN or infinite numbers")
     try:
         derivatives = _all(subject, base)
     except RuntimeError as problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.precision import gap, weigh
+from audits.precision import gap, noise_of, weigh
 from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
 from audits.subject import Subject
 from audits.verdicts import Site, Verdict
@@ -47,7 +47,10 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
         full = other.run(base)
         return max(float(gap(other.run(base[:, :length]), full[:, :length]).max()) for length in compared)
 
-    weighed = weigh(subject, effect, again, same_shape=False, scale=float(whole.abs().max()))
+    # Measured around the pair again: what a model keeps outside itself is not put back, and is no matter of length.
+    repeat = max(noise_of(subject), 4 * float(gap(whole, subject.run(base)).max()))
+    scale = float(whole.abs().max())
+    weighed = weigh(subject, effect, again, same_shape=False, scale=scale, repeat=repeat)
     if weighed.verdict is not Verdict.LEAK:
         why = f"{len(effects)} prefixes agree with the whole sequence to {effect:.1e} (floor {weighed.noise_floor:.1e})"
         return Report(weighed.verdict, why)

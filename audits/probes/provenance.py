@@ -34,6 +34,8 @@ def run(subject: Subject) -> Report:
     base = subject.base()
     if base.shape[1] > LONGEST:
         return not_applicable(f"tracing holds at most {LONGEST} positions: use a smaller seq_len")
+    if not subject.run(base).isfinite().all():
+        return undetermined("the outputs hold NaN or infinite numbers")
     try:
         found = trace(subject, base, positions(base))
     except Exception as problem:  # some constructs (higher-order operators) do not run under a dispatch mode
@@ -45,7 +47,7 @@ def run(subject: Subject) -> Report:
         report = _confirmed(subject, base, found, training=False) or _structural(subject, base, found)
         return _trained(subject, base, report)
     if silent:
-        return undetermined(f"values left torch through {silent[0].how} at {_where(silent[0].frame)} and were lost")
+        return not_applicable(f"values left torch through {silent[0].how} at {_where(silent[0].frame)} and were lost")
     return _trained(subject, base, Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}"))
 
 
@@ -156,7 +158,7 @@ def _structural(subject: Subject, base: Tensor, found: Trace) -> Report:
     source = int(found.latest[0, sink])
     if found.unknown:
         names = ", ".join(found.unknown)
-        return undetermined(f"no rule for {names}: taken to mix all its inputs, but no change confirmed a leak")
+        return not_applicable(f"no rule for {names}: taken to mix all its inputs, but no change confirmed a leak")
     place = blame(subject, Pair(base, base, source), sink, follow_values=False)
     through = f" through {place.op} at {_where(place.frame)}" if place else ""
     flow = f"structural only: position {source} reaches position {sink}{through}"

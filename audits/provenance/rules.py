@@ -22,7 +22,17 @@ FAMILIES = (
 )  # imported to register themselves
 
 # Operations that return a view although their schema does not say so.
-VIEWS = {"_unsafe_view", "_reshape_alias", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", "lift_fresh"}
+# The in-place ones change how a tensor lies over its storage, not what is stored; renormalising a table's rows in place
+# makes every row what it would be whoever looked it up.
+IN_PLACE = {"transpose", "t", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided", "embedding_renorm"}
+VIEWS = IN_PLACE | {
+    "_unsafe_view",
+    "_reshape_alias",
+    "unsafe_split",
+    "unsafe_split_with_sizes",
+    "unsafe_chunk",
+    "lift_fresh",
+}
 READS = {"_local_scalar_dense", "is_nonzero", "equal", "allclose"}  # a value leaves for Python
 SILENT = {
     "_assert_async",

@@ -50,8 +50,12 @@ def _foot(result: AuditResult) -> str:
 
 
 def place(finding: Finding) -> str:
-    """Where in the code, as far as it is known: "file.py:12, module blocks.0, op softmax"."""
+    """Where in the code, as far as it is known: "file.py:12, module blocks.0, operation softmax".
+
+    Without an operation the line is only where the module's forward begins.
+    """
     at = f"{finding.file}:{finding.line}" if finding.file and finding.line else finding.file
+    at = at if finding.op or not at else f"somewhere in the forward at {at}"
     parts = (at, finding.module and f"module {finding.module}", finding.op and f"operation {finding.op}")
     return ", ".join(part for part in parts if part) or "not located"
 

@@ -81,7 +81,7 @@ def time_table(costs: tuple[LayerCost, ...]) -> Table:
         for cost in costs
         for point in cost.points
     ]
-    return Table("Measured time", ("layer", "n", "median, ms", "interval, ms"), tuple(rows))
+    return Table("Measured time", ("layer", "n", "median, ms", "range, ms"), tuple(rows))
 
 
 def exponent_table(costs: tuple[LayerCost, ...]) -> Table:

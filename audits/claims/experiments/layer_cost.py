@@ -38,7 +38,8 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     rows = []
     for done, n in enumerate(lengths):
         progress(done, len(lengths), f"n = {n}")
-        times = sorted(_milliseconds(layer, n, options.device) for _ in range(REPEATS + 1))[:-1]  # the slowest warms up
+        _milliseconds(layer, n, options.device)  # warms up, and does not count
+        times = sorted(_milliseconds(layer, n, options.device) for _ in range(REPEATS))
         row = {"n": n, "flops": flops(name, n), "ms_median": statistics.median(times)}
         rows.append(row | {"ms_low": times[0], "ms_high": times[-1]})
     slope = scaling_exponent(lengths, [row["ms_median"] for row in rows])
@@ -47,23 +48,24 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         "rows": rows,
         "flops_exponent": counted.slope,
         "ms_exponent": {"slope": slope.slope, "low": slope.low, "high": slope.high},
+        "hubs": [{"hubs": hubs, "flops": flops(name, lengths[0], hubs)} for hubs in (8, 16, 32)],
     }
 
 
-def build(name: str) -> nn.Module:
+def build(name: str, hubs: int = HUBS) -> nn.Module:
     """One strictly causal layer of the given name, at the shape that is compared."""
     if name == "hub":
-        return HubRouter(RouterConfig(d_model=WIDTH, n_heads=HEADS, n_hubs=HUBS, k=K, chunk=CHUNK))
+        return HubRouter(RouterConfig(d_model=WIDTH, n_heads=HEADS, n_hubs=hubs, k=K, chunk=CHUNK))
     return CausalAttention(ModelConfig(vocab_size=2, d_model=WIDTH, n_heads=HEADS))
 
 
-def flops(name: str, n: int) -> int:
+def flops(name: str, n: int, hubs: int = HUBS) -> int:
     """FLOPs of forward and backward, counted by torch on tensors without storage.
 
     Attention is counted in its matrix form, because torch does not count the fused kernel on CPU; the same products.
     """
     with torch.device("meta"):
-        layer, x = build(name), torch.empty(BATCH, n, WIDTH, requires_grad=True)
+        layer, x = build(name, hubs), torch.empty(BATCH, n, WIDTH, requires_grad=True)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         layer(x).sum().backward()
     return int(counter.get_total_flops())
