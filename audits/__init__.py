@@ -1,8 +1,23 @@
-"""Adversarial causality audits of sequence models."""
+"""Adversarial causality audits of sequence models.
 
-from audits.auditor import assert_causal, audit
-from audits.subject import SubjectError
-from audits.verdicts import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
+The names below are imported when they are first asked for: importing torch takes seconds, and a command line that is
+interrupted meanwhile must still be able to say so in one line.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audits.auditor import assert_causal, audit
+    from audits.subject import SubjectError
+    from audits.verdicts import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
+
+_HOMES = {
+    "assert_causal": "audits.auditor",
+    "audit": "audits.auditor",
+    "SubjectError": "audits.subject",
+    **dict.fromkeys(("AuditResult", "Finding", "LeakClass", "ProbeResult", "Site", "Verdict"), "audits.verdicts"),
+}
 
 __all__ = [
     "AuditResult",
@@ -15,3 +30,9 @@ __all__ = [
     "assert_causal",
     "audit",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'audits' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -153,3 +153,18 @@ def test_an_interrupt_in_mid_training_says_so_in_one_line_and_leaves_no_half_rep
     assert "Traceback" not in err
     assert err.strip().splitlines()[-1].startswith("hubrouter-audit: interrupted")
     assert not list((tmp_path / "reports").glob("claims*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_an_interrupt_while_torch_is_being_imported_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "audits", "report", "--reports", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:  # the import log tells how far it is
+            if line.rstrip().endswith(" torch.types"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = [line for line in process.stderr if not line.startswith("import time:")]
+    assert process.returncode == 130, rest
+    assert len(rest) == 1
+    assert rest[0].startswith("hubrouter-audit: interrupted")
