@@ -58,8 +58,9 @@ def locate(subject: Subject, pair: Pair, floor: float) -> Place | None:
         return None
     length = pair.base.shape[1]
     for one, two in zip(before, after, strict=True):
-        moved = _moved(one.outputs, two.outputs, length, pair.cut, floor)
-        if moved is True and _moved(one.inputs, two.inputs, length, pair.cut, floor) is False:
+        chunks = _chunks((*one.inputs, *one.outputs), length)
+        moved = _moved(one.outputs, two.outputs, length, pair.cut, floor, chunks)
+        if moved is True and _moved(one.inputs, two.inputs, length, pair.cut, floor, chunks) is False:
             return _place(one)
     return None
 
@@ -97,36 +98,67 @@ def _tensors(value: Any) -> tuple[Tensor, ...]:
     return ()
 
 
-def _moved(one: tuple[Tensor, ...], two: tuple[Tensor, ...], length: int, cut: int, floor: float) -> bool | None:
+def _moved(
+    one: tuple[Tensor, ...], two: tuple[Tensor, ...], length: int, cut: int, floor: float, chunks: Chunks | None
+) -> bool | None:
     """True if a tensor differs before the cut; None if one differs that cannot be laid along the sequence."""
     verdict: bool | None = False
     for a, b in zip(one, two, strict=False):
-        along = None if a.shape != b.shape else (_along(a, length), _along(b, length))
-        if along is None or along[0] is None or along[1] is None:
+        before, after = _past(a, length, cut, chunks), _past(b, length, cut, chunks)
+        if a.shape != b.shape or before is None or after is None:
             if a.shape != b.shape or not torch.equal(a, b):
                 verdict = None
             continue
-        if float(gap(along[0], along[1])[0, :cut].max()) > floor:
+        if before.numel() and float(gap(before, after).max()) > floor:
             return True
     return verdict
 
 
-def _along(tensor: Tensor, length: int) -> Tensor | None:
-    """The tensor as [1, N, rest]: along an axis of N, or two axes that chunk N (the last chunk padded).
+@dataclass(frozen=True)
+class Chunks:
+    """How a module cuts the sequence: `count` chunks along `axis` of its tensors, of `size` tokens each."""
 
-    Chunks stand next to the batch or next to their tokens; other pairs that multiply to N are heads and widths.
+    axis: int
+    count: int
+    size: int
+
+
+def _chunks(tensors: tuple[Tensor, ...], length: int) -> Chunks | None:
+    """The chunks that some tensor of a call shows.
+
+    Chunks stand next to the batch or next to their tokens; other pairs that multiply to N are heads, hubs and widths.
+    """
+    for shape in (t.shape for t in tensors if length not in t.shape):
+        for axis in _token_axes(shape)[:-1]:
+            for other in _token_axes(shape)[axis + 1 :] if axis == 1 else (axis + 1,):
+                count, size = shape[axis], shape[other]
+                if count > 1 and size > 1 and (count - 1) * size < length <= count * size:
+                    return Chunks(axis, count, size)
+    return None
+
+
+def _past(tensor: Tensor, length: int, cut: int, chunks: Chunks | None) -> Tensor | None:
+    """What of a tensor belongs to positions before the cut, as [1, positions, rest]; None if that cannot be told.
+
+    Laid along an axis of N, or along the chunks and their tokens, or along the chunks alone: a state for each chunk,
+    which a causal module has ready before the chunk starts.
     """
     shape = tensor.shape
     for axis in sorted(range(len(shape)), key=lambda a: (a != 1, a)):
         if shape[axis] == length:
-            return tensor.movedim(axis, 0).reshape(1, length, -1)
-    for axis in range(len(shape) - 1):
-        for other in range(axis + 1, len(shape) if axis == 1 else axis + 2):
-            chunks, size = shape[axis], shape[other]
-            if chunks > 1 and size > 1 and (chunks - 1) * size < length <= chunks * size:
-                moved = tensor.movedim((axis, other), (0, 1)).reshape(1, chunks * size, -1)
-                return moved[:, :length]
-    return None
+            return tensor.movedim(axis, 0).reshape(1, length, -1)[:, :cut]
+    if chunks is None or len(shape) <= chunks.axis or shape[chunks.axis] not in (chunks.count, chunks.count + 1):
+        return None
+    inside = [axis for axis in _token_axes(shape) if axis > chunks.axis and shape[axis] == chunks.size]
+    if inside and shape[chunks.axis] == chunks.count:
+        laid = tensor.movedim((chunks.axis, inside[0]), (0, 1))
+        return laid.reshape(1, chunks.count * chunks.size, -1)[:, :cut]
+    return tensor.movedim(chunks.axis, 0).reshape(1, shape[chunks.axis], -1)[:, : -(-cut // chunks.size)]
+
+
+def _token_axes(shape: torch.Size) -> range:
+    """Axes that may hold tokens: the last of four or more holds features."""
+    return range(len(shape) - 1 if len(shape) >= 4 else len(shape))
 
 
 def _place(call: Call) -> Place:

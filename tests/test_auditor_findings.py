@@ -13,7 +13,16 @@ from auditor_models import LENGTH, VOCAB, Attention, Tokens
 
 from audits import assert_causal, audit
 from audits.__main__ import main
-from audits.leaks import block_mean_broadcast, dynamic_rotary_base, faint_future, global_key_selection
+from audits.leaks import (
+    block_mean_broadcast,
+    dynamic_rotary_base,
+    faint_future,
+    global_key_selection,
+    hub_bidirectional_council,
+    hub_own_chunk_summary,
+    hub_selection_in_chunk,
+    hub_statistics_over_time,
+)
 from audits.probe import all_probes
 from audits.twin import Twin
 from audits.verdicts import AuditResult, LeakClass
@@ -128,3 +137,18 @@ def test_a_leak_in_a_compiled_module_has_a_place():
     finding = audit(model, vocab_size=VOCAB, seq_len=8, probes=["perturbation"]).findings[0]
     assert finding.module == "_orig_mod.mixer"
     assert finding.file.endswith("auditor_models.py")
+
+
+@pytest.mark.parametrize("length", [32, 48, 96])
+@pytest.mark.parametrize(
+    ("twin", "stage"),
+    [
+        (hub_bidirectional_council, "council"),
+        (hub_selection_in_chunk, "council"),
+        (hub_own_chunk_summary, "encode"),
+        (hub_statistics_over_time, "score"),
+    ],
+)
+def test_the_stage_that_leaks_is_named_whatever_the_shapes_look_like(twin, stage, length):
+    result = audit(twin.leaky(), seq_len=length, probes=["perturbation"])
+    assert [f.module.rpartition(".")[2] for f in result.findings] == [stage]
