@@ -63,10 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _checked(target: str, chosen: Settings) -> Model:
     """The model, called once with these settings."""
-    try:
-        torch.empty(0, device=chosen.device)
-    except (RuntimeError, AssertionError) as problem:
-        raise SubjectError(f"device {chosen.device!r} cannot be used here: {str(problem).splitlines()[0]}") from None
+    chosen.check()
     model = load_target(target)
     with prepare(model, chosen).borrowed():
         return model
