@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -9,8 +11,8 @@ from audits.differences import Changes
 from audits.subject import Subject
 
 MAGNITUDES = (1e-3, 1.0, 1e3)  # of feature changes: small enough for smooth paths, large enough to flip any ranking
-SWEPT = 128  # token ids tried as whole suffixes
-SWEEP_CUTS = 3
+SWEPT = 384  # suffixes swept, each behind a prefix of its own
+REPEATS = 3  # prefixes for each token id at least; of a large vocabulary only a sample is swept
 
 
 def suffixes(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
@@ -40,15 +42,21 @@ def singles(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
     return Changes.join([_only_at_cut(base, kind, cuts) for kind in kinds])
 
 
-def vocabulary_sweep(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes | None:
-    """Suffixes of one repeated token, for every token id or a sample, at a few cuts each: rare tokens count."""
-    vocabulary = subject.settings.vocab_size
+def sweep(subject: Subject, gen: torch.Generator) -> Changes:
+    """Suffixes behind many prefixes: a choice that only some prefixes make, or only some tokens upset, needs both varied.
+
+    A suffix is one repeated token, for every token id or a sample (rare tokens count), or features of any magnitude.
+    """
+    length, vocabulary = subject.settings.seq_len, subject.settings.vocab_size
     if subject.settings.input == "features" or vocabulary is None:
-        return None
-    length = base.shape[1]
-    ids = torch.randperm(vocabulary, generator=gen)[:SWEPT].repeat(SWEEP_CUTS)
-    cuts = torch.randint(1, length, (len(ids),), generator=gen)
-    return from_cut(base, ids[:, None].expand(-1, length), cuts)
+        magnitude = torch.tensor(MAGNITUDES, dtype=torch.float64).repeat(SWEPT // len(MAGNITUDES))
+        suffix = subject.draw(SWEPT, length, gen) * magnitude[:, None, None]
+    else:
+        ids = torch.randperm(vocabulary, generator=gen)[: SWEPT // REPEATS]
+        suffix = ids.repeat(-(-SWEPT // len(ids)))[:SWEPT, None].expand(-1, length)
+    cuts = torch.randint(1, length, (SWEPT,), generator=gen)
+    bases = subject.draw(SWEPT, length, gen)
+    return replace(from_cut(bases, suffix, cuts), bases=bases)
 
 
 def from_cut(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:

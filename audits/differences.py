@@ -1,4 +1,4 @@
-"""Runs many changed inputs against one base input and says which rows moved outputs before their cut."""
+"""Runs many changed inputs against their base and says which rows moved outputs before their cut."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from audits.verdicts import Site, Verdict
 
 @dataclass(frozen=True)
 class Changes:
-    """Changed inputs [R, N, ...] of one base input [1, N, ...]; row r agrees with it before cuts[r]."""
+    """Changed inputs [R, N, ...] of one base input [1, N, ...]; row r agrees with it before cuts[r].
+
+    Where `bases` [R, N, ...] is given, each row has a base of its own instead.
+    """
 
     inputs: Tensor
     cuts: Tensor
+    bases: Tensor | None = None
 
     @staticmethod
     def join(parts: list[Changes]) -> Changes:
-        """All rows of several lists of changes."""
+        """All rows of several lists of changes of the one base."""
         return Changes(torch.cat([p.inputs for p in parts]), torch.cat([p.cuts for p in parts]))
 
 
@@ -71,17 +75,20 @@ class Comparison:
             self._baselines[rows] = self.subject.run(repeated, training=self.training)
         return self._baselines[rows]
 
-    def gaps(self, inputs: Tensor, rows: int | None = None) -> Tensor:
-        """Difference from the base at every position, [R, N], at most `rows` at a time."""
+    def gaps(self, inputs: Tensor, rows: int | None = None, bases: Tensor | None = None) -> Tensor:
+        """Difference from the base (or from each row's own) at every position, [R, N], at most `rows` at a time."""
+        rows = rows or self.rows
         parts = []
-        for part in inputs.split(rows or self.rows):
+        for start in range(0, len(inputs), rows):
+            part = inputs[start : start + rows]
+            own = None if bases is None else self.subject.run(bases[start : start + rows], training=self.training)
             outputs = self.subject.run(part, training=self.training)
-            parts.append(gap(self.baseline(len(part)), outputs))
+            parts.append(gap(self.baseline(len(part)) if own is None else own, outputs))
         return torch.cat(parts).cpu()
 
     def measure(self, changes: Changes, rows: int | None = None) -> Moved:
         """What each change did to outputs before and after its cut."""
-        return self.moved(self.gaps(changes.inputs, rows), changes.cuts)
+        return self.moved(self.gaps(changes.inputs, rows, changes.bases), changes.cuts)
 
     @staticmethod
     def moved(gaps: Tensor, cuts: Tensor) -> Moved:
@@ -91,9 +98,13 @@ class Comparison:
         parts = [gaps.where(where, 0.0).amax(1) for where in (position < cuts, position >= cuts, position > cuts)]
         return Moved(*parts)
 
-    def confirm(self, changed: Tensor, cut: int) -> tuple[Weighed, Sighting]:
+    def confirm(self, changes: Changes, row: int) -> tuple[Weighed, Sighting]:
         """Run one change by itself, judge it, and narrow the source down to the latest position that is felt."""
-        pair = Pair(self.base, changed, cut, self.training)
+        one = slice(row, row + 1)
+        if changes.bases is not None:
+            own = Comparison(self.subject, changes.bases[one], training=self.training)
+            return own.confirm(Changes(changes.inputs[one], changes.cuts[one]), 0)
+        pair = Pair(self.base, changes.inputs[one], int(changes.cuts[row]), self.training)
         weighed = self.judge(pair)
         if weighed.verdict is Verdict.LEAK:
             pair = self._latest_source(pair)

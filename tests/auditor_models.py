@@ -303,6 +303,19 @@ class Counting(nn.Module):
         return self.model(tokens) + 0.01 * (tokens == tokens[:, -1:]).sum(1)[:, None, None]
 
 
+class GuardedRule(nn.Module):
+    """Reads the last token only behind some prefixes, and only tells one token from all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Tokens(Attention())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        y = self.model(tokens)
+        hit = (tokens[:, -1] == 7) & (tokens[:, 0] % 4 == 1)
+        return torch.cat([y[:, :1] + 0.01 * hit[:, None, None], y[:, 1:]], dim=1)
+
+
 class OneHot(nn.Module):
     """Looks tokens up by a one-hot product, without an embedding."""
 

@@ -29,6 +29,7 @@ LEAKS = {
     "rows in a crowd": (lambda: Tokens(models.Crowd()), LeakClass.BATCH),
     "detached statistic": (lambda: Tokens(models.DetachedPeak()), LeakClass.STATISTIC),
     "integers": (models.Counting, LeakClass.SELECTION),
+    "a rule behind some prefixes": (models.GuardedRule, LeakClass.SELECTION),
     "state in an object": (lambda: Tokens(models.RemembersInObject()), LeakClass.STATE),
     "state in a list": (lambda: Tokens(models.RemembersInList()), LeakClass.STATE),
     "state through .data": (lambda: Tokens(models.RemembersInData()), LeakClass.STATE),

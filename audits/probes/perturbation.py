@@ -74,10 +74,8 @@ def _search(comparison: Comparison, *, thorough: bool) -> _Seen:
 
 
 def _search_further(comparison: Comparison, gen: torch.Generator, seen: _Seen) -> None:
-    """Rare tokens, then the adversary."""
-    swept = changes.vocabulary_sweep(comparison.subject, comparison.base, gen)
-    if swept is not None:
-        _try(comparison, swept, seen)
+    """Rare tokens and other prefixes, then the adversary."""
+    _try(comparison, changes.sweep(comparison.subject, gen), seen)
     bred = adversary.search(comparison, gen) if seen.leak is None else None
     if bred is not None:
         _judge(comparison, bred.changes, bred.moved, seen)
@@ -99,7 +97,7 @@ def _judge(comparison: Comparison, plan: Changes, moved: Moved, seen: _Seen) -> 
     for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
         if moved.past[row] <= comparison.repeat:
             return
-        weighed, sighting = comparison.confirm(plan.inputs[row : row + 1], int(plan.cuts[row]))
+        weighed, sighting = comparison.confirm(plan, row)
         if weighed.verdict is Verdict.LEAK:
             seen.leak = sighting
             return

@@ -75,7 +75,7 @@ def _confirmed(subject: Subject, base: Tensor, found: Trace, *, training: bool) 
     for plan, moved in _plans(comparison, found):
         for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
             if moved.past[row] > comparison.repeat:
-                weighed, sighting = comparison.confirm(plan.inputs[row : row + 1], int(plan.cuts[row]))
+                weighed, sighting = comparison.confirm(plan, row)
                 if weighed.verdict is Verdict.LEAK:
                     return _leak(subject, sighting)
     return None
@@ -91,10 +91,9 @@ def _plans(comparison: Comparison, found: Trace) -> Iterator[tuple[Changes, Move
     yield own, comparison.measure(own)
     # From here on, draw by draw, what the perturbation probe tries: the two may not disagree by luck.
     gen = generator(subject.settings.seed, "perturbation")
-    for make in (changes.singles, changes.suffixes, changes.vocabulary_sweep):
-        plan = make(subject, base, gen)
-        if plan is not None:
-            yield plan, comparison.measure(plan)
+    plans = [changes.singles(subject, base, gen), changes.suffixes(subject, base, gen)]
+    for plan in (*plans, changes.sweep(subject, gen)):
+        yield plan, comparison.measure(plan)
     bred = adversary.search(comparison, gen)
     if bred is not None:
         yield bred.changes, bred.moved

@@ -38,7 +38,7 @@ def _judge(comparison: Comparison, plan: Changes) -> Report:
         return undetermined("positive control failed: no change of the input moved any output")
     for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
         if moved.past[row] > comparison.repeat:
-            weighed, sighting = comparison.confirm(plan.inputs[row : row + 1], int(plan.cuts[row]))
+            weighed, sighting = comparison.confirm(plan, row)
             if weighed.verdict is Verdict.UNDETERMINED:
                 return undetermined("in training mode the past moved by no more than rounding of this precision")
             if weighed.verdict is Verdict.LEAK:
