@@ -18,6 +18,7 @@ from audits.probe import Probe, Report, Sighting, all_probes, undetermined
 from audits.subject import Model, Settings, Subject, SubjectError, prepare
 from audits.verdicts import AuditResult, Finding, ProbeResult, Verdict
 
+WITNESSES = ("gradient", "provenance")  # give a leak seen in a copy its class and line
 SAME_LEAK = ("gradient", "prefix-length", "training-mode", "decode")  # of a model that leaks under perturbation
 Watch = Callable[[str, int, int], None]  # name of the probe that starts, its index, how many there are
 
@@ -64,7 +65,7 @@ def audit(
     subject = prepare(model, settings)
     with subject.borrowed():
         reports, results = _run(subject, chosen, watch)
-        findings = _findings(subject, reports, target)
+        findings = _findings(subject, chosen, reports, target)
     return AuditResult(
         target=target or type(model).__name__,
         verdict=_overall(reports),
@@ -151,22 +152,26 @@ def _overall(reports: dict[str, Report]) -> Verdict:
     return Verdict.PASS if verdicts and set(verdicts) == {Verdict.PASS} else Verdict.UNDETERMINED
 
 
-def _findings(subject: Subject, reports: dict[str, Report], target: str | None) -> list[Finding]:
+def _findings(
+    subject: Subject, chosen: tuple[Probe, ...], reports: dict[str, Report], target: str | None
+) -> list[Finding]:
     findings = []
     shared: Place | None = (
         None  # of the perturbation finding, for probes that see the same leak without a pair of inputs
     )
     for probe, report in reports.items():
         for sighting in report.sightings:
-            place = find_place(subject, sighting)
+            where = sighting.seen_in or subject
+            known = reports if where is subject else {probe: report} | _witnessed(where, chosen)
+            place = find_place(where, sighting)
             shared = place if probe == "perturbation" else shared
             if place is None and probe in SAME_LEAK:
                 place = shared
-            line = _line(probe, sighting, reports)
+            line = _line(probe, sighting, known)
             findings.append(
                 Finding(
                     probe=probe,
-                    leak_class=classify(subject, probe, sighting, reports, place),
+                    leak_class=classify(where, probe, sighting, known, place),
                     source=sighting.source,
                     sink=sighting.sink,
                     effect=sighting.effect,
@@ -179,6 +184,12 @@ def _findings(subject: Subject, reports: dict[str, Report], target: str | None) 
                 )
             )
     return findings
+
+
+def _witnessed(awake: Subject, chosen: tuple[Probe, ...]) -> dict[str, Report]:
+    """What tells class and line of a leak that shows in a copy of the subject only."""
+    with awake.borrowed():
+        return {probe.name: _guarded(awake, probe) for probe in chosen if probe.name in WITNESSES}
 
 
 def _line(probe: str, sighting: Sighting, reports: dict[str, Report]) -> Sighting:

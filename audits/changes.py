@@ -43,7 +43,7 @@ def singles(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
 
 
 def sweep(subject: Subject, gen: torch.Generator) -> Changes:
-    """Suffixes behind many prefixes: a choice that only some prefixes make, or only some tokens upset, needs both varied.
+    """Suffixes behind many prefixes: what only some prefixes let happen, or only some tokens upset, needs both varied.
 
     A suffix is one repeated token, for every token id or a sample (rare tokens count), or features of any magnitude.
     """

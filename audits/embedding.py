@@ -17,7 +17,7 @@ class EmbeddingTap(TorchFunctionMode):
     """While active, replaces the rows looked up for `tokens` [B, N] by `change(rows)` [B, N, D]; other look-ups stay.
 
     Understands `F.embedding` (and so nn.Embedding), plain indexing `weight[tokens]`, index_select and one-hot codes,
-    with the tokens as they are, flattened, or transposed. `taken` counts the look-ups.
+    with the tokens as they are, flattened, transposed, or sliced (any view). `taken` counts the look-ups.
     """
 
     def __init__(self, tokens: Tensor, change: Callable[[Tensor], Tensor]) -> None:
@@ -43,8 +43,28 @@ class EmbeddingTap(TorchFunctionMode):
             return self._changed(rows.reshape(*tokens.shape, -1)).reshape(rows.shape)
         if ids.ndim == 2 and torch.equal(ids, tokens.mT):
             return self._changed(rows.transpose(0, 1)).transpose(0, 1)
-        return otherwise
+        at = _places(ids, tokens)
+        return otherwise if at is None else self._changed_at(at, rows)
+
+    def _changed_at(self, at: Tensor, rows: Tensor) -> Tensor:
+        """Rows looked up for some of the tokens, whose places among all B * N are `at`."""
+        width = rows.numel() // at.numel()
+        spread = rows.new_zeros(self.tokens.numel(), width).index_put((at.flatten(),), rows.reshape(-1, width))
+        whole = self._changed(spread.view(*self.tokens.shape, width))
+        return whole.reshape(-1, width)[at.flatten()].reshape(rows.shape)
 
     def _changed(self, rows: Tensor) -> Tensor:
         self.taken += 1
         return self.change(rows)
+
+
+def _places(ids: Tensor, tokens: Tensor) -> Tensor | None:
+    """Where each of the ids lies in the flattened tokens, if they are a view of a tensor that equals the tokens."""
+    storage = ids.untyped_storage()
+    if not ids.numel() or storage.nbytes() != tokens.numel() * ids.element_size():
+        return None
+    whole = torch.empty(0, dtype=ids.dtype, device=ids.device).set_(storage)
+    if not torch.equal(whole, tokens.flatten().to(ids.dtype)):
+        return None
+    places = torch.arange(tokens.numel(), device=ids.device)
+    return places.as_strided(ids.shape, ids.stride(), ids.storage_offset())

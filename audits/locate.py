@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audits.frames import Frame, user_frames
 from audits.precision import gap
 from audits.probe import Pair, Sighting
 from audits.subject import Subject
@@ -17,7 +18,7 @@ from audits.subject import Subject
 
 @dataclass(frozen=True)
 class Place:
-    """A module of the subject and the source lines of its forward method."""
+    """A module of the subject and the source lines of its forward method; of a module of torch, of its call."""
 
     module: str
     kind: str
@@ -27,10 +28,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module: copies of the tensors that went in and came out."""
+    """One call of a module: copies of the tensors that went in and came out, and the subject's line that made it."""
 
     name: str
     module: nn.Module
+    caller: Frame | None
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
@@ -72,7 +74,8 @@ def _record(subject: Subject, inputs: Tensor, training: bool) -> list[Call]:
 
     def hook(name: str) -> Any:
         def keep(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            calls.append(Call(name, module, _tensors((args, kwargs)), _tensors(output)))
+            caller = next(iter(user_frames()), None)
+            calls.append(Call(name, module, caller, _tensors((args, kwargs)), _tensors(output)))
 
         return keep
 
@@ -163,10 +166,17 @@ def _token_axes(shape: torch.Size) -> range:
 
 def _place(call: Call) -> Place:
     kind = type(call.module)
+    if kind.__module__.partition(".")[0] == "torch" and call.caller is not None:
+        return Place(call.name, kind.__name__, _shown(call.caller.file), call.caller.line)
     forward = inspect.unwrap(kind.forward)
     try:
         file, line = inspect.getsourcefile(forward), inspect.getsourcelines(forward)[1]
     except (OSError, TypeError):
         file, line = None, None
-    inside = file and os.path.commonpath([os.path.abspath(file), os.getcwd()]) == os.getcwd()  # noqa: PTH100, PTH109
-    return Place(call.name, kind.__name__, os.path.relpath(file) if file and inside else file, line)
+    return Place(call.name, kind.__name__, _shown(file) if file else None, line)
+
+
+def _shown(file: str) -> str:
+    """Relative where it lies below the working directory."""
+    inside = os.path.commonpath([os.path.abspath(file), os.getcwd()]) == os.getcwd()  # noqa: PTH100, PTH109
+    return os.path.relpath(file) if inside else file

@@ -140,14 +140,6 @@ def test_zero_weights_that_hide_nothing_do_not_spoil_a_pass():
     assert "all-zero weights set to small values" in result.probes[0].why
 
 
-def test_zero_weights_that_hide_a_leak_are_named():
-    torch.manual_seed(0)
-    result = result_of(Tokens(models.HiddenByZero()))
-    assert result.verdict is Verdict.UNDETERMINED
-    assert "mixer.gate" in result.probes[0].why
-    assert "hide a leak" in result.probes[0].why
-
-
 def test_randomness_that_cannot_be_pinned_is_said_and_neither_passes_nor_leaks():
     result = result_of(build(models.Unpinned))
     assert result.verdict is Verdict.UNDETERMINED, told(result)

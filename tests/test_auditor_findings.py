@@ -9,7 +9,8 @@ from pathlib import Path
 import auditor_models as models
 import pytest
 import torch
-from auditor_models import LENGTH, VOCAB, Attention, Tokens
+from auditor_models import LENGTH, VOCAB, WIDTH, Attention, Tokens
+from torch import nn
 
 from audits import assert_causal, audit
 from audits.__main__ import main
@@ -127,8 +128,17 @@ def test_an_assertion_names_positions_class_place_and_a_line_to_reproduce():
 
 def test_an_assertion_says_why_nothing_could_be_decided():
     torch.manual_seed(0)
-    with pytest.raises(AssertionError, match="hide a leak"):
-        assert_causal(Tokens(models.HiddenByZero()), vocab_size=VOCAB, seq_len=LENGTH)
+    with pytest.raises(AssertionError, match="nothing was tested"):
+        assert_causal(lambda tokens: torch.zeros(*tokens.shape, 3), vocab_size=VOCAB, seq_len=LENGTH)
+
+
+def test_a_leak_inside_a_module_of_torch_points_at_the_line_that_calls_it():
+    torch.manual_seed(0)
+    mixer = models.Recurrent()
+    mixer.cell = nn.LSTM(WIDTH, WIDTH // 2, batch_first=True, bidirectional=True)
+    finding = audit(Tokens(mixer), vocab_size=VOCAB, seq_len=8, probes=["perturbation"]).findings[0]
+    lines = Path(finding.file).read_text(encoding="utf-8").splitlines()
+    assert (finding.module, lines[finding.line - 1].strip()) == ("mixer.cell", "return self.cell(x)[0]")
 
 
 def test_a_leak_in_a_compiled_module_has_a_place():

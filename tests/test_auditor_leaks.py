@@ -23,6 +23,7 @@ LEAKS = {
     "long sequences only": (lambda: Tokens(models.LongOnly()), LeakClass.DENSE),
     "last position only": (lambda: Tokens(models.OnePairOnly()), LeakClass.DENSE),
     "one-hot look-up": (lambda: models.OneHot(causal=False), LeakClass.DENSE),
+    "a look-up of the last token": (models.LastLookUp, LeakClass.DENSE),
     "time first": (lambda: models.TimeFirst(causal=False), LeakClass.DENSE),
     "training only": (lambda: Tokens(models.TrainingOnly()), LeakClass.TRAINING_MODE),
     "rows one way": (lambda: Tokens(models.NextRow()), LeakClass.BATCH),
@@ -47,6 +48,16 @@ def test_a_leak_is_found_and_classed(name):
     result = result_of(make())
     assert result.verdict is Verdict.LEAK
     assert {finding.leak_class for finding in result.findings} == {wanted}
+
+
+def test_a_leak_behind_all_zero_weights_is_one_because_training_opens_it():
+    torch.manual_seed(0)
+    result = result_of(Tokens(models.HiddenByZero()))
+    finding = result.findings[0]
+    assert (result.verdict, finding.leak_class, finding.probe) == (Verdict.LEAK, LeakClass.DENSE, "perturbation")
+    assert finding.module == "mixer.second"
+    assert finding.file.endswith("auditor_models.py")
+    assert "all-zero weights (mixer.gate) hide a leak that training opens" in result.probes[0].why
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -114,7 +114,7 @@ def _in_words(sighting: Sighting) -> str:
 
 
 def _without_leak(subject: Subject, seen: _Seen) -> Report:
-    """PASS, unless all-zero weights hide a path from the future that training will open."""
+    """PASS, unless all-zero weights hide a path from the future: training opens it, so that is a leak, too."""
     names = asleep(subject)
     awake = woken(subject, names) if names else None
     if names and awake is None and seen.beyond == 0:
@@ -122,7 +122,8 @@ def _without_leak(subject: Subject, seen: _Seen) -> Report:
     hidden = _search(Comparison(awake, awake.base()), thorough=False).leak if awake else None
     subject.forwards += awake.forwards if awake else 0
     if hidden is not None:
-        return undetermined(f"all-zero weights ({names[0]}) hide a leak: with small values there, {_in_words(hidden)}")
+        why = f"all-zero weights ({names[0]}) hide a leak that training opens: with small values there, "
+        return Report(Verdict.LEAK, why + _in_words(hidden), (replace(hidden, seen_in=awake),))
     also = f"; also with {len(names)} all-zero weights set to small values" if awake else ""
     mixing = "" if seen.beyond > 0 or awake else "; no position influences any other"
     return Report(

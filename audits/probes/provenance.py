@@ -11,11 +11,11 @@ from torch import Tensor
 
 from audits import adversary, changes
 from audits.differences import Changes, Comparison, Moved, felt
+from audits.frames import Frame
 from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined
 from audits.provenance.blame import Blame, blame
 from audits.provenance.shadow import LONGEST
 from audits.provenance.trace import Trace, positions, trace
-from audits.provenance.tracer import Frame
 from audits.randomness import generator
 from audits.subject import Subject
 from audits.verdicts import Verdict

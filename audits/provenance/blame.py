@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audits.frames import Frame
 from audits.probe import Pair
 from audits.provenance.call import Marks
 from audits.provenance.record import Event, Recorder, cell_of, element_at
 from audits.provenance.rules_pointwise import HUGE
 from audits.provenance.shadow import MASKED, STAMP, storage_key, times_of
 from audits.provenance.trace import run
-from audits.provenance.tracer import Frame
 from audits.subject import Subject
 
 SOURCE = 2  # the stamp of what depends on the source

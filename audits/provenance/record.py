@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audits.frames import Frame, user_frames
 from audits.provenance.call import Call, Marks, Rule
 from audits.provenance.rules import Plan
 from audits.provenance.shadow import storage_key
-from audits.provenance.tracer import Frame, Tracer, user_frames
+from audits.provenance.tracer import Tracer
 
 
 @dataclass(frozen=True)

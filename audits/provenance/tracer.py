@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from audits.frames import Frame, user_frames
 from audits.provenance.call import Call, Marks, Notes, Rule
 from audits.provenance.rules import SILENT, Kind, Plan, everything, plan
 from audits.provenance.rules_group import groups
@@ -35,30 +34,6 @@ CHOOSING = {
     "cummax",
     "cummin",
 }
-_OWN = (str(Path(__file__).parent), str(Path(torch.__file__).parent), "<")
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A line of the subject's source."""
-
-    file: str
-    line: int
-    function: str
-
-
-def user_frames() -> tuple[Frame, ...]:
-    """The live Python stack from the innermost line of the subject outwards, torch's and our own lines left out."""
-    frames = []
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if file.endswith("subject.py") and frame.f_code.co_name == "call":
-            break
-        if not file.startswith(_OWN):
-            frames.append(Frame(file, frame.f_lineno, frame.f_code.co_name))
-        frame = frame.f_back  # type: ignore[assignment] # the loop ends with None
-    return tuple(frames)
 
 
 @dataclass(frozen=True)

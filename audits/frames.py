@@ -1,0 +1,35 @@
+"""Lines of the subject's source: the live Python stack without torch's frames and our own."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_HERE = Path(__file__).parent
+_OWN = (str(_HERE / "provenance"), str(_HERE / "locate.py"), __file__, str(Path(torch.__file__).parent), "<")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A line of the subject's source."""
+
+    file: str
+    line: int
+    function: str
+
+
+def user_frames() -> tuple[Frame, ...]:
+    """The live Python stack from the innermost line of the subject outwards, torch's and our own lines left out."""
+    frames = []
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.endswith("subject.py") and frame.f_code.co_name == "call":
+            break
+        if not file.startswith(_OWN):
+            frames.append(Frame(file, frame.f_lineno, frame.f_code.co_name))
+        frame = frame.f_back  # type: ignore[assignment] # the loop ends with None
+    return tuple(frames)
