@@ -72,6 +72,11 @@ def test_a_fingerprint_survives_another_effect_size_and_position_but_not_another
     assert fingerprint("u", FINDING) != fingerprint("t", FINDING)
 
 
+def test_a_fingerprint_does_not_depend_on_which_of_equal_layers_was_seen_to_leak():
+    first, third, other = (replace(FINDING, module=f"layers.{name}") for name in ("0.mix", "2.mix", "0.mix2"))
+    assert fingerprint("t", first) == fingerprint("t", third) != fingerprint("t", other)
+
+
 def marks(findings, target="m.py:f", base=BASE):
     results = json.loads(sarif(replace(RESULT, target=target, findings=findings), base))["runs"][0]["results"]
     return [result["partialFingerprints"]["primaryLocationLineHash"] for result in results]

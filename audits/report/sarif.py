@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,6 +33,7 @@ _HELP = (
     "Run the line after 'Reproduce:' to see the finding again; with --html FILE it draws which output feels which "
     "input. Then follow the file, module and operation named in the finding to where a later position gets in."
 )
+_INDEX = re.compile(r"(?<![^.])\d+(?![^.])")  # of a layer among its equals: the 3 of "layers.3.attention"
 _SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
@@ -49,12 +51,12 @@ def sarif(result: AuditResult, base: Path) -> str:
 
 
 def fingerprint(target: str, finding: Finding) -> str:
-    """What makes two findings the same leak: target, probe, class and module.
+    """What makes two findings the same leak: target, probe, class and module, whichever of equal layers it is.
 
     Never the positions, the size of the effect, the operation or the line: those change with the seed, the machine and
-    edits elsewhere in the file, and the leak stays the same.
+    edits elsewhere in the file, and the leak stays the same. So does the layer, where all have the same code.
     """
-    parts = (target, finding.probe, str(finding.leak_class), finding.module or "")
+    parts = (target, finding.probe, str(finding.leak_class), _INDEX.sub("*", finding.module or ""))
     return hashlib.sha256("\x1f".join(parts).encode(errors="replace")).hexdigest()[:32]
 
 
