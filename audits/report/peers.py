@@ -104,8 +104,8 @@ def sentence(found: Peers) -> str:
     return (
         f"Of {count(total, 'planted leak')} this auditor finds {found.seen('ours')} and {found.peer} finds "
         f"{found.seen('peer')}. On their clean twins this auditor raises {count(found.alarms('ours'), 'false alarm')}, "
-        f"the peer {found.alarms('peer')}. The planted leaks are this project's own. A token model is given to the peer "
-        "from its embeddings on, in float64 and evaluation mode, with two rows and every cut."
+        f"the peer {found.alarms('peer')}. The planted leaks are this project's own. A token model is given to the "
+        "peer from its embeddings on, in float64 and evaluation mode, with two rows and every cut."
     )
 
 
