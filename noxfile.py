@@ -34,6 +34,13 @@ def probes(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """Measure this auditor and causal-certificate on the same models, and rebuild reports/."""
+    install(session, "audit,peers")
+    session.run("hubrouter-audit", "peers", "--fresh", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and formatting."""
     install(session, "audit,test,lint")

@@ -4,6 +4,8 @@ import copy
 import itertools
 import json
 import math
+import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,10 @@ from audits.betting import BetVerdict, Stakes, bet, explain
 from audits.betting.bettor import bettor
 from audits.betting.game import mean_wealth
 from audits.betting.study import Memory, settings_of
+from audits.betting.study_seeds import power_row
 from audits.betting.table import Table, usual_lr
 from audits.leaks import hub_selection_in_chunk
+from audits.report.figure_wealth import wealth_plot
 from audits.subject import Settings, SubjectError
 from audits.twin import all_twins
 
@@ -306,7 +310,46 @@ def test_the_command_exits_0_without_a_proof_and_does_not_call_that_a_pass(subje
     assert json.loads(out.read_text())["verdict"] == "NOT_PROVEN"
 
 
+def test_the_page_draws_the_wealth_and_marks_a_proof_and_never_calls_its_absence_a_pass(subjects, tmp_path):
+    pages = {}
+    for name, code in (("Peek", 1), ("Recall", 0)):
+        out = tmp_path / f"{name}.html"
+        assert main(["bet", f"{subjects}:{name}", *QUICK, "--html", str(out)]) == code
+        pages[name] = out.read_text()
+    assert "proven after" in pages["Peek"]
+    assert "✗ LEAK" in pages["Peek"]
+    assert "proven after" not in pages["Recall"]
+    assert "? NOT PROVEN" in pages["Recall"]
+    assert "✓" not in pages["Recall"]
+
+
+def test_the_figure_of_a_long_game_keeps_its_last_step_and_stays_small():
+    result = bet(seeded(Peek), SMALL, Stakes(steps=3))
+    account = replace(result.gamblers[0], log_wealth=tuple(0.5 * step for step in range(5000)))
+    drawn = ET.fromstring(wealth_plot("w", replace(result, gamblers=(account,), steps=5000, proven_at=None)))
+    (curve,) = [e.get("d") for e in drawn.iter() if e.get("class") == "curve arm0" and len(e.get("d")) > 50]
+    assert 200 < curve.count("L") < 700
+    assert curve.rpartition("L")[2].split()[0] == "538"  # the right edge
+
+
+def test_the_wealth_of_a_game_is_the_mean_of_its_gamblers_and_crosses_the_line_at_the_proof():
+    result = bet(seeded(Peek), SMALL, Stakes(steps=60))
+    assert len(result.gamblers) == 2
+    crossed = next(step for step, log in enumerate(result.log_wealth, 1) if log >= math.log(1000))
+    assert crossed == result.proven_at
+
+
+def test_the_power_of_betting_is_counted_over_games_with_tokens_of_their_own():
+    twin = TWINS["same_padding"]
+    name, leak_class, share, interval, speed = power_row(twin, settings_of(twin), Stakes(steps=40), 3)
+    assert (name, leak_class, share) == ("same_padding", "dense", "3 of 3")
+    assert interval == "0.29 to 1.00"
+    assert int(speed.split(",")[0]) <= 40
+
+
 COMMAND_LINES = [
+    (["{file}:Peek", "--html", "-"], "only --json can be -"),
+    (["{file}:Peek", "--json", "x", "--html", "x"], "different ones"),
     ([], "the following arguments are required: TARGET"),
     (["{file}:nothing"], "no attribute 'nothing'"),
     (["{file}:Peek", "--alpha", "2"], "alpha must lie between 0 and 1"),

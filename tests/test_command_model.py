@@ -112,8 +112,8 @@ def test_json_on_standard_output_is_a_document_and_nothing_else(
     assert "a factory that prints" in captured.err
 
 
-def test_json_sarif_and_html_files_are_written(tmp_path: Path) -> None:
-    files = {name: tmp_path / f"out.{name}" for name in ("json", "sarif", "html")}
+def test_every_output_asked_for_is_written(tmp_path: Path) -> None:
+    files = {name: tmp_path / f"out.{name}" for name in ("json", "sarif", "html", "junit", "badge")}
     written = [word for name, file in files.items() for word in (f"--{name}", str(file))]
     assert main(["model", f"{COUNCIL}:leaky", *QUICK, *written]) == 1
     finding = json.loads(files["json"].read_text())["findings"][0]
@@ -121,6 +121,8 @@ def test_json_sarif_and_html_files_are_written(tmp_path: Path) -> None:
     assert finding["source"]["position"] > finding["sink"]["position"]
     assert json.loads(files["sarif"].read_text())["version"] == "2.1.0"
     assert "<svg" in files["html"].read_text()
+    assert '<failure message="The output at position' in files["junit"].read_text()
+    assert json.loads(files["badge"].read_text())["message"] == "LEAK: dense"
 
 
 BAD = [
@@ -131,7 +133,7 @@ BAD = [
     (["{file}:constant"], "not a module, callable or factory"),
     (["{file}:raising"], "RuntimeError: no weights"),
     (["{file}:leaving"], "SystemExit"),
-    (["{file}:Tagger", "--json", "x", "--html", "x"], "different ones"),
+    (["{file}:Tagger", "--json", "x", "--html", "x"], "a different one"),
     (["{file}:Tagger", "--sarif", "-"], "only --json"),
     (["{file}:Needs"], "needs width"),
     (["{file}:Broken"], "ValueError"),

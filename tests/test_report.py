@@ -22,7 +22,8 @@ from audits.report.escape import markdown as markdown_text
 from audits.report.figure_perplexity import columns
 from audits.report.formatting import number, perplexity
 from audits.report.html import html
-from audits.report.junit import Outcome, junit, outcome
+from audits.report.junit import junit, outcome
+from audits.report.junit_document import Outcome
 from audits.report.leaks_json import leaks_json
 from audits.report.markdown import markdown
 from audits.report.marks import claim_mark, flags

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft4Validator
 from rich.console import Console
 
 from audits.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
@@ -24,6 +25,8 @@ from audits.report.svg import Scale, decades, round_ticks
 from audits.verdicts import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
 
 BASE = Path("/project")
+# The schema of SARIF 2.1.0, in the release that sarif-om 1.0.4 was made from (tests/data/README.md).
+SCHEMA = Draft4Validator(json.loads((Path(__file__).parent / "data" / "sarif-2.1.0-rtm.4.json").read_bytes()))
 FINDING = Finding(
     probe="perturbation",
     leak_class=LeakClass.SELECTION,
@@ -69,6 +72,28 @@ def test_a_fingerprint_survives_another_effect_size_and_position_but_not_another
     assert fingerprint("u", FINDING) != fingerprint("t", FINDING)
 
 
+def test_a_fingerprint_does_not_depend_on_which_of_equal_layers_was_seen_to_leak():
+    first, third, other = (replace(FINDING, module=f"layers.{name}") for name in ("0.mix", "2.mix", "0.mix2"))
+    assert fingerprint("t", first) == fingerprint("t", third) != fingerprint("t", other)
+
+
+def marks(findings, target="m.py:f", base=BASE):
+    results = json.loads(sarif(replace(RESULT, target=target, findings=findings), base))["runs"][0]["results"]
+    return [result["partialFingerprints"]["primaryLocationLineHash"] for result in results]
+
+
+def test_the_fingerprint_a_code_host_reads_survives_a_shifted_line_another_seed_and_another_checkout():
+    moved = replace(FINDING, line=FINDING.line + 40, op="sort", source=Site(41, 1), effect=7.0, reproduce="--seed 9")
+    assert marks((moved,)) == marks((FINDING,))
+    assert marks((FINDING,), "/elsewhere/m.py:f", Path("/elsewhere")) == marks((FINDING,))
+
+
+def test_two_findings_at_one_place_keep_two_fingerprints():
+    first, second = marks((FINDING, replace(FINDING, source=Site(2), sink=Site(1))))
+    assert first.rpartition(":")[0] == second.rpartition(":")[0]
+    assert (first[-2:], second[-2:]) == (":1", ":2")
+
+
 def test_a_file_inside_the_folder_is_relative_and_one_outside_an_address():
     place = location(FINDING)[0]["physicalLocation"]
     assert place["artifactLocation"] == {"uri": "model/a%20file.py", "uriBaseId": "%SRCROOT%"}
@@ -80,11 +105,58 @@ def test_a_file_inside_the_folder_is_relative_and_one_outside_an_address():
     )
 
 
-def test_a_finding_without_a_file_points_at_the_target_or_at_its_module_alone():
+def test_a_finding_without_a_file_points_at_the_file_its_target_names():
     nowhere = replace(FINDING, file=None, line=None)
     assert location(nowhere)[0]["physicalLocation"]["artifactLocation"]["uri"] == "m.py"
-    assert "physicalLocation" not in location(nowhere, "package.m:f")[0]
-    assert location(replace(nowhere, module=None), "package.m:f") == []
+    place = location(nowhere, "package.m:f")[0]
+    assert place["physicalLocation"]["artifactLocation"] == {"uri": "package/m.py", "uriBaseId": "%SRCROOT%"}
+    assert place["physicalLocation"]["region"] == {"startLine": 1}
+    assert place["logicalLocations"][0]["fullyQualifiedName"] == "layers.1"
+
+
+def test_a_dotted_target_points_at_the_file_that_is_there(tmp_path):
+    package = tmp_path / "src" / "package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    result = replace(RESULT, target="package:f", findings=(replace(FINDING, file=None),))
+    found = json.loads(sarif(result, tmp_path))["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    assert found["artifactLocation"]["uri"] == "src/package/__init__.py"
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        FINDING,
+        replace(FINDING, file=None, line=None, module=None, op=None, reproduce=""),
+        replace(FINDING, file="/project-two/b.py", line=0, effect=math.inf, noise_floor=math.nan),
+        replace(FINDING, module="\ud800 \x00 <b>", file="a\udcff b.py"),
+    ],
+    ids=["placed", "placeless", "outside", "odd characters"],
+)
+@pytest.mark.parametrize("target", ["m.py:f", "package.m:f", "Sequential", ""])
+def test_sarif_obeys_the_schema_and_what_a_code_host_asks_beyond_it(finding, target):
+    document = json.loads(sarif(replace(RESULT, target=target, findings=(finding, finding)), BASE))
+    assert [error.message for error in SCHEMA.iter_errors(document)] == []
+    for result in document["runs"][0]["results"]:
+        assert result["message"]["text"]
+        assert result["partialFingerprints"]["primaryLocationLineHash"]
+        (place,) = result["locations"]
+        uri = place["physicalLocation"]["artifactLocation"]["uri"]
+        assert uri
+        assert uri.isascii()
+        assert ("uriBaseId" in place["physicalLocation"]["artifactLocation"]) != uri.startswith("file:///")
+        assert place["physicalLocation"]["region"]["startLine"] >= 1
+    for rule in document["runs"][0]["tool"]["driver"]["rules"]:
+        assert 0 < len(rule["fullDescription"]["text"]) <= 1024
+        assert rule["help"]["text"]
+
+
+def test_the_schema_refuses_a_document_that_breaks_it():
+    document = json.loads(sarif(RESULT, BASE))
+    del document["runs"][0]["results"][0]["message"]
+    assert list(SCHEMA.iter_errors(document))
+    document["runs"][0]["tool"]["driver"]["rule"] = []
+    assert len(list(SCHEMA.iter_errors(document))) == 2
 
 
 def test_sarif_never_holds_a_number_json_has_no_word_for():

@@ -11,7 +11,6 @@ the same or an earlier position is no leak, and can never certify one.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -23,7 +22,7 @@ from audits.betting.bettor import bettor, one_line
 from audits.betting.result import BetResult
 from audits.betting.stakes import Stakes
 from audits.betting.table import Table
-from audits.betting.wealth import certifies
+from audits.betting.wealth import certifies, mean_wealth
 from audits.machine import environment
 from audits.randomness import generator, pinned
 from audits.subject import Model, Settings, SubjectError, prepare
@@ -112,9 +111,3 @@ def draws(symbols: int, settings: Settings) -> Iterator[Tensor]:
     gen = generator(settings.seed, "bets", symbols)
     while True:
         yield torch.randint(symbols, (settings.batch, settings.seq_len), generator=gen)
-
-
-def mean_wealth(logs: Sequence[float]) -> float:
-    """Log of the mean of wealths given by their logs."""
-    top = max(logs)
-    return top + math.log(sum(math.exp(log - top) for log in logs) / len(logs))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from audits.betting.table import Account
-from audits.betting.wealth import certifies
+from audits.betting.wealth import certifies, mean_wealth
 from audits.strict_json import json_text
 
 SCHEMA = 1
@@ -89,6 +89,12 @@ class BetResult:
             settings=settings,
             environment=environment,
         )
+
+    @property
+    def log_wealth(self) -> tuple[float, ...]:
+        """The wealth of all gamblers together after each step, in nats; each began with an equal part."""
+        traces = (account.log_wealth for account in self.gamblers)
+        return tuple(mean_wealth(logs) for logs in zip(*traces, strict=True))
 
     def to_json(self) -> str:
         """The result as a JSON text."""

@@ -1,6 +1,6 @@
 """How often betting is wrong on causal models, and what it proves: the tables of `docs/betting.md`.
 
-`python -m audits.betting.study {dice|models|twins|narrow}` prints one of them as Markdown.
+`python -m audits.betting.study {dice|models|twins|narrow|power}` prints one of them as Markdown.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from audits.betting.bettor import bettor
 from audits.betting.game import bet, play
 from audits.betting.result import BetResult
 from audits.betting.stakes import Stakes
+from audits.betting.study_seeds import HEADER, power_row
 from audits.betting.table import Table
 from audits.betting.wealth import SHARES, Wealth, log_factors
 from audits.randomness import generator
@@ -153,6 +154,13 @@ def print_narrow(stakes: Stakes) -> None:
         _print_row(_twin_row(name, str(twin.leak_class), leaky, clean, settings_of(twin), how))
 
 
+def print_power(stakes: Stakes, seeds: int) -> None:
+    """Every planted leak in several games, each up to its proof."""
+    _print_row(HEADER, head=True)
+    for twin in all_twins():
+        _print_row(power_row(twin, settings_of(twin), replace(stakes, to_the_end=False), seeds))
+
+
 def _twin_row(
     name: str,
     leak_class: str,
@@ -176,9 +184,10 @@ def _print_row(cells: Sequence[str], *, head: bool = False) -> None:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m audits.betting.study", description=__doc__)
-    parser.add_argument("table", choices=("dice", "models", "twins", "narrow"))
+    parser.add_argument("table", choices=("dice", "models", "twins", "narrow", "power"))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--alphabets", type=int, nargs="+", default=Stakes.alphabets)
+    parser.add_argument("--seeds", type=int, default=10, help="games a planted leak, for the power")
     options = parser.parse_args()
     stakes = Stakes(steps=options.steps, alphabets=tuple(options.alphabets), to_the_end=True)
     tables: dict[str, Callable[[], None]] = {
@@ -186,6 +195,7 @@ def main() -> None:
         "models": print_models,
         "twins": lambda: print_twins(stakes),
         "narrow": lambda: print_narrow(stakes),
+        "power": lambda: print_power(stakes, options.seeds),
     }
     tables[options.table]()
 

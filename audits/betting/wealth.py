@@ -13,6 +13,7 @@ starting times; a mixture of martingales is a martingale. `docs/betting.md` deri
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,3 +89,9 @@ class Wealth:
 def certifies(log_wealth: float, alpha: float) -> bool:
     """Whether this wealth is a certificate at level alpha: at least 1/alpha."""
     return log_wealth >= -math.log(alpha)
+
+
+def mean_wealth(logs: Sequence[float]) -> float:
+    """Log of the mean of wealths given by their logs."""
+    top = max(logs)
+    return top + math.log(sum(math.exp(log - top) for log in logs) / len(logs))

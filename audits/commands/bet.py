@@ -14,6 +14,7 @@ from rich.text import Text
 from audits.betting import BetResult, BetVerdict, Stakes, bet, explain
 from audits.commands.exits import FOUND, OK, CommandError
 from audits.commands.subject_options import add_subject_options, settings_of
+from audits.report.bet_html import bet_html
 from audits.report.write import ReportError, write_text
 from audits.subject import SubjectError
 from audits.target import load_target
@@ -27,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_subject_options(parser, batch=ROWS, batch_help="rows in a step", dtype_help="float32 where absent")
     _add_stakes(parser)
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - is standard output")
+    parser.add_argument("--html", metavar="FILE", help="write a page with the wealth step by step")
 
 
 def _add_stakes(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +52,7 @@ def _add_stakes(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Play, print, write what was asked for; 1 for a certificate of a leak, 0 without one, which is not a PASS."""
+    _check_outputs(options)
     to_stdout = options.json == "-"
     console = Console(stderr=to_stdout)
     # Whatever the target prints must not spoil a JSON document on standard output.
@@ -60,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
             raise CommandError(str(problem)) from problem
         for index, line in enumerate(explain(result)):
             console.print(Text(line, style="bold" if index == 0 else ""), soft_wrap=True)
-    _write(result, options.json)
+    _write(result, options)
     return FOUND if result.verdict is BetVerdict.LEAK else OK
 
 
@@ -92,12 +95,21 @@ def _sizes(text: str) -> tuple[int, ...]:
         raise CommandError(f"--alphabets {text!r} must be numbers of symbols such as 2,16") from None
 
 
-def _write(result: BetResult, path: str | None) -> None:
-    """The document to a file, written whole, or to standard output."""
-    if path == "-":
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Before the work: outputs that would overwrite each other or go nowhere."""
+    if "" in (options.json, options.html) or (options.html is not None and options.html in (options.json, "-")):
+        raise CommandError("--json and --html need a file each, and different ones; only --json can be -")
+
+
+def _write(result: BetResult, options: argparse.Namespace) -> None:
+    """Everything rendered first, then written whole; standard output last."""
+    texts = {options.html: bet_html(result)} if options.html else {}
+    if options.json and options.json != "-":
+        texts[options.json] = result.to_json()
+    try:
+        for path, text in texts.items():
+            write_text(Path(path), text)
+    except ReportError as problem:
+        raise CommandError(str(problem)) from problem
+    if options.json == "-":
         sys.stdout.write(result.to_json())
-    elif path:
-        try:
-            write_text(Path(path), result.to_json())
-        except ReportError as problem:
-            raise CommandError(str(problem)) from problem

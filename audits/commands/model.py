@@ -15,7 +15,9 @@ from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
 from audits.commands.subject_options import add_subject_options, settings_of
 from audits.influence import Matrix, influence_map
 from audits.report.audit_html import audit_html
+from audits.report.badge import badge
 from audits.report.console import print_audit
+from audits.report.junit_audit import audit_junit
 from audits.report.sarif import sarif
 from audits.report.write import ReportError, write_text
 from audits.subject import Model, Settings, SubjectError
@@ -24,6 +26,7 @@ from audits.verdicts import AuditResult, Verdict
 
 NAME, HELP = "model", "audit any PyTorch sequence model for causality leaks"
 MAPPED = 96  # positions of the influence map at most
+FILES = ("sarif", "html", "junit", "badge")  # outputs that only a file can take
 CODES = {Verdict.PASS: OK, Verdict.LEAK: FOUND, Verdict.UNDETERMINED: UNDECIDED}
 
 
@@ -35,6 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - is standard output")
     parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0")
     parser.add_argument("--html", metavar="FILE", help="write a page with the influence map")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case a probe")
+    parser.add_argument("--badge", metavar="FILE", help="write a badge as JSON, for shields.io's endpoint")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,11 +62,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Before the work: outputs that would overwrite each other or go nowhere."""
-    paths = [path for path in (options.json, options.sarif, options.html) if path is not None]
-    if "" in paths or len(set(paths)) < len(paths):
-        raise CommandError("--json, --sarif and --html need a file each, and different ones")
-    if "-" in (options.sarif, options.html):
-        raise CommandError("only --json can go to standard output: name a file for --sarif and --html")
+    files = {name: getattr(options, name) for name in ("json", *FILES) if getattr(options, name) is not None}
+    if "" in files.values() or len(set(files.values())) < len(files):
+        raise CommandError("every output needs a file, and a different one: --json, --" + ", --".join(FILES))
+    if "-" in [path for name, path in files.items() if name != "json"]:
+        raise CommandError("only --json can go to standard output: name a file for --" + ", --".join(FILES))
 
 
 def _audited(target: Model, options: argparse.Namespace, console: Console) -> AuditResult:
@@ -91,6 +96,10 @@ def _write(result: AuditResult, influence: tuple[tuple[float, ...], ...], option
         texts[options.sarif] = sarif(result, Path.cwd())
     if options.html:
         texts[options.html] = audit_html(result, influence)
+    if options.junit:
+        texts[options.junit] = audit_junit(result)
+    if options.badge:
+        texts[options.badge] = badge(result)
     try:
         for path, text in texts.items():
             write_text(Path(path), text)

@@ -7,7 +7,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from audits.report import prose, tables
+from audits.claim import Table as Cells
+from audits.report import peers, prose, tables
 from audits.report.audit_html import MEANING, place, probe_word
 from audits.report.document import Report
 from audits.report.figure_kill_matrix import named_text
@@ -97,3 +98,24 @@ def _finding(index: int, finding: Finding) -> Text:
     """One leak in a few lines."""
     told = Text.assemble((f"{index}. ", "bold"), finding_text(finding), ("\n   where: ", "dim"), place(finding))
     return told.append(f"\n   reproduce: {finding.reproduce}", style="cyan") if finding.reproduce else told
+
+
+def print_peers(report: Report, console: Console) -> None:
+    """What this auditor and the peer find, and the time of both."""
+    found = peers.peers(report)
+    if found is None:
+        console.print(Text(peers.NOT_RUN))
+        return
+    for table in (peers.twin_table(found), peers.class_table(found), peers.time_table(found)):
+        console.print(_grid(table))
+    console.print(Text(peers.sentence(found)))
+
+
+def _grid(content: Cells) -> Table:
+    """A titled table."""
+    grid = Table(title=Text(content.title), title_justify="left")
+    for heading in content.header:
+        grid.add_column(heading, overflow="fold")
+    for row in content.rows:
+        grid.add_row(*map(Text, row))
+    return grid

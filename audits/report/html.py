@@ -6,7 +6,7 @@ from audits.report import prose
 from audits.report.document import Report
 from audits.report.escape import markup
 from audits.report.html_claims import claim_section, claims_table
-from audits.report.html_figures import attack_section, cost_section, kill_section, worth_section
+from audits.report.html_figures import attack_section, cost_section, kill_section, peers_section, worth_section
 from audits.report.marks import claim_mark
 from audits.report.page import attention, bullets, page, paragraph, section
 
@@ -15,6 +15,7 @@ _ANCHORS = (
     ("worth", "What a leak is worth"),
     ("attack", "A leak without a gradient"),
     ("kill", "Kill matrix"),
+    ("peers", "Beside another checker"),
     ("cost", "Cost"),
     ("method", "Method"),
     ("limits", "What a PASS does not prove"),
@@ -29,6 +30,7 @@ def html(report: Report) -> str:
         worth_section(report),
         attack_section(report),
         kill_section(report),
+        peers_section(report),
         cost_section(report),
         section("method", "Method", bullets(prose.METHOD)),
         section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(prose.LIMITS)}</div>'),

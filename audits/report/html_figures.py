@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audits.report import prose, tables
+from audits.report import peers, prose, tables
 from audits.report.document import Report
 from audits.report.figure_cost import cost_plot, flops_curves, time_curves
 from audits.report.figure_influence import influence_map, largest
@@ -93,6 +93,17 @@ def kill_section(report: Report) -> str:
     plot = wide_figure(kill_matrix_plot("kill-matrix", matrix), caption)
     told = paragraph(prose.kill_sentence(matrix))
     return section("kill", heading, told, plot, folded("The same as a table", table(tables.kill_table(matrix))))
+
+
+def peers_section(report: Report) -> str:
+    """What another checker finds of the same models, and the time of both in a marked box."""
+    found = peers.peers(report)
+    if found is None:
+        return section("peers", peers.HEADING, paragraph(peers.NOT_RUN))
+    every = folded("Every planted leak", table(peers.twin_table(found)))
+    box = f'<div class="measured"><h4>{prose.TIMING_NOTE}</h4>{table(peers.time_table(found))}</div>'
+    told = paragraph(peers.sentence(found))
+    return section("peers", peers.HEADING, told, table(peers.class_table(found)), every, box if found.times else "")
 
 
 def cost_section(report: Report) -> str:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from audits.claim import ClaimVerdict, JudgedClaim
 from audits.report.document import Report
-from audits.report.escape import markup
+from audits.report.junit_document import Case, Outcome, junit_document
 from audits.report.marks import flags
 
 _UNDECIDED = (ClaimVerdict.INCONCLUSIVE, ClaimVerdict.NOT_TESTABLE)
-
-
-class Outcome(StrEnum):
-    """How a test case ends, as JUnit names it."""
-
-    PASSED = "passed"
-    FAILURE = "failure"
-    ERROR = "error"
-    SKIPPED = "skipped"
 
 
 def outcome(item: JudgedClaim) -> Outcome:
@@ -32,23 +21,11 @@ def outcome(item: JudgedClaim) -> Outcome:
 
 def junit(report: Report) -> str:
     """The document; it holds no times, so the same evidence gives the same bytes."""
-    ends = [outcome(item) for item in report.judged]
-    counts = f'tests="{len(ends)}" failures="{ends.count(Outcome.FAILURE)}" errors="{ends.count(Outcome.ERROR)}"'
-    counts += f' skipped="{ends.count(Outcome.SKIPPED)}"'
-    cases = "".join(_case(item, end) for item, end in zip(report.judged, ends, strict=True))
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<testsuites name="claims" {counts}>\n'
-        f'  <testsuite name="claims" {counts}>\n{cases}  </testsuite>\n</testsuites>\n'
-    )
+    return junit_document("claims", [_case(item) for item in report.judged])
 
 
-def _case(item: JudgedClaim, end: Outcome) -> str:
+def _case(item: JudgedClaim) -> Case:
     """One claim."""
-    opening = f'    <testcase classname="claims" name="{markup(item.claim.id)}"'
-    if end is Outcome.PASSED:
-        return opening + "/>\n"
-    verdict, reason = item.judgement.verdict, item.judgement.reason
+    end, verdict, reason = outcome(item), item.judgement.verdict, item.judgement.reason
     message = "; ".join((f"{verdict}", *flags(item), *((reason,) if end is Outcome.SKIPPED else ())))
-    kind = "" if end is Outcome.SKIPPED else f' type="{verdict}"'
-    return f'{opening}>\n      <{end} message="{markup(message)}"{kind}>{markup(reason)}</{end}>\n    </testcase>\n'
+    return Case(item.claim.id, end, message, kind=str(verdict), text=reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audits.claim import JudgedClaim, Table
-from audits.report import prose, tables
+from audits.report import peers, prose, tables
 from audits.report.document import Report
 from audits.report.escape import code
 from audits.report.escape import markdown as text
@@ -104,7 +104,18 @@ def _measurements(report: Report) -> list[str]:
     parts.append(_table(tables.selection_table(selection)) if selection else tables.empty_note("Selection attack"))
     parts.append("### Kill matrix")
     parts.append(_table(tables.kill_table(matrix)) if matrix.twins else tables.empty_note("Kill matrix"))
-    return [*parts, *_cost(report)]
+    return [*parts, *_peers(report), *_cost(report)]
+
+
+def _peers(report: Report) -> list[str]:
+    """What another checker finds of the same models, and the time of both."""
+    found = peers.peers(report)
+    heading = f"### {peers.HEADING}"
+    if found is None:
+        return [heading, text(peers.NOT_RUN)]
+    timed = ["#### Time of both", f"*{prose.TIMING_NOTE}*", _table(peers.time_table(found))] if found.times else []
+    verdicts = (peers.class_table(found), peers.twin_table(found))
+    return [heading, text(peers.sentence(found)), *map(_table, verdicts), *timed]
 
 
 def _cost(report: Report) -> list[str]:

@@ -1,0 +1,182 @@
+"""The documentation does what it says: its Python runs, its commands exist, its workflow is one."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from audits.__main__ import _parser, main
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted({ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md")})
+GUIDE = ROOT / "docs" / "auditing-your-model.md"
+
+
+class Causal(nn.Module):
+    """A running sum: stands for the reader's model wherever a page speaks of one."""
+
+    def __init__(self, dim: int = 8, vocab_size: int | None = 100) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, dim) if vocab_size else nn.Identity()
+        self.head = nn.Linear(dim, dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.head(self.embedding(x).cumsum(1))
+        return y
+
+
+def fences(language: str, pages: list[Path] = PAGES) -> list[tuple[Path, str]]:
+    """Every fenced block of a language, with its page."""
+    pattern = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+    blocks = [(page, *found) for page in pages for found in pattern.findall(page.read_text(encoding="utf-8"))]
+    return [(page, text) for page, name, text in blocks if name == language]
+
+
+PYTHON = fences("python")
+
+
+@pytest.mark.parametrize(("page", "text"), PYTHON, ids=[f"{page.name}-{i}" for i, (page, _) in enumerate(PYTHON)])
+def test_every_python_block_runs(page: Path, text: str) -> None:
+    names: dict[str, Any] = {"my_model": Causal(), "MyMixer": lambda dim: Causal(dim, None)}
+    exec(compile(text, str(page), "exec"), names)
+    for name, found in list(names.items()):
+        if name.startswith("test_"):
+            found()
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words after every `hubrouter-audit` of a page, up to the end of its line or code span."""
+    for match in re.finditer(r"hubrouter-audit ([^`\n|]*)", text):
+        yield match.group(1).split("#")[0].split()
+
+
+def options() -> dict[str, set[str]]:
+    """Every command with its options."""
+    actions = _parser()._subparsers._group_actions  # type: ignore[union-attr]
+    (choices,) = [action.choices for action in actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: set(parser._option_string_actions) for name, parser in choices.items()}
+
+
+def unknown(text: str, known: dict[str, set[str]]) -> list[str]:
+    """Commands and options that a text speaks of and that do not exist."""
+    found = []
+    for words in commands(text):
+        if words and words[0] not in known:
+            found.append(words[0])
+        found += [word for word in words if word.startswith("--") and word not in known.get(words[0], ())]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES])
+def test_every_command_and_session_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert unknown(text, options()) == []
+    spoken = [re.split(r"[\s`]+--\s", words)[0].split() for words in re.findall(r"nox -s ([a-z][a-z ]*)", text)]
+    sessions = {node.name for node in ast.parse((ROOT / "noxfile.py").read_text()).body if hasattr(node, "name")}
+    assert {words[0] for words in spoken} <= sessions
+
+
+def test_a_command_that_does_not_exist_is_seen() -> None:
+    known = {"model": {"--json"}}
+    assert unknown("`hubrouter-audit model x --json f`", known) == []
+    assert unknown("`hubrouter-audit modle x`", known) == ["modle"]
+    assert unknown("run hubrouter-audit model x --jason f", known) == ["--jason"]
+
+
+def test_the_first_example_finds_the_leak_at_the_line_the_readme_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    shown = fences("", [ROOT / "README.md"])[0][1]
+    target = re.search(r"^\$ hubrouter-audit model (\S+)$", shown, re.MULTILINE)
+    assert target
+    out = tmp_path / "out.json"
+    assert main(["model", target.group(1), "--probes", "perturbation,provenance", "--json", str(out)]) == 1
+    finding = json.loads(out.read_text())["findings"][0]
+    assert f"where: {finding['file']}:{finding['line']}, module {finding['module']}, operation {finding['op']}" in shown
+    assert f"class {finding['leak_class']}" in shown
+    assert f"position {finding['sink']['position']}, row 0 feels position {finding['source']['position']}" in shown
+
+
+def workflow() -> dict[str, Any]:
+    (text,) = [text for _, text in fences("yaml", [GUIDE])]
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
+
+
+def test_the_workflow_uploads_whatever_the_audit_says_and_may() -> None:
+    document = workflow()
+    assert document["permissions"]["security-events"] == "write"
+    steps = document["jobs"]["audit"]["steps"]
+    (audit,) = [words for step in steps if "run" in step and (words := shlex.split(step["run"]))[0] != "python"]
+    after = steps[[step.get("run", "").startswith("hubrouter-audit") for step in steps].index(True) + 1 :]
+    assert {step["if"] for step in after} == {"always()"}
+    (upload,) = [step for step in after if "upload-sarif" in step["uses"]]
+    assert audit[audit.index("--sarif") + 1] == upload["with"]["sarif_file"]
+
+
+def test_the_workflow_installs_this_version_with_extras_that_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (install,) = [step["run"] for step in workflow()["jobs"]["audit"]["steps"] if "pip install" in step.get("run", "")]
+    name, extra, version = re.search(r'"([a-z-]+)\[([a-z]+)\]==([0-9.]+)"', install).groups()  # type: ignore[union-attr]
+    assert (name, version) == (project["name"], project["version"])
+    assert extra in project["optional-dependencies"]
+
+
+MODELS = """
+import torch
+from torch import nn
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(20, 8), nn.Linear(8, 20)
+    def forward(self, tokens):
+        return self.head(self.embedding(tokens).cumsum(1)) {leak}
+
+def factory():
+    return Tagger()
+"""
+
+
+@pytest.mark.parametrize(("leak", "code"), [("", 0), ("+ self.embedding(tokens).mean((1, 2), keepdim=True)", 1)])
+def test_the_workflows_command_runs_and_leaves_every_file(
+    leak: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = f"my_package_{code}"  # a module once imported stays imported
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "models.py").write_text(MODELS.format(leak=leak))
+    monkeypatch.chdir(tmp_path)
+    (line,) = [step["run"] for step in workflow()["jobs"]["audit"]["steps"] if "hubrouter-audit model" in str(step)]
+    words = shlex.split(line.replace("my_package", package))
+    assert main(words[1:]) == code
+    files = [word for option, word in pairwise(words) if option.startswith("--")][1:]
+    assert len(files) == 5
+    assert all((tmp_path / file).stat().st_size for file in files)
+    results = json.loads((tmp_path / "causality.sarif").read_text())["runs"][0]["results"]
+    assert [r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in results] == [
+        f"{package}/models.py"
+    ] * len(results)
+    assert bool(results) == bool(code)
+
+
+def test_the_model_of_the_guide_passes_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = next(text for _, text in fences("python", [GUIDE]) if text.startswith("# my_llama.py"))
+    (tmp_path / "my_llama.py").write_text(block)
+    monkeypatch.chdir(tmp_path)
+    (line,) = [text for _, text in fences("", [GUIDE]) if "my_llama.py:tiny" in text]
+    assert main(shlex.split(line)[1:]) == 0
+    assert json.loads((tmp_path / "result.json").read_text())["verdict"] == "PASS"
