@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from audits.budget import OutOfTime
 from audits.precision import Weighed, gap, noise_of, weigh
 from audits.probe import Pair, Sighting
 from audits.subject import Subject
@@ -54,6 +56,25 @@ class Felt:
         return float(self.past.max())
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A pair of inputs, what it did, and what that is."""
+
+    pair: Pair
+    felt: Felt
+    weighed: Weighed
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it is a leak."""
+        return self.weighed.verdict is Verdict.LEAK
+
+    def sighting(self) -> Sighting:
+        """The source and the place before it that feels it most."""
+        sink = int(self.felt.past.argmax())
+        return Sighting(Site(self.pair.cut, 0), Site(sink, 0), self.felt.effect, self.weighed.noise_floor, self.pair)
+
+
 class Comparison:
     """Compares rows against the base run in the same slot of an equally shaped batch, so that rounding is equal too."""
 
@@ -93,23 +114,21 @@ class Comparison:
 
     def confirm(self, changed: Tensor, cut: int) -> tuple[Weighed, Sighting]:
         """Run one change by itself, judge it, and narrow the source down to the latest position that is felt."""
-        pair = Pair(self.base, changed, cut, self.training)
-        weighed = self.judge(pair)
-        if weighed.verdict is Verdict.LEAK:
-            pair = self._latest_source(pair)
-            weighed = self.judge(pair)
-        past = felt(self.subject, pair).past
-        sink = int(past.argmax())
-        return weighed, Sighting(Site(pair.cut, 0), Site(sink, 0), float(past[sink]), weighed.noise_floor, pair)
+        judged = self._judge(Pair(self.base, changed, cut, self.training))
+        if judged.leaks:
+            # What is confirmed stands, though there may be no time left to find the latest source.
+            with contextlib.suppress(OutOfTime):
+                judged = self._judge(self._latest_source(judged.pair))
+        return judged.weighed, judged.sighting()
 
-    def judge(self, pair: Pair) -> Weighed:
+    def _judge(self, pair: Pair) -> Judged:
         """Leak or rounding; where the subject is noisy, its noise is measured again around this very change."""
         seen = felt(self.subject, pair)
         repeat = self.repeat
         if repeat:
             after = self.subject.run(self.base, training=self.training)
             repeat = max(repeat, 4 * float(gap(self.alone, after).max()))
-        return weigh(
+        weighed = weigh(
             self.subject,
             seen.effect,
             lambda other: felt(other, pair).effect,
@@ -117,6 +136,7 @@ class Comparison:
             scale=seen.scale,
             repeat=repeat,
         )
+        return Judged(pair, seen, weighed)
 
     def _latest_source(self, pair: Pair) -> Pair:
         """The same change kept only from as late a position on as still moves the past before the original cut."""
@@ -126,7 +146,7 @@ class Comparison:
             middle = (low + high + 1) // 2
             changed = torch.cat([pair.base[:, :middle], pair.changed[:, middle:]], dim=1)
             trial = Pair(pair.base, changed, middle, self.training)
-            if self.judge(trial).verdict is Verdict.LEAK:
+            if self._judge(trial).leaks:
                 low, best = middle, trial
             else:
                 high = middle - 1

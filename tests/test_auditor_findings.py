@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from auditor_models import LENGTH, VOCAB, Attention, Tokens
 
 from audits import assert_causal, audit
 from audits.__main__ import main
+from audits.auditor import Options
 from audits.leaks import (
     block_mean_broadcast,
     dynamic_rotary_base,
@@ -123,6 +125,13 @@ def test_an_assertion_names_positions_class_place_and_a_line_to_reproduce():
     message = str(caught.value)
     for part in ("dense leak in 'mixer'", "auditor_models.py:", "feels position", "noise floor", "reproduce: audit("):
         assert part in message
+
+
+def test_an_assertion_takes_the_arguments_of_an_audit_and_no_others():
+    parameters = inspect.signature(audit).parameters.values()
+    assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == list(Options.__annotations__)
+    with pytest.raises(TypeError, match="vocabsize"):
+        assert_causal(Tokens(Attention()), vocabsize=VOCAB)
 
 
 def test_an_assertion_says_why_nothing_could_be_decided():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from audits import changes
 from audits.differences import Changes, Comparison
-from audits.probe import Probe, Report, not_applicable, undetermined
+from audits.probe import Probe, Report, batches, not_applicable, undetermined
 from audits.randomness import generator
-from audits.subject import Subject
+from audits.subject import Settings, Subject
 from audits.verdicts import Verdict
 
 CONFIRMED = 3
@@ -47,4 +47,8 @@ def _judge(comparison: Comparison, plan: Changes) -> Report:
     return Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in training mode: the past stood still")
 
 
-PROBE = Probe("training-mode", "the same in training mode, generators pinned", order=5, run=run)
+def _forwards(settings: Settings) -> int:
+    return batches(settings, changes.how_many(settings)) + 5
+
+
+PROBE = Probe("training-mode", "the same in training mode, generators pinned", order=5, run=run, forwards=_forwards)
