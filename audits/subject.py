@@ -27,6 +27,16 @@ BATCHES = 32  # that a budget should leave time for: fewer rows at a time rather
 DEARER = 1.5  # twice the rows at this much of the time are a gain that is worth it; our choice
 
 
+NEEDS_GPU = "it seems to need a GPU: run it where there is one, with --device cuda"
+HINTS = {  # what to do about an error, by what it says; the last one fits all
+    "cuda": NEEDS_GPU,
+    "nvidia": NEEDS_GPU,
+    "meta tensor": "weights on the meta device hold no values: load or initialise them",
+    "uninitialized parameter": "lazy modules have no weights yet: name a factory that calls the model once",
+    "": "check --input, --vocab-size, --width, --seq-len, --dtype and --device",
+}
+
+
 class SubjectError(Exception):
     """The model cannot be audited as asked; the message says why and how to mend it, in one line."""
 
@@ -114,7 +124,8 @@ class Subject:
         self.module = self.model if isinstance(self.model, nn.Module) else None
         self.trainable = _trainable(model)
         # What could not be copied was not cast either.
-        self.dtype = own_dtype(model) if self.module is not None and not self.copied else dtype
+        cast = self.module is None or (self.copied and dtype is not None)
+        self.dtype = dtype if cast else own_dtype(model)
         self.internal = self.dtype
         self.lower: Subject | None = None
         self.finer: Subject | None = None
@@ -252,11 +263,14 @@ def _first_that_runs(model: Model, settings: Settings, pace: Pace) -> Subject:
 
 
 def _wishes(model: Model, settings: Settings) -> list[torch.dtype | None]:
-    """The dtypes to try, best first; a plain callable of tokens has none that could be chosen."""
+    """The dtypes to try, best first; None casts nothing, which is all a plain callable of tokens offers.
+
+    A model that mixes dtypes on purpose may run in no other way either.
+    """
     if settings.dtype is not None:
         return [DTYPES[settings.dtype]]
     if isinstance(model, nn.Module) or settings.input == "features":
-        return list(dict.fromkeys([torch.float64, own_dtype(model)]))
+        return list(dict.fromkeys([torch.float64, own_dtype(model), None]))
     return [None]
 
 
@@ -314,8 +328,9 @@ def _takes(subject: Subject, rows: int) -> bool:
 def _explain(error: Exception | None, settings: Settings) -> str:
     shape = f"[1, {settings.seq_len}]" if settings.input == "tokens" else f"[1, {settings.seq_len}, {settings.width}]"
     fed = f"{'int64' if settings.input == 'tokens' else 'float'} {shape}"
-    hint = "check --input, --vocab-size, --width, --seq-len and --dtype"
-    return f"the target raised {type(error).__name__} on {fed} input: {_first_line(error)} ({hint})"
+    said = _first_line(error)
+    hint = next((hint for sign, hint in HINTS.items() if sign in said.lower()), HINTS[""])
+    return f"the target raised {type(error).__name__} on {fed} input{': ' if said else ''}{said} ({hint})"
 
 
 def _first_line(problem: object) -> str:

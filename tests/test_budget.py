@@ -87,6 +87,17 @@ def test_a_leak_found_before_the_budget_ran_out_stands(clock: type[Clock]) -> No
     assert all(verdict is Verdict.LEAK for seconds, verdict in verdicts.items() if seconds >= first)
 
 
+def test_a_leak_without_time_to_find_its_latest_source_is_reported_with_the_one_that_showed_it(
+    clock: type[Clock],
+) -> None:
+    sources = set()
+    for seconds in range(25, 90, 5):
+        clock.now = 0.0
+        options = {"vocab_size": VOCAB, "seq_len": LENGTH, "probes": ["perturbation"]}
+        sources |= {finding.source for finding in audit(timed(causal=False), **options, budget=seconds).findings}
+    assert len(sources) == 2
+
+
 def test_a_probe_that_is_cut_short_says_how_far_it_came(clock: type[Clock]) -> None:
     result = audit(timed(causal=True, row=0.5), vocab_size=VOCAB, seq_len=LENGTH, budget=60)
     assert "the budget of 60 s ran out after" in result.probes[0].why
