@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -14,12 +15,14 @@ import auditor_models as models
 import pytest
 import torch
 from auditor_models import LENGTH, VOCAB, Attention, Tokens
+from rich.console import Console
 from torch import Tensor, nn
 
 from audits import SubjectError, audit, budget
 from audits.__main__ import main
 from audits.budget import Budget, OutOfTime
 from audits.commands.waiting import Waiting, duration, estimate
+from audits.differences import Comparison
 from audits.probe import all_probes
 from audits.progress import PREPARING, Pace, Progress
 from audits.subject import Settings, prepare
@@ -90,12 +93,17 @@ def test_a_leak_found_before_the_budget_ran_out_stands(clock: type[Clock]) -> No
 def test_a_leak_without_time_to_find_its_latest_source_is_reported_with_the_one_that_showed_it(
     clock: type[Clock],
 ) -> None:
-    sources = set()
-    for seconds in range(25, 90, 5):
+    sources = {}
+    for left in (30, 100):
         clock.now = 0.0
-        options = {"vocab_size": VOCAB, "seq_len": LENGTH, "probes": ["perturbation"]}
-        sources |= {finding.source for finding in audit(timed(causal=False), **options, budget=seconds).findings}
-    assert len(sources) == 2
+        subject = prepare(timed(causal=False), Settings(vocab_size=VOCAB, seq_len=LENGTH), Pace(Budget(1000)))
+        comparison = Comparison(subject, subject.base())
+        changed = torch.cat([comparison.base[:, :4], (comparison.base[:, 4:] + 1) % VOCAB], dim=1)
+        clock.now = 1000 - left
+        weighed, sighting = comparison.confirm(changed, 4)
+        assert weighed.verdict is Verdict.LEAK
+        sources[left] = sighting.source.position
+    assert sources == {30: 4, 100: LENGTH - 1}
 
 
 def test_a_probe_that_is_cut_short_says_how_far_it_came(clock: type[Clock]) -> None:
@@ -297,6 +305,14 @@ def test_a_quick_model_is_not_announced_and_there_is_no_bar_without_a_terminal(
         waiting.watch(Progress("gradient", 3, 400, 0.1, 0.01))
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_on_a_terminal_a_bar_shows_the_probe_and_how_far_it_is() -> None:
+    screen = io.StringIO()
+    with Waiting(limited=True, console=Console(file=screen, force_terminal=True, width=120)) as waiting:
+        waiting.watch(Progress("gradient", 30, 400, 3.0, 0.1))
+    assert "gradient" in screen.getvalue()
+    assert "30 of about 400 forward passes" in screen.getvalue()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.5, "0.5 s"), (31, "31 s"), (90, "1.5 min"), (12_400, "3.4 h")])

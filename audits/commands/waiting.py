@@ -19,8 +19,8 @@ MINUTE, HOUR = 60.0, 3600.0
 class Waiting:
     """Watches an audit on behalf of a user; the bar goes to standard error, and only to a terminal."""
 
-    def __init__(self, *, limited: bool) -> None:
-        console = Console(stderr=True)
+    def __init__(self, *, limited: bool, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -32,7 +32,7 @@ class Waiting:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task: TaskID = self._bar.add_task(progress.PREPARING, total=None)
+        self._task: TaskID = self._bar.add_task(progress.PREPARING, total=0)
         self._told = limited  # whoever has set a budget knows
 
     def __enter__(self) -> Self:
