@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import TypedDict, Unpack
 
 import torch
 
+from audits.battery import Ran, none_run, run_probes
+from audits.budget import Budget, OutOfTime
 from audits.classify import classify
-from audits.differences import scale_of
-from audits.locate import Place, find_place
+from audits.locate import Place
 from audits.machine import environment
-from audits.precision import rounding
-from audits.probe import Probe, Report, Sighting, all_probes, undetermined
+from audits.probe import Probe, Report, Sighting, all_probes
+from audits.progress import PREPARING, Pace, Watch
 from audits.subject import Model, Settings, Subject, SubjectError, prepare
-from audits.verdicts import AuditResult, Finding, ProbeResult, Verdict
+from audits.verdicts import AuditResult, Finding, LeakClass, Verdict
 
 WITNESSES = ("gradient", "provenance")  # give a leak seen in a copy its class and line
 SAME_LEAK = ("gradient", "prefix-length", "training-mode", "decode")  # of a model that leaks under perturbation
-Watch = Callable[[str, int, int], None]  # name of the probe that starts, its index, how many there are
+PREPARATION = 14  # forward passes of finding batch and precision, about
 
 
 def audit(
@@ -36,6 +37,7 @@ def audit(
     device: str = "cpu",
     probes: Sequence[str] | None = None,
     target: str | None = None,
+    budget: float | Budget | None = None,
     watch: Watch | None = None,
 ) -> AuditResult:
     """Audit a sequence model for causality leaks.
@@ -52,7 +54,9 @@ def audit(
         device: a torch device name.
         probes: names of the probes to run; None runs all.
         target: how the model is called in the result and in the line that reproduces a finding.
-        watch: told which probe starts.
+        budget: seconds after which no forward pass is started, or a budget that is running already. What was not run
+            is UNDETERMINED.
+        watch: told a few times a second how far the audit has come.
 
     Returns:
         The verdict, the findings and what every probe said.
@@ -62,23 +66,49 @@ def audit(
     """
     settings = Settings(input, vocab_size, width, seq_len, batch, seed, dtype, device)
     chosen = _choose(probes)
-    subject = prepare(model, settings)
-    with subject.borrowed():
-        reports, results = _run(subject, chosen, watch)
-        findings = _findings(subject, chosen, reports, target)
+    settings.check()
+    pace = Pace(_running(budget), watch)
+    pace.begin(PREPARING, PREPARATION + sum(probe.forwards(settings) for probe in chosen))
+    findings, resolved = [], asdict(settings)
+    try:
+        subject = prepare(model, settings, pace)
+    except OutOfTime as problem:
+        ran = none_run(chosen, f"{problem} while the audit was prepared, after {pace.now.forwards} forward passes")
+    else:
+        with subject.borrowed():
+            ran = run_probes(subject, chosen)
+            findings = _findings(subject, chosen, ran, target)
+        resolved = {**asdict(subject.settings), "dtype": _name(subject)}
     return AuditResult(
         target=target or type(model).__name__,
-        verdict=_overall(reports),
+        verdict=_overall(one.report for one in ran.values()),
         findings=tuple(findings),
-        probes=tuple(results),
-        settings={**asdict(subject.settings), "dtype": _name(subject), "probes": [p.name for p in chosen]},
+        probes=tuple(one.result for one in ran.values()),
+        settings={**resolved, "probes": [probe.name for probe in chosen], "budget": pace.budget.seconds},
         environment=environment(),
     )
 
 
-def assert_causal(model: Model, **options: object) -> None:
+class Options(TypedDict, total=False):
+    """The arguments of `audit`, so that a type checker sees a typo in those of `assert_causal`."""
+
+    input: str
+    vocab_size: int | None
+    width: int | None
+    seq_len: int
+    batch: int
+    seed: int
+    dtype: str | None
+    device: str
+    probes: Sequence[str] | None
+    target: str | None
+    budget: float | Budget | None
+    watch: Watch | None
+
+
+def assert_causal(model: Model, **options: Unpack[Options]) -> None:
     """Raise AssertionError unless every applicable probe passes; takes the arguments of `audit`."""
-    result = audit(model, **options)  # type: ignore[arg-type]
+    result = audit(model, **options)
     if result.verdict is not Verdict.PASS:
         raise AssertionError(explain(result))
 
@@ -108,62 +138,31 @@ def _choose(names: Sequence[str] | None) -> tuple[Probe, ...]:
     return tuple(probe for name, probe in known.items() if names is None or name in names)
 
 
-def _run(
-    subject: Subject, probes: tuple[Probe, ...], watch: Watch | None
-) -> tuple[dict[str, Report], list[ProbeResult]]:
-    reports, results = {}, []
-    for index, probe in enumerate(probes):
-        if watch:
-            watch(probe.name, index, len(probes))
-        forwards, started = subject.forwards, time.perf_counter()
-        report = reports[probe.name] = _unless_noisy(subject, _guarded(subject, probe))
-        seconds = time.perf_counter() - started
-        results.append(
-            ProbeResult(probe.name, report.verdict, report.why, subject.forwards - forwards, seconds, report.applicable)
-        )
-    return reports, results
-
-
-def _guarded(subject: Subject, probe: Probe) -> Report:
-    """A probe whose subject raises half-way has decided nothing; it must not take the others down."""
+def _running(budget: float | Budget | None) -> Budget:
     try:
-        return probe.run(subject)
-    except Exception as problem:
-        first = str(problem).strip().splitlines()[0] if str(problem).strip() else ""
-        return undetermined(f"the model raised {type(problem).__name__}: {first[:200]}")
+        return budget if isinstance(budget, Budget) else Budget(budget)
+    except ValueError as problem:
+        raise SubjectError(str(problem)) from problem
 
 
-def _unless_noisy(subject: Subject, report: Report) -> Report:
-    """A PASS of a subject whose equal calls differ by more than rounding says nothing about smaller leaks."""
-    noise = subject.noise or 0.0
-    if report.verdict is not Verdict.PASS or noise <= rounding(subject, scale_of(subject.run(subject.base()))):
-        return report
-    return undetermined(
-        f"equal calls differ by {noise / 4:.2g} (randomness that cannot be pinned, or state outside the model), "
-        f"which hides anything smaller: {report.why}"
-    )
-
-
-def _overall(reports: dict[str, Report]) -> Verdict:
+def _overall(reports: Iterable[Report]) -> Verdict:
     """LEAK if any probe saw one; PASS only if every applicable probe passed and at least one did."""
-    verdicts = [report.verdict for report in reports.values() if report.applicable]
+    verdicts = [report.verdict for report in reports if report.applicable]
     if Verdict.LEAK in verdicts:
         return Verdict.LEAK
     return Verdict.PASS if verdicts and set(verdicts) == {Verdict.PASS} else Verdict.UNDETERMINED
 
 
-def _findings(
-    subject: Subject, chosen: tuple[Probe, ...], reports: dict[str, Report], target: str | None
-) -> list[Finding]:
+def _findings(subject: Subject, chosen: tuple[Probe, ...], ran: dict[str, Ran], target: str | None) -> list[Finding]:
+    reports = {name: one.report for name, one in ran.items()}
     findings = []
     shared: Place | None = (
         None  # of the perturbation finding, for probes that see the same leak without a pair of inputs
     )
     for probe, report in reports.items():
-        for sighting in report.sightings:
+        for sighting, place in zip(report.sightings, ran[probe].places, strict=True):
             where = sighting.seen_in or subject
             known = reports if where is subject else {probe: report} | _witnessed(where, chosen)
-            place = find_place(where, sighting)
             shared = place if probe == "perturbation" else shared
             if place is None and probe in SAME_LEAK:
                 place = shared
@@ -171,7 +170,7 @@ def _findings(
             findings.append(
                 Finding(
                     probe=probe,
-                    leak_class=classify(where, probe, sighting, known, place),
+                    leak_class=_class(where, probe, sighting, known, place),
                     source=sighting.source,
                     sink=sighting.sink,
                     effect=sighting.effect,
@@ -189,7 +188,18 @@ def _findings(
 def _witnessed(awake: Subject, chosen: tuple[Probe, ...]) -> dict[str, Report]:
     """What tells class and line of a leak that shows in a copy of the subject only."""
     with awake.borrowed():
-        return {probe.name: _guarded(awake, probe) for probe in chosen if probe.name in WITNESSES}
+        ran = run_probes(awake, [probe for probe in chosen if probe.name in WITNESSES])
+    return {name: one.report for name, one in ran.items()}
+
+
+def _class(
+    subject: Subject, probe: str, sighting: Sighting, reports: dict[str, Report], place: Place | None
+) -> LeakClass:
+    """The class, as far as there is time to find it out."""
+    try:
+        return classify(subject, probe, sighting, reports, place)
+    except OutOfTime:
+        return LeakClass.UNKNOWN
 
 
 def _line(probe: str, sighting: Sighting, reports: dict[str, Report]) -> Sighting:

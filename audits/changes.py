@@ -8,11 +8,17 @@ import torch
 from torch import Tensor
 
 from audits.differences import Changes
-from audits.subject import Subject
+from audits.subject import Settings, Subject
 
 MAGNITUDES = (1e-3, 1.0, 1e3)  # of feature changes: small enough for smooth paths, large enough to flip any ranking
 SWEPT = 384  # suffixes swept, each behind a prefix of its own
 REPEATS = 3  # prefixes for each token id at least; of a large vocabulary only a sample is swept
+
+
+def how_many(settings: Settings) -> int:
+    """Rows of `singles` and `suffixes` together."""
+    kinds = 2 * len(MAGNITUDES) + 1 if settings.input == "features" else 4
+    return kinds * (settings.seq_len - 1)
 
 
 def suffixes(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:

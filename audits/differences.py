@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from audits.budget import OutOfTime
 from audits.precision import Weighed, gap, noise_of, weigh
 from audits.probe import Pair, Sighting
 from audits.subject import Subject
@@ -23,6 +25,10 @@ class Changes:
     inputs: Tensor
     cuts: Tensor
     bases: Tensor | None = None
+
+    def rows(self, chosen: Tensor) -> Changes:
+        """Only some of the rows."""
+        return Changes(self.inputs[chosen], self.cuts[chosen], None if self.bases is None else self.bases[chosen])
 
     @staticmethod
     def join(parts: list[Changes]) -> Changes:
@@ -56,6 +62,25 @@ class Felt:
     def effect(self) -> float:
         """The largest difference."""
         return float(self.past.max())
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pair of inputs, what it did, and what that is."""
+
+    pair: Pair
+    felt: Felt
+    weighed: Weighed
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it is a leak."""
+        return self.weighed.verdict is Verdict.LEAK
+
+    def sighting(self) -> Sighting:
+        """The source and the place before it that feels it most."""
+        sink = int(self.felt.past.argmax())
+        return Sighting(Site(self.pair.cut, 0), Site(sink, 0), self.felt.effect, self.weighed.noise_floor, self.pair)
 
 
 class Comparison:
@@ -100,27 +125,25 @@ class Comparison:
 
     def confirm(self, changes: Changes, row: int) -> tuple[Weighed, Sighting]:
         """Run one change by itself, judge it, and narrow the source down to the latest position that is felt."""
-        one = slice(row, row + 1)
-        if changes.bases is not None:
-            own = Comparison(self.subject, changes.bases[one], training=self.training)
-            return own.confirm(Changes(changes.inputs[one], changes.cuts[one]), 0)
-        pair = Pair(self.base, changes.inputs[one], int(changes.cuts[row]), self.training)
-        weighed = self.judge(pair)
-        if weighed.verdict is Verdict.LEAK:
-            pair = self._latest_source(pair)
-            weighed = self.judge(pair)
-        past = felt(self.subject, pair).past
-        sink = int(past.argmax())
-        return weighed, Sighting(Site(pair.cut, 0), Site(sink, 0), float(past[sink]), weighed.noise_floor, pair)
+        one = changes.rows(torch.tensor([row]))
+        if one.bases is not None:
+            own = Comparison(self.subject, one.bases, training=self.training)
+            return own.confirm(Changes(one.inputs, one.cuts), 0)
+        judged = self._judge(Pair(self.base, one.inputs, int(one.cuts[0]), self.training))
+        if judged.leaks:
+            # What is confirmed stands, though there may be no time left to find the latest source.
+            with contextlib.suppress(OutOfTime):
+                judged = self._judge(self._latest_source(judged.pair))
+        return judged.weighed, judged.sighting()
 
-    def judge(self, pair: Pair) -> Weighed:
+    def _judge(self, pair: Pair) -> Judged:
         """Leak or rounding; where the subject is noisy, its noise is measured again around this very change."""
         seen = felt(self.subject, pair)
         repeat = self.repeat
         if repeat:
             after = self.subject.run(self.base, training=self.training)
             repeat = max(repeat, 4 * float(gap(self.alone, after).max()))
-        return weigh(
+        weighed = weigh(
             self.subject,
             seen.effect,
             lambda other: felt(other, pair).effect,
@@ -128,6 +151,7 @@ class Comparison:
             scale=seen.scale,
             repeat=repeat,
         )
+        return Judged(pair, seen, weighed)
 
     def _latest_source(self, pair: Pair) -> Pair:
         """The same change kept only from as late a position on as still moves the past before the original cut."""
@@ -137,7 +161,7 @@ class Comparison:
             middle = (low + high + 1) // 2
             changed = torch.cat([pair.base[:, :middle], pair.changed[:, middle:]], dim=1)
             trial = Pair(pair.base, changed, middle, self.training)
-            if self.judge(trial).verdict is Verdict.LEAK:
+            if self._judge(trial).leaks:
                 low, best = middle, trial
             else:
                 high = middle - 1

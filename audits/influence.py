@@ -6,18 +6,22 @@ import torch
 
 from audits.changes import singles
 from audits.differences import Comparison
+from audits.progress import Pace
 from audits.randomness import generator
 from audits.subject import Model, Settings, prepare
 
 Matrix = list[list[float]]
 
 
-def influence_map(model: Model, settings: Settings) -> Matrix:
+def influence_map(model: Model, settings: Settings, pace: Pace | None = None) -> Matrix:
     """[N sinks][N sources]: the largest change of each output when one input position is changed, to three digits.
 
     The first position is never changed, so its column is 0. Entries above the diagonal are the future.
+
+    Raises:
+        OutOfTime: the budget of the pace is spent.
     """
-    subject = prepare(model, settings)
+    subject = prepare(model, settings, pace)
     with subject.borrowed():
         comparison = Comparison(subject, subject.base())
         plan = singles(subject, comparison.base, generator(settings.seed, "influence"))

@@ -18,7 +18,7 @@ from audits.verdicts import Verdict
 SHRINKAGE = 2.0**-20
 # Rounding errors of a few dozen operations, in units of eps times the output: no smaller effect can be told from them.
 ROUNDINGS = 64.0
-CALLS = 8  # from which the noise of a subject that is not deterministic is estimated; our choice
+CALLS = 8  # in which the noise of a subject that is not deterministic is looked for; our choice
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ def weigh(
         repeat: the difference between runs that ought to be equal; measured here when None, usually 0.
 
     Returns:
-        LEAK above the noise floor, PASS below. Where rounding and leak cannot be told apart: UNDETERMINED for equal
-        shapes, PASS (at that floor) for different shapes, where rounding is to be expected.
+        LEAK above the noise floor, PASS below; an effect that does not show every time becomes the subject's noise.
+        Where rounding and leak cannot be told apart: UNDETERMINED for equal shapes, PASS (at that floor) for different
+        shapes, where rounding is to be expected.
     """
     repeat = noise_of(subject) if repeat is None else repeat
     finest = max(repeat, ROUNDINGS * torch.finfo(torch.float64).eps * scale)
@@ -101,7 +102,22 @@ def weigh(
         floor = coarsest
         if effect <= floor and same_shape:
             return Weighed(Verdict.UNDETERMINED, floor)
+    if effect > floor and not repeat and not _shows_every_time(subject, effect, again, floor):
+        subject.noise = 4 * effect
+        return Weighed(Verdict.PASS, subject.noise)
     return Weighed(Verdict.LEAK if effect > floor else Verdict.PASS, floor)
+
+
+def _shows_every_time(subject: Subject, effect: float, again: Callable[[Subject], float], floor: float) -> bool:
+    """Whether an effect is there however often it is measured: randomness that strikes now and then is not.
+
+    A subject in which one effect was the same to the last bit needs no such check again.
+    """
+    if not subject.steady:
+        effects = [again(subject) for _ in range(CALLS)]
+        subject.steady = set(effects) == {effect}
+        return min(effects) > floor
+    return True
 
 
 def _finite(effect: float) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from audits.subject import Subject
+from audits.subject import Settings, Subject
 from audits.verdicts import Site, Verdict
 
 
@@ -52,17 +52,30 @@ class Report:
     applicable: bool = True
 
 
+def batches(settings: Settings, rows: int) -> int:
+    """How many forward passes so many rows take."""
+    return -(-rows // settings.batch)
+
+
+def _few(settings: Settings) -> int:
+    """For probes whose cost does not grow with the length."""
+    del settings
+    return 8
+
+
 @dataclass(frozen=True)
 class Probe:
     """An instrument: its name on the command line, what it looks at, and the function that does it.
 
-    `order` is its place among the probes: what says most about how the future gets in comes first.
+    `order` is its place among the probes: what says most about how the future gets in comes first. `forwards` says
+    about how many forward passes it makes on a model without a leak, for whoever waits.
     """
 
     name: str
     looks_at: str
     order: int
     run: Callable[[Subject], Report]
+    forwards: Callable[[Settings], int] = _few
 
 
 def not_applicable(why: str) -> Report:

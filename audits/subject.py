@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from audits.budget import OutOfTime
 from audits.copying import copy_of
+from audits.progress import Pace
 from audits.randomness import generator, pinned
 from audits.snapshot import Snapshot
 from audits.widened import widened
@@ -19,6 +23,18 @@ from audits.widened import widened
 Model = Callable[..., Any]
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 MAX_ELEMENTS = 2**26  # of an output held at once: half a GiB in float64
+BATCHES = 32  # that a budget should leave time for: fewer rows at a time rather than fewer batches; our choice
+DEARER = 1.5  # twice the rows at this much of the time are a gain that is worth it; our choice
+
+
+NEEDS_GPU = "it seems to need a GPU: run it where there is one, with --device cuda"
+HINTS = {  # what to do about an error, by what it says; the last one fits all
+    "cuda": NEEDS_GPU,
+    "nvidia": NEEDS_GPU,
+    "meta tensor": "weights on the meta device hold no values: load or initialise them",
+    "uninitialized parameter": "lazy modules have no weights yet: name a factory that calls the model once",
+    "": "check --input, --vocab-size, --width, --seq-len, --dtype and --device",
+}
 
 
 class SubjectError(Exception):
@@ -68,6 +84,10 @@ class Settings:
                 f"vocab_size={self.vocab_size}: with fewer than 2 tokens nothing can be changed",
             ),
             (self.input == "tokens" or (self.width or 0) >= 1, "feature models need --width D (width=D), at least 1"),
+            (
+                self.input == "features" or self.width is None,
+                f"width={self.width} is for feature models: add --input features (input='features')",
+            ),
         ]
         for holds, message in rules:
             if not holds:
@@ -91,20 +111,26 @@ class Subject:
         lower: the same in float32, where this one is float64 and that runs.
         finer: the same in float64 throughout, where this one computes in something coarser.
         noise: how far calls that ought to be equal differ; None until measured.
+        steady: whether an effect has been seen to be the same to the last bit again and again.
+        pace: the clock of the audit, shared with `lower` and `finer`.
     """
 
-    def __init__(self, model: Model, settings: Settings, dtype: torch.dtype | None, *, wide: bool = False) -> None:
-        self.settings = settings
+    def __init__(
+        self, model: Model, settings: Settings, dtype: torch.dtype | None, pace: Pace, *, wide: bool = False
+    ) -> None:
+        self.settings, self.pace = settings, pace
         self.forwards = 0
         self.model, self.copied = copy_of(model, settings.device, dtype)
         self.module = self.model if isinstance(self.model, nn.Module) else None
         self.trainable = _trainable(model)
         # What could not be copied was not cast either.
-        self.dtype = own_dtype(model) if self.module is not None and not self.copied else dtype
+        cast = self.module is None or (self.copied and dtype is not None)
+        self.dtype = dtype if cast else own_dtype(model)
         self.internal = self.dtype
         self.lower: Subject | None = None
         self.finer: Subject | None = None
         self.noise: float | None = None
+        self.steady = False
         self._snapshot = Snapshot(self.model)
         self._wide = wide
 
@@ -135,8 +161,10 @@ class Subject:
         if self.module is not None:
             self.module.train(training)
         self.forwards += 1
-        with pinned(self.settings.seed), torch.set_grad_enabled(grad), widened() if self._wide else nullcontext():
-            output = _contained(function, self.model, self._cast(inputs))
+        given = self._cast(inputs)
+        wide = widened() if self._wide else nullcontext()
+        with pinned(self.settings.seed), torch.set_grad_enabled(grad), wide, self.pace.forward():
+            output = _contained(function, self.model, given)
         return as_sequence(output, inputs)
 
     def restore(self) -> None:
@@ -186,17 +214,18 @@ def _contained(function: Callable[[Any, Tensor], Any], model: Any, inputs: Tenso
     """The model's output; a model that tries to end the process (sys.exit) has raised an error like any other."""
     try:
         return function(model, inputs)
-    except (Exception, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt, OutOfTime):
         raise
     except BaseException as problem:
         raise RuntimeError(f"the model tried to end the process: {type(problem).__name__}") from problem
 
 
-def prepare(model: Model, settings: Settings) -> Subject:
+def prepare(model: Model, settings: Settings, pace: Pace | None = None) -> Subject:
     """A subject ready to be probed.
 
     Raises:
         SubjectError: it cannot be called with these settings.
+        OutOfTime: the budget of the pace is spent.
     """
     settings.check()
     if not callable(model):
@@ -204,24 +233,24 @@ def prepare(model: Model, settings: Settings) -> Subject:
     if isinstance(model, type):
         raise SubjectError(f"the target is the class {model.__name__}: give an instance of it")
     settings = _with_vocabulary(model, settings)
-    subject = _first_that_runs(model, settings)
+    subject = _first_that_runs(model, settings, pace or Pace())
     with subject.borrowed():
         settings = subject.settings = _with_batch(subject)
         subject.internal = _internal_precision(subject)
     if subject.dtype == torch.float64:
-        subject.lower = _other(model, settings, torch.float32)
+        subject.lower = _other(model, subject, torch.float32)
     if subject.internal != torch.float64:
         # Constants of a plain callable stay as coarse as they are, so casts inside it are left alone too.
-        subject.finer = _other(model, settings, torch.float64, wide=isinstance(model, nn.Module))
+        subject.finer = _other(model, subject, torch.float64, wide=isinstance(model, nn.Module))
     return subject
 
 
-def _first_that_runs(model: Model, settings: Settings) -> Subject:
+def _first_that_runs(model: Model, settings: Settings, pace: Pace) -> Subject:
     """The subject in the wanted dtype; without a wish, in float64, else in its own."""
     error: Exception | None = None
     for dtype in _wishes(model, settings):
         try:
-            subject = Subject(model, settings, dtype)
+            subject = Subject(model, settings, dtype, pace)
             with subject.borrowed():
                 subject.run(subject.base())
         except SubjectError:
@@ -234,20 +263,23 @@ def _first_that_runs(model: Model, settings: Settings) -> Subject:
 
 
 def _wishes(model: Model, settings: Settings) -> list[torch.dtype | None]:
-    """The dtypes to try, best first; a plain callable of tokens has none that could be chosen."""
+    """The dtypes to try, best first; None casts nothing, which is all a plain callable of tokens offers.
+
+    A model that mixes dtypes on purpose may run in no other way either.
+    """
     if settings.dtype is not None:
         return [DTYPES[settings.dtype]]
     if isinstance(model, nn.Module) or settings.input == "features":
-        return list(dict.fromkeys([torch.float64, own_dtype(model)]))
+        return list(dict.fromkeys([torch.float64, own_dtype(model), None]))
     return [None]
 
 
-def _other(model: Model, settings: Settings, dtype: torch.dtype, *, wide: bool = False) -> Subject | None:
+def _other(model: Model, of: Subject, dtype: torch.dtype, *, wide: bool = False) -> Subject | None:
     """The same subject in another precision, to compare with; None where there is none to be had."""
-    if not isinstance(model, nn.Module) and settings.input == "tokens":
+    if not isinstance(model, nn.Module) and of.settings.input == "tokens":
         return None
     try:
-        subject = Subject(model, settings, dtype, wide=wide)
+        subject = Subject(model, of.settings, dtype, of.pace, wide=wide)
         with subject.borrowed():
             subject.run(subject.base())
             subject.internal = _internal_precision(subject)
@@ -258,23 +290,47 @@ def _other(model: Model, settings: Settings, dtype: torch.dtype, *, wide: bool =
 
 
 def _with_batch(subject: Subject) -> Settings:
-    """The settings, with the batch halved until the model takes it; one row it has taken already."""
-    asked = rows = subject.rows(subject.run(subject.base()))
-    while rows > 1:
-        try:
-            subject.run(subject.base(rows))
-        except Exception:
-            rows //= 2
-        else:
-            break
+    """The settings, with the batch that the model takes and that the budget leaves time for; one row it has taken."""
+    asked = subject.rows(subject.run(subject.base()))
+    rows = _halved(subject, asked) if subject.pace.budget.seconds is None else _doubled(subject, asked)
     return subject.settings if rows == asked else replace(subject.settings, batch=rows)
+
+
+def _halved(subject: Subject, rows: int) -> int:
+    """So many rows, halved until the model takes them."""
+    while rows > 1 and not _takes(subject, rows):
+        rows //= 2
+    return rows
+
+
+def _doubled(subject: Subject, most: int) -> int:
+    """One row, doubled while the model takes more, and more cost little more or leave time for many such batches."""
+    rows, before = 1, math.inf
+    while rows < most:
+        started, more = time.monotonic(), min(2 * rows, most)
+        if not _takes(subject, more):
+            break
+        rows, took = more, time.monotonic() - started
+        if took > subject.pace.budget.left / BATCHES and took > DEARER * before:
+            break
+        before = took
+    return rows
+
+
+def _takes(subject: Subject, rows: int) -> bool:
+    try:
+        subject.run(subject.base(rows))
+    except Exception:
+        return False
+    return True
 
 
 def _explain(error: Exception | None, settings: Settings) -> str:
     shape = f"[1, {settings.seq_len}]" if settings.input == "tokens" else f"[1, {settings.seq_len}, {settings.width}]"
     fed = f"{'int64' if settings.input == 'tokens' else 'float'} {shape}"
-    hint = "check --input, --vocab-size, --width, --seq-len and --dtype"
-    return f"the target raised {type(error).__name__} on {fed} input: {_first_line(error)} ({hint})"
+    said = _first_line(error)
+    hint = next((hint for sign, hint in HINTS.items() if sign in said.lower()), HINTS[""])
+    return f"the target raised {type(error).__name__} on {fed} input{': ' if said else ''}{said} ({hint})"
 
 
 def _first_line(problem: object) -> str:

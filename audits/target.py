@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from audits.budget import OutOfTime
 from audits.subject import Model, SubjectError
 
 
@@ -42,7 +43,7 @@ def _import(where: str, target: str) -> ModuleType:
     except ModuleNotFoundError as problem:
         raise SubjectError(f"target {target!r}: {problem}; is it installed, or on the path from here?") from problem
     except BaseException as problem:
-        if isinstance(problem, KeyboardInterrupt):
+        if isinstance(problem, KeyboardInterrupt | OutOfTime):
             raise
         raise SubjectError(f"target {target!r}: importing it raised {_one_line(problem)}") from problem
 
@@ -85,7 +86,7 @@ def _build(found: Any, target: str) -> Model:
     try:
         built = found()
     except BaseException as problem:  # sys.exit() in a factory is a failure, too
-        if isinstance(problem, KeyboardInterrupt):
+        if isinstance(problem, KeyboardInterrupt | OutOfTime):
             raise
         raise SubjectError(f"target {target!r}: calling the factory raised {_one_line(problem)}") from problem
     if not callable(built):

@@ -30,6 +30,6 @@ def woken(subject: Subject, names: tuple[str, ...]) -> Subject | None:
         weight = model.get_parameter(name)
         weight.copy_(SIZE * torch.randn(weight.shape, generator=gen, dtype=torch.float64))
     try:
-        return prepare(model, subject.settings)
+        return prepare(model, subject.settings, subject.pace)
     except Exception:
         return None

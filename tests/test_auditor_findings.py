@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from audits import assert_causal, audit
 from audits.__main__ import main
+from audits.auditor import Options
 from audits.leaks import (
     block_mean_broadcast,
     dynamic_rotary_base,
@@ -124,6 +126,13 @@ def test_an_assertion_names_positions_class_place_and_a_line_to_reproduce():
     message = str(caught.value)
     for part in ("dense leak in 'mixer'", "auditor_models.py:", "feels position", "noise floor", "reproduce: audit("):
         assert part in message
+
+
+def test_an_assertion_takes_the_arguments_of_an_audit_and_no_others():
+    parameters = inspect.signature(audit).parameters.values()
+    assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == list(Options.__annotations__)
+    with pytest.raises(TypeError, match="vocabsize"):
+        assert_causal(Tokens(Attention()), vocabsize=VOCAB)
 
 
 def test_an_assertion_says_why_nothing_could_be_decided():

@@ -1,6 +1,8 @@
 """`hubrouter-audit model`: exit codes, documents, and one clear line for whatever cannot run."""
 
 import json
+import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -147,6 +149,9 @@ BAD = [
     (["{file}:Tagger", "--probes", ""], "choose from"),
     (["{file}:Tagger", "--device", "warp"], "device 'warp'"),
     (["{file}:features", "--input", "features"], "--width"),
+    (["{file}:Tagger", "--width", "8"], "width=8 is for feature models"),
+    (["{file}:Tagger", "--html", "/"], "cannot write /"),
+    (["{file}:Tagger", "--json", "{file}/out.json"], "cannot write"),
     (["{file}:Tagger", "--dtype", "float8"], "--dtype"),
     (["{file}:Tagger", "--seq-len", "many"], "--seq-len"),
     (["{file}:Tagger", "--vocab-size", "30", "--seq-len", "64"], "IndexError"),
@@ -176,9 +181,29 @@ def test_not_a_number_everywhere_is_undetermined_and_exits_3(subjects: str, caps
 
 def test_an_unwritable_output_exits_2_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("not a folder")
-    assert main(["model", f"{COUNCIL}:leaky", *QUICK, "--json", str(tmp_path / "file" / "out.json")]) == 2
-    assert "cannot write" in capsys.readouterr().err
+    assert main(["model", "nothing:there", "--json", str(tmp_path / "file" / "out.json")]) == 2
+    assert "cannot write" in capsys.readouterr().err  # before the target was even looked for
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["pipe", "folder"])
+def test_what_is_no_ordinary_file_is_not_replaced_by_one(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    assert main(["model", f"{COUNCIL}:leaky", *QUICK, "--json", str(tmp_path / name)]) == 2
+    assert not (tmp_path / name).is_file()
+
+
+def test_an_output_in_a_folder_that_is_not_there_yet_is_written(tmp_path: Path) -> None:
+    assert main(["model", f"{COUNCIL}:leaky", *QUICK, "--json", str(tmp_path / "new" / "out.json")]) == 1
+    assert (tmp_path / "new" / "out.json").is_file()
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"hubrouter-audit {version('hubrouter-audit')}\n"
 
 
 def test_a_model_that_ends_the_process_is_not_a_pass(subjects: str) -> None:

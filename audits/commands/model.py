@@ -11,15 +11,19 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.auditor import audit
-from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
+from audits.budget import Budget, OutOfTime
+from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError, positive_seconds
+from audits.commands.last_resort import last_resort
 from audits.commands.subject_options import add_subject_options, settings_of
+from audits.commands.waiting import Waiting
 from audits.influence import Matrix, influence_map
+from audits.progress import Pace
 from audits.report.audit_html import audit_html
 from audits.report.badge import badge
 from audits.report.console import print_audit
 from audits.report.junit_audit import audit_junit
 from audits.report.sarif import sarif
-from audits.report.write import ReportError, write_text
+from audits.report.write import ReportError, check_writable, write_text
 from audits.subject import Model, Settings, SubjectError
 from audits.target import load_target
 from audits.verdicts import AuditResult, Verdict
@@ -35,6 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
     add_subject_options(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
     parser.add_argument("--probes", metavar="a,b,…", help="only these probes")
+    parser.add_argument(
+        "--budget", type=positive_seconds, metavar="SECONDS", help="start nothing more after so many seconds"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - is standard output")
     parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0")
     parser.add_argument("--html", metavar="FILE", help="write a page with the influence map")
@@ -45,14 +52,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Audit, print, write what was asked for, and exit by the verdict."""
     _check_outputs(options)
-    to_stdout = options.json == "-"
+    budget, to_stdout = Budget(options.budget, interrupt=True), options.json == "-"
     console = Console(stderr=to_stdout)
     # Whatever the target prints must not spoil a JSON document on standard output.
-    with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout):
+    with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout), last_resort(budget):
         try:
-            target = load_target(options.target)
-            result = _audited(target, options, console)
-            influence = _influence(target, result, options) if options.html else ()
+            target = _loaded(options.target, budget)
+            result = _audited(target, options, budget)
+            influence = _influence(target, result, options, budget) if options.html else ()
         except SubjectError as problem:
             raise CommandError(str(problem)) from problem
         print_audit(result, console)
@@ -67,23 +74,39 @@ def _check_outputs(options: argparse.Namespace) -> None:
         raise CommandError("every output needs a file, and a different one: --json, --" + ", --".join(FILES))
     if "-" in [path for name, path in files.items() if name != "json"]:
         raise CommandError("only --json can go to standard output: name a file for --" + ", --".join(FILES))
+    try:
+        for path in files.values():
+            if path != "-":
+                check_writable(Path(path))
+    except ReportError as problem:
+        raise CommandError(str(problem)) from problem
 
 
-def _audited(target: Model, options: argparse.Namespace, console: Console) -> AuditResult:
+def _loaded(target: str, budget: Budget) -> Model:
+    try:
+        with budget.guarded():
+            return load_target(target)
+    except OutOfTime as problem:
+        raise CommandError(f"{problem} while the target was built: nothing was run", UNDECIDED) from problem
+
+
+def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> AuditResult:
     names = options.probes.split(",") if options.probes is not None else None
-    with console.status("auditing …") as status:
-
-        def watch(name: str, index: int, count: int) -> None:
-            status.update(f"probe {index + 1} of {count}: {name}")
-
-        asked = asdict(settings_of(options))
-        return audit(target, **asked, probes=names, target=options.target, watch=watch)
+    asked = asdict(settings_of(options))
+    with Waiting(limited=options.budget is not None) as waiting:
+        return audit(target, **asked, probes=names, target=options.target, budget=budget, watch=waiting.watch)
 
 
-def _influence(target: Model, result: AuditResult, options: argparse.Namespace) -> tuple[tuple[float, ...], ...]:
+def _influence(
+    target: Model, result: AuditResult, options: argparse.Namespace, budget: Budget
+) -> tuple[tuple[float, ...], ...]:
+    """The map for the page; empty where there was no time left for it."""
     shown = min(options.seq_len, MAPPED)
     settings = replace(settings_of(options), vocab_size=result.settings["vocab_size"], seq_len=shown, dtype=None)
-    rows: Matrix = influence_map(target, settings)
+    try:
+        rows: Matrix = influence_map(target, settings, Pace(budget))
+    except OutOfTime:
+        return ()
     return tuple(tuple(row) for row in rows)
 
 

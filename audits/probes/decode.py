@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.precision import gap, weigh
+from audits.precision import gap, noise_of, weigh
 from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
 from audits.subject import Subject, SubjectError, as_sequence
 from audits.verdicts import Site, Verdict
@@ -50,7 +50,9 @@ def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, gaps: dict
     def again(other: Subject) -> float:
         return float(gap(_stream(other, step, base, sizes), other.run(base)).max())
 
-    weighed = weigh(subject, effect, again, same_shape=False, scale=float(whole.abs().max()))
+    # Measured around the streams again: what drifts with time is no matter of streaming.
+    repeat = max(noise_of(subject), 4 * float(gap(whole, subject.run(base)).max()))
+    weighed = weigh(subject, effect, again, same_shape=False, scale=float(whole.abs().max()), repeat=repeat)
     if weighed.verdict is Verdict.LEAK:
         sink = int(gaps[name].argmax())
         sighting = Sighting(Site(), Site(sink, 0), effect, weighed.noise_floor)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from audits.embedding import EmbeddingTap
 from audits.precision import weigh
-from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined
+from audits.probe import Pair, Probe, Report, Sighting, batches, not_applicable, undetermined
 from audits.randomness import generator
-from audits.subject import Subject
+from audits.subject import Settings, Subject
 from audits.verdicts import Site, Verdict
 
 
@@ -105,7 +105,8 @@ def _products(subject: Subject, inputs: Tensor, sinks: Tensor) -> Tensor | None:
         picked.shape[1], generator=generator(subject.settings.seed, "projection"), dtype=torch.float64
     )
     picked = picked * weights.to(picked)
-    grads = torch.autograd.grad(picked.sum(), leaves, allow_unused=True)
+    with subject.pace.budget.guarded():
+        grads = torch.autograd.grad(picked.sum(), leaves, allow_unused=True)
     sizes = [g.detach().double().abs().amax(-1).cpu() for g in grads if g is not None]
     return torch.stack(sizes).amax(0) if sizes else torch.zeros(inputs.shape[:2], dtype=torch.float64)
 
@@ -120,4 +121,8 @@ def _nudged(subject: Subject, base: Tensor, source: int) -> Tensor:
     return changed
 
 
-PROBE = Probe("gradient", "derivatives of outputs with respect to later inputs", order=1, run=run)
+def _forwards(settings: Settings) -> int:
+    return batches(settings, settings.seq_len) + 3
+
+
+PROBE = Probe("gradient", "derivatives of outputs with respect to later inputs", order=1, run=run, forwards=_forwards)

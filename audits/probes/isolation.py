@@ -8,7 +8,7 @@ from audits.differences import scale_of
 from audits.precision import gap, noise_of, weigh
 from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
 from audits.randomness import generator
-from audits.subject import Subject
+from audits.subject import Settings, Subject
 from audits.verdicts import Site, Verdict
 
 ROWS = 4
@@ -91,4 +91,8 @@ def _judge_alone(subject: Subject, replaced: int) -> Report:
     return Report(weighed.verdict, why)
 
 
-PROBE = Probe("isolation", "rows that feel other rows of the batch", order=3, run=run)
+def _forwards(settings: Settings) -> int:
+    return DRAWS * min(ROWS, settings.batch) + 8
+
+
+PROBE = Probe("isolation", "rows that feel other rows of the batch", order=3, run=run, forwards=_forwards)

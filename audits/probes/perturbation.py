@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from audits import adversary, changes
+from audits.budget import OutOfTime
 from audits.differences import Changes, Comparison, Moved
-from audits.probe import Probe, Report, Sighting, undetermined
+from audits.probe import Probe, Report, Sighting, batches, undetermined
 from audits.randomness import generator
-from audits.subject import Subject
+from audits.subject import Settings, Subject
 from audits.verdicts import Verdict
 from audits.waking import asleep, woken
 
@@ -24,6 +26,7 @@ class _Seen:
     Attributes:
         leak: the first confirmed sighting.
         rows: changed sequences tried.
+        past: largest difference before a cut, in company, whatever became of it.
         future: largest difference at or after a cut.
         beyond: largest difference after a position that alone was changed.
         crowded: whether rows moved in company that stand still alone.
@@ -32,6 +35,7 @@ class _Seen:
 
     leak: Sighting | None = None
     rows: int = 0
+    past: float = 0.0
     future: float = 0.0
     beyond: float = 0.0
     crowded: bool = False
@@ -46,7 +50,16 @@ def run(subject: Subject) -> Report:
     comparison = Comparison(subject, subject.base())
     if not comparison.alone.isfinite().all():
         return undetermined("the outputs hold NaN or infinite numbers, which hide any influence: mend the model first")
-    seen = _search(comparison, thorough=True)
+    seen = _Seen()
+    try:
+        _search(comparison, seen, thorough=True)
+        return _judged(subject, seen)
+    except OutOfTime as problem:
+        return _cut_short(comparison, seen, str(problem))
+
+
+def _judged(subject: Subject, seen: _Seen) -> Report:
+    """The report of a search that was carried to its end."""
     if seen.leak is not None:
         return Report(Verdict.LEAK, f"{_in_words(seen.leak)} ({seen.rows} changed sequences tried)", (seen.leak,))
     if seen.future == 0:
@@ -57,12 +70,20 @@ def run(subject: Subject) -> Report:
     return _without_leak(subject, seen)
 
 
-def _search(comparison: Comparison, *, thorough: bool) -> _Seen:
+def _cut_short(comparison: Comparison, seen: _Seen, why: str) -> Report:
+    """What had been tried when time ran out; nothing was decided."""
+    planned = _planned(comparison.subject.settings)
+    tried = f"{why} after {seen.rows}{f' of {planned}' if seen.rows < planned else ''} changed sequences"
+    if seen.past <= comparison.repeat:
+        return undetermined(f"{tried}; none moved the past")
+    return undetermined(f"{tried}; the past moved by {seen.past:.1e}, and nothing was decided about that")
+
+
+def _search(comparison: Comparison, seen: _Seen, *, thorough: bool) -> None:
     """All plans in turn until one leaks; where rows feel each other, the plain ones again with one row at a time."""
     subject, base = comparison.subject, comparison.base
     gen = generator(subject.settings.seed, "perturbation")
     singles, suffixes = changes.singles(subject, base, gen), changes.suffixes(subject, base, gen)
-    seen = _Seen()
     seen.beyond = _try(comparison, singles, seen)
     _try(comparison, suffixes, seen)
     if thorough:
@@ -70,7 +91,6 @@ def _search(comparison: Comparison, *, thorough: bool) -> _Seen:
     if seen.crowded and seen.leak is None:
         for plan in (singles, suffixes):
             _try(comparison, plan, seen, rows=1)
-    return seen
 
 
 def _search_further(comparison: Comparison, gen: torch.Generator, seen: _Seen) -> None:
@@ -83,16 +103,29 @@ def _search_further(comparison: Comparison, gen: torch.Generator, seen: _Seen) -
 
 def _try(comparison: Comparison, plan: Changes, seen: _Seen, rows: int | None = None) -> float:
     """Measure and judge a plan, unless a leak is known; returns the largest difference beyond a cut."""
-    if seen.leak is not None:
-        return 0.0
-    moved = comparison.measure(plan, rows)
-    _judge(comparison, plan, moved, seen)
-    return float(moved.beyond.max())
+    beyond = 0.0
+    for part in _portions(comparison, plan, rows):
+        if seen.leak is None:
+            moved = comparison.measure(part, rows)
+            _judge(comparison, part, moved, seen)
+            beyond = max(beyond, float(moved.beyond.max()))
+    return beyond
+
+
+def _portions(comparison: Comparison, plan: Changes, rows: int | None) -> Iterator[Changes]:
+    """The whole plan; where time may run out, batches in random order: the first ones cover the whole length."""
+    if comparison.subject.pace.budget.seconds is None:
+        yield plan
+        return
+    order = torch.randperm(len(plan.cuts), generator=generator(comparison.subject.settings.seed, "order"))
+    for part in order.split(rows or comparison.rows):
+        yield plan.rows(part)
 
 
 def _judge(comparison: Comparison, plan: Changes, moved: Moved, seen: _Seen) -> None:
     """Run the strongest rows of a plan again, alone."""
     seen.rows += len(plan.cuts)
+    seen.past = max(seen.past, float(moved.past.max()))
     seen.future = max(seen.future, float(moved.future.max()))
     for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
         if moved.past[row] <= comparison.repeat:
@@ -119,7 +152,7 @@ def _without_leak(subject: Subject, seen: _Seen) -> Report:
     awake = woken(subject, names) if names else None
     if names and awake is None and seen.beyond == 0:
         return undetermined(f"no influence between positions: {names[0]} is all zero and may switch the mixing off")
-    hidden = _search(Comparison(awake, awake.base()), thorough=False).leak if awake else None
+    hidden = _hidden(awake) if awake else None
     subject.forwards += awake.forwards if awake else 0
     if hidden is not None:
         why = f"all-zero weights ({names[0]}) hide a leak that training opens: with small values there, "
@@ -132,4 +165,20 @@ def _without_leak(subject: Subject, seen: _Seen) -> Report:
     )
 
 
-PROBE = Probe("perturbation", "outputs before a changed suffix or token", order=0, run=run)
+def _hidden(awake: Subject) -> Sighting | None:
+    seen = _Seen()
+    _search(Comparison(awake, awake.base()), seen, thorough=False)
+    return seen.leak
+
+
+def _planned(settings: Settings) -> int:
+    """How many sequences are tried on every subject; the adversary breeds more for those that rank something."""
+    return changes.how_many(settings) + changes.SWEPT
+
+
+def _forwards(settings: Settings) -> int:
+    own_bases = changes.SWEPT
+    return batches(settings, _planned(settings) + own_bases) + 6
+
+
+PROBE = Probe("perturbation", "outputs before a changed suffix or token", order=0, run=run, forwards=_forwards)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from audits.precision import gap, noise_of, weigh
 from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
-from audits.subject import Subject
+from audits.subject import Settings, Subject
 from audits.verdicts import Site, Verdict
 
 SAMPLED = 8  # lengths, beside the worst, at which another precision is asked; our choice
@@ -58,4 +58,10 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
     return Report(Verdict.LEAK, f"cutting the sequence at {worst} moves position {sink} by {effect:.3g}", (sighting,))
 
 
-PROBE = Probe("prefix-length", "outputs of a prefix with and without what follows", order=2, run=run)
+def _forwards(settings: Settings) -> int:
+    return settings.seq_len + 6
+
+
+PROBE = Probe(
+    "prefix-length", "outputs of a prefix with and without what follows", order=2, run=run, forwards=_forwards
+)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from audits import changes
 from audits.differences import Changes, Comparison
-from audits.probe import Probe, Report, not_applicable, undetermined
+from audits.probe import Probe, Report, batches, not_applicable, undetermined
 from audits.randomness import generator
-from audits.subject import Subject
+from audits.subject import Settings, Subject
 from audits.verdicts import Verdict
 
 CONFIRMED = 3
@@ -20,7 +20,7 @@ def run(subject: Subject) -> Report:
     if subject.module is None:
         return not_applicable("a plain callable has no training mode")
     try:
-        comparison = Comparison(subject, subject.base(), training=True)
+        comparison = _comparison(subject)
     except Exception as problem:
         return not_applicable(f"the model cannot be called in training mode ({type(problem).__name__})")
     if not comparison.alone.isfinite().all():
@@ -28,8 +28,18 @@ def run(subject: Subject) -> Report:
     if comparison.repeat:
         return undetermined("two calls with equal random generators differ: randomness outside torch, numpy and Python")
     gen = generator(subject.settings.seed, "training-mode")
-    parts = [make(subject, comparison.base, gen) for make in (changes.singles, changes.suffixes)]
+    parts = [make(comparison.subject, comparison.base, gen) for make in (changes.singles, changes.suffixes)]
     return _judge(comparison, Changes.join(parts))
+
+
+def _comparison(subject: Subject) -> Comparison:
+    """Of the subject, or of its float32 copy where only that can be called in training mode."""
+    try:
+        return Comparison(subject, subject.base(), training=True)
+    except Exception:
+        if subject.lower is None:
+            raise
+        return Comparison(subject.lower, subject.base(), training=True)
 
 
 def _judge(comparison: Comparison, plan: Changes) -> Report:
@@ -47,4 +57,8 @@ def _judge(comparison: Comparison, plan: Changes) -> Report:
     return Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in training mode: the past stood still")
 
 
-PROBE = Probe("training-mode", "the same in training mode, generators pinned", order=5, run=run)
+def _forwards(settings: Settings) -> int:
+    return batches(settings, changes.how_many(settings)) + 5
+
+
+PROBE = Probe("training-mode", "the same in training mode, generators pinned", order=5, run=run, forwards=_forwards)

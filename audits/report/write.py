@@ -42,6 +42,18 @@ def write_text(path: Path, text: str) -> None:
     _write({path: text})
 
 
+def check_writable(path: Path) -> None:
+    """Before the work: raise ReportError where a file could not be written; makes and changes nothing."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError(None, "it is there already, and is no ordinary file")
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise OSError(None, f"{folder} is no folder that you may write to")
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {error.strerror}; choose another place") from error
+
+
 def _write(texts: Mapping[Path, str]) -> None:
     """Write everything beside its place first; only when all of it lies on the disk is it renamed."""
     beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}

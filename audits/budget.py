@@ -1,0 +1,77 @@
+"""The time an audit may take: once it is spent no forward pass is started, and where asked a running one is ended."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+GRACE = 2.0  # seconds a forward pass may go on after the budget before it is interrupted; our choice
+
+
+class OutOfTime(BaseException):
+    """The budget is spent.
+
+    No Exception, for the same reason as KeyboardInterrupt: whoever takes an error for the model's refusal must not
+    take this for one, or a probe would pass by what it never ran.
+    """
+
+
+class Budget:
+    """Wall time, counted from when this is made.
+
+    Attributes:
+        seconds: how many; None is no limit.
+        interrupt: also end a forward pass that is still running `GRACE` seconds later (SIGALRM: main thread, POSIX).
+    """
+
+    def __init__(self, seconds: float | None = None, *, interrupt: bool = False) -> None:
+        if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < math.inf):
+            raise ValueError(f"the budget must be a number of seconds above 0, not {seconds!r}")
+        self.seconds, self.interrupt = seconds, interrupt
+        self._started = time.monotonic()
+
+    def __str__(self) -> str:
+        return "no budget" if self.seconds is None else f"the budget of {self.seconds:g} s"
+
+    @property
+    def used(self) -> float:
+        """Seconds since this was made."""
+        return time.monotonic() - self._started
+
+    @property
+    def left(self) -> float:
+        """Seconds left; infinite where there is no limit, negative once it is spent."""
+        return math.inf if self.seconds is None else self.seconds - self.used
+
+    def check(self) -> None:
+        """Raise OutOfTime once the budget is spent."""
+        if self.left <= 0:
+            self._end()
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Around code of the subject: not begun without time left, and ended where that was asked for."""
+        self.check()
+        if self.seconds is None or not self.interrupt or not _has_alarm():
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, lambda *_: self._end())
+        # Again and again: a model may catch whatever is raised inside it.
+        signal.setitimer(signal.ITIMER_REAL, self.left + GRACE, GRACE)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
+
+    def _end(self) -> NoReturn:
+        raise OutOfTime(f"{self} ran out")
+
+
+def _has_alarm() -> bool:
+    return hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
