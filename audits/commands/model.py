@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The contract's options."""
     rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
     add_subject_options(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
+    parser.add_argument("--documents", metavar="NAME", help="an argument that must keep packed documents apart")
     parser.add_argument("--probes", metavar="a,b,…", help="only these probes")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - is standard output")
     parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0")
@@ -71,7 +72,7 @@ def _audited(target: Model, options: argparse.Namespace, console: Console) -> Au
         def watch(name: str, index: int, count: int) -> None:
             status.update(f"probe {index + 1} of {count}: {name}")
 
-        asked = asdict(settings_of(options))
+        asked = asdict(replace(settings_of(options), documents=options.documents))
         return audit(target, **asked, probes=names, target=options.target, watch=watch)
 
 
