@@ -35,8 +35,9 @@ def run(subject: Subject) -> Report:
     ways = (False, True) if MASK in names else (False,)  # boolean masks are added up by some models, additive by others
     reports = [_report(subject, names, additive=additive) for additive in ways]
     report = next((r for r in reports if r.verdict is Verdict.PASS), reports[0])
-    # What was insisted on and could not be run leaves the audit undecided.
-    return replace(report, applicable=True) if insisted else report
+    if insisted and not report.applicable:  # what was insisted on and could not be run leaves the audit undecided
+        return undetermined(report.why.removeprefix("not applicable: "))
+    return report
 
 
 def _names(subject: Subject) -> tuple[str, ...]:
