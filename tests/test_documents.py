@@ -143,6 +143,22 @@ def test_positions_by_which_only_some_layers_keep_apart_are_a_leak():
     assert result.findings[0].module == "blocks.0.mixer"
 
 
+class SeparatesAndCounts(ByPositions):
+    """Keeps documents apart by their positions, and scales by the position in the row."""
+
+    def forward(self, inputs: Tensor, position_ids: Tensor | None = None) -> Tensor:
+        counted = torch.arange(inputs.shape[1])[:, None].to(self.head.weight)
+        return super().forward(inputs, position_ids) * (1 + 0.01 * counted)
+
+
+def test_of_positions_that_were_not_insisted_on_it_is_only_remarked_that_lengths_of_others_count():
+    model = packed_model(SeparatesAndCounts, PackedAttention)
+    result, probe = outcome(model, vocab_size=32)
+    assert result.verdict is Verdict.PASS
+    assert "from itself alone (--documents position_ids makes that a leak)" in probe.why
+    assert outcome(model, vocab_size=32, documents="position_ids")[0].verdict is Verdict.LEAK
+
+
 def test_any_keyword_is_no_promise():
     _, probe = outcome(Swallows())
     assert not probe.applicable

@@ -21,8 +21,9 @@ def run(subject: Subject) -> Report:
     """Each document replaced in turn while the others stay; then each against itself alone.
 
     Positive control: the replaced document's own outputs must move. An argument that exists to keep documents apart
-    (`cu_seqlens`, `seq_idx`, `segment_ids`) is a promise; position ids that begin again are one only for a model in
-    which something does keep documents apart by them, or if the user insists.
+    (`cu_seqlens`, `seq_idx`, `segment_ids`) is a promise; position ids that begin again are one only if the user
+    insists, and in a model in which something does keep documents apart by them. Of the latter it is not asked that a
+    document be what it is alone: nothing said so.
     """
     names, insisted = _names(subject), bool(subject.settings.insisted)
     if not names:
@@ -85,7 +86,9 @@ def _report(subject: Subject, names: tuple[str, ...], *, additive: bool) -> Repo
     if not all(examined.reacted for examined in done):
         return undetermined("positive control failed: replacing a document moved nothing, not even itself")
     rows = "; ".join((*(examined.told.packing.row for examined in done), *([refused] if refused else [])))
-    return _verdict(subject, [crossing for examined in done for crossing in examined.crossings], f"{by}, {rows}")
+    promised = names != (POSITIONS,) or bool(subject.settings.insisted)
+    found = [crossing for examined in done for crossing in examined.crossings]
+    return _verdict(subject, found, f"{by}, {rows}", promised=promised)
 
 
 def _said(problem: Exception) -> str:
@@ -93,20 +96,26 @@ def _said(problem: Exception) -> str:
     return f"{type(problem).__name__}: {first[:160]}"
 
 
-def _verdict(subject: Subject, found: list[Crossing], rows: str) -> Report:
+def _verdict(subject: Subject, found: list[Crossing], rows: str, *, promised: bool) -> Report:
     """Crossings into later documents come first, because an ordinary leak of the future crosses into earlier ones."""
     kinds = ([c for c in found if c.into_later], [c for c in found if c.into_earlier], [c for c in found if c.alone])
-    judged = [
-        _judge(subject, max(crossings, key=lambda c: c.effect))
-        for crossings in kinds
-        if any(c.effect for c in crossings)
-    ]
+    judged = [_judge(subject, max(kind, key=lambda c: c.effect)) for kind in kinds if any(c.effect for c in kind)]
+    if not promised:
+        judged = [_only_remarked(report) for report in judged]
     for verdict in (Verdict.LEAK, Verdict.UNDETERMINED):
         report = next((report for report in judged if report.verdict is verdict), None)
         if report is not None:
             return replace(report, why=f"{rows}: {report.why}")
-    kept = f"replacing a document moved no other, and {len(kinds[2])} behind others are what they are alone"
-    return Report(Verdict.PASS, f"{rows}: {kept}")
+    alone = f"{len(kinds[2])} behind others are what they are alone"
+    remark = next((report.why for report in judged if report.why), alone)
+    return Report(Verdict.PASS, f"{rows}: replacing a document moved no other, and {remark}")
+
+
+def _only_remarked(report: Report) -> Report:
+    """A document that differs from itself alone is no leak where no one promised that it would not."""
+    if report.verdict is not Verdict.LEAK or report.sightings[0].pair is not None:
+        return report
+    return Report(Verdict.PASS, f"{report.why} (--documents {POSITIONS} makes that a leak)")
 
 
 def _judge(subject: Subject, crossing: Crossing) -> Report:
@@ -118,8 +127,10 @@ def _judge_replaced(subject: Subject, crossing: Crossing) -> Report:
     start, stop = crossing.span
     pair = Pair(subject.base(), crossing.changed, start, told=crossing.told, watched=crossing.watched)
     verdict, _ = _weighed(subject, pair)
-    if verdict is not Verdict.LEAK:
-        return Report(verdict, f"a document moved another by {crossing.effect:.1e}, which may be rounding")
+    if verdict is Verdict.UNDETERMINED:
+        return undetermined(f"a document moved another by {crossing.effect:.1e}: leak or rounding, nobody can tell")
+    if verdict is Verdict.PASS:
+        return Report(Verdict.PASS, "")
     pair = _latest_source(subject, pair, stop)
     _, floor = _weighed(subject, pair)
     moved = felt(subject, pair)
@@ -156,10 +167,10 @@ def _judge_alone(subject: Subject, crossing: Crossing) -> Report:
 
     scale = scale_of(subject.run(base, told=crossing.told))
     weighed = weigh(subject, crossing.effect, lambda o: float(gaps(o).max()), same_shape=False, scale=scale)
+    if weighed.verdict is Verdict.PASS:
+        return Report(Verdict.PASS, "")
     sink = crossing.watched[0] + int(gaps(subject).argmax())
-    why = (
-        f"the document at position {crossing.watched[0]} differs by {crossing.effect:.3g} from the same document alone"
-    )
+    why = f"the document from position {crossing.watched[0]} on differs by {crossing.effect:.3g} from itself alone"
     sighting = Sighting(Site(), Site(sink, 0), crossing.effect, weighed.noise_floor)
     return Report(weighed.verdict, why, (sighting,) if weighed.verdict is Verdict.LEAK else ())
 
