@@ -35,6 +35,7 @@ def audit(
     seed: int = 0,
     dtype: str | None = None,
     device: str = "cpu",
+    documents: str | None = None,
     probes: Sequence[str] | None = None,
     target: str | None = None,
     budget: float | Budget | None = None,
@@ -52,6 +53,8 @@ def audit(
         seed: of everything drawn; the same seed gives the same result.
         dtype: "float64", "float32" or "bfloat16"; None means float64 where the model can be cast, else its own.
         device: a torch device name.
+        documents: names of arguments, separated by commas, that are held to keep packed documents apart; None holds a
+            model to those of its arguments that exist for nothing else.
         probes: names of the probes to run; None runs all.
         target: how the model is called in the result and in the line that reproduces a finding.
         budget: seconds after which no forward pass is started, or a budget that is running already. What was not run
@@ -64,7 +67,7 @@ def audit(
     Raises:
         SubjectError: the model cannot be audited with these settings.
     """
-    settings = Settings(input, vocab_size, width, seq_len, batch, seed, dtype, device)
+    settings = Settings(input, vocab_size, width, seq_len, batch, seed, dtype, device, documents)
     chosen = _choose(probes)
     settings.check()
     pace = Pace(_running(budget), watch)
@@ -100,6 +103,7 @@ class Options(TypedDict, total=False):
     seed: int
     dtype: str | None
     device: str
+    documents: str | None
     probes: Sequence[str] | None
     target: str | None
     budget: float | Budget | None
@@ -218,7 +222,7 @@ def _name(subject: Subject) -> str:
 
 def _needed(probe: str, reports: dict[str, Report]) -> list[str]:
     """The probe, and those whose findings give its own their class and place."""
-    if probe in ("isolation", "repeat-call"):
+    if probe in ("isolation", "repeat-call", "documents"):
         return [probe]
     leaking = [name for name in ("perturbation", "gradient", "provenance", "prefix-length") if _leaks(reports, name)]
     return list(dict.fromkeys([*leaking, probe]))
@@ -232,7 +236,7 @@ def _reproduce(subject: Subject, probes: list[str], target: str | None) -> str:
     """One line that shows the finding again: a command where the target has a name, else a call."""
     s = subject.settings
     options = {"input": s.input, "vocab_size": s.vocab_size, "width": s.width, "seq_len": s.seq_len, "batch": s.batch}
-    options |= {"seed": s.seed, "dtype": s.dtype, "device": s.device}
+    options |= {"seed": s.seed, "dtype": s.dtype, "device": s.device, "documents": s.documents}
     defaults = asdict(Settings())
     kept = {name: value for name, value in options.items() if value != defaults[name] or name in ("seq_len", "seed")}
     if target is None:

@@ -22,6 +22,7 @@ ALONE = {
     "isolation": LeakClass.BATCH,
     "repeat-call": LeakClass.STATE,
     "training-mode": LeakClass.TRAINING_MODE,
+    "documents": LeakClass.DOCUMENT,
 }
 FAINT = 1e-6  # of the output: below, a nudge of the square root of eps moves nothing that can be seen
 NORMALISERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
@@ -35,10 +36,13 @@ def classify(
     What a perturbation in evaluation mode shows has a nature of its own (dense, selection, statistic); what only
     another probe shows is named after that probe. Prefix, decode and training-mode effects of a model that already
     leaks under perturbation are the same leak seen again and share its class; so does streaming a model whose prefixes
-    depend on the length.
+    depend on the length. So it is with documents: a later one felt by an earlier one is the future, a document that
+    differs from itself alone in a model whose prefixes depend on the length is a matter of length.
     """
-    if probe in ("isolation", "repeat-call"):
+    if probe in ("isolation", "repeat-call") or (probe == "documents" and not _also_without(sighting, reports)):
         return ALONE[probe]
+    if probe == "documents" and sighting.pair is None:
+        return LeakClass.LENGTH
     if probe not in ALONE and sighting.pair is not None and sighting.pair.training:
         return LeakClass.TRAINING_MODE
     seen = next(iter(_sightings(reports, "perturbation")), None)
@@ -53,6 +57,13 @@ def classify(
     if probe == "gradient" or _sightings(reports, "gradient"):
         return LeakClass.DENSE
     return LeakClass.UNKNOWN if sighting.pair is None else _nature(subject, sighting.pair, sighting.effect)
+
+
+def _also_without(sighting: Sighting, reports: Mapping[str, Report]) -> bool:
+    """Whether what documents feel is a leak that the model has without any documents."""
+    if sighting.pair is None:
+        return bool(_sightings(reports, "prefix-length"))
+    return bool(_sightings(reports, "perturbation")) and sighting.pair.cut >= sighting.pair.still[1]
 
 
 def _sightings(reports: Mapping[str, Report], probe: str) -> tuple[Sighting, ...]:

@@ -53,7 +53,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Felt:
-    """What a pair of inputs did before its cut: the difference at each position [cut], and the largest output."""
+    """What a pair of inputs did where outputs must agree: the difference at each position, and the largest output."""
 
     past: Tensor
     scale: float
@@ -169,11 +169,11 @@ class Comparison:
 
 
 def felt(subject: Subject, pair: Pair) -> Felt:
-    """Both inputs of a pair, each run alone, compared before the cut."""
-    before = subject.run(pair.base, training=pair.training)
-    after = subject.run(pair.changed, training=pair.training)
+    """Both inputs of a pair, each run alone, compared where they must agree: before the cut as a rule."""
+    before = subject.run(pair.base, training=pair.training, told=pair.told)
+    after = subject.run(pair.changed, training=pair.training, told=pair.told)
     scale = max(scale_of(before), scale_of(after))
-    return Felt(gap(before, after)[0, : pair.cut].cpu(), scale)
+    return Felt(gap(before, after)[0, slice(*pair.still)].cpu(), scale)
 
 
 def scale_of(outputs: Tensor) -> float:

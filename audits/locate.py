@@ -1,4 +1,4 @@
-"""Finds the module where the future first gets in: its inputs agree before the cut, its outputs do not."""
+"""Finds the module where a leak first gets in: where they must agree, its inputs do and its outputs do not."""
 
 from __future__ import annotations
 
@@ -48,26 +48,30 @@ def find_place(subject: Subject, sighting: Sighting) -> Place | None:
 
 
 def locate(subject: Subject, pair: Pair, floor: float) -> Place | None:
-    """The innermost, earliest module that turns inputs equal before the cut into outputs that are not.
+    """The innermost, earliest module that turns inputs that agree (before the cut, as a rule) into outputs that do not.
 
     None where the subject is no module or its call order depends on the data. A module all of whose inputs can be laid
     along the sequence is preferred; where other inputs differ (states a chunk, say) the blame goes to the parent.
     """
     if subject.module is None:
         return None
-    before, after = _record(subject, pair.base, pair.training), _record(subject, pair.changed, pair.training)
+    before, after = record(subject, pair, pair.base), record(subject, pair, pair.changed)
     if [c.name for c in before] != [c.name for c in after]:
         return None
+    crossing = (one for one, two in zip(before, after, strict=True) if crossed(one, two, pair, floor))
+    return next((_place(one) for one in crossing), None)
+
+
+def crossed(one: Call, two: Call, pair: Pair, floor: float) -> bool | None:
+    """Whether a module let a leak in between two calls; None where its own inputs differ already, or cannot be told."""
     length = pair.base.shape[1]
-    for one, two in zip(before, after, strict=True):
-        chunks = _chunks((*one.inputs, *one.outputs), length)
-        moved = _moved(one.outputs, two.outputs, length, pair.cut, floor, chunks)
-        if moved is True and _moved(one.inputs, two.inputs, length, pair.cut, floor, chunks) is False:
-            return _place(one)
-    return None
+    chunks = _chunks((*one.inputs, *one.outputs), length)
+    if _moved(one.inputs, two.inputs, length, pair.still, floor, chunks) is not False:
+        return None
+    return _moved(one.outputs, two.outputs, length, pair.still, floor, chunks)
 
 
-def _record(subject: Subject, inputs: Tensor, training: bool) -> list[Call]:
+def record(subject: Subject, pair: Pair, inputs: Tensor) -> list[Call]:
     """All module calls of one forward pass, in the order in which they return: children before parents."""
     calls: list[Call] = []
     handles = []
@@ -83,7 +87,7 @@ def _record(subject: Subject, inputs: Tensor, training: bool) -> list[Call]:
         handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
     try:
         with torch.compiler.set_stance("force_eager"):  # compiled modules call no hooks
-            subject.run(inputs, training=training)
+            subject.run(inputs, training=pair.training, told=pair.told)
     finally:
         for handle in handles:
             handle.remove()
@@ -102,12 +106,17 @@ def _tensors(value: Any) -> tuple[Tensor, ...]:
 
 
 def _moved(
-    one: tuple[Tensor, ...], two: tuple[Tensor, ...], length: int, cut: int, floor: float, chunks: Chunks | None
+    one: tuple[Tensor, ...],
+    two: tuple[Tensor, ...],
+    length: int,
+    still: tuple[int, int],
+    floor: float,
+    chunks: Chunks | None,
 ) -> bool | None:
-    """True if a tensor differs before the cut; None if one differs that cannot be laid along the sequence."""
+    """True if a tensor differs where it must not; None if one differs that cannot be laid along the sequence."""
     verdict: bool | None = False
     for a, b in zip(one, two, strict=False):
-        before, after = _past(a, length, cut, chunks), _past(b, length, cut, chunks)
+        before, after = _laid(a, length, still, chunks), _laid(b, length, still, chunks)
         if a.shape != b.shape or before is None or after is None:
             if a.shape != b.shape or not torch.equal(a, b):
                 verdict = None
@@ -140,8 +149,8 @@ def _chunks(tensors: tuple[Tensor, ...], length: int) -> Chunks | None:
     return None
 
 
-def _past(tensor: Tensor, length: int, cut: int, chunks: Chunks | None) -> Tensor | None:
-    """What of a tensor belongs to positions before the cut, as [1, positions, rest]; None if that cannot be told.
+def _laid(tensor: Tensor, length: int, still: tuple[int, int], chunks: Chunks | None) -> Tensor | None:
+    """What of a tensor belongs to some positions, as [1, positions, rest]; None if that cannot be told.
 
     Laid along an axis of N, or along the chunks and their tokens, or along the chunks alone: a state for each chunk,
     which a causal module has ready before the chunk starts.
@@ -149,14 +158,15 @@ def _past(tensor: Tensor, length: int, cut: int, chunks: Chunks | None) -> Tenso
     shape = tensor.shape
     for axis in sorted(range(len(shape)), key=lambda a: (a != 1, a)):
         if shape[axis] == length:
-            return tensor.movedim(axis, 0).reshape(1, length, -1)[:, :cut]
+            return tensor.movedim(axis, 0).reshape(1, length, -1)[:, slice(*still)]
     if chunks is None or len(shape) <= chunks.axis or shape[chunks.axis] not in (chunks.count, chunks.count + 1):
         return None
     inside = [axis for axis in _token_axes(shape) if axis > chunks.axis and shape[axis] == chunks.size]
     if inside and shape[chunks.axis] == chunks.count:
         laid = tensor.movedim((chunks.axis, inside[0]), (0, 1))
-        return laid.reshape(1, chunks.count * chunks.size, -1)[:, :cut]
-    return tensor.movedim(chunks.axis, 0).reshape(1, shape[chunks.axis], -1)[:, : -(-cut // chunks.size)]
+        return laid.reshape(1, chunks.count * chunks.size, -1)[:, slice(*still)]
+    first = still[0] and still[0] // chunks.size + 1  # the state before a document's first chunk is not its own
+    return tensor.movedim(chunks.axis, 0).reshape(1, shape[chunks.axis], -1)[:, first : -(-still[1] // chunks.size)]
 
 
 def _token_axes(shape: torch.Size) -> range:

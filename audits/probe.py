@@ -9,18 +9,29 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from audits.subject import Settings, Subject
+from audits.subject import Settings, Subject, Told
 from audits.verdicts import Site, Verdict
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two inputs that agree before `cut`: a causal model's outputs agree there too. Each [1, N] or [1, N, D]."""
+    """Two inputs that agree before `cut`: a causal model's outputs agree there too. Each [1, N] or [1, N, D].
+
+    Where packed documents are told to the model (`told`), it is the outputs of another document than the changed one
+    that must agree: those from `watched[0]` to before `watched[1]`.
+    """
 
     base: Tensor
     changed: Tensor
     cut: int
     training: bool = False
+    told: Told | None = None
+    watched: tuple[int, int] | None = None
+
+    @property
+    def still(self) -> tuple[int, int]:
+        """First position and end of the outputs that must agree."""
+        return self.watched or (0, self.cut)
 
 
 @dataclass(frozen=True)

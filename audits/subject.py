@@ -15,12 +15,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from audits.budget import OutOfTime
 from audits.copying import copy_of
+from audits.feeding import feeding_of
+from audits.packing import WORDS
 from audits.progress import Pace
 from audits.randomness import generator, pinned
 from audits.snapshot import Snapshot
 from audits.widened import widened
 
 Model = Callable[..., Any]
+Told = Callable[[Tensor, torch.dtype], dict[str, Any]]  # (inputs, dtype) -> further arguments of one call
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 MAX_ELEMENTS = 2**26  # of an output held at once: half a GiB in float64
 BATCHES = 32  # that a budget should leave time for: fewer rows at a time rather than fewer batches; our choice
@@ -54,6 +57,7 @@ class Settings:
         seed: of everything drawn.
         dtype: a name in DTYPES; None means float64 where the model can be cast, else its own.
         device: a torch device name.
+        documents: arguments, comma-separated, that are held to keep packed documents apart; None: those that say so.
     """
 
     input: str = "tokens"
@@ -64,6 +68,12 @@ class Settings:
     seed: int = 0
     dtype: str | None = None
     device: str = "cpu"
+    documents: str | None = None
+
+    @property
+    def insisted(self) -> tuple[str, ...]:
+        """The arguments for documents that were asked for by name."""
+        return tuple(word.strip() for word in self.documents.split(",")) if self.documents is not None else ()
 
     def check(self) -> None:
         """Raise SubjectError where the settings alone cannot work."""
@@ -88,6 +98,10 @@ class Settings:
                 self.input == "features" or self.width is None,
                 f"width={self.width} is for feature models: add --input features (input='features')",
             ),
+            (
+                set(self.insisted) <= set(WORDS),
+                f"documents={self.documents!r} must be made of {', '.join(WORDS)}, separated by commas",
+            ),
         ]
         for holds, message in rules:
             if not holds:
@@ -107,6 +121,7 @@ class Subject:
         internal: the coarsest dtype on the way of the data.
         module: the copy when the model is an nn.Module.
         trainable: names of the model's parameters that training would move.
+        feed: calls a model the way this one wants to be called.
         forwards: how many forward passes have been made.
         lower: the same in float32, where this one is float64 and that runs.
         finer: the same in float64 throughout, where this one computes in something coarser.
@@ -123,6 +138,7 @@ class Subject:
         self.model, self.copied = copy_of(model, settings.device, dtype)
         self.module = self.model if isinstance(self.model, nn.Module) else None
         self.trainable = _trainable(model)
+        self.feed = feeding_of(self.model, settings.input)
         # What could not be copied was not cast either.
         cast = self.module is None or (self.copied and dtype is not None)
         self.dtype = dtype if cast else own_dtype(model)
@@ -136,7 +152,15 @@ class Subject:
 
     # -- calling -------------------------------------------------------------------------------------------------
 
-    def run(self, inputs: Tensor, *, training: bool = False, fresh: bool = True, grad: bool = False) -> Tensor:
+    def run(
+        self,
+        inputs: Tensor,
+        *,
+        training: bool = False,
+        fresh: bool = True,
+        grad: bool = False,
+        told: Told | None = None,
+    ) -> Tensor:
         """Outputs [B, N, F] for inputs [B, N] or [B, N, D].
 
         Args:
@@ -144,8 +168,13 @@ class Subject:
             training: call in training mode instead of evaluation mode.
             fresh: first put buffers and attributes back to how the model came; False lets state carry over.
             grad: record the graph.
+            told: makes further arguments from the inputs.
         """
-        return self.call(lambda model, given: model(given), inputs, training=training, fresh=fresh, grad=grad)
+
+        def once(model: Any, given: Tensor) -> Any:
+            return self.feed(model, given, told(given, self.dtype or torch.float32) if told else None)
+
+        return self.call(once, inputs, training=training, fresh=fresh, grad=grad)
 
     def call(
         self,
@@ -164,8 +193,9 @@ class Subject:
         given = self._cast(inputs)
         wide = widened() if self._wide else nullcontext()
         with pinned(self.settings.seed), torch.set_grad_enabled(grad), wide, self.pace.forward():
-            output = _contained(function, self.model, given)
-        return as_sequence(output, inputs)
+            output = as_sequence(_contained(function, self.model, given), inputs)
+            # A copy: some models return a buffer of theirs, which the next call overwrites.
+            return output.clone()
 
     def restore(self) -> None:
         """Put the called model back to how it came, training mode included."""
@@ -232,6 +262,7 @@ def prepare(model: Model, settings: Settings, pace: Pace | None = None) -> Subje
         raise SubjectError(f"the target is a {type(model).__name__}, not a module or callable")
     if isinstance(model, type):
         raise SubjectError(f"the target is the class {model.__name__}: give an instance of it")
+    _check_arguments(model, settings)
     settings = _with_vocabulary(model, settings)
     subject = _first_that_runs(model, settings, pace or Pace())
     with subject.borrowed():
@@ -243,6 +274,23 @@ def prepare(model: Model, settings: Settings, pace: Pace | None = None) -> Subje
         # Constants of a plain callable stay as coarse as they are, so casts inside it are left alone too.
         subject.finer = _other(model, subject, torch.float64, wide=isinstance(model, nn.Module))
     return subject
+
+
+def _check_arguments(model: Model, settings: Settings) -> None:
+    """Raise SubjectError where the model wants what nobody can guess, or does not take what was insisted on."""
+    feeding = feeding_of(model, settings.input)
+    if feeding.unknown is not None:
+        raise SubjectError(
+            f"the target requires the argument {feeding.unknown!r} beside its input: name a module that wraps it and "
+            f"whose forward(self, x) returns self.model(x, {feeding.unknown}=...)"
+        )
+    refused = [name for name in settings.insisted if not feeding.accepts(name)]
+    if refused:
+        taken = [name for name in WORDS if name in feeding.named]
+        raise SubjectError(
+            f"documents={settings.documents!r}: the target takes no argument {', '.join(refused)}; "
+            f"of those for documents it takes {', '.join(taken) or 'none'}"
+        )
 
 
 def _first_that_runs(model: Model, settings: Settings, pace: Pace) -> Subject:

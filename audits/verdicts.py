@@ -69,10 +69,14 @@ class Finding:
     @property
     def what(self) -> str:
         """What is felt where: "the output at position 3, row 0 feels position 5, row 0"."""
-        # These two probes see a difference, but no place it comes from.
-        without_place = {"repeat-call": "feels an earlier call", "decode": "differs between streaming and one pass"}
-        felt = f"feels {self.source}" if self.source != Site() else "feels a later input"
-        return f"the output at {self.sink} {without_place.get(self.probe, felt)}"
+        # These probes see a difference, but may know no place it comes from.
+        without_place = {
+            "repeat-call": "feels an earlier call",
+            "decode": "differs between streaming and one pass",
+            "documents": "differs from that of the same document alone",
+        }
+        felt = f"feels {self.source}" if self.source != Site() else without_place.get(self.probe, "feels a later input")
+        return f"the output at {self.sink} {felt}"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ DETAILS: dict[str, dict[str, Any]] = {
     "--batch": {"type": int, "metavar": "B", "help": f"most rows in one forward pass ({Settings.batch})"},
     "--seed": {"type": int, "metavar": "S", "help": "of everything drawn (0)"},
     "--dtype": {"choices": tuple(DTYPES), "help": "float64 where the model can be cast, else its own"},
+    "--documents": {"metavar": "NAME", "help": "an argument that must keep packed documents apart"},
     "--device": {"metavar": "NAME", "help": "cpu"},
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audits.feeding import Feeding
 from audits.randomness import generator, pinned
 from audits.subject import DTYPES, Model, Settings, SubjectError, as_sequence, prepare
 
@@ -26,12 +27,11 @@ class Bettor(nn.Module):
     trained. The readout starts at 0, at uniform predictions.
     """
 
-    def __init__(
-        self, copied: Any, alphabet: Tensor, embedding: nn.Embedding | None = None, readout: nn.Linear | None = None
-    ) -> None:
+    def __init__(self, copied: Any, feed: Feeding, alphabet: Tensor, embedding: nn.Embedding | None = None) -> None:
         super().__init__()
         self.subject = copied if isinstance(copied, nn.Module) else _Function(copied)
-        self.embedding, self.readout = embedding, readout
+        self.feed, self.embedding = feed, embedding
+        self.readout: nn.Linear | None = None
         self.alphabet: Tensor
         self.register_buffer("alphabet", alphabet, persistent=False)
 
@@ -44,7 +44,7 @@ class Bettor(nn.Module):
     def outputs(self, symbols: Tensor) -> Tensor:
         """What the subject returns, [B, N, F]."""
         given = self.alphabet[symbols] if self.embedding is None else self.embedding(symbols)
-        return as_sequence(self.subject(given), symbols)
+        return as_sequence(self.feed(self.subject, given), symbols)
 
 
 class _Function(nn.Module):
@@ -79,7 +79,8 @@ def bettor(model: Model, settings: Settings, symbols: int, freeze: Sequence[str]
         )
     _freeze(subject.module, freeze)
     settings = subject.settings
-    gambler = Bettor(subject.model, _alphabet(settings, symbols), _embedding(settings, symbols)).to(settings.device)
+    alphabet, embedding = _alphabet(settings, symbols), _embedding(settings, symbols)
+    gambler = Bettor(subject.model, subject.feed, alphabet, embedding).to(settings.device)
     outputs = _dry(gambler, settings)
     logits = settings.input == "tokens" and outputs.shape[-1] == settings.vocab_size and outputs.requires_grad
     if not logits:

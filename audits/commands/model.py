@@ -38,6 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The contract's options."""
     rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
     add_subject_options(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
+    parser.add_argument("--documents", metavar="NAME", help="an argument that must keep packed documents apart")
     parser.add_argument("--probes", metavar="a,b,…", help="only these probes")
     parser.add_argument(
         "--budget", type=positive_seconds, metavar="SECONDS", help="start nothing more after so many seconds"
@@ -92,7 +93,7 @@ def _loaded(target: str, budget: Budget) -> Model:
 
 def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> AuditResult:
     names = options.probes.split(",") if options.probes is not None else None
-    asked = asdict(settings_of(options))
+    asked = asdict(replace(settings_of(options), documents=options.documents))
     with Waiting(limited=options.budget is not None) as waiting:
         return audit(target, **asked, probes=names, target=options.target, budget=budget, watch=waiting.watch)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,35 +10,36 @@ from torch import Tensor
 
 from audits.precision import gap, noise_of, weigh
 from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
-from audits.subject import Subject, SubjectError, as_sequence
+from audits.streaming import Step, streaming
+from audits.subject import Subject, as_sequence
 from audits.verdicts import Site, Verdict
-
-Step = Callable[[Any, Tensor, Any], tuple[Any, Any]]  # (model, piece, state) -> (output, state)
 
 
 def run(subject: Subject) -> Report:
     """Prefill and decode in several piece sizes against one parallel pass.
 
-    Streams through a method `stream(piece, state=None) -> (outputs, state)`, or through Hugging Face's
-    `past_key_values`. Positive control: the streamed outputs of another input must differ.
+    Streams through a method `stream(piece, state=None) -> (outputs, state)`, or through the `past_key_values` of
+    Hugging Face and fla. Positive control: the streamed outputs of another input must differ.
     """
-    step = _streaming(subject.model)
+    step = streaming(subject)
     if step is None:
         return not_applicable("the model offers no stream(piece, state) and no past_key_values")
     base = subject.base()
     whole = subject.run(base)
-    gaps, refused = {}, None
+    gaps, refused = {}, {}
     for name, sizes in _plans(base.shape[1]).items():
         try:
             gaps[name] = gap(_stream(subject, step, base, sizes), whole)[0].cpu()
         except Exception as problem:
-            refused = f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
+            refused[name] = f"{type(problem).__name__}: {next(iter(str(problem).splitlines()), '')}"
     if not gaps:
-        return not_applicable(f"streaming raised {refused}")
+        return not_applicable(f"streaming raised {next(iter(refused.values()))}")
     other = subject.base(2)[1:]
     if not float(gap(_stream(subject, step, other, _plans(base.shape[1])[next(iter(gaps))]), whole).max()):
         return undetermined("positive control failed: another input streams to the same output")
-    return _judge(subject, step, base, whole, gaps)
+    report = _judge(subject, step, base, whole, gaps)
+    left_out = f"; decoding {', '.join(refused)} raised {next(iter(refused.values()))}" if refused else ""
+    return replace(report, why=f"{report.why}{left_out}")
 
 
 def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, gaps: dict[str, Tensor]) -> Report:
@@ -82,28 +82,15 @@ def _stream(subject: Subject, step: Step, inputs: Tensor, sizes: list[int]) -> T
     """Outputs of all pieces together, [B, N, F]."""
 
     def whole(model: Any, given: Tensor) -> Tensor:
-        state, parts = None, []
+        state, parts, past = None, [], 0
         for piece in given.split(sizes, dim=1):
-            output, state = step(model, piece, state)
-            parts.append(as_sequence(output, piece))
+            output, state = step(model, piece, state, past)
+            # Copies: a model may return, or keep, a buffer that its next call writes over.
+            parts.append(as_sequence(output, piece).clone())
+            past += piece.shape[1]
         return torch.cat(parts, dim=1)
 
     return subject.call(whole, inputs)
-
-
-def _streaming(model: Any) -> Step | None:
-    if callable(getattr(model, "stream", None)):
-        return lambda model, piece, state: model.stream(piece, state)
-    forward = getattr(model, "forward", None)
-    parameters = inspect.signature(forward).parameters if forward else {}
-    return _hugging_face if {"past_key_values", "use_cache"} <= set(parameters) else None
-
-
-def _hugging_face(model: Any, piece: Tensor, state: Any) -> tuple[Any, Any]:
-    output = model(piece, past_key_values=state, use_cache=True)
-    if getattr(output, "past_key_values", None) is None:
-        raise SubjectError("the model returned no past_key_values")
-    return output, output.past_key_values
 
 
 PROBE = Probe("decode", "streaming against one parallel pass", order=6, run=run)

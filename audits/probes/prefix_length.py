@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from audits.precision import gap, noise_of, weigh
@@ -13,7 +15,7 @@ SAMPLED = 8  # lengths, beside the worst, at which another precision is asked; o
 
 
 def run(subject: Subject) -> Report:
-    """f(x[:t]) against f(x)[:t] at every t.
+    """f(x[:t]) against f(x)[:t] at every t that the model takes; the reason says which it does not.
 
     Positive control: the last output of some prefix must differ from the first, so that a constant does not pass.
     """
@@ -21,17 +23,27 @@ def run(subject: Subject) -> Report:
     whole = subject.run(base)
     if not whole.isfinite().all():
         return undetermined("the outputs hold NaN or infinite numbers")
-    effects, refused = {}, None
+    effects, refused = {}, {}
     for length in range(1, base.shape[1]):
         try:
             effects[length] = float(gap(subject.run(base[:, :length]), whole[:, :length]).max())
         except Exception as problem:
-            refused = problem
+            refused[length] = type(problem).__name__
     if not effects:
-        return not_applicable(f"the model takes no shorter sequence ({type(refused).__name__})")
+        return not_applicable(f"the model takes no shorter sequence ({refused[1]})")
     if float(gap(whole[:, :1], whole[:, -1:]).max()) == 0:
         return undetermined("positive control failed: all positions have the same output")
-    return _judge(subject, base, whole, effects)
+    report = _judge(subject, base, whole, effects)
+    return replace(report, why=f"{report.why}{_left_out(min(effects), refused)}")
+
+
+def _left_out(shortest: int, refused: dict[int, str]) -> str:
+    """What was not tried, because the model raised."""
+    if not refused:
+        return ""
+    return (
+        f"; the shortest that runs is {shortest}, {len(refused)} lengths were refused ({next(iter(refused.values()))})"
+    )
 
 
 def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, float]) -> Report:

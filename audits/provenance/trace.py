@@ -81,7 +81,7 @@ def run(
     kept: list[Tensor | None] = []
 
     def traced(model: Any, given: Tensor) -> Any:
-        output, stamps = through(tracer, lambda fed: as_sequence(model(fed), inputs), given, labels)
+        output, stamps = through(tracer, lambda fed: as_sequence(subject.feed(model, fed), inputs), given, labels)
         kept.append(stamps)
         if keep is not None:
             keep.append(output)

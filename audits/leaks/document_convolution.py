@@ -1,0 +1,40 @@
+"""A short convolution that is not told of the documents in its row: each begins with the end of the one before."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from audits.leaks._packed import ByIndex, PackedAttention, PackedConvolution, packed_model
+from audits.leaks._parts import VOCAB
+from audits.twin import Twin
+from audits.verdicts import LeakClass
+
+
+class RunningConvolution(PackedConvolution):
+    """A convolution along the row."""
+
+    def seen(self, documents: Tensor, back: int) -> Tensor:  # noqa: ARG002 - the interface of the cured version
+        """Whatever is in the row: the planted defect."""
+        return torch.ones_like(documents, dtype=torch.bool)
+
+
+def leaky() -> nn.Module:
+    """The model whose attention keeps documents apart and whose convolution does not."""
+    return packed_model(ByIndex, RunningConvolution, PackedAttention)
+
+
+def clean() -> nn.Module:
+    """The model in which both do."""
+    return packed_model(ByIndex, PackedConvolution, PackedAttention)
+
+
+TWIN = Twin(
+    name="document_convolution",
+    mechanism="The first positions of a packed document see the last ones of the document before: seq_idx is ignored.",
+    origin="axolotl#3796",
+    leak_class=LeakClass.DOCUMENT,
+    leaky=leaky,
+    clean=clean,
+    vocab_size=VOCAB,
+)

@@ -1,0 +1,64 @@
+"""How a model is continued from what it saw: its own protocol, or the cache conventions of Hugging Face and fla."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from audits.subject import Subject, SubjectError
+
+Step = Callable[[Any, Tensor, Any, int], tuple[Any, Any]]  # (model, piece, state, positions before) -> (output, state)
+CACHE = "past_key_values"
+METHODS = ("update", "get_seq_length")  # by which a cache is told from whatever else a tuple holds
+
+
+def streaming(subject: Subject) -> Step | None:
+    """How this subject streams; None where it does not.
+
+    A model with a method `stream(piece, state=None) -> (outputs, state)` is asked by it. One that takes
+    `past_key_values` and `use_cache` returns its cache, as an attribute or in a tuple; or it writes into the one it
+    was handed, as layers do that are part of a larger model.
+    """
+    if callable(getattr(subject.model, "stream", None)):
+        return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the state knows
+    if not {CACHE, "use_cache"} <= subject.feed.named:
+        return None
+
+    def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
+        state = _empty(model) if state is None else state
+        output = subject.feed(model, piece, {CACHE: state, "use_cache": True}, past)
+        return output, _cache_in(output, state)
+
+    return step
+
+
+def _cache_in(output: Any, given: Any) -> Any:
+    """The cache to go on from: returned by name or in a tuple, else the one that was handed in.
+
+    Raises:
+        SubjectError: there is none, or nothing was written into the one that was handed in.
+    """
+    named = output.get(CACHE) if isinstance(output, dict) else getattr(output, CACHE, None)
+    if named is not None:
+        return named
+    returned = output[1:] if isinstance(output, (tuple, list)) else ()
+    found = (item for item in returned if item is not None and all(hasattr(item, method) for method in METHODS))
+    # The tuples of older releases: keys and values of every layer.
+    legacy = (item for item in returned if isinstance(item, (tuple, list)) and item and isinstance(item[0], tuple))
+    cache = next((item for items in (found, legacy) for item in items), given)
+    if cache is None:
+        raise SubjectError("the model returned no past_key_values: give it a method stream(piece, state) to be decoded")
+    if hasattr(cache, "__len__") and not len(cache):
+        raise SubjectError("the model wrote nothing into the past_key_values it was handed: has it a layer_idx?")
+    return cache
+
+
+def _empty(model: Any) -> Any:
+    """What streaming starts from: None, or the cache that an fla layer wants from its caller."""
+    home = type(model).__module__.split(".")
+    if home[:2] != ["fla", "layers"]:
+        return None
+    return importlib.import_module("fla.models.utils").Cache()
