@@ -18,7 +18,8 @@ from audits.probe import Probe, Report, Sighting, all_probes, undetermined
 from audits.subject import Model, Settings, Subject, SubjectError, prepare
 from audits.verdicts import AuditResult, Finding, ProbeResult, Verdict
 
-SAME_LEAK = ("gradient", "prefix-length", "training-mode", "decode")  # of a model that leaks under perturbation
+# Of a model that leaks under perturbation:
+SAME_LEAK = ("gradient", "prefix-length", "dtype", "training-mode", "decode")
 Watch = Callable[[str, int, int], None]  # name of the probe that starts, its index, how many there are
 
 
@@ -153,20 +154,20 @@ def _overall(reports: dict[str, Report]) -> Verdict:
 
 def _findings(subject: Subject, reports: dict[str, Report], target: str | None) -> list[Finding]:
     findings = []
-    shared: Place | None = (
-        None  # of the perturbation finding, for probes that see the same leak without a pair of inputs
-    )
+    shows = "perturbation" if "perturbation" in reports else "provenance"
+    shared: Place | None = None  # of the finding for probes that see the same leak without a pair of inputs
     for probe, report in reports.items():
         for sighting in report.sightings:
-            place = find_place(subject, sighting)
-            shared = place if probe == "perturbation" else shared
+            where = sighting.seen_in or subject
+            place = find_place(where, sighting)
+            shared = place if probe == shows else shared
             if place is None and probe in SAME_LEAK:
                 place = shared
             line = _line(probe, sighting, reports)
             findings.append(
                 Finding(
                     probe=probe,
-                    leak_class=classify(subject, probe, sighting, reports, place),
+                    leak_class=classify(where, probe, sighting, reports, place),
                     source=sighting.source,
                     sink=sighting.sink,
                     effect=sighting.effect,

@@ -27,7 +27,8 @@ class Pair:
 class Sighting:
     """One effect that should not be there; `pair` is the evidence where a pair of inputs shows it.
 
-    `op`, `file` and `line` say where it gets in, for probes that find that out.
+    `op`, `file` and `line` say where it gets in, for probes that find that out. `seen_in` is the subject that showed
+    it, where that is not the one under audit but the same in another dtype.
     """
 
     source: Site
@@ -38,6 +39,7 @@ class Sighting:
     op: str | None = None
     file: str | None = None
     line: int | None = None
+    seen_in: Subject | None = None
 
 
 @dataclass(frozen=True)

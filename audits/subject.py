@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from audits.copying import copy_of
+from audits.operations import operations
 from audits.randomness import generator, pinned
 from audits.snapshot import Snapshot
-from audits.widened import widened
+from audits.widened import saying, widened
 
 Model = Callable[..., Any]
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -90,23 +91,36 @@ class Subject:
         forwards: how many forward passes have been made.
         lower: the same in float32, where this one is float64 and that runs.
         finer: the same in float64 throughout, where this one computes in something coarser.
+        same_path: whether this one, called in place of a coarser one, provably carries out the same operations.
+        origin: the model as it was given.
         noise: how far calls that ought to be equal differ; None until measured.
     """
 
-    def __init__(self, model: Model, settings: Settings, dtype: torch.dtype | None, *, wide: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        settings: Settings,
+        dtype: torch.dtype | None,
+        *,
+        wide: bool = False,
+        said: torch.dtype | None = None,
+    ) -> None:
         self.settings = settings
         self.forwards = 0
+        self.origin = model
         self.model, self.copied = copy_of(model, settings.device, dtype)
         self.module = self.model if isinstance(self.model, nn.Module) else None
         self.trainable = _trainable(model)
         # What could not be copied was not cast either.
-        self.dtype = own_dtype(model) if self.module is not None and not self.copied else dtype
+        cast = dtype is not None and self.copied
+        self.dtype = dtype if cast or self.module is None else own_dtype(model)
         self.internal = self.dtype
         self.lower: Subject | None = None
         self.finer: Subject | None = None
+        self.same_path = False
         self.noise: float | None = None
         self._snapshot = Snapshot(self.model)
-        self._wide = wide
+        self._wide, self._said = wide, said
 
     # -- calling -------------------------------------------------------------------------------------------------
 
@@ -135,9 +149,19 @@ class Subject:
         if self.module is not None:
             self.module.train(training)
         self.forwards += 1
-        with pinned(self.settings.seed), torch.set_grad_enabled(grad), widened() if self._wide else nullcontext():
-            output = _contained(function, self.model, self._cast(inputs))
+        given = self._cast(inputs)
+        with pinned(self.settings.seed), torch.set_grad_enabled(grad), self._disguised():
+            output = _contained(function, self.model, given)
         return as_sequence(output, inputs)
+
+    def _disguised(self) -> ExitStack:
+        """What makes this subject compute in another precision than it is asked to, or than it says."""
+        modes = ExitStack()
+        if self._said is not None:
+            modes.enter_context(saying(self._said))
+        if self._wide:
+            modes.enter_context(widened())
+        return modes
 
     def restore(self) -> None:
         """Put the called model back to how it came, training mode included."""
@@ -211,9 +235,24 @@ def prepare(model: Model, settings: Settings) -> Subject:
     if subject.dtype == torch.float64:
         subject.lower = _other(model, settings, torch.float32)
     if subject.internal != torch.float64:
-        # Constants of a plain callable stay as coarse as they are, so casts inside it are left alone too.
-        subject.finer = _other(model, settings, torch.float64, wide=isinstance(model, nn.Module))
+        subject.finer = refined(subject)
     return subject
+
+
+def elsewhere(subject: Subject, dtype: torch.dtype | None) -> Subject | None:
+    """The subject computed in another dtype, None for its own, without a `finer` one; None where it does not run so."""
+    return _other(subject.origin, subject.settings, dtype)
+
+
+def refined(subject: Subject) -> Subject | None:
+    """The subject in float64: on the path of its own dtype if that can be had, else on whatever path float64 takes."""
+    # Constants of a plain callable stay as coarse as they are, so casts inside it are left alone too.
+    model, settings, wide = subject.origin, subject.settings, subject.module is not None
+    same = _other(model, settings, torch.float64, wide=wide, said=subject.dtype)
+    if same is not None:
+        path = operations(lambda: subject.run(subject.base()))
+        same.same_path = path is not None and path == operations(lambda: same.run(same.base()))
+    return same if same is not None and same.same_path else _other(model, settings, torch.float64, wide=wide)
 
 
 def _first_that_runs(model: Model, settings: Settings) -> Subject:
@@ -242,12 +281,19 @@ def _wishes(model: Model, settings: Settings) -> list[torch.dtype | None]:
     return [None]
 
 
-def _other(model: Model, settings: Settings, dtype: torch.dtype, *, wide: bool = False) -> Subject | None:
+def _other(
+    model: Model,
+    settings: Settings,
+    dtype: torch.dtype | None,
+    *,
+    wide: bool = False,
+    said: torch.dtype | None = None,
+) -> Subject | None:
     """The same subject in another precision, to compare with; None where there is none to be had."""
     if not isinstance(model, nn.Module) and settings.input == "tokens":
         return None
     try:
-        subject = Subject(model, settings, dtype, wide=wide)
+        subject = Subject(model, settings, dtype, wide=wide, said=said)
         with subject.borrowed():
             subject.run(subject.base())
             subject.internal = _internal_precision(subject)
