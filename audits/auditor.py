@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -14,6 +14,7 @@ from audits.differences import scale_of
 from audits.locate import Place, find_place
 from audits.machine import environment
 from audits.precision import rounding
+from audits.presets import PRESETS, STANDS_FOR_OTHERS, THOROUGH
 from audits.probe import Probe, Report, Sighting, all_probes, undetermined
 from audits.subject import Model, Settings, Subject, SubjectError, prepare
 from audits.verdicts import AuditResult, Finding, ProbeResult, Verdict
@@ -35,6 +36,7 @@ def audit(
     dtype: str | None = None,
     device: str = "cpu",
     probes: Sequence[str] | None = None,
+    preset: str | None = None,
     target: str | None = None,
     watch: Watch | None = None,
 ) -> AuditResult:
@@ -50,7 +52,9 @@ def audit(
         seed: of everything drawn; the same seed gives the same result.
         dtype: "float64", "float32" or "bfloat16"; None means float64 where the model can be cast, else its own.
         device: a torch device name.
-        probes: names of the probes to run; None runs all.
+        probes: names of the probes to run; None runs those of the preset.
+        preset: "thorough" (every probe, the default) or "quick" (the fewest that see every planted leak; what is left
+            out runs after all where tracing decides nothing). Not together with `probes`.
         target: how the model is called in the result and in the line that reproduces a finding.
         watch: told which probe starts.
 
@@ -61,17 +65,27 @@ def audit(
         SubjectError: the model cannot be audited with these settings.
     """
     settings = Settings(input, vocab_size, width, seq_len, batch, seed, dtype, device)
-    chosen = _choose(probes)
+    chosen = _choose(probes, preset)
     subject = prepare(model, settings)
     with subject.borrowed():
-        reports, results = _run(subject, chosen, watch)
+        ran = run_probes(subject, chosen, watch)
+        if preset and _undecided(ran):
+            chosen = all_probes()
+            ran = ran.and_then(run_probes(subject, tuple(p for p in chosen if p.name not in ran.reports), watch))
+        reports = ran.reports
         findings = _findings(subject, reports, target)
     return AuditResult(
         target=target or type(model).__name__,
-        verdict=_overall(reports),
+        verdict=overall(reports),
         findings=tuple(findings),
-        probes=tuple(results),
-        settings={**asdict(subject.settings), "dtype": _name(subject), "probes": [p.name for p in chosen]},
+        probes=ran.results,
+        settings={
+            **asdict(subject.settings),
+            "dtype": _name(subject),
+            "probes": [p.name for p in chosen],
+            "preset": preset or (THOROUGH if probes is None else None),
+            "left_out": [p.name for p in all_probes() if p.name not in ran.reports],
+        },
         environment=environment(),
     )
 
@@ -99,7 +113,12 @@ def explain(result: AuditResult) -> str:
     return "\n".join(lines)
 
 
-def _choose(names: Sequence[str] | None) -> tuple[Probe, ...]:
+def _choose(names: Sequence[str] | None, preset: str | None) -> tuple[Probe, ...]:
+    if preset is not None and names is not None:
+        raise SubjectError("give probes or a preset, not both")
+    if preset is not None and preset not in PRESETS:
+        raise SubjectError(f"unknown preset {preset!r}: choose from {', '.join(PRESETS)}")
+    names = PRESETS[preset] if preset else names
     names = names.split(",") if isinstance(names, str) else names
     known = {probe.name: probe for probe in all_probes()}
     unknown = [name for name in names or () if name not in known]
@@ -108,9 +127,26 @@ def _choose(names: Sequence[str] | None) -> tuple[Probe, ...]:
     return tuple(probe for name, probe in known.items() if names is None or name in names)
 
 
-def _run(
-    subject: Subject, probes: tuple[Probe, ...], watch: Watch | None
-) -> tuple[dict[str, Report], list[ProbeResult]]:
+@dataclass(frozen=True)
+class Ran:
+    """What some probes reported, by name, and the same as results with what they cost."""
+
+    reports: dict[str, Report]
+    results: tuple[ProbeResult, ...]
+
+    def and_then(self, later: Ran) -> Ran:
+        """Both together."""
+        return Ran({**self.reports, **later.reports}, (*self.results, *later.results))
+
+
+def _undecided(ran: Ran) -> bool:
+    """Whether the probe that stands for those a preset leaves out decided nothing."""
+    report = ran.reports.get(STANDS_FOR_OTHERS)
+    return report is not None and report.verdict is Verdict.UNDETERMINED
+
+
+def run_probes(subject: Subject, probes: tuple[Probe, ...], watch: Watch | None = None) -> Ran:
+    """Run some probes in turn; one whose subject raises says so and does not take the others down."""
     reports, results = {}, []
     for index, probe in enumerate(probes):
         if watch:
@@ -121,7 +157,7 @@ def _run(
         results.append(
             ProbeResult(probe.name, report.verdict, report.why, subject.forwards - forwards, seconds, report.applicable)
         )
-    return reports, results
+    return Ran(reports, tuple(results))
 
 
 def _guarded(subject: Subject, probe: Probe) -> Report:
@@ -144,7 +180,7 @@ def _unless_noisy(subject: Subject, report: Report) -> Report:
     )
 
 
-def _overall(reports: dict[str, Report]) -> Verdict:
+def overall(reports: dict[str, Report]) -> Verdict:
     """LEAK if any probe saw one; PASS only if every applicable probe passed and at least one did."""
     verdicts = [report.verdict for report in reports.values() if report.applicable]
     if Verdict.LEAK in verdicts:

@@ -56,13 +56,15 @@ class Report:
 class Probe:
     """An instrument: its name on the command line, what it looks at, and the function that does it.
 
-    `order` is its place among the probes: what says most about how the future gets in comes first.
+    `order` is its place among the probes: what says most about how the future gets in comes first. `blind_to` says what
+    it cannot see, and why; it is printed beside the planted leaks that it missed.
     """
 
     name: str
     looks_at: str
     order: int
     run: Callable[[Subject], Report]
+    blind_to: str
 
 
 def not_applicable(why: str) -> Report:

@@ -14,6 +14,7 @@ from audits.auditor import audit
 from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
 from audits.commands.subject_options import add_subject_options, settings_of
 from audits.influence import Matrix, influence_map
+from audits.presets import PRESETS
 from audits.report.audit_html import audit_html
 from audits.report.console import print_audit
 from audits.report.sarif import sarif
@@ -31,7 +32,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The contract's options."""
     rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
     add_subject_options(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
-    parser.add_argument("--probes", metavar="a,b,…", help="only these probes")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--probes", metavar="a,b,…", help="only these probes")
+    which.add_argument("--preset", choices=tuple(PRESETS), help="all probes, or the fewest that see all planted leaks")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - is standard output")
     parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0")
     parser.add_argument("--html", metavar="FILE", help="write a page with the influence map")
@@ -72,7 +75,7 @@ def _audited(target: Model, options: argparse.Namespace, console: Console) -> Au
             status.update(f"probe {index + 1} of {count}: {name}")
 
         asked = asdict(settings_of(options))
-        return audit(target, **asked, probes=names, target=options.target, watch=watch)
+        return audit(target, **asked, probes=names, preset=options.preset, target=options.target, watch=watch)
 
 
 def _influence(target: Model, result: AuditResult, options: argparse.Namespace) -> tuple[tuple[float, ...], ...]:

@@ -104,4 +104,11 @@ def _hugging_face(model: Any, piece: Tensor, state: Any) -> tuple[Any, Any]:
     return output, output.past_key_values
 
 
-PROBE = Probe("decode", "streaming against one parallel pass", order=6, run=run)
+PROBE = Probe(
+    "decode",
+    "streaming against one parallel pass",
+    order=6,
+    run=run,
+    blind_to="what one parallel pass does by itself: a model that streams as it runs in parallel passes, however it "
+    "leaks. It has nothing to look at in a model that cannot stream.",
+)

@@ -71,4 +71,11 @@ def _nudged(subject: Subject, base: Tensor, source: int) -> Tensor:
     return changed
 
 
-PROBE = Probe("gradient", "derivatives of outputs with respect to later inputs", order=1, run=run)
+PROBE = Probe(
+    "gradient",
+    "derivatives of outputs with respect to later inputs",
+    order=1,
+    run=run,
+    blind_to="whatever carries no derivative: hard choices (top-k, argmax, comparisons), detached statistics, "
+    "integers, saturated weights; and, as it looks at one length, mode and row, dependence on those.",
+)

@@ -91,4 +91,10 @@ def _judge_alone(subject: Subject, replaced: int) -> Report:
     return Report(weighed.verdict, why)
 
 
-PROBE = Probe("isolation", "rows that feel other rows of the batch", order=3, run=run)
+PROBE = Probe(
+    "isolation",
+    "rows that feel other rows of the batch",
+    order=3,
+    run=run,
+    blind_to="everything that happens within a row.",
+)

@@ -133,4 +133,11 @@ def _without_leak(subject: Subject, seen: _Seen) -> Report:
     )
 
 
-PROBE = Probe("perturbation", "outputs before a changed suffix or token", order=0, run=run)
+PROBE = Probe(
+    "perturbation",
+    "outputs before a changed suffix or token",
+    order=0,
+    run=run,
+    blind_to="dependence on the length, which two inputs of equal length share; state and decoding; paths of training "
+    "mode and of other dtypes; and changes that it neither draws, sweeps nor breeds.",
+)

@@ -58,4 +58,11 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
     return Report(Verdict.LEAK, f"cutting the sequence at {worst} moves position {sink} by {effect:.3g}", (sighting,))
 
 
-PROBE = Probe("prefix-length", "outputs of a prefix with and without what follows", order=2, run=run)
+PROBE = Probe(
+    "prefix-length",
+    "outputs of a prefix with and without what follows",
+    order=2,
+    run=run,
+    blind_to="leaks that a prefix shares with the whole: a future token that decides nothing at the lengths tried (it "
+    "draws one sequence, not many), state, other rows, training mode, other dtypes.",
+)

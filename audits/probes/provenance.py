@@ -190,4 +190,11 @@ def _shown(file: str) -> str:
     return file if shown.startswith("..") else shown
 
 
-PROBE = Probe("provenance", "where later tokens flow, operation by operation", order=2, run=run)
+PROBE = Probe(
+    "provenance",
+    "where later tokens flow, operation by operation",
+    order=2,
+    run=run,
+    blind_to="numbers that are computed from the length itself, since no token flows there; branches that Python took; "
+    "calls, rows and dtypes other than the traced ones. A flow counts only once a change of tokens shows it.",
+)

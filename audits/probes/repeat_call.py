@@ -86,4 +86,10 @@ def _accepted(call: Callable[[], Tensor]) -> bool:
     return True
 
 
-PROBE = Probe("repeat-call", "outputs that remember earlier calls", order=4, run=run)
+PROBE = Probe(
+    "repeat-call",
+    "outputs that remember earlier calls",
+    order=4,
+    run=run,
+    blind_to="everything that one call does by itself.",
+)
