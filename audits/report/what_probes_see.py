@@ -84,9 +84,9 @@ class _Told:
             f"All sets of that size that do: {text(sets)}. Dispensable each by itself: "
             f"{text(', '.join(battery.redundant) or 'none')}.",
             f"`--preset quick` runs {', '.join(map(code, quick))}. Where tracing decides nothing (a model it cannot "
-            "run, a choice that no change turns over) the others run after all. A probe that is dispensable here is not so "
-            "everywhere: the planted leaks are those somebody thought of, and two instruments that agree are worth "
-            "more than one.",
+            "run, a choice that no change turns over) the others run after all. A probe that is dispensable here is "
+            "not so everywhere: the planted leaks are those somebody thought of, and two instruments that agree are "
+            "worth more than one.",
         ]
 
     def probe(self, probe: Probe) -> list[str]:
