@@ -16,7 +16,7 @@ def install(session: nox.Session, extras: str) -> None:
 def audit(session: nox.Session) -> None:
     """Gather fresh evidence on this machine, judge every claim and rewrite reports/."""
     install(session, "audit")
-    session.run("hubrouter-audit", "claims", "--fresh", *session.posargs)
+    session.run("hubrouter-audit", "claims", "--fresh", "--page", "docs/what-each-probe-sees.md", *session.posargs)
 
 
 @nox.session

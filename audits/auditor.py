@@ -9,18 +9,20 @@ from typing import TypedDict, Unpack
 
 import torch
 
-from audits.battery import Ran, none_run, run_probes
 from audits.budget import Budget, OutOfTime
 from audits.classify import classify
 from audits.locate import Place
 from audits.machine import environment
+from audits.presets import PRESETS, STANDS_FOR_OTHERS, THOROUGH
 from audits.probe import Probe, Report, Sighting, all_probes
+from audits.probing import Ran, none_run, run_probes
 from audits.progress import PREPARING, Pace, Watch
 from audits.subject import Model, Settings, Subject, SubjectError, prepare
 from audits.verdicts import AuditResult, Finding, LeakClass, Verdict
 
-WITNESSES = ("gradient", "provenance")  # give a leak seen in a copy its class and line
-SAME_LEAK = ("gradient", "prefix-length", "training-mode", "decode")  # of a model that leaks under perturbation
+# Of a model that leaks under perturbation:
+SAME_LEAK = ("gradient", "prefix-length", "dtype", "training-mode", "decode")
+TRACED = "provenance"  # the probe that finds lines; it is run again on a copy that shows what the subject does not
 PREPARATION = 14  # forward passes of finding batch and precision, about
 
 
@@ -37,6 +39,7 @@ def audit(
     device: str = "cpu",
     documents: str | None = None,
     probes: Sequence[str] | None = None,
+    preset: str | None = None,
     target: str | None = None,
     budget: float | Budget | None = None,
     watch: Watch | None = None,
@@ -55,7 +58,9 @@ def audit(
         device: a torch device name.
         documents: names of arguments, separated by commas, that are held to keep packed documents apart; None holds a
             model to those of its arguments that exist for nothing else.
-        probes: names of the probes to run; None runs all.
+        probes: names of the probes to run; None runs those of the preset.
+        preset: "thorough" (every probe, the default) or "quick" (the fewest that see every planted leak; what is left
+            out runs after all where tracing decides nothing). Not together with `probes`.
         target: how the model is called in the result and in the line that reproduces a finding.
         budget: seconds after which no forward pass is started, or a budget that is running already. What was not run
             is UNDETERMINED.
@@ -68,7 +73,7 @@ def audit(
         SubjectError: the model cannot be audited with these settings.
     """
     settings = Settings(input, vocab_size, width, seq_len, batch, seed, dtype, device, documents)
-    chosen = _choose(probes)
+    chosen = _choose(probes, preset)
     settings.check()
     pace = Pace(_running(budget), watch)
     pace.begin(PREPARING, PREPARATION + sum(probe.forwards(settings) for probe in chosen))
@@ -80,14 +85,23 @@ def audit(
     else:
         with subject.borrowed():
             ran = run_probes(subject, chosen)
-            findings = _findings(subject, chosen, ran, target)
+            if preset and _undecided(ran):
+                chosen = all_probes()
+                ran |= run_probes(subject, [probe for probe in chosen if probe.name not in ran])
+            findings = _findings(subject, ran, target)
         resolved = {**asdict(subject.settings), "dtype": _name(subject)}
     return AuditResult(
         target=target or type(model).__name__,
-        verdict=_overall(one.report for one in ran.values()),
+        verdict=overall(one.report for one in ran.values()),
         findings=tuple(findings),
         probes=tuple(one.result for one in ran.values()),
-        settings={**resolved, "probes": [probe.name for probe in chosen], "budget": pace.budget.seconds},
+        settings={
+            **resolved,
+            "probes": [probe.name for probe in chosen],
+            "preset": preset or (THOROUGH if probes is None else None),
+            "left_out": [probe.name for probe in all_probes() if probe.name not in ran],
+            "budget": pace.budget.seconds,
+        },
         environment=environment(),
     )
 
@@ -105,6 +119,7 @@ class Options(TypedDict, total=False):
     device: str
     documents: str | None
     probes: Sequence[str] | None
+    preset: str | None
     target: str | None
     budget: float | Budget | None
     watch: Watch | None
@@ -133,13 +148,23 @@ def explain(result: AuditResult) -> str:
     return "\n".join(lines)
 
 
-def _choose(names: Sequence[str] | None) -> tuple[Probe, ...]:
+def _choose(names: Sequence[str] | None, preset: str | None) -> tuple[Probe, ...]:
+    if preset is not None and names is not None:
+        raise SubjectError("give probes or a preset, not both")
+    if preset is not None and preset not in PRESETS:
+        raise SubjectError(f"unknown preset {preset!r}: choose from {', '.join(PRESETS)}")
+    names = PRESETS[preset] if preset else names
     names = names.split(",") if isinstance(names, str) else names
     known = {probe.name: probe for probe in all_probes()}
     unknown = [name for name in names or () if name not in known]
     if unknown or (names is not None and not names):
         raise SubjectError(f"unknown probe {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}")
     return tuple(probe for name, probe in known.items() if names is None or name in names)
+
+
+def _undecided(ran: dict[str, Ran]) -> bool:
+    """Whether the probe that stands for those a preset leaves out decided nothing."""
+    return STANDS_FOR_OTHERS in ran and ran[STANDS_FOR_OTHERS].report.verdict is Verdict.UNDETERMINED
 
 
 def _running(budget: float | Budget | None) -> Budget:
@@ -149,7 +174,7 @@ def _running(budget: float | Budget | None) -> Budget:
         raise SubjectError(str(problem)) from problem
 
 
-def _overall(reports: Iterable[Report]) -> Verdict:
+def overall(reports: Iterable[Report]) -> Verdict:
     """LEAK if any probe saw one; PASS only if every applicable probe passed and at least one did."""
     verdicts = [report.verdict for report in reports if report.applicable]
     if Verdict.LEAK in verdicts:
@@ -157,24 +182,23 @@ def _overall(reports: Iterable[Report]) -> Verdict:
     return Verdict.PASS if verdicts and set(verdicts) == {Verdict.PASS} else Verdict.UNDETERMINED
 
 
-def _findings(subject: Subject, chosen: tuple[Probe, ...], ran: dict[str, Ran], target: str | None) -> list[Finding]:
+def _findings(subject: Subject, ran: dict[str, Ran], target: str | None) -> list[Finding]:
     reports = {name: one.report for name, one in ran.items()}
     findings = []
-    shared: Place | None = (
-        None  # of the perturbation finding, for probes that see the same leak without a pair of inputs
-    )
+    shows = "perturbation" if "perturbation" in reports else "provenance"
+    shared: Place | None = None  # of the finding for probes that see the same leak without a pair of inputs
     for probe, report in reports.items():
         for sighting, place in zip(report.sightings, ran[probe].places, strict=True):
             where = sighting.seen_in or subject
-            known = reports if where is subject else {probe: report} | _witnessed(where, chosen)
-            shared = place if probe == "perturbation" else shared
+            known = reports if where is subject else _traced_again(probe, report, where)
+            shared = place if probe == shows else shared
             if place is None and probe in SAME_LEAK:
                 place = shared
             line = _line(probe, sighting, known)
             findings.append(
                 Finding(
                     probe=probe,
-                    leak_class=_class(where, probe, sighting, known, place),
+                    leak_class=_class(where, probe, sighting, reports, place),
                     source=sighting.source,
                     sink=sighting.sink,
                     effect=sighting.effect,
@@ -189,11 +213,11 @@ def _findings(subject: Subject, chosen: tuple[Probe, ...], ran: dict[str, Ran], 
     return findings
 
 
-def _witnessed(awake: Subject, chosen: tuple[Probe, ...]) -> dict[str, Report]:
-    """What tells class and line of a leak that shows in a copy of the subject only."""
-    with awake.borrowed():
-        ran = run_probes(awake, [probe for probe in chosen if probe.name in WITNESSES])
-    return {name: one.report for name, one in ran.items()}
+def _traced_again(probe: str, report: Report, where: Subject) -> dict[str, Report]:
+    """What finds the line of a leak that shows in a copy of the subject only."""
+    with where.borrowed():
+        ran = run_probes(where, [one for one in all_probes() if one.name == TRACED])
+    return {probe: report, TRACED: ran[TRACED].report}
 
 
 def _class(
@@ -213,6 +237,8 @@ def _line(probe: str, sighting: Sighting, reports: dict[str, Report]) -> Sightin
         return sighting
     if traced.pair.training:
         return traced if probe == "training-mode" else sighting
+    if sighting.seen_in is not None:
+        return traced
     return traced if probe in ("perturbation", *SAME_LEAK) and _leaks(reports, "perturbation") else sighting
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from audits.derivatives import all_derivatives
 from audits.differences import scale_of
 from audits.embedding import EmbeddingTap
 from audits.locate import Place, find_place
-from audits.precision import gap
+from audits.precision import gap, rounding
 from audits.probe import Pair, Report, Sighting
 from audits.subject import Subject
 from audits.verdicts import LeakClass, Verdict
@@ -35,9 +36,10 @@ def classify(
 
     What a perturbation in evaluation mode shows has a nature of its own (dense, selection, statistic); what only
     another probe shows is named after that probe. Prefix, decode and training-mode effects of a model that already
-    leaks under perturbation are the same leak seen again and share its class; so does streaming a model whose prefixes
-    depend on the length. So it is with documents: a later one felt by an earlier one is the future, a document that
-    differs from itself alone in a model whose prefixes depend on the length is a matter of length.
+    leaks under perturbation are the same leak seen again and share its class, as does what another dtype shows; so does
+    streaming a model whose prefixes depend on the length. So it is with documents: a later one felt by an earlier one
+    is the future, a document that differs from itself alone in a model whose prefixes depend on the length is a matter
+    of length.
     """
     if probe in ("isolation", "repeat-call") or (probe == "documents" and not _also_without(sighting, reports)):
         return ALONE[probe]
@@ -45,16 +47,16 @@ def classify(
         return LeakClass.LENGTH
     if probe not in ALONE and sighting.pair is not None and sighting.pair.training:
         return LeakClass.TRAINING_MODE
-    seen = next(iter(_sightings(reports, "perturbation")), None)
+    seen = _shown(reports)
     if probe == "decode" and seen is None and _sightings(reports, "prefix-length"):
         return LeakClass.LENGTH
     if probe in ALONE and seen is None:
         return ALONE[probe]
-    if seen is not None and (probe in ALONE or probe == "provenance"):
+    if seen is not None and (probe in ALONE or probe in ("provenance", "dtype")):
         return classify(subject, "perturbation", seen, reports, find_place(subject, seen))
     if place is not None and _normalises(subject, place):
         return LeakClass.STATISTIC
-    if probe == "gradient" or _sightings(reports, "gradient"):
+    if probe == "gradient" or _smooth(subject, sighting, reports):
         return LeakClass.DENSE
     return LeakClass.UNKNOWN if sighting.pair is None else _nature(subject, sighting.pair, sighting.effect)
 
@@ -63,7 +65,25 @@ def _also_without(sighting: Sighting, reports: Mapping[str, Report]) -> bool:
     """Whether what documents feel is a leak that the model has without any documents."""
     if sighting.pair is None:
         return bool(_sightings(reports, "prefix-length"))
-    return bool(_sightings(reports, "perturbation")) and sighting.pair.cut >= sighting.pair.still[1]
+    return _shown(reports) is not None and sighting.pair.cut >= sighting.pair.still[1]
+
+
+def _shown(reports: Mapping[str, Report]) -> Sighting | None:
+    """What a pair of inputs shows in evaluation mode: to perturbation, or to tracing where that was left out."""
+    seen = _sightings(reports, "perturbation" if "perturbation" in reports else "provenance")
+    return next((s for s in seen if s.pair is not None and not s.pair.training), None)
+
+
+def _smooth(subject: Subject, sighting: Sighting, reports: Mapping[str, Report]) -> bool:
+    """Whether some output has a derivative with respect to a later input; found out here where no probe did."""
+    if "gradient" in reports and sighting.seen_in is None:
+        return bool(_sightings(reports, "gradient"))
+    subject = subject.finer or subject
+    try:
+        found = all_derivatives(subject, subject.base()) if sighting.pair else None
+    except RuntimeError:  # it cannot be differentiated
+        return False
+    return found is not None and float(found.future.max()) > rounding(subject, float(found.size.max()))
 
 
 def _sightings(reports: Mapping[str, Report], probe: str) -> tuple[Sighting, ...]:

@@ -39,13 +39,15 @@ class RunSpec:
 class Experiment:
     """One kind of evidence. `execute` must be a module-level function: it is called in a worker process.
 
-    `alone` asks that nothing else runs meanwhile, for runs that measure time.
+    `alone` asks that nothing else runs meanwhile, for runs that measure time. The runs of a `cumulative` experiment are
+    further draws of the same thing at every tier: those of another tier count too.
     """
 
     name: str
     runs: Callable[[Options], tuple[RunSpec, ...]]
     execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
     alone: bool = False
+    cumulative: bool = False
 
 
 def all_experiments() -> tuple[Experiment, ...]:

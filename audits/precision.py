@@ -96,7 +96,9 @@ def weigh(
     elif subject.finer is not None:
         floor = max(finest, effect * SHRINKAGE if math.isfinite(effect) else 0.0)
         if again(subject.finer) <= floor:  # gone in float64: rounding, unless larger than rounding can be
-            doubtful = same_shape and effect > max(repeat, coarsest / 8)  # equal shapes round nearly alike
+            # Equal shapes round nearly alike; on the same path no branch on the dtype can hide the effect in float64.
+            unlike = same_shape and not subject.finer.same_path
+            doubtful = unlike and effect > max(repeat, coarsest / 8)
             return Weighed(Verdict.UNDETERMINED if doubtful else Verdict.PASS, max(coarsest, finest))
     else:
         floor = coarsest

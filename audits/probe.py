@@ -39,7 +39,7 @@ class Sighting:
     """One effect that should not be there; `pair` is the evidence where a pair of inputs shows it.
 
     `op`, `file` and `line` say where it gets in, for probes that find that out. `seen_in` is the copy in which it was
-    seen, where that is not the subject as it came.
+    seen, where that is not the subject as it came: one in another dtype, or with its all-zero weights filled in.
     """
 
     source: Site
@@ -78,14 +78,16 @@ def _few(settings: Settings) -> int:
 class Probe:
     """An instrument: its name on the command line, what it looks at, and the function that does it.
 
-    `order` is its place among the probes: what says most about how the future gets in comes first. `forwards` says
-    about how many forward passes it makes on a model without a leak, for whoever waits.
+    `order` is its place among the probes: what says most about how the future gets in comes first. `blind_to` says what
+    it cannot see, and why; it is printed beside the planted leaks that it missed. `forwards` says about how many
+    forward passes it makes on a model without a leak, for whoever waits.
     """
 
     name: str
     looks_at: str
     order: int
     run: Callable[[Subject], Report]
+    blind_to: str
     forwards: Callable[[Settings], int] = _few
 
 

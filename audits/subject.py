@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from audits.budget import OutOfTime
 from audits.copying import copy_of
 from audits.feeding import feeding_of
+from audits.operations import operations
 from audits.packing import WORDS
 from audits.progress import Pace
 from audits.randomness import generator, pinned
 from audits.snapshot import Snapshot
-from audits.widened import widened
+from audits.widened import saying, widened
 
 Model = Callable[..., Any]
 Told = Callable[[Tensor, torch.dtype], dict[str, Any]]  # (inputs, dtype) -> further arguments of one call
@@ -125,16 +126,26 @@ class Subject:
         forwards: how many forward passes have been made.
         lower: the same in float32, where this one is float64 and that runs.
         finer: the same in float64 throughout, where this one computes in something coarser.
+        same_path: whether this one, called in place of a coarser one, provably carries out the same operations.
+        origin: the model as it was given.
         noise: how far calls that ought to be equal differ; None until measured.
         steady: whether an effect has been seen to be the same to the last bit again and again.
         pace: the clock of the audit, shared with `lower` and `finer`.
     """
 
     def __init__(
-        self, model: Model, settings: Settings, dtype: torch.dtype | None, pace: Pace, *, wide: bool = False
+        self,
+        model: Model,
+        settings: Settings,
+        dtype: torch.dtype | None,
+        pace: Pace,
+        *,
+        wide: bool = False,
+        said: torch.dtype | None = None,
     ) -> None:
         self.settings, self.pace = settings, pace
         self.forwards = 0
+        self.origin = model
         self.model, self.copied = copy_of(model, settings.device, dtype)
         self.module = self.model if isinstance(self.model, nn.Module) else None
         self.trainable = _trainable(model)
@@ -145,10 +156,11 @@ class Subject:
         self.internal = self.dtype
         self.lower: Subject | None = None
         self.finer: Subject | None = None
+        self.same_path = False
         self.noise: float | None = None
         self.steady = False
         self._snapshot = Snapshot(self.model)
-        self._wide = wide
+        self._wide, self._said = wide, said
 
     # -- calling -------------------------------------------------------------------------------------------------
 
@@ -191,11 +203,19 @@ class Subject:
             self.module.train(training)
         self.forwards += 1
         given = self._cast(inputs)
-        wide = widened() if self._wide else nullcontext()
-        with pinned(self.settings.seed), torch.set_grad_enabled(grad), wide, self.pace.forward():
+        with pinned(self.settings.seed), torch.set_grad_enabled(grad), self._disguised(), self.pace.forward():
             output = as_sequence(_contained(function, self.model, given), inputs)
             # A copy: some models return a buffer of theirs, which the next call overwrites.
             return output.clone()
+
+    def _disguised(self) -> ExitStack:
+        """What makes this subject compute in another precision than it is asked to, or than it says."""
+        modes = ExitStack()
+        if self._said is not None:
+            modes.enter_context(saying(self._said))
+        if self._wide:
+            modes.enter_context(widened())
+        return modes
 
     def restore(self) -> None:
         """Put the called model back to how it came, training mode included."""
@@ -271,8 +291,7 @@ def prepare(model: Model, settings: Settings, pace: Pace | None = None) -> Subje
     if subject.dtype == torch.float64:
         subject.lower = _other(model, subject, torch.float32)
     if subject.internal != torch.float64:
-        # Constants of a plain callable stay as coarse as they are, so casts inside it are left alone too.
-        subject.finer = _other(model, subject, torch.float64, wide=isinstance(model, nn.Module))
+        subject.finer = refined(subject)
     return subject
 
 
@@ -291,6 +310,22 @@ def _check_arguments(model: Model, settings: Settings) -> None:
             f"documents={settings.documents!r}: the target takes no argument {', '.join(refused)}; "
             f"of those for documents it takes {', '.join(taken) or 'none'}"
         )
+
+
+def elsewhere(subject: Subject, dtype: torch.dtype | None) -> Subject | None:
+    """The subject computed in another dtype, None for its own, without a `finer` one; None where it does not run so."""
+    return _other(subject.origin, subject, dtype)
+
+
+def refined(subject: Subject) -> Subject | None:
+    """The subject in float64: on the path of its own dtype if that can be had, else on whatever path float64 takes."""
+    # Constants of a plain callable stay as coarse as they are, so casts inside it are left alone too.
+    model, wide = subject.origin, subject.module is not None
+    same = _other(model, subject, torch.float64, wide=wide, said=subject.dtype)
+    if same is not None:
+        path = operations(lambda: subject.run(subject.base()))
+        same.same_path = path is not None and path == operations(lambda: same.run(same.base()))
+    return same if same is not None and same.same_path else _other(model, subject, torch.float64, wide=wide)
 
 
 def _first_that_runs(model: Model, settings: Settings, pace: Pace) -> Subject:
@@ -322,12 +357,19 @@ def _wishes(model: Model, settings: Settings) -> list[torch.dtype | None]:
     return [None]
 
 
-def _other(model: Model, of: Subject, dtype: torch.dtype, *, wide: bool = False) -> Subject | None:
+def _other(
+    model: Model,
+    of: Subject,
+    dtype: torch.dtype | None,
+    *,
+    wide: bool = False,
+    said: torch.dtype | None = None,
+) -> Subject | None:
     """The same subject in another precision, to compare with; None where there is none to be had."""
     if not isinstance(model, nn.Module) and of.settings.input == "tokens":
         return None
     try:
-        subject = Subject(model, of.settings, dtype, of.pace, wide=wide)
+        subject = Subject(model, of.settings, dtype, of.pace, wide=wide, said=said)
         with subject.borrowed():
             subject.run(subject.base())
             subject.internal = _internal_precision(subject)

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from torch import nn
 
 from audits.verdicts import LeakClass
 
+_REDRAWN: ContextVar[int | None] = ContextVar("seed of the weights", default=None)
+
+
+@contextmanager
+def redrawn(seed: int) -> Iterator[None]:
+    """While active, the factories of twins draw their weights from this seed: how often is a leak seen, not once?"""
+    token = _REDRAWN.set(seed)
+    try:
+        yield
+    finally:
+        _REDRAWN.reset(token)
+
+
+def weight_seed(usual: int) -> int:
+    """The seed a factory draws its weights from: its usual one, or that of `redrawn`."""
+    seed = _REDRAWN.get()
+    return usual if seed is None else seed
+
 
 @dataclass(frozen=True)
 class Twin:
     """One leak mechanism, planted (`leaky`) and cured (`clean`) in otherwise equal small models.
 
-    Both are zero-argument factories that return the same model with the same weights every time they are called.
-    Token twins map int64 [B, N] to [B, N, V]; feature twins (`width` set) map float [B, N, D] to [B, N, ...].
+    Both are zero-argument factories that return the same model with the same weights every time they are called (other
+    weights only within `redrawn`). Token twins map int64 [B, N] to [B, N, V]; feature twins (`width` set) map float
+    [B, N, D] to [B, N, ...]. `leaks_in` names a dtype where the leak exists in some dtypes only.
     """
 
     name: str
@@ -29,6 +50,7 @@ class Twin:
     vocab_size: int | None = None  # token models
     width: int | None = None  # feature models
     seq_len: int = 48
+    leaks_in: str | None = None
 
 
 def all_twins() -> tuple[Twin, ...]:

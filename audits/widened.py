@@ -1,4 +1,8 @@
-"""Arithmetic in float64 throughout, for models that ask for coarser precision on the way: what tells rounding apart."""
+"""Arithmetic in float64 throughout, for models that ask for coarser precision on the way: what tells rounding apart.
+
+A model may branch on the dtype of what it is given. `said` makes float64 tensors claim another one, so that the path of
+that dtype is computed in float64.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 COARSE = (torch.float32, torch.float16, torch.bfloat16)
 CASTS = {Tensor.float, Tensor.half, Tensor.bfloat16}
 GROUPED = getattr(torch, "_grouped_mm", None)  # of mixtures of experts; has no float64 kernel
+DTYPE = Tensor.dtype.__get__  # type: ignore[attr-defined] # what `tensor.dtype` calls
 
 
 class _Widening(TorchFunctionMode):
@@ -26,6 +31,18 @@ class _Widening(TorchFunctionMode):
         if func is GROUPED and args[0].dtype == torch.float64:
             return _grouped_mm(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+class _Saying(TorchFunctionMode):
+    """Float64 tensors say that they are of another dtype."""
+
+    def __init__(self, said: torch.dtype) -> None:
+        super().__init__()
+        self.said = said
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        return self.said if func == DTYPE and result == torch.float64 else result
 
 
 def _wide(argument: Any) -> Any:
@@ -54,3 +71,10 @@ def widened() -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+@contextmanager
+def saying(said: torch.dtype) -> Iterator[None]:
+    """While active, float64 tensors claim to be of the dtype `said`."""
+    with _Saying(said):
+        yield

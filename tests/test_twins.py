@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import audits.leaks
-from audits.twin import Twin, all_twins
+from audits.twin import Twin, all_twins, redrawn
 from audits.verdicts import LeakClass
 
 TWINS = all_twins()
@@ -49,12 +50,12 @@ def draw(twin: Twin, rows: int, length: int, seed: int) -> Tensor:
 @torch.no_grad()
 def moved(twin: Twin, version: str) -> float:
     """The largest change before a cut when everything from the cut on is drawn anew; every call has its own model."""
-    worst = 0.0
+    worst, dtype = 0.0, getattr(torch, twin.leaks_in or "float64")
     for cut in CUTS:
         inputs = draw(twin, 8, twin.seq_len, seed=cut)
         others = inputs.clone()
         others[:, cut:] = draw(twin, 8, twin.seq_len - cut, seed=1000 + cut)
-        outputs = [build(twin, version).to(torch.float64)(given)[:, :cut] for given in (inputs, others)]
+        outputs = [build(twin, version).to(dtype)(given)[:, :cut] for given in (inputs, others)]
         worst = max(worst, float((outputs[0] - outputs[1]).abs().max()))
     return worst
 
@@ -211,3 +212,51 @@ def test_leaks_beside_the_hub_layer_do_not_know_it(name):
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     assert not any(name.split(".")[0] == "hubrouter" for name in imported)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("twin", [twin for twin in TWINS if twin.leaks_in], ids=lambda twin: twin.name)
+def test_a_leak_of_one_dtype_is_none_in_float64(twin):
+    assert moved(replace(twin, leaks_in=None), "leaky") == 0
+    assert moved(twin, "leaky") > 1e-3
+
+
+@each_twin
+def test_redrawn_weights_are_other_weights_alike_on_both_sides(twin):
+    with redrawn(5):
+        leaky, clean = (build(twin, version).state_dict() for version in ("leaky", "clean"))
+    usual = build(twin, "leaky").state_dict()
+    assert any(not torch.equal(leaky[name], usual[name]) for name in usual)
+    if not twin.name.startswith("hub"):
+        assert all(torch.equal(leaky[name], clean[name]) for name in dict(twin.leaky().named_parameters()))
+
+
+# Every documented defect in public code that the zoo answers to; the mechanism is ours to rebuild, the code is not.
+IN_THE_WILD = (
+    "tilde-research/nsa-release#3",
+    "DSC-370M model card",
+    "karpathy/nanochat#844",
+    "huggingface/transformers#48748",
+    "HKUSTDial/flash-sparse-attention#146",
+    "dingo-actual/infini-transformer#4",
+    "allenai/OLMoE#46",
+    "sramshetty/mixture-of-depths#4",
+    "causal-certificate README",
+    "tatp22/linformer-pytorch#25",
+    "lucidrains/hourglass-transformer-pytorch",
+    "huggingface/transformers#31673",
+    "rasbt/LLMs-from-scratch#1062",
+    "karpathy/minGPT#75",
+    "keras-team/keras#23038",
+    "Wan-Video/Wan2.1#294",
+    "huggingface/transformers#25104",
+    "axolotl#3796",
+    "peustr/wavenet#1",
+    "Mikyx-1/TinyLLM#18",
+    "arXiv:2604.22442, before the fix",
+)
+
+
+@pytest.mark.parametrize("origin", IN_THE_WILD)
+def test_every_documented_defect_has_a_twin(origin):
+    assert any(origin in twin.origin for twin in TWINS)

@@ -13,9 +13,11 @@ from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
 from audits.corpus import CorpusError
 from audits.experiment import Experiment, Options, all_experiments
 from audits.ledger import Evidence, Ledger, LedgerError, run_hash
+from audits.probe import all_probes
 from audits.report.console import print_claims, print_kill_matrix
 from audits.report.document import Report
-from audits.report.write import ReportError, write_reports
+from audits.report.what_probes_see import what_probes_see
+from audits.report.write import ReportError, write_reports, write_text
 from audits.runner import gather
 from audits.subject import Settings, SubjectError
 
@@ -37,6 +39,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def add_reports(parser: argparse.ArgumentParser) -> None:
     """Where the reports are."""
     parser.add_argument("--reports", metavar="DIR", default="reports", help="the folder of reports and evidence")
+    parser.add_argument("--page", metavar="FILE", help="also write what each probe can and cannot see, as Markdown")
+
+
+def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
+    """The reports and, where asked for, the page on the probes."""
+    written = write_reports(report, Path(options.reports))
+    if options.page:
+        write_text(Path(options.page), what_probes_see(report, all_probes()))
+        written.append(Path(options.page))
+    return written
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         gathered = gather(needed, wished, ledger, workers=options.workers, fresh=options.fresh, console=progress)
         evidence = _of_this_setting(gathered.evidence, needed, wished)
         report = Report(judge_all(claims, evidence, options.tier), evidence, options.tier)
-        written = write_reports(report, folder)
+        written = write_everything(report, options)
     except (CorpusError, LedgerError, ReportError, SubjectError) as problem:
         raise CommandError(str(problem), CANNOT_RUN) from problem
     print_kill_matrix(report, console)
@@ -86,6 +98,6 @@ def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:
 
 def _of_this_setting(evidence: Evidence, needed: tuple[Experiment, ...], wished: Options) -> Evidence:
     """The evidence without runs of the needed experiments under other settings: another corpus, another tier."""
-    names = {experiment.name for experiment in needed}
+    names = {experiment.name for experiment in needed if not experiment.cumulative}
     runs = {run_hash(s.experiment, s.config, s.seed) for experiment in needed for s in experiment.runs(wished)}
     return Evidence(tuple(r for r in evidence.records if r.experiment not in names or r.run in runs))

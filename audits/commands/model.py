@@ -17,6 +17,7 @@ from audits.commands.last_resort import last_resort
 from audits.commands.subject_options import add_subject_options, settings_of
 from audits.commands.waiting import Waiting
 from audits.influence import Matrix, influence_map
+from audits.presets import PRESETS
 from audits.progress import Pace
 from audits.report.audit_html import audit_html
 from audits.report.badge import badge
@@ -39,7 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
     add_subject_options(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
     parser.add_argument("--documents", metavar="NAME", help="an argument that must keep packed documents apart")
-    parser.add_argument("--probes", metavar="a,b,…", help="only these probes")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--probes", metavar="a,b,…", help="only these probes")
+    which.add_argument("--preset", choices=tuple(PRESETS), help="all probes, or the fewest that see all planted leaks")
     parser.add_argument(
         "--budget", type=positive_seconds, metavar="SECONDS", help="start nothing more after so many seconds"
     )
@@ -94,8 +97,9 @@ def _loaded(target: str, budget: Budget) -> Model:
 def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> AuditResult:
     names = options.probes.split(",") if options.probes is not None else None
     asked = asdict(replace(settings_of(options), documents=options.documents))
+    chosen = {"probes": names, "preset": options.preset}
     with Waiting(limited=options.budget is not None) as waiting:
-        return audit(target, **asked, probes=names, target=options.target, budget=budget, watch=waiting.watch)
+        return audit(target, **asked, **chosen, target=options.target, budget=budget, watch=waiting.watch)
 
 
 def _influence(

@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.claim import all_claims, judge_all
-from audits.commands.claims import TIERS, add_reports, exit_code
+from audits.commands.claims import TIERS, add_reports, exit_code, write_everything
 from audits.commands.exits import CommandError
 from audits.ledger import Ledger, LedgerError
 from audits.report.console import print_claims
 from audits.report.document import Report
-from audits.report.write import ReportError, write_reports
+from audits.report.write import ReportError
 
 NAME, HELP = "report", "rebuild the reports from the evidence on disk; runs no experiment"
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         if not evidence.records:
             raise CommandError(f"no evidence in {folder / 'evidence'}: run `nox -s audit` first, or name its --reports")
         report = Report(judge_all(all_claims(), evidence, options.tier), evidence, options.tier)
-        write_reports(report, folder)
+        write_everything(report, options)
     except (LedgerError, ReportError) as problem:
         raise CommandError(str(problem)) from problem
     print_claims(report, Console())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from audits.twin import Twin
+from audits.twin import Twin, weight_seed
 from audits.verdicts import LeakClass
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 
@@ -18,9 +18,9 @@ Layer = Callable[[ModelConfig], HubRouter]
 
 
 def hub_gpt(layer: Layer | None = None, config: ModelConfig = CONFIG) -> SequenceModel:
-    """A Hub-GPT whose `H` layers are built by `layer`; the weights depend on the configuration alone."""
+    """A Hub-GPT whose `H` layers are built by `layer`; equal configurations have equal weights, unless redrawn."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(weight_seed(0))
         return SequenceModel(config, None if layer is None else {"H": layer})
 
 

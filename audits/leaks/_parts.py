@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audits.twin import weight_seed
+
 VOCAB = 32
 WIDTH = 16
 SEED = 20  # any seed would do; a fixed one makes a factory return the same model every time
@@ -20,7 +22,8 @@ SEED = 20  # any seed would do; a fixed one makes a factory return the same mode
 def seeded(build: Callable[[], nn.Module]) -> nn.Module:
     """Build a module in evaluation mode from a fixed seed, leaving the global random state as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(SEED)  # the CPU's alone: torch.manual_seed would reseed accelerators too
+        # The CPU's generator alone: torch.manual_seed would reseed accelerators too.
+        torch.default_generator.manual_seed(weight_seed(SEED))
         return build().eval()
 
 

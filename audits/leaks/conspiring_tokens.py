@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audits.twin import Twin
+from audits.twin import Twin, weight_seed
 from audits.verdicts import LeakClass
 
 VOCAB = 512
@@ -45,7 +45,7 @@ class ConspiringTokens(nn.Module):
 
 def _build(*, causal: bool) -> ConspiringTokens:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(weight_seed(0))
         return ConspiringTokens(causal=causal)
 
 

@@ -93,4 +93,11 @@ def _stream(subject: Subject, step: Step, inputs: Tensor, sizes: list[int]) -> T
     return subject.call(whole, inputs)
 
 
-PROBE = Probe("decode", "streaming against one parallel pass", order=6, run=run)
+PROBE = Probe(
+    "decode",
+    "streaming against one parallel pass",
+    order=6,
+    run=run,
+    blind_to="what one parallel pass does by itself: a model that streams as it runs in parallel passes, however it "
+    "leaks. It has nothing to look at in a model that cannot stream.",
+)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from audits.embedding import EmbeddingTap
+from audits.derivatives import all_derivatives, derivatives
 from audits.precision import weigh
 from audits.probe import Pair, Probe, Report, Sighting, batches, not_applicable, undetermined
-from audits.randomness import generator
 from audits.subject import Settings, Subject
 from audits.verdicts import Site, Verdict
-
-
-@dataclass(frozen=True)
-class Derivatives:
-    """`size[r, s]`: largest derivative of a random projection of output sinks[r] with respect to input position s."""
-
-    size: Tensor
-    sinks: Tensor
 
 
 def run(subject: Subject) -> Report:
@@ -32,26 +21,25 @@ def run(subject: Subject) -> Report:
     if not subject.run(base).isfinite().all():
         return undetermined("the outputs hold NaN or infinite numbers")
     try:
-        derivatives = _all(subject, base)
+        found = all_derivatives(subject, base)
     except RuntimeError as problem:
         return not_applicable(f"the model cannot be differentiated ({str(problem).splitlines()[0][:120]})")
-    if derivatives is None:
+    if found is None:
         return not_applicable("no differentiable path from the input to the output")
-    position = torch.arange(base.shape[1])
-    future = derivatives.size.where(position > derivatives.sinks[:, None], 0.0)
-    if derivatives.size.isnan().any():
+    if found.size.isnan().any():
         return undetermined("derivatives are NaN")
-    if not derivatives.size.any():
+    if not found.size.any():
         return undetermined("positive control failed: every derivative is zero")
+    future = found.future
     row = int(future.amax(1).argmax())
-    sink = int(derivatives.sinks[row])
+    sink = int(found.sinks[row])
     effect = _alone(subject, base, sink)
     weighed = weigh(
         subject,
         effect,
         lambda other: _alone(other, base, sink),
         same_shape=True,
-        scale=float(derivatives.size.max()),
+        scale=float(found.size.max()),
         repeat=0.0,
     )
     if weighed.verdict is Verdict.UNDETERMINED:
@@ -67,48 +55,10 @@ def run(subject: Subject) -> Report:
     return Report(Verdict.LEAK, why, (sighting,))
 
 
-def _all(subject: Subject, base: Tensor) -> Derivatives | None:
-    length = base.shape[1]
-    found = []
-    for sinks in torch.arange(length).split(subject.rows()):
-        sizes = _products(subject, base.expand(len(sinks), *base.shape[1:]).contiguous(), sinks)
-        if sizes is None:
-            return None
-        found.append(sizes)
-    return Derivatives(torch.cat(found), torch.arange(length))
-
-
 def _alone(subject: Subject, base: Tensor, sink: int) -> float:
     """Largest derivative of one output with respect to later inputs, in a batch of one row."""
-    sizes = _products(subject, base, torch.tensor([sink]))
+    sizes = derivatives(subject, base, torch.tensor([sink]))
     return 0.0 if sizes is None else float(sizes[0, sink + 1 :].max()) if sink + 1 < base.shape[1] else 0.0
-
-
-def _products(subject: Subject, inputs: Tensor, sinks: Tensor) -> Tensor | None:
-    """Row r: derivatives of a random projection of outputs[r, sinks[r]], largest over features, [R, N] float64."""
-    leaves: list[Tensor] = []
-
-    def leaf(rows: Tensor) -> Tensor:
-        leaves.append(rows.detach().requires_grad_())
-        return leaves[-1]
-
-    if subject.settings.input == "features":
-        inputs = leaf(inputs.to(subject.settings.device, subject.dtype or torch.float32))
-        outputs = subject.run(inputs, grad=True)
-    else:
-        with EmbeddingTap(inputs, leaf):
-            outputs = subject.run(inputs, grad=True)
-    if not leaves or not outputs.requires_grad:
-        return None
-    picked = outputs[torch.arange(len(sinks)), sinks]
-    weights = torch.randn(
-        picked.shape[1], generator=generator(subject.settings.seed, "projection"), dtype=torch.float64
-    )
-    picked = picked * weights.to(picked)
-    with subject.pace.budget.guarded():
-        grads = torch.autograd.grad(picked.sum(), leaves, allow_unused=True)
-    sizes = [g.detach().double().abs().amax(-1).cpu() for g in grads if g is not None]
-    return torch.stack(sizes).amax(0) if sizes else torch.zeros(inputs.shape[:2], dtype=torch.float64)
 
 
 def _nudged(subject: Subject, base: Tensor, source: int) -> Tensor:
@@ -125,4 +75,12 @@ def _forwards(settings: Settings) -> int:
     return batches(settings, settings.seq_len) + 3
 
 
-PROBE = Probe("gradient", "derivatives of outputs with respect to later inputs", order=1, run=run, forwards=_forwards)
+PROBE = Probe(
+    "gradient",
+    "derivatives of outputs with respect to later inputs",
+    order=1,
+    run=run,
+    forwards=_forwards,
+    blind_to="whatever carries no derivative: hard choices (top-k, argmax, comparisons), detached statistics, "
+    "integers, saturated weights; and, as it looks at one length, mode and row, dependence on those.",
+)

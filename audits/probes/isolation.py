@@ -95,4 +95,11 @@ def _forwards(settings: Settings) -> int:
     return DRAWS * min(ROWS, settings.batch) + 8
 
 
-PROBE = Probe("isolation", "rows that feel other rows of the batch", order=3, run=run, forwards=_forwards)
+PROBE = Probe(
+    "isolation",
+    "rows that feel other rows of the batch",
+    order=3,
+    run=run,
+    forwards=_forwards,
+    blind_to="everything that happens within a row.",
+)

@@ -181,4 +181,12 @@ def _forwards(settings: Settings) -> int:
     return batches(settings, _planned(settings) + own_bases) + 6
 
 
-PROBE = Probe("perturbation", "outputs before a changed suffix or token", order=0, run=run, forwards=_forwards)
+PROBE = Probe(
+    "perturbation",
+    "outputs before a changed suffix or token",
+    order=0,
+    run=run,
+    forwards=_forwards,
+    blind_to="dependence on the length, which two inputs of equal length share; state and decoding; paths of training "
+    "mode and of other dtypes; and changes that it neither draws, sweeps nor breeds.",
+)

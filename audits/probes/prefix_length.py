@@ -75,5 +75,11 @@ def _forwards(settings: Settings) -> int:
 
 
 PROBE = Probe(
-    "prefix-length", "outputs of a prefix with and without what follows", order=2, run=run, forwards=_forwards
+    "prefix-length",
+    "outputs of a prefix with and without what follows",
+    order=2,
+    run=run,
+    forwards=_forwards,
+    blind_to="leaks that a prefix shares with the whole: a future token that decides nothing at the lengths tried (it "
+    "draws one sequence, not many), state, other rows, training mode, other dtypes.",
 )

@@ -198,4 +198,12 @@ def _forwards(settings: Settings) -> int:
     return 4
 
 
-PROBE = Probe("provenance", "where later tokens flow, operation by operation", order=2, run=run, forwards=_forwards)
+PROBE = Probe(
+    "provenance",
+    "where later tokens flow, operation by operation",
+    order=2,
+    run=run,
+    forwards=_forwards,
+    blind_to="numbers that are computed from the length itself, since no token flows there; branches that Python took; "
+    "calls, rows and dtypes other than the traced ones. A flow counts only once a change of tokens shows it.",
+)

@@ -90,4 +90,11 @@ def _forwards(settings: Settings) -> int:
     return 18 if settings.batch > 1 else 15
 
 
-PROBE = Probe("repeat-call", "outputs that remember earlier calls", order=4, run=run, forwards=_forwards)
+PROBE = Probe(
+    "repeat-call",
+    "outputs that remember earlier calls",
+    order=4,
+    run=run,
+    forwards=_forwards,
+    blind_to="everything that one call does by itself.",
+)

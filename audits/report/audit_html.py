@@ -23,11 +23,18 @@ MEANING = {
 }
 
 
+def not_run(result: AuditResult) -> str:
+    """The sentence that names the probes nobody ran; empty where all did."""
+    left_out = result.settings.get("left_out") or ()
+    return f"Not run: {', '.join(map(str, left_out))}." if left_out else ""
+
+
 def audit_html(result: AuditResult, influence: Matrix = ()) -> str:
     """The page; `influence` is the optional N x N map [sink][source] in units of the output."""
     mark = audit_mark(result.verdict)
     head = f"<h1>{markup(prose.TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
     head += f'<p class="story tone-{mark.tone}">{markup(mark.text)}</p>{paragraph(MEANING[result.verdict])}'
+    head += paragraph(not_run(result)) if not_run(result) else ""
     body = (
         _findings(result),
         _map(influence),

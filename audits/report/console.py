@@ -9,7 +9,7 @@ from rich.text import Text
 
 from audits.claim import Table as Cells
 from audits.report import peers, prose, tables
-from audits.report.audit_html import MEANING, place, probe_word
+from audits.report.audit_html import MEANING, not_run, place, probe_word
 from audits.report.document import Report
 from audits.report.figure_kill_matrix import named_text
 from audits.report.marks import Mark, audit_mark, claim_mark, flags
@@ -53,6 +53,7 @@ def print_kill_matrix(report: Report, console: Console) -> None:
     console.print(Text("Probes: " + "  ".join(f"{i} {probe}" for i, probe in enumerate(matrix.probes, 1))))
     console.print(Text(_LEGEND, style="dim"))
     console.print(Text(prose.kill_sentence(matrix)))
+    console.print(Text(prose.battery_sentence(matrix)))
 
 
 def _kill_grid(matrix: KillMatrix) -> Table:
@@ -80,6 +81,7 @@ def print_audit(result: AuditResult, console: Console) -> None:
     """One audit: verdict, what it means, the findings, the probes, and what a PASS does not prove."""
     mark = audit_mark(result.verdict)
     told = Text.assemble((mark.text, f"bold {_COLOURS[mark.tone]}"), "  ", result.target, "\n", MEANING[result.verdict])
+    told.append(f"\n{not_run(result)}" if not_run(result) else "")
     console.print(Panel(told, border_style=_COLOURS[mark.tone], expand=False))
     for index, finding in enumerate(result.findings, 1):
         console.print(_finding(index, finding))

@@ -91,7 +91,7 @@ def kill_section(report: Report) -> str:
         "model, where a filled box means seen. Right half: its clean twin, where a filled box is a false alarm."
     )
     plot = wide_figure(kill_matrix_plot("kill-matrix", matrix), caption)
-    told = paragraph(prose.kill_sentence(matrix))
+    told = paragraph(prose.kill_sentence(matrix)) + paragraph(prose.battery_sentence(matrix))
     return section("kill", heading, told, plot, folded("The same as a table", table(tables.kill_table(matrix))))
 
 

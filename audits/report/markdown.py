@@ -104,7 +104,8 @@ def _measurements(report: Report) -> list[str]:
     parts.append(_table(tables.selection_table(selection)) if selection else tables.empty_note("Selection attack"))
     parts.append("### Kill matrix")
     parts.append(_table(tables.kill_table(matrix)) if matrix.twins else tables.empty_note("Kill matrix"))
-    return [*parts, *_peers(report), *_cost(report)]
+    parts.append(text(prose.battery_sentence(matrix)))
+    return [*filter(None, parts), *_peers(report), *_cost(report)]
 
 
 def _peers(report: Report) -> list[str]:

@@ -80,6 +80,20 @@ def kill_sentence(matrix: KillMatrix) -> str:
     )
 
 
+def battery_sentence(matrix: KillMatrix) -> str:
+    """Which probes suffice for all planted leaks, and which could not be missed; empty without a matrix."""
+    battery = matrix.battery
+    if not battery.probes:
+        return ""
+    seen = sum(twin.killed for twin in matrix.twins)
+    kept = ", ".join(battery.probes)
+    only = "; ".join(f"{probe} alone sees {', '.join(leaks)}" for probe, leaks in battery.only.items())
+    spare = ", ".join(p for p in matrix.probes if p not in battery.probes)
+    told = f"{count(len(battery.probes), 'probe')} suffice for the {seen} leaks seen: {kept}."
+    told += f" {only[0].upper()}{only[1:]}." if only else ""
+    return told + (f" Beside them these see nothing more: {spare}." if spare else "")
+
+
 def story(report: Report) -> tuple[str, str]:
     """The two sentences of the first screen."""
     return worth_sentence(leak_worth(report)), kill_sentence(kill_matrix(report))

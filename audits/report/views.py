@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from audits.battery import Battery, minimal_battery
 from audits.ledger import Record
 from audits.report.audit_view import parse_audit
 from audits.report.document import Report
@@ -57,6 +58,7 @@ class TwinRow:
     origin: str
     leaky: Mapping[str, str]
     clean: Mapping[str, str]
+    forwards: Mapping[str, int]  # of each probe on the clean twin
 
     @property
     def killed(self) -> bool:
@@ -79,6 +81,17 @@ class KillMatrix:
     def probes(self) -> tuple[str, ...]:
         """Every probe that judged any twin, by name."""
         return tuple(sorted({probe for twin in self.twins for probe in (*twin.leaky, *twin.clean)}))
+
+    @property
+    def kills(self) -> Mapping[str, frozenset[str]]:
+        """The leaks that each probe sees."""
+        return {p: frozenset(t.name for t in self.twins if t.leaky.get(p) == "LEAK") for p in self.probes}
+
+    @property
+    def battery(self) -> Battery:
+        """The fewest probes that see all of them; of several such sets the one of fewest forward passes."""
+        cost = {p: float(sum(twin.forwards.get(p, 0) for twin in self.twins)) for p in self.probes}
+        return minimal_battery(self.kills, cost)
 
 
 @dataclass(frozen=True)
@@ -206,6 +219,7 @@ def kill_matrix(report: Report) -> KillMatrix:
             origin=_text(result, "origin"),
             leaky=_verdicts(result.get("leaky")),
             clean=_verdicts(result.get("clean")),
+            forwards={str(p): n for p, n in _mapping(result.get("forwards")).items() if isinstance(n, int)},
         )
     return KillMatrix(tuple(sorted(rows.values(), key=lambda row: (row.leak_class, row.name))))
 

@@ -7,6 +7,8 @@ from audits.statistics.counts import (
     detectable_rate,
     exact_power,
     fisher,
+    largest_rate,
+    least_rate,
     rate_interval,
     runs_needed,
 )
@@ -63,6 +65,8 @@ __all__ = [
     "holm",
     "holm_among_unknown",
     "largest_family",
+    "largest_rate",
+    "least_rate",
     "margin_with_power",
     "minimum_detectable_effect",
     "paired",

@@ -88,5 +88,15 @@ def rate_interval(counts: Counts, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high))
 
 
+def least_rate(counts: Counts, confidence: float = 0.95) -> float:
+    """The success rate that is exceeded with this one-sided confidence (Clopper-Pearson)."""
+    return rate_interval(counts, 2 * confidence - 1).low
+
+
+def largest_rate(counts: Counts, confidence: float = 0.95) -> float:
+    """The success rate that is not exceeded with this one-sided confidence: about 3 / trials without a success."""
+    return rate_interval(counts, 2 * confidence - 1).high
+
+
 def _table(a: Counts, b: Counts) -> list[list[int]]:
     return [[a.successes, b.successes], [a.trials - a.successes, b.trials - b.successes]]

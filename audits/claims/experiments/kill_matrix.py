@@ -29,6 +29,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         "origin": twin.origin,
         "leaky": _verdicts(leaky),
         "clean": _verdicts(clean),
+        "forwards": {probe.name: probe.forwards for probe in clean.probes if probe.applicable},
     }
 
 
