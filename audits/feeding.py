@@ -15,7 +15,8 @@ from torch import Tensor
 
 from audits.packing import CLAIMS, COMPANIONS, Packing
 
-INPUTS = {"tokens": ("input_ids", "tokens", "idx"), "features": ("inputs_embeds", "hidden_states", "x")}
+# Names that mean one kind of input and nothing else: x and idx may be anything.
+INPUTS = {"tokens": ("input_ids", "tokens"), "features": ("inputs_embeds", "hidden_states")}
 Made = Callable[[Tensor, int], Any]  # (inputs [B, N, ...], positions streamed before them) -> argument
 
 

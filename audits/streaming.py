@@ -11,7 +11,7 @@ from torch import Tensor
 from audits.subject import Subject, SubjectError
 
 Step = Callable[[Any, Tensor, Any, int], tuple[Any, Any]]  # (model, piece, state, positions before) -> (output, state)
-CACHE = "past_key_values"
+CACHES = ("past_key_values", "cache_params")  # the second in recurrent models of Hugging Face
 METHODS = ("update", "get_seq_length")  # by which a cache is told from whatever else a tuple holds
 
 
@@ -19,29 +19,31 @@ def streaming(subject: Subject) -> Step | None:
     """How this subject streams; None where it does not.
 
     A model with a method `stream(piece, state=None) -> (outputs, state)` is asked by it. One that takes
-    `past_key_values` and `use_cache` returns its cache, as an attribute or in a tuple; or it writes into the one it
-    was handed, as layers do that are part of a larger model.
+    `past_key_values` (or `cache_params`) and `use_cache` returns its cache, as an attribute or in a tuple; or it
+    writes into the one it was handed, as layers do that are part of a larger model.
     """
     if callable(getattr(subject.model, "stream", None)):
         return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the state knows
-    if not {CACHE, "use_cache"} <= subject.feed.named:
+    name = next((name for name in CACHES if name in subject.feed.named), None)
+    if name is None or "use_cache" not in subject.feed.named:
         return None
+    cache: str = name
 
     def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
         state = _empty(model) if state is None else state
-        output = subject.feed(model, piece, {CACHE: state, "use_cache": True}, past)
-        return output, _cache_in(output, state)
+        output = subject.feed(model, piece, {cache: state, "use_cache": True}, past)
+        return output, _cache_in(output, cache, state)
 
     return step
 
 
-def _cache_in(output: Any, given: Any) -> Any:
+def _cache_in(output: Any, name: str, given: Any) -> Any:
     """The cache to go on from: returned by name or in a tuple, else the one that was handed in.
 
     Raises:
         SubjectError: there is none, or nothing was written into the one that was handed in.
     """
-    named = output.get(CACHE) if isinstance(output, dict) else getattr(output, CACHE, None)
+    named = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
     if named is not None:
         return named
     returned = output[1:] if isinstance(output, (tuple, list)) else ()
@@ -50,9 +52,9 @@ def _cache_in(output: Any, given: Any) -> Any:
     legacy = (item for item in returned if isinstance(item, (tuple, list)) and item and isinstance(item[0], tuple))
     cache = next((item for items in (found, legacy) for item in items), given)
     if cache is None:
-        raise SubjectError("the model returned no past_key_values: give it a method stream(piece, state) to be decoded")
+        raise SubjectError(f"the model returned no {name}: give it a method stream(piece, state) to be decoded")
     if hasattr(cache, "__len__") and not len(cache):
-        raise SubjectError("the model wrote nothing into the past_key_values it was handed: has it a layer_idx?")
+        raise SubjectError(f"the model wrote nothing into the {name} it was handed: has it a layer_idx?")
     return cache
 
 

@@ -115,6 +115,17 @@ def test_inputs_that_do_not_come_first_are_fed_by_name(model):
     assert audit(model(), vocab_size=VOCAB, seq_len=LENGTH).verdict is Verdict.PASS
 
 
+def test_an_input_called_x_stays_the_input_whatever_else_there_is():
+    class Indexed(Tokens):
+        def forward(self, x: Tensor, idx: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
+            assert idx is None
+            assert tokens is None
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    assert audit(Indexed(Attention()), vocab_size=VOCAB, seq_len=8, probes=["perturbation"]).verdict is Verdict.PASS
+
+
 def test_features_go_to_where_a_language_model_takes_them():
     assert audit(TokensOrFeatures(), input="features", width=WIDTH, seq_len=LENGTH).verdict is Verdict.PASS
 

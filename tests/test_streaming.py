@@ -73,6 +73,15 @@ class ReturnsTuple(LinearAttention):
         return *super().forward(hidden_states, None, cache, use_cache)[:2], cache
 
 
+class Recurrent(LinearAttention):
+    """Names its cache as the recurrent models of Hugging Face do."""
+
+    def forward(self, hidden_states: Tensor, cache_params: Any = None, use_cache: bool = False) -> dict[str, Any]:
+        cache = Cache() if cache_params is None else cache_params
+        output = super().forward(hidden_states, None, cache, use_cache)[0]
+        return {"last_hidden_state": output, "cache_params": cache if use_cache else None}
+
+
 class LegacyTuple(LinearAttention):
     """Keeps keys and values as tuples of tuples, as older releases did."""
 
@@ -137,8 +146,11 @@ def test_an_fla_layer_is_held_to_its_borders_when_asked(keeps_apart):
     assert result.verdict is (Verdict.PASS if keeps_apart else Verdict.LEAK), why(result, "documents")
 
 
-@pytest.mark.parametrize(("kind", "forgets"), [(ReturnsTuple, False), (ReturnsTuple, True), (LegacyTuple, False)])
-def test_a_cache_in_a_tuple_is_found(kind, forgets):
+CACHING = [(ReturnsTuple, False), (ReturnsTuple, True), (Recurrent, False), (Recurrent, True), (LegacyTuple, False)]
+
+
+@pytest.mark.parametrize(("kind", "forgets"), CACHING)
+def test_a_cache_is_found_in_whatever_way_it_is_returned(kind, forgets):
     result = layer_audit(kind(forgets=forgets), probes=["decode"])
     assert result.verdict is (Verdict.LEAK if forgets else Verdict.PASS), why(result, "decode")
 
