@@ -11,6 +11,7 @@ from torch import Tensor
 from audits.budget import OutOfTime
 from audits.precision import Weighed, gap, noise_of, weigh
 from audits.probe import Pair, Sighting
+from audits.randomness import generator
 from audits.subject import Subject
 from audits.verdicts import Site, Verdict
 
@@ -89,9 +90,15 @@ class Comparison:
     def __init__(self, subject: Subject, base: Tensor, *, training: bool = False) -> None:
         self.subject, self.base, self.training = subject, base, training
         self.alone = subject.run(base, training=training)
-        self.repeat = float(gap(self.alone, subject.run(base, training=True)).max()) if training else noise_of(subject)
+        self.repeat = self._training_noise() if training else noise_of(subject)
         self.rows = subject.rows(self.alone)
         self._baselines: dict[int, Tensor] = {1: self.alone}
+
+    def _training_noise(self) -> float:
+        """How far equal calls in training mode differ when another comes between."""
+        gen = generator(self.subject.settings.seed, "noise")
+        self.subject.run(self.subject.draw(1, self.base.shape[1], gen), training=True)
+        return float(gap(self.alone, self.subject.run(self.base, training=True)).max())
 
     def baseline(self, rows: int) -> Tensor:
         """Outputs of the base input in every slot of a batch."""

@@ -44,10 +44,10 @@ def write_text(path: Path, text: str) -> None:
 
 def check_writable(path: Path) -> None:
     """Before the work: raise ReportError where a file could not be written; makes and changes nothing."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
     try:
         if path.exists() and not path.is_file():
             raise OSError(None, "it is there already, and is no ordinary file")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise OSError(None, f"{folder} is no folder that you may write to")
     except OSError as error:
