@@ -22,8 +22,8 @@ INTRODUCTION = f"""\
 Written by `hubrouter-audit report --page FILE` from the evidence in `reports/evidence`; do not edit. A probe *sees* a
 planted leak if it says LEAK in the kill matrix. How often it does was counted over draws of other weights and inputs: a
 leak is shown to be seen in {FLOOR:.0%} of draws, at {CONFIDENCE:.0%} confidence (one-sided, Clopper-Pearson), once
-{DRAWS_NEEDED} draws or more have all been seen; *draws seen* puts all leaks of a probe together. False alarms were counted
-over draws of causal models: the cured side of every leak, and common layers."""
+{DRAWS_NEEDED} draws or more have all been seen; *draws seen* puts all leaks of a probe together. False alarms were
+counted over draws of causal models: the cured side of every leak, and common layers."""
 
 
 def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
