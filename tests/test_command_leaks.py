@@ -32,6 +32,8 @@ def test_killed_leaks_exit_0_and_are_listed_with_their_class(
     out = capfd.readouterr().out
     assert "needle" in out
     assert "length" in out
+    assert "suffice" in out
+    assert json.loads(document.read_text())["battery"]["smallest"] == [["prefix-length"]]
     twins = {twin["name"]: twin for twin in json.loads(document.read_text())["twins"]}
     assert twins["needle"]["leaky"]["perturbation"] == "LEAK"
     assert twins["length_temperature"]["leaky"]["perturbation"] == "PASS"

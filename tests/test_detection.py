@@ -158,7 +158,9 @@ def test_the_page_tells_what_a_probe_sees_alone_and_misses_and_how_often():
     assert "**It alone sees** `a`." in told
     assert "Not in every draw: `a` (3/4)." in told
     assert "0/4, at most 52.71%" in told
-    assert "Not seen or nothing to look at: dense: `a`." in told
+    assert "Not seen or nothing to look at: none." in told
+    assert "Not seen or nothing to look at: all of class dense (1)." in told
+    assert "| 3/4, at least 24.9% | 0 of 1 leak |" in told
 
 
 def test_the_committed_page_is_the_one_the_committed_evidence_gives():

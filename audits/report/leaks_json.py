@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from audits.report.document import Report
 from audits.report.views import kill_matrix
 from audits.strict_json import json_text
@@ -9,8 +11,9 @@ from audits.verdicts import SCHEMA
 
 
 def leaks_json(report: Report) -> str:
-    """The document, twins by name, probes by name."""
-    twins = sorted(kill_matrix(report).twins, key=lambda twin: twin.name)
+    """The document, twins by name, probes by name, and the fewest probes that see every leak."""
+    matrix = kill_matrix(report)
+    twins = sorted(matrix.twins, key=lambda twin: twin.name)
     rows = [
         {
             "name": twin.name,
@@ -23,4 +26,4 @@ def leaks_json(report: Report) -> str:
         }
         for twin in twins
     ]
-    return json_text({"schema": SCHEMA, "twins": rows})
+    return json_text({"schema": SCHEMA, "twins": rows, "battery": asdict(matrix.battery)})

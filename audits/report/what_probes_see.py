@@ -16,13 +16,14 @@ from audits.report.escape import code
 from audits.report.escape import markdown as text
 from audits.report.formatting import MISSING, count
 from audits.report.views import KillMatrix, TwinRow, kill_matrix
+from audits.statistics import Counts, least_rate
 
 INTRODUCTION = f"""\
 Written by `hubrouter-audit report --page FILE` from the evidence in `reports/evidence`; do not edit. A probe *sees* a
 planted leak if it says LEAK in the kill matrix. How often it does was counted over draws of other weights and inputs: a
 leak is shown to be seen in {FLOOR:.0%} of draws, at {CONFIDENCE:.0%} confidence (one-sided, Clopper-Pearson), once
-{DRAWS_NEEDED} draws or more have all been seen. False alarms were counted over draws of causal models: the cured side
-of every leak, and common layers."""
+{DRAWS_NEEDED} draws or more have all been seen; *draws seen* puts all leaks of a probe together. False alarms were
+counted over draws of causal models: the cured side of every leak, and common layers."""
 
 
 def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
@@ -52,7 +53,16 @@ class _Told:
         rows = [self._row(p.name, self.matrix.kills[p.name], self._cost(p.name)) for p in probes]
         every = frozenset(twin.name for twin in self.matrix.twins if twin.killed)
         rows += [self._row(name, every, MISSING) for name in (AUDIT, QUICK) if name in self.quiet]
-        header = ("probe", "leaks seen", "it alone", "seen at the floor", "seldomest", "false alarms", "forward passes")
+        header = (
+            "probe",
+            "leaks seen",
+            "it alone",
+            "draws seen",
+            "floor shown",
+            "least sure",
+            "false alarms",
+            "forwards",
+        )
         return _grid(header, rows)
 
     def _row(self, name: str, kills: frozenset[str], cost: str) -> tuple[str, ...]:
@@ -60,11 +70,13 @@ class _Told:
         only = len(self.matrix.battery.only.get(name, ()))
         least = min(drawn, key=lambda one: (one.least, one.leak), default=None)
         alarm = self.quiet.get(name)
+        together = _together(drawn)
         return (
             text(name),
             f"{len(kills)} of {len(self.matrix.twins)}",
             str(only) if name in self.matrix.probes else MISSING,
-            f"{sum(one.shown for one in drawn)} of {len(drawn)} drawn" if drawn else MISSING,
+            f"{together}, at least {least_rate(together, CONFIDENCE):.1%}" if together else MISSING,
+            f"{sum(one.shown for one in drawn)} of {count(len(drawn), 'leak')}" if drawn else MISSING,
             f"{text(least.leak)}, {least.counts}" if least else MISSING,
             f"{alarm.counts}, at most {alarm.most:.2%}" if alarm else MISSING,
             cost,
@@ -92,14 +104,13 @@ class _Told:
     def probe(self, probe: Probe) -> list[str]:
         """One probe: what it looks at, sees, and does not see."""
         seen = [twin for twin in self.matrix.twins if twin.name in self.matrix.kills[probe.name]]
-        missed = [twin for twin in self.matrix.twins if twin.killed and twin not in seen]
         only = self.matrix.battery.only.get(probe.name, ())
         parts = [
             f"Looks at {text(probe.looks_at)}.",
             f"**Sees {count(len(seen), 'planted leak')}.** {self._named(seen, probe.name)}",
             f"**It alone sees** {', '.join(map(code, only))}." if only else "**It alone sees** none of them.",
             f"**Blind to** {text(probe.blind_to)}",
-            f"Not seen or nothing to look at: {_by_class(missed)}" if missed else "It misses none of them.",
+            f"Not seen or nothing to look at: {self._missed(seen)}",
         ]
         return [*parts, *self._alarm(probe.name)]
 
@@ -109,6 +120,15 @@ class _Told:
         short = [one for one in short if one.counts.successes < one.counts.trials]
         told = f"Not in every draw: {', '.join(f'{code(one.leak)} ({one.counts})' for one in short)}." if short else ""
         return f"{_by_class(twins)} {told}".strip()
+
+    def _missed(self, seen: Sequence[TwinRow]) -> str:
+        """Leaks by class that some other probe sees; a class of which it sees none is only counted."""
+        kinds = {twin.leak_class for twin in seen}
+        missed = [twin for twin in self.matrix.twins if twin.killed and twin not in seen]
+        none = [twin.leak_class for twin in missed if twin.leak_class not in kinds]
+        whole = [f"all of class {kind} ({none.count(kind)})" for kind in dict.fromkeys(none)]
+        some = _by_class([twin for twin in missed if twin.leak_class in kinds]).removesuffix(".")
+        return ("; ".join([*([some] if some else []), *whole]) or "none") + "."
 
     def _alarm(self, name: str) -> list[str]:
         alarm = self.quiet.get(name)
@@ -125,6 +145,12 @@ class _Told:
             for t in self.matrix.twins
         ]
         return _grid(("leak", "class", "what happens", "where it happened", "seen by"), rows)
+
+
+def _together(drawn: Sequence[Detection]) -> Counts | None:
+    """The draws of all leaks in one count; None without any."""
+    trials = sum(one.counts.trials for one in drawn)
+    return Counts(sum(one.counts.successes for one in drawn), trials) if trials else None
 
 
 def _seers(twin: TwinRow) -> list[str]:
