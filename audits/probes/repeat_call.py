@@ -16,8 +16,8 @@ FEW = 8  # an eighth of the sequence is a short call; our choice
 def run(subject: Subject) -> Report:
     """f(x), then another call, then f(x) again, without putting the model back in between.
 
-    The calls in between: the same input, another one, a longer, a shorter, and several rows; and of the first few tokens
-    alone, the whole sequence, since a table that a long call changes may be read by short calls only. Positive control:
+    The calls in between: the same input, another one, a longer, a shorter, and several rows; and of the first few
+    tokens alone, the whole sequence, since what a long call changes may be read by short calls only. Positive control:
     another input must give another output.
     """
     base = subject.base()
