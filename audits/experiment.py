@@ -39,13 +39,16 @@ class RunSpec:
 class Experiment:
     """One kind of evidence. `execute` must be a module-level function: it is called in a worker process.
 
-    `alone` asks that nothing else runs meanwhile, for runs that measure time.
+    `alone` asks that nothing else runs meanwhile, for runs that measure time. A run that takes longer than `seconds` is
+    ended. `lost` turns the reason why a run gave no result into one that is recorded, so that it is not tried again.
     """
 
     name: str
     runs: Callable[[Options], tuple[RunSpec, ...]]
     execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
     alone: bool = False
+    seconds: float | None = None
+    lost: Callable[[str], dict[str, Any]] | None = None
 
 
 def all_experiments() -> tuple[Experiment, ...]:

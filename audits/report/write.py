@@ -12,6 +12,10 @@ from audits.report.html import html
 from audits.report.junit import junit
 from audits.report.leaks_json import leaks_json
 from audits.report.markdown import markdown
+from audits.report.survey_html import survey_html
+from audits.report.survey_json import survey_json
+from audits.report.survey_markdown import survey_markdown
+from audits.survey.rows import Survey
 
 _RENDERERS = {
     "claims.md": markdown,
@@ -20,6 +24,7 @@ _RENDERERS = {
     "leaks.json": leaks_json,
     "junit.xml": junit,
 }
+_SURVEY_RENDERERS = {"json": survey_json, "md": survey_markdown, "html": survey_html}
 
 
 class ReportError(Exception):
@@ -33,6 +38,14 @@ def write_reports(report: Report, folder: Path) -> list[Path]:
         ReportError: The folder or a file cannot be written. Files that were there before are then whole, old or new.
     """
     texts = {folder / name: render(report) for name, render in _RENDERERS.items()}
+    _write(texts)
+    return list(texts)
+
+
+def write_survey(survey: Survey, folder: Path) -> list[Path]:
+    """Write the tables of one release into `folder`; as `write_reports`."""
+    name = f"{survey.library}-{survey.release}"
+    texts = {folder / f"{name}.{ending}": render(survey) for ending, render in _SURVEY_RENDERERS.items()}
     _write(texts)
     return list(texts)
 
