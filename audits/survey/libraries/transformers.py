@@ -13,6 +13,7 @@ from torch import nn
 from audits.survey.fixups import FIXUPS, VARIANTS
 from audits.survey.library import Architecture, Library, NotBuiltError, Tiny
 from audits.survey.shrink import is_config, shrunk
+from audits.survey.variants import RISKY
 
 MOST_PARAMETERS = 8_000_000  # what is larger after shrinking has a size that the table does not know
 
@@ -29,6 +30,8 @@ def architectures() -> tuple[Architecture, ...]:
     for plain in tuple(found):
         for key, value in VARIANTS.get(plain.name, {}).items():
             found.append(Architecture(f"{plain.name}+{key}", plain.model, ((key, value),)))
+        for variant, settings in RISKY.get(plain.name, {}).items():
+            found.append(Architecture(f"{plain.name}+{variant}", plain.model, tuple(settings.items())))
     return tuple(sorted(found, key=lambda architecture: architecture.name))
 
 
