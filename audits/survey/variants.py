@@ -22,7 +22,7 @@ RISKY: dict[str, dict[str, dict[str, Any]]] = {
     "phi3": {
         "longrope": {
             "original_max_position_embeddings": _ORIGINAL_LENGTH,
-            "rope_scaling": {"type": "su", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4},
+            "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4},
         }
     },
     # biases passed as a mask take the place of the causal one: huggingface/transformers#29946
