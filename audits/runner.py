@@ -19,7 +19,7 @@ from audits.display import Display
 from audits.experiment import Experiment, Options, RunSpec
 from audits.ledger import Evidence, Ledger, Record, run_hash
 from audits.machine import environment
-from audits.workers import Died, Failed, Finished, Job, Told, Worker
+from audits.workers import Began, Died, Failed, Finished, Job, Told, Worker
 
 DEATHS_ALLOWED = 1  # a run is begun again so often after its worker was killed; memory may have been short by chance
 
@@ -152,7 +152,7 @@ class _Gathering:
     def _begin(self, task: _Task) -> None:
         """Give the task to an idle worker, or to a new one."""
         worker = self._idle.pop() if self._idle else Worker()
-        self._busy[worker], self._begun[task.run] = task, time.monotonic()
+        self._busy[worker] = task
         self._display.begin(task.run, task.label)
         try:
             worker.give(Job(task.experiment.execute, task.spec, self._options))
@@ -166,6 +166,8 @@ class _Gathering:
         """Act on a worker's message."""
         task, message = self._busy[worker], worker.hear()
         match message:
+            case Began():
+                self._begun[task.run] = time.monotonic()
             case Told(done, total, note):
                 self._display.tell(task.run, done, total, note)
             case Finished(result, seconds):
@@ -178,10 +180,10 @@ class _Gathering:
                 self._died(worker, how)
 
     def _left(self, worker: Worker) -> float:
-        """Seconds that the run of a worker may still take."""
+        """Seconds that the run of a worker may still take; its start-up does not count."""
         task = self._busy[worker]
-        limit = task.experiment.seconds
-        return math.inf if limit is None else self._begun[task.run] + limit - time.monotonic()
+        limit, begun = task.experiment.seconds, self._begun.get(task.run)
+        return math.inf if limit is None or begun is None else begun + limit - time.monotonic()
 
     def _patience(self) -> float | None:
         """Seconds until a run reaches its limit; None where none has one."""
@@ -213,12 +215,14 @@ class _Gathering:
         failure, lost = Failure(task.spec, error), task.experiment.lost
         self.failures.append(failure)
         if lost is not None:
-            self._append(task, lost(error), time.monotonic() - self._begun[task.run])
+            now = time.monotonic()
+            self._append(task, lost(error), now - self._begun.get(task.run, now))
         self._display.end(task.run, f"failed: {failure.line}", failed=True)
 
     def _died(self, worker: Worker, how: str) -> None:
         """Begin the run of a worker that was killed once more, or give it up."""
         task = self._busy.pop(worker)
+        self._begun.pop(task.run, None)
         self._deaths[task.run] += 1
         if self._deaths[task.run] <= DEATHS_ALLOWED:
             self._display.pause(task.run, f"{task.label}: its worker process ended ({how}); beginning it once more")

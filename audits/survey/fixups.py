@@ -113,7 +113,7 @@ SPREADS = {"initializer_range": 0.2, "init_std": 0.2}
 FIXUPS: dict[str, dict[str, Any]] = {
     **{name: {"num_key_value_heads": 4} for name in _LATENT},  # one key a head, after the projection
     **{name: {"num_key_value_heads": 4, "head_dim": 4} for name in _LATENT_ROTARY},
-    **{name: _SLIDING for name in _SLIDING_ASKED_FOR},
+    **dict.fromkeys(_SLIDING_ASKED_FOR, _SLIDING),
     **{name: {"sliding_window": WINDOW} for name in _SLIDING_UNSET},
     **{name: {"head_dim": 8} for name in _WITHOUT_HEAD_DIM},
     "axk2": {"num_key_value_heads": 4, "index_head_dim": 8},
