@@ -1,7 +1,7 @@
 """Settings off by default that have leaked before: each is surveyed as a row of its own, where the architecture exists.
 
-The first name is the architecture, the second the variant, which the table shows as `architecture+variant`. A setting that
-a release does not know makes the row NOT_BUILT, never a PASS of something else.
+The first name is the architecture, the second the variant, which the table shows as `architecture+variant`. A setting
+that a release refuses makes the row NOT_BUILT.
 """
 
 from __future__ import annotations
