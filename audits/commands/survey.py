@@ -13,9 +13,10 @@ from audits.commands.exits import FOUND, OK, UNDECIDED, CommandError, positive
 from audits.experiment import Experiment, Options
 from audits.ledger import Ledger, LedgerError
 from audits.report.survey_console import print_survey
-from audits.report.write import ReportError, write_survey
+from audits.report.write import ReportError, write_changes, write_survey
 from audits.runner import gather
 from audits.subject import Settings, SubjectError
+from audits.survey.changes import causes, comparisons
 from audits.survey.fixups import SEQ_LEN
 from audits.survey.library import Architecture, Library, find_library, library_names
 from audits.survey.reviews import reviewed
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         )
         found = surveys(gathered.evidence, reviewed())
         survey = next(item for item in found if (item.library, item.release) == (library.name, release))
-        written = write_survey(survey, folder)
+        written = write_survey(survey, folder) + write_changes(comparisons(found, causes()), folder)
     except (LedgerError, ReportError, SubjectError) as problem:
         raise CommandError(str(problem)) from problem
     names = {architecture.name for architecture in chosen}
@@ -71,14 +72,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def rebuild_surveys(folder: Path) -> None:
-    """Write the tables of every release in the evidence again.
+    """Write the tables of every release in the evidence again, and what changed between them.
 
     Raises:
         LedgerError: the evidence cannot be read.
         ReportError: a table cannot be written.
     """
-    for survey in surveys(Ledger(folder / "evidence").read(), reviewed()):
+    found = surveys(Ledger(folder / "evidence").read(), reviewed())
+    for survey in found:
         write_survey(survey, folder)
+    write_changes(comparisons(found, causes()), folder)
 
 
 def exit_code(rows: Collection[Row]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,17 +16,18 @@ from audits.subject import Subject, SubjectError, as_sequence
 from audits.verdicts import Site, Verdict
 
 Step = Callable[[Any, Tensor, Any], tuple[Any, Any]]  # (model, piece, state) -> (output, state)
+STATES = ("past_key_values", "cache_params", "state")  # what Hugging Face calls it: attention, Mamba and xLSTM, RWKV
 
 
 def run(subject: Subject) -> Report:
     """Prefill and decode in several piece sizes against one parallel pass.
 
     Streams through a method `stream(piece, state=None) -> (outputs, state)`, or through Hugging Face's
-    `past_key_values`. Positive control: the streamed outputs of another input must differ.
+    `past_key_values`, `cache_params` or `state`. Positive control: the streamed outputs of another input must differ.
     """
     step = _streaming(subject.model)
     if step is None:
-        return not_applicable("the model offers no stream(piece, state) and no past_key_values")
+        return not_applicable(f"the model offers no stream(piece, state) and none of {', '.join(STATES)}")
     base = subject.base()
     whole = subject.run(base)
     gaps, refused = {}, None
@@ -94,14 +96,22 @@ def _streaming(model: Any) -> Step | None:
         return lambda model, piece, state: model.stream(piece, state)
     forward = getattr(model, "forward", None)
     parameters = inspect.signature(forward).parameters if forward else {}
-    return _hugging_face if {"past_key_values", "use_cache"} <= set(parameters) else None
+    state = next((name for name in STATES if {name, "use_cache"} <= set(parameters)), None)
+    return partial(_hugging_face, state, "cache_position" in parameters) if state else None
 
 
-def _hugging_face(model: Any, piece: Tensor, state: Any) -> tuple[Any, Any]:
-    output = model(piece, past_key_values=state, use_cache=True)
-    if getattr(output, "past_key_values", None) is None:
-        raise SubjectError("the model returned no past_key_values")
-    return output, output.past_key_values
+def _hugging_face(name: str, counts: bool, model: Any, piece: Tensor, state: Any) -> tuple[Any, Any]:
+    """One piece through a cache; the state is the cache and how many tokens it has seen."""
+    cache, seen = state or (None, 0)
+    given = {name: cache, "use_cache": True}
+    if counts and cache is not None and name == "cache_params":
+        # Releases 4.43 to 4.57: the cache holds no length, and their generate() counts from the convolution's width on.
+        first = max(seen, getattr(model.config, "conv_kernel", 0))
+        given["cache_position"] = torch.arange(first, first + piece.shape[1], device=piece.device)
+    output = model(piece, **given)
+    if getattr(output, name, None) is None:
+        raise SubjectError(f"the model returned no {name}")
+    return output, (getattr(output, name), seen + piece.shape[1])
 
 
 PROBE = Probe("decode", "streaming against one parallel pass", order=6, run=run)
