@@ -40,7 +40,9 @@ class Experiment:
     """One kind of evidence. `execute` must be a module-level function: it is called in a worker process.
 
     `alone` asks that nothing else runs meanwhile, for runs that measure time. The runs of a `cumulative` experiment are
-    further draws of the same thing at every tier: those of another tier count too.
+    further draws of the same thing at every tier: those of another tier count too. A run that takes longer than
+    `seconds` is ended. `lost` turns the reason why a run gave no result into one that is recorded, so that it is not
+    tried again.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Experiment:
     execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
     alone: bool = False
     cumulative: bool = False
+    seconds: float | None = None
+    lost: Callable[[str], dict[str, Any]] | None = None
 
 
 def all_experiments() -> tuple[Experiment, ...]:

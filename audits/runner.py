@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -17,7 +19,7 @@ from audits.display import Display
 from audits.experiment import Experiment, Options, RunSpec
 from audits.ledger import Evidence, Ledger, Record, run_hash
 from audits.machine import environment
-from audits.workers import Died, Failed, Finished, Job, Told, Worker
+from audits.workers import Began, Died, Failed, Finished, Job, Told, Worker
 
 DEATHS_ALLOWED = 1  # a run is begun again so often after its worker was killed; memory may have been short by chance
 
@@ -124,6 +126,7 @@ class _Gathering:
         self._environment = environment(options.device)
         self._waiting: deque[_Task] = deque()
         self._busy: dict[Worker, _Task] = {}
+        self._begun: dict[str, float] = {}  # by the run's address
         self._idle: list[Worker] = []
         self._deaths: Counter[str] = Counter()
 
@@ -140,9 +143,11 @@ class _Gathering:
         while self._waiting or self._busy:
             while self._waiting and len(self._busy) < count:
                 self._begin(self._waiting.popleft())
-            ready = set(wait([worker.connection for worker in self._busy]))
+            ready = set(wait([worker.connection for worker in self._busy], self._patience()))
             for worker in [worker for worker in self._busy if worker.connection in ready]:
                 self._hear(worker)
+            for worker in [worker for worker in self._busy if self._left(worker) <= 0]:
+                self._stop(worker)
 
     def _begin(self, task: _Task) -> None:
         """Give the task to an idle worker, or to a new one."""
@@ -161,6 +166,8 @@ class _Gathering:
         """Act on a worker's message."""
         task, message = self._busy[worker], worker.hear()
         match message:
+            case Began():
+                self._begun[task.run] = time.monotonic()
             case Told(done, total, note):
                 self._display.tell(task.run, done, total, note)
             case Finished(result, seconds):
@@ -172,6 +179,23 @@ class _Gathering:
             case Died(how):
                 self._died(worker, how)
 
+    def _left(self, worker: Worker) -> float:
+        """Seconds that the run of a worker may still take; its start-up does not count."""
+        task = self._busy[worker]
+        limit, begun = task.experiment.seconds, self._begun.get(task.run)
+        return math.inf if limit is None or begun is None else begun + limit - time.monotonic()
+
+    def _patience(self) -> float | None:
+        """Seconds until a run reaches its limit; None where none has one."""
+        left = min((self._left(worker) for worker in self._busy), default=math.inf)
+        return None if left == math.inf else max(0.0, left)
+
+    def _stop(self, worker: Worker) -> None:
+        """End a run that took too long, and the worker with it: it can be in any state."""
+        task = self._busy.pop(worker)
+        worker.kill()
+        self._fail(task, f"ended after {task.experiment.seconds:g} s, the time limit of a run")
+
     def _release(self, worker: Worker) -> None:
         """The worker is free for another task."""
         del self._busy[worker]
@@ -179,20 +203,26 @@ class _Gathering:
 
     def _record(self, task: _Task, result: str, seconds: float) -> None:
         """Put a finished run into the ledger."""
-        spec = task.spec
-        record = Record(spec.experiment, spec.config, spec.seed, json.loads(result), self._environment, seconds)
-        self._ledger.append(record)
+        self._append(task, json.loads(result), seconds)
         self._display.end(task.run, f"{task.label}: {seconds:.1f} s")
+
+    def _append(self, task: _Task, result: dict[str, Any], seconds: float) -> None:
+        spec = task.spec
+        self._ledger.append(Record(spec.experiment, spec.config, spec.seed, result, self._environment, seconds))
 
     def _fail(self, task: _Task, error: str) -> None:
         """Note a run that gave no result; the others go on."""
-        failure = Failure(task.spec, error)
+        failure, lost = Failure(task.spec, error), task.experiment.lost
         self.failures.append(failure)
+        if lost is not None:
+            now = time.monotonic()
+            self._append(task, lost(error), now - self._begun.get(task.run, now))
         self._display.end(task.run, f"failed: {failure.line}", failed=True)
 
     def _died(self, worker: Worker, how: str) -> None:
         """Begin the run of a worker that was killed once more, or give it up."""
         task = self._busy.pop(worker)
+        self._begun.pop(task.run, None)
         self._deaths[task.run] += 1
         if self._deaths[task.run] <= DEATHS_ALLOWED:
             self._display.pause(task.run, f"{task.label}: its worker process ended ({how}); beginning it once more")

@@ -6,12 +6,13 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from audits.subject import Subject, SubjectError
 
 Step = Callable[[Any, Tensor, Any, int], tuple[Any, Any]]  # (model, piece, state, positions before) -> (output, state)
-CACHES = ("past_key_values", "cache_params")  # the second in recurrent models of Hugging Face
+CACHES = ("past_key_values", "cache_params", "state")  # of Hugging Face: attention; Mamba and xLSTM; RWKV
 METHODS = ("update", "get_seq_length")  # by which a cache is told from whatever else a tuple holds
 
 
@@ -19,7 +20,7 @@ def streaming(subject: Subject) -> Step | None:
     """How this subject streams; None where it does not.
 
     A model with a method `stream(piece, state=None) -> (outputs, state)` is asked by it. One that takes
-    `past_key_values` (or `cache_params`) and `use_cache` returns its cache, as an attribute or in a tuple; or it
+    `past_key_values` (or another of CACHES) and `use_cache` returns its cache, as an attribute or in a tuple; or it
     writes into the one it was handed, as layers do that are part of a larger model.
     """
     if callable(getattr(subject.model, "stream", None)):
@@ -28,13 +29,24 @@ def streaming(subject: Subject) -> Step | None:
     if name is None or "use_cache" not in subject.feed.named:
         return None
     cache: str = name
+    counts = cache == "cache_params" and "cache_position" in subject.feed.named
 
     def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
+        counted = _counted(model, piece, past) if counts and state is not None else {}
         state = _empty(model) if state is None else state
-        output = subject.feed(model, piece, {cache: state, "use_cache": True}, past)
+        output = subject.feed(model, piece, {cache: state, "use_cache": True, **counted}, past)
         return output, _cache_in(output, cache, state)
 
     return step
+
+
+def _counted(model: Any, piece: Tensor, past: int) -> dict[str, Tensor]:
+    """Where a piece stands: in releases 4.43 to 4.57 of transformers such a cache holds no length.
+
+    Their generate() counts from the convolution's width on.
+    """
+    first = max(past, getattr(model.config, "conv_kernel", 0))
+    return {"cache_position": torch.arange(first, first + piece.shape[1], device=piece.device)}
 
 
 def _cache_in(output: Any, name: str, given: Any) -> Any:

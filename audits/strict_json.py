@@ -12,20 +12,20 @@ _HUGE = 1e308  # stands for infinity, which JSON has no word for
 
 def json_text(document: Any) -> str:
     """`document` as indented JSON ending in a newline; not-a-number becomes null, infinity +-1e308."""
-    return json.dumps(_json_able(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(json_able(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _json_able(value: Any) -> Any:
+def json_able(value: Any) -> Any:
     """The same document in plain JSON values; anything JSON has no type for becomes its text."""
     if isinstance(value, Mapping):
-        return {str(key): _json_able(item) for key, item in value.items()}
+        return {str(key): json_able(item) for key, item in value.items()}
     if isinstance(value, str):
         return str(value)
     if isinstance(value, float):
         return _json_float(value)
     if value is None or isinstance(value, bool | int):
         return value
-    return [_json_able(item) for item in value] if isinstance(value, Sequence) else str(value)
+    return [json_able(item) for item in value] if isinstance(value, Sequence) else str(value)
 
 
 def _json_float(value: float) -> float | None:

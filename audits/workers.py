@@ -37,6 +37,11 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Began:
+    """The worker is up and has the job: from here on its time counts."""
+
+
+@dataclass(frozen=True)
 class Told:
     """How far a run is: `done` of `total` steps."""
 
@@ -92,10 +97,10 @@ class Worker:
             raise ValueError(f"cannot be sent to a worker, execute must be a function of a module: {error}") from None
         self.connection.send_bytes(data)
 
-    def hear(self) -> Told | Finished | Failed | Died:
+    def hear(self) -> Began | Told | Finished | Failed | Died:
         """The worker's next message; waits for it."""
         try:
-            message: Told | Finished | Failed = self.connection.recv()
+            message: Began | Told | Finished | Failed = self.connection.recv()
         except (EOFError, OSError):
             return Died(self.end())
         return message
@@ -137,6 +142,7 @@ def serve(connection: Connection) -> None:
             data = connection.recv_bytes()
         except (EOFError, OSError):
             return
+        _send(connection, Began())
         answer = _carry_out(data, _teller(connection))
         _send(connection, answer)
 
@@ -178,7 +184,7 @@ def _teller(connection: Connection) -> Progress:
     return tell
 
 
-def _send(connection: Connection, message: Told | Finished | Failed) -> None:
+def _send(connection: Connection, message: Began | Told | Finished | Failed) -> None:
     """Tell the parent; a worker whose parent is gone ends at once, for nobody would read its result."""
     try:
         connection.send(message)

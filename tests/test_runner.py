@@ -283,3 +283,29 @@ def test_the_processor_is_named_even_where_the_system_does_not_tell(tmp_path: Pa
     assert cpu_model(info)
     info.write_text("processor\t: 0\nmodel name\t: Fast 9000\n")
     assert cpu_model(info) == "Fast 9000"
+
+
+def test_a_run_that_takes_too_long_is_ended_and_the_others_go_on(tmp_path: Path) -> None:
+    limited = Experiment(
+        "demo",
+        lambda options: specs({"log": str(tmp_path)}, {"log": str(tmp_path)}),
+        endless,
+        seconds=5.0,
+        lost=lambda error: {"lost": error},
+    )
+    console = Console(file=io.StringIO())
+    work = gather([limited], Options(), Ledger(tmp_path / "evidence"), workers=2, console=console)
+    assert [failure.spec.seed for failure in work.failures] == [1]
+    results = {record.seed: record.result for record in work.evidence.records}
+    assert results == {0: {}, 1: {"lost": "ended after 5 s, the time limit of a run"}}
+
+
+def test_a_run_whose_loss_was_recorded_is_not_tried_again(tmp_path: Path) -> None:
+    lost = Experiment(
+        "demo", lambda options: specs({"trouble": "raise"}), troubled, lost=lambda error: {"lost": error[:12]}
+    )
+    ledger, console = Ledger(tmp_path), Console(file=io.StringIO())
+    assert len(gather([lost], Options(), ledger, workers=1, console=console).failures) == 1
+    again = gather([lost], Options(), ledger, workers=1, console=console)
+    assert again.failures == ()
+    assert again.evidence.records[0].result == {"lost": "RuntimeError"}

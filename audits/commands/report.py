@@ -10,6 +10,7 @@ from rich.console import Console
 from audits.claim import all_claims, judge_all
 from audits.commands.claims import TIERS, add_reports, exit_code, write_everything
 from audits.commands.exits import CommandError
+from audits.commands.survey import rebuild_surveys
 from audits.ledger import Ledger, LedgerError
 from audits.report.console import print_claims
 from audits.report.document import Report
@@ -33,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
             raise CommandError(f"no evidence in {folder / 'evidence'}: run `nox -s audit` first, or name its --reports")
         report = Report(judge_all(all_claims(), evidence, options.tier), evidence, options.tier)
         write_everything(report, options)
+        rebuild_surveys(folder / "survey")
     except (LedgerError, ReportError) as problem:
         raise CommandError(str(problem)) from problem
     print_claims(report, Console())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from audits.precision import gap, noise_of, weigh
 from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
-from audits.streaming import Step, streaming
+from audits.streaming import CACHES, Step, streaming
 from audits.subject import Subject, as_sequence
 from audits.verdicts import Site, Verdict
 
@@ -18,12 +18,13 @@ from audits.verdicts import Site, Verdict
 def run(subject: Subject) -> Report:
     """Prefill and decode in several piece sizes against one parallel pass.
 
-    Streams through a method `stream(piece, state=None) -> (outputs, state)`, or through the `past_key_values` of
-    Hugging Face and fla. Positive control: the streamed outputs of another input must differ.
+    Streams through a method `stream(piece, state=None) -> (outputs, state)`, or through the `past_key_values`,
+    `cache_params` or `state` of Hugging Face and fla. Positive control: the streamed outputs of another input must
+    differ.
     """
     step = streaming(subject)
     if step is None:
-        return not_applicable("the model offers no stream(piece, state) and no past_key_values")
+        return not_applicable(f"the model offers no stream(piece, state) and none of {', '.join(CACHES)}")
     base = subject.base()
     whole = subject.run(base)
     gaps, refused = {}, {}

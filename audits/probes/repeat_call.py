@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from audits.precision import CALLS, gap, noise_of, weigh
@@ -12,28 +10,34 @@ from audits.randomness import generator
 from audits.subject import Settings, Subject
 from audits.verdicts import Site, Verdict
 
+FEW = 8  # an eighth of the sequence is a short call; our choice
+
 
 def run(subject: Subject) -> Report:
     """f(x), then another call, then f(x) again, without putting the model back in between.
 
-    The calls in between: the same input, another one, a longer, a shorter, and several rows. Positive control: another
-    input must give another output.
+    The calls in between: the same input, another one, a longer, a shorter, and several rows; and of the first few
+    tokens alone, the whole sequence, since what a long call changes may be read by short calls only. Positive control:
+    another input must give another output.
     """
     base = subject.base()
+    few = base[:, : max(1, base.shape[1] // FEW)]
     between = _between(subject, base)
+    pairs = {name: (base, other) for name, other in between.items()}
+    pairs[f"the whole sequence, of its first {few.shape[1]} alone,"] = (few, base)
     first = subject.run(base)
     if not first.isfinite().all():
         return undetermined("the outputs hold NaN or infinite numbers")
     if not float(gap(first, subject.run(between["another sequence"])).max()):
         return undetermined("positive control failed: another input gives the same output")
     chance = _chance(subject, base)
-    effects = {name: _after(subject, base, other) for name, other in between.items()}
+    effects = {name: _after(subject, *pair) for name, pair in pairs.items()}
     done = {name: effect for name, effect in effects.items() if effect is not None}
     name = max(done, key=lambda key: float(done[key].max()))
     effect = float(done[name].max())
 
     def again(other: Subject) -> float:
-        gaps = _after(other, base, between[name])
+        gaps = _after(other, *pairs[name])
         return 0.0 if gaps is None else float(gaps.max())
 
     weighed = weigh(subject, effect, again, same_shape=True, scale=float(first.abs().max()), repeat=chance)
@@ -70,20 +74,14 @@ def _between(subject: Subject, base: Tensor) -> dict[str, Tensor]:
     return calls
 
 
-def _after(subject: Subject, base: Tensor, other: Tensor) -> Tensor | None:
-    """How far f(base) is from itself after f(other), [N]; None where the model refuses `other`."""
-    before = subject.run(base)
-    if not _accepted(lambda: subject.run(other, fresh=False)):
-        return None
-    return gap(before, subject.run(base, fresh=False))[0].cpu()
-
-
-def _accepted(call: Callable[[], Tensor]) -> bool:
+def _after(subject: Subject, judged: Tensor, other: Tensor) -> Tensor | None:
+    """How far f(judged) is from itself after f(other), [N]; None where the model refuses either."""
     try:
-        call()
+        before = subject.run(judged)
+        subject.run(other, fresh=False)
     except Exception:
-        return False
-    return True
+        return None
+    return gap(before, subject.run(judged, fresh=False))[0].cpu()
 
 
 def _forwards(settings: Settings) -> int:

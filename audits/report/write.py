@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from audits.report.claims_json import claims_json
@@ -12,6 +12,12 @@ from audits.report.html import html
 from audits.report.junit import junit
 from audits.report.leaks_json import leaks_json
 from audits.report.markdown import markdown
+from audits.report.survey_changes import changes_html, changes_markdown
+from audits.report.survey_html import survey_html
+from audits.report.survey_json import survey_json
+from audits.report.survey_markdown import survey_markdown
+from audits.survey.changes import Comparison
+from audits.survey.rows import Survey
 
 _RENDERERS = {
     "claims.md": markdown,
@@ -20,6 +26,7 @@ _RENDERERS = {
     "leaks.json": leaks_json,
     "junit.xml": junit,
 }
+_SURVEY_RENDERERS = {"json": survey_json, "md": survey_markdown, "html": survey_html}
 
 
 class ReportError(Exception):
@@ -33,6 +40,23 @@ def write_reports(report: Report, folder: Path) -> list[Path]:
         ReportError: The folder or a file cannot be written. Files that were there before are then whole, old or new.
     """
     texts = {folder / name: render(report) for name, render in _RENDERERS.items()}
+    _write(texts)
+    return list(texts)
+
+
+def write_survey(survey: Survey, folder: Path) -> list[Path]:
+    """Write the tables of one release into `folder`; as `write_reports`."""
+    name = f"{survey.library}-{survey.release}"
+    texts = {folder / f"{name}.{ending}": render(survey) for ending, render in _SURVEY_RENDERERS.items()}
+    _write(texts)
+    return list(texts)
+
+
+def write_changes(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
+    """Write what changed between surveyed releases into `folder`, nothing where none can be compared."""
+    if not comparisons:
+        return []
+    texts = {folder / "changes.md": changes_markdown(comparisons), folder / "changes.html": changes_html(comparisons)}
     _write(texts)
     return list(texts)
 

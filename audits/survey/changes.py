@@ -1,0 +1,115 @@
+"""What changed between the surveyed releases of a library, and why: explained in `changes.toml`, beside this module."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from audits.survey.rows import NOT_BUILT, Row, Survey
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a verdict changed.
+
+    Attributes:
+        library: of which.
+        names: of the architectures.
+        verdicts: the earlier and the later one; another change is not explained.
+        older: releases that still had the earlier verdict, such as "<4.42.3".
+        newer: releases that have the later one.
+        reason: what was changed, with the issue or pull request upstream.
+    """
+
+    library: str
+    names: tuple[str, ...]
+    verdicts: tuple[str, str]
+    older: str
+    newer: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """An architecture whose verdict, or whose classes of leak, differ from one surveyed release to the next.
+
+    Attributes:
+        older, newer: the releases.
+        before, after: the rows.
+        cause: the explanation, None where nobody has given one.
+    """
+
+    older: str
+    newer: str
+    before: Row
+    after: Row
+    cause: Cause | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The surveyed releases of a library, the earliest first, and what changed between them."""
+
+    library: str
+    releases: tuple[Survey, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def unexplained(self) -> tuple[Change, ...]:
+        """The changes without a cause."""
+        return tuple(change for change in self.changes if change.cause is None)
+
+
+def causes() -> tuple[Cause, ...]:
+    """All explanations; an unknown key in the file is an error."""
+    text = files("audits.survey").joinpath("changes.toml").read_text(encoding="utf-8")
+    return tuple(Cause(**_tuples(entry)) for entry in tomllib.loads(text)["change"])
+
+
+def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+
+
+def comparisons(found: Iterable[Survey], known: Iterable[Cause]) -> tuple[Comparison, ...]:
+    """The comparison of every library of which two releases or more were surveyed."""
+    libraries: dict[str, list[Survey]] = {}
+    for survey in found:
+        libraries.setdefault(survey.library, []).append(survey)
+    known = tuple(known)
+    return tuple(_compared(name, parts, known) for name, parts in sorted(libraries.items()) if len(parts) > 1)
+
+
+def _compared(library: str, parts: list[Survey], known: tuple[Cause, ...]) -> Comparison:
+    releases = tuple(sorted(parts, key=lambda survey: Version(survey.release)))
+    built: dict[str, list[tuple[str, Row]]] = {}
+    for survey in releases:
+        for row in survey.rows:
+            if row.verdict != NOT_BUILT:
+                built.setdefault(row.name, []).append((survey.release, row))
+    changes = [
+        Change(older, newer, before, after, _cause(known, library, older, newer, before, after))
+        for _, rows in sorted(built.items())
+        for (older, before), (newer, after) in pairwise(rows)
+        if (before.verdict, set(before.leak_classes)) != (after.verdict, set(after.leak_classes))
+    ]
+    return Comparison(library, releases, tuple(changes))
+
+
+def _cause(known: Iterable[Cause], library: str, older: str, newer: str, before: Row, after: Row) -> Cause | None:
+    verdicts = (before.verdict, after.verdict)
+    for cause in known:
+        same = cause.library == library and before.name in cause.names and cause.verdicts == verdicts
+        if same and _holds(cause.older, older) and _holds(cause.newer, newer):
+            return cause
+    return None
+
+
+def _holds(specifier: str, release: str) -> bool:
+    return SpecifierSet(specifier, prereleases=True).contains(release)

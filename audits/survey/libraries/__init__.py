@@ -1,0 +1,1 @@
+"""The libraries that can be surveyed, one file each."""

@@ -1,0 +1,108 @@
+"""Hugging Face transformers: everything its causal language modelling mapping registers; nothing is downloaded."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+from audits.survey.fixups import FIXUPS
+from audits.survey.library import Architecture, Library, NotBuiltError, Tiny
+from audits.survey.shrink import is_config, shrunk
+from audits.survey.variants import VARIANTS
+
+MOST_PARAMETERS = 8_000_000  # what is larger after shrinking has a size that the table does not know
+
+
+def release() -> str:
+    """The installed version."""
+    return str(_transformers().__version__)
+
+
+def architectures() -> tuple[Architecture, ...]:
+    """Every registered causal language model, and its variants from the table of fix-ups."""
+    mapping = _transformers().models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    names = [(name, _first(model)) for name, model in mapping.items()]
+    names += [(f"{name}+{variant}", model) for name, model in names for variant in VARIANTS.get(name, {})]
+    return tuple(Architecture(*pair) for pair in sorted(names))
+
+
+def recipe(architecture: Architecture) -> dict[str, Any]:
+    """The arguments of the shrunk configuration; empty where the library cannot even make its default one."""
+    registered, _, variant = architecture.name.partition("+")
+    settings = FIXUPS.get(registered, {}) | (VARIANTS[registered][variant] if variant else {})
+    try:
+        default = _transformers().CONFIG_MAPPING[registered]()
+    except Exception:
+        return {}
+    arguments: dict[str, Any] = json.loads(json.dumps(shrunk(default, settings)))
+    return arguments
+
+
+def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny:
+    """A tiny model with random weights, in evaluation mode."""
+    try:
+        model_class = getattr(_transformers(), architecture.model)
+        config = _configuration(architecture, recipe, model_class)
+        with torch.device("meta"):
+            size = sum(parameter.numel() for parameter in model_class(config).parameters())
+        if size > MOST_PARAMETERS:
+            raise NotBuiltError(f"still {size} parameters after shrinking: a size is missing in the table of fix-ups")
+        torch.manual_seed(seed)
+        model = model_class(config).eval()
+    except NotBuiltError:
+        raise
+    except Exception as problem:
+        raise NotBuiltError(_one_line(problem)) from problem
+    return Tiny(model, _vocabulary(model))
+
+
+def _transformers() -> Any:
+    """The library, told to stay off the network and quiet."""
+    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    library: Any = importlib.import_module("transformers")
+    library.logging.set_verbosity_error()
+    return library
+
+
+def _configuration(architecture: Architecture, recipe: dict[str, Any], model_class: Any) -> Any:
+    """The tiny configuration; of a composite model, the part that the class is made from."""
+    config = _transformers().CONFIG_MAPPING[architecture.name.partition("+")[0]](**recipe)
+    parts = [part for part in vars(config).values() if is_config(part)]
+    for each in (config, *parts):
+        if hasattr(each, "_experts_implementation"):
+            each._experts_implementation = "eager"  # the grouped kernel refuses float64
+    wanted = model_class.config_class
+    fitting = [part for part in (config, *parts) if isinstance(part, wanted)]
+    return fitting[0] if fitting else config
+
+
+def _vocabulary(model: nn.Module) -> int | None:
+    try:
+        embedding = model.get_input_embeddings()  # type: ignore[operator] # of every transformers model
+    except Exception:
+        return None
+    size = getattr(embedding, "num_embeddings", None)
+    return min(size, _limit(model)) if isinstance(size, int) else None
+
+
+def _limit(model: nn.Module) -> int:
+    """No more tokens than the configuration knows: embeddings may have spare rows."""
+    size = getattr(model.config, "vocab_size", None)
+    return size if isinstance(size, int) else 2**31
+
+
+def _first(model: Any) -> str:
+    """Some releases register several classes for one name."""
+    return model if isinstance(model, str) else str(model[0])
+
+
+def _one_line(problem: Exception) -> str:
+    return " ".join(f"{type(problem).__name__}: {problem}".split())[:300]
+
+
+LIBRARY = Library("transformers", release, architectures, recipe, build)

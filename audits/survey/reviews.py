@@ -1,0 +1,56 @@
+"""Verdicts other than PASS that a person has examined and explained: `reviews.toml`, which lies beside this module."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+
+
+@dataclass(frozen=True)
+class Review:
+    """An explanation of a verdict.
+
+    Attributes:
+        library: for which it holds.
+        names: of the architectures.
+        verdict: that is explained; another one is not.
+        reason: why it is so.
+        leak_classes: that are explained; a leak of another class is not.
+        releases: for which it holds, such as ">=4.30,<5"; all where empty.
+    """
+
+    library: str
+    names: tuple[str, ...]
+    verdict: str
+    reason: str
+    leak_classes: tuple[str, ...] = ()
+    releases: str = ""
+
+
+def reviewed() -> tuple[Review, ...]:
+    """All reviews."""
+    text = files("audits.survey").joinpath("reviews.toml").read_text(encoding="utf-8")
+    return tuple(_review(entry) for entry in tomllib.loads(text)["review"])
+
+
+def _review(entry: dict[str, Any]) -> Review:
+    """An entry of the file; an unknown key is an error."""
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+    return Review(**fields)
+
+
+def review_of(
+    reviews: Iterable[Review], library: str, release: str, name: str, verdict: str, leak_classes: tuple[str, ...]
+) -> Review | None:
+    """The review that explains a row, None where nothing does."""
+    for review in reviews:
+        same = review.library == library and name in review.names and review.verdict == verdict
+        held = SpecifierSet(review.releases, prereleases=True).contains(release)
+        if same and held and set(leak_classes) <= set(review.leak_classes):
+            return review
+    return None

@@ -1,0 +1,119 @@
+"""The rows of a survey: what the evidence says about each architecture, and whether it has been reviewed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from audits.ledger import Evidence, Record
+from audits.survey.reviews import Review, review_of
+
+PASS, LEAK, UNDETERMINED, NOT_BUILT = "PASS", "LEAK", "UNDETERMINED", "NOT_BUILT"
+READING_ORDER = (LEAK, UNDETERMINED, NOT_BUILT, PASS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One architecture of one release.
+
+    Attributes:
+        name: by which the library registers it.
+        model: the class.
+        verdict: PASS, LEAK, UNDETERMINED or NOT_BUILT.
+        leak_class: of the first finding.
+        leak_classes: of all findings.
+        file: of the library, where a later token gets in.
+        line: in that file.
+        reason: what was seen, or why nothing could be.
+        review: the reviewed explanation, None where there is none.
+        probes: the verdict of each probe that applies.
+        seq_len: tokens fed.
+        seconds: the run took.
+    """
+
+    name: str
+    model: str
+    verdict: str
+    leak_class: str | None
+    leak_classes: tuple[str, ...]
+    file: str | None
+    line: int | None
+    reason: str
+    review: Review | None
+    probes: tuple[tuple[str, str], ...]
+    seq_len: int
+    seconds: float
+
+    @property
+    def as_reviewed(self) -> bool:
+        """A PASS needs no review, everything else does."""
+        return self.verdict == PASS or self.review is not None
+
+    @property
+    def place(self) -> str:
+        """File and line, empty where no line is known."""
+        return f"{self.file}:{self.line}" if self.file else ""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One release of one library, its rows by name."""
+
+    library: str
+    release: str
+    rows: tuple[Row, ...]
+
+    @property
+    def in_reading_order(self) -> tuple[Row, ...]:
+        """What is not reviewed first, then by verdict and name."""
+        return tuple(sorted(self.rows, key=lambda r: (r.as_reviewed, READING_ORDER.index(r.verdict), r.name)))
+
+    def tally(self) -> dict[str, int]:
+        """How many rows have each verdict."""
+        return {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in READING_ORDER}
+
+
+def surveys(evidence: Evidence, reviews: Iterable[Review]) -> tuple[Survey, ...]:
+    """Every release in the evidence; of an architecture surveyed several times the latest run counts."""
+    latest: dict[tuple[str, str], dict[str, Record]] = {}
+    for record in evidence.records:
+        config = record.config
+        latest.setdefault((config["library"], config["release"]), {})[config["name"]] = record
+    reviews = tuple(reviews)
+    return tuple(
+        Survey(library, release, tuple(_row(record, reviews) for _, record in sorted(records.items())))
+        for (library, release), records in sorted(latest.items())
+    )
+
+
+def _row(record: Record, reviews: tuple[Review, ...]) -> Row:
+    config, result = record.config, record.result
+    findings: list[dict[str, Any]] = result.get("findings", [])
+    placed: dict[str, Any] = next((finding for finding in findings if finding["file"]), {})
+    classes = tuple(dict.fromkeys(finding["leak_class"] for finding in findings))
+    verdict = result["verdict"]
+    return Row(
+        name=config["name"],
+        model=config["model"],
+        verdict=verdict,
+        leak_class=classes[0] if classes else None,
+        leak_classes=classes,
+        file=placed.get("file"),
+        line=placed.get("line"),
+        reason=_reason(result),
+        review=review_of(reviews, config["library"], config["release"], config["name"], verdict, classes),
+        probes=tuple((p["name"], p["verdict"]) for p in result.get("probes", []) if p["applicable"]),
+        seq_len=config["seq_len"],
+        seconds=record.seconds,
+    )
+
+
+def _reason(result: dict[str, Any]) -> str:
+    """What the deciding probes said; empty for a PASS."""
+    if "reason" in result:
+        return str(result["reason"])
+    if result["verdict"] == PASS:
+        return ""
+    said = [p for p in result["probes"] if p["verdict"] == result["verdict"] and p["applicable"]]
+    return "; ".join(f"{p['name']}: {p['why']}" for p in said)

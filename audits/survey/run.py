@@ -1,0 +1,102 @@
+"""One run of the survey: an architecture built and audited in a worker process, within limits of time and memory."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from audits.auditor import audit
+from audits.experiment import Experiment, Options, Progress, RunSpec
+from audits.strict_json import json_able
+from audits.subject import SubjectError
+from audits.survey.library import Architecture, Library, NotBuiltError, find_library
+from audits.survey.limits import memory_at_most
+from audits.verdicts import AuditResult
+
+NOT_BUILT = "NOT_BUILT"
+_INSTALLED = re.compile(r"[^\s'\"]*?/(?:site|dist)-packages/")
+
+
+def experiment(
+    library: Library,
+    chosen: tuple[Architecture, ...],
+    *,
+    seq_len: int,
+    batch: int,
+    seed: int,
+    seconds: float,
+    memory: int,
+) -> Experiment:
+    """The survey of a library as an experiment: one run an architecture.
+
+    Args:
+        library: which is surveyed, in its installed release.
+        chosen: the architectures.
+        seq_len: N.
+        batch: most rows in one forward pass.
+        seed: of weights and inputs.
+        seconds: at most, for one architecture.
+        memory: bytes at most that one architecture may claim.
+    """
+    release = library.release()
+    name = ledger_name(library.name, release)
+    settings = {"library": library.name, "release": release, "seq_len": seq_len, "batch": batch}
+    specs = tuple(
+        RunSpec(name, {**settings, **asdict(item), "recipe": library.recipe(item)}, seed, item.name) for item in chosen
+    )
+    return Experiment(name, lambda _: specs, partial(execute, memory), seconds=seconds, lost=lost)
+
+
+def ledger_name(library: str, release: str) -> str:
+    """The file of a release in the ledger, whose names know no dots."""
+    return f"survey-{library}-" + re.sub(r"[^A-Za-z0-9]", "_", release)
+
+
+def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[str, Any]:
+    """Build and audit; what cannot be built or fed is a result too."""
+    config = spec.config
+    library = find_library(config["library"])
+    architecture = Architecture(config["name"], config["model"])
+    with warnings.catch_warnings(), memory_at_most(memory):
+        warnings.simplefilter("ignore")  # of the surveyed library
+        try:
+            tiny = library.build(architecture, config["recipe"], spec.seed)
+        except NotBuiltError as problem:
+            return {"verdict": NOT_BUILT, "reason": relative(str(problem))}
+        try:
+            result = audit(
+                tiny.model,
+                vocab_size=tiny.vocab_size,
+                seq_len=config["seq_len"],
+                batch=config["batch"],
+                seed=spec.seed,
+                target=f"audits.survey.targets.{library.name}:{architecture.name}",
+                watch=lambda name, index, count: progress(index, count, name),
+            )
+        except SubjectError as problem:
+            return {"verdict": NOT_BUILT, "reason": relative(f"built, but not to be fed tokens alone: {problem}")}
+    return _kept(result)
+
+
+def lost(error: str) -> dict[str, Any]:
+    """The result of a run that never ended, or took its process along."""
+    return {"verdict": "UNDETERMINED", "reason": relative(error)}
+
+
+def relative(text: str) -> str:
+    """The text without the folder into which packages are installed."""
+    return _INSTALLED.sub("", text)
+
+
+def _kept(result: AuditResult) -> dict[str, Any]:
+    """The audit as JSON, without what the record of the run says already."""
+    document = json_able(result.to_dict())
+    for finding in document["findings"]:
+        finding["file"] = finding["file"] and relative(finding["file"])
+    for probe in document["probes"]:
+        probe["why"] = relative(probe["why"])
+        del probe["seconds"]
+    return {key: document[key] for key in ("verdict", "findings", "probes", "settings")}
