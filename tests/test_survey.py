@@ -73,15 +73,17 @@ class Unfeedable(Causal):
 MODELS = {"bidirectional": Bidirectional, "causal": Causal, "unfeedable": Unfeedable}
 
 
-def build(architecture: Architecture, seed: int) -> Tiny:
+def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny:
     if architecture.name not in MODELS:
         raise NotBuiltError("needs /opt/venv/lib/python3.11/site-packages/pillow/x.py")
     torch.manual_seed(seed)
-    return Tiny(MODELS[architecture.name](), 16, "{}")
+    return Tiny(MODELS[architecture.name](), 16)
 
 
 NAMES = (*MODELS, "unbuildable")
-TOY = Library("toy", lambda: "1.2", lambda: tuple(Architecture(name, name.title()) for name in NAMES), build)
+TOY = Library(
+    "toy", lambda: "1.2", lambda: tuple(Architecture(name, name.title()) for name in NAMES), lambda _: {}, build
+)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -21,21 +22,18 @@ class Architecture:
     Attributes:
         name: by which the library registers it; with a variant, followed by + and the setting's name.
         model: the class that is built.
-        variant: settings that differ from the default configuration.
     """
 
     name: str
     model: str
-    variant: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """A model built for the survey, and how it was made."""
+    """A model built for the survey, and how many tokens it knows; None where it does not say."""
 
     model: nn.Module
     vocab_size: int | None
-    made: str  # the configuration in one line
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,15 @@ class Library:
         name: of the package.
         release: the installed version; raises ImportError where it is not installed.
         architectures: all that are registered, in alphabetical order.
-        build: a tiny one with random weights, drawn from a seed; raises NotBuiltError.
+        recipe: what a tiny one is made from, as plain JSON values; part of what defines a run.
+        build: one made from its recipe, with random weights drawn from a seed; raises NotBuiltError.
     """
 
     name: str
     release: Callable[[], str]
     architectures: Callable[[], tuple[Architecture, ...]]
-    build: Callable[[Architecture, int], Tiny]
+    recipe: Callable[[Architecture], dict[str, Any]]
+    build: Callable[[Architecture, dict[str, Any], int], Tiny]
 
 
 def library_names() -> tuple[str, ...]:

@@ -44,7 +44,9 @@ def experiment(
     release = library.release()
     name = ledger_name(library.name, release)
     settings = {"library": library.name, "release": release, "seq_len": seq_len, "batch": batch}
-    specs = tuple(RunSpec(name, {**settings, **asdict(item)}, seed, item.name) for item in chosen)
+    specs = tuple(
+        RunSpec(name, {**settings, **asdict(item), "recipe": library.recipe(item)}, seed, item.name) for item in chosen
+    )
     return Experiment(name, lambda _: specs, partial(execute, memory), seconds=seconds, lost=lost)
 
 
@@ -57,11 +59,11 @@ def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[
     """Build and audit; what cannot be built or fed is a result too."""
     config = spec.config
     library = find_library(config["library"])
-    architecture = Architecture(config["name"], config["model"], tuple(map(tuple, config["variant"])))
+    architecture = Architecture(config["name"], config["model"])
     with warnings.catch_warnings(), memory_at_most(memory):
         warnings.simplefilter("ignore")  # of the surveyed library
         try:
-            tiny = library.build(architecture, spec.seed)
+            tiny = library.build(architecture, config["recipe"], spec.seed)
         except NotBuiltError as problem:
             return {"verdict": NOT_BUILT, "reason": relative(str(problem))}
         try:
@@ -76,7 +78,7 @@ def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[
             )
         except SubjectError as problem:
             return {"verdict": NOT_BUILT, "reason": relative(f"built, but not to be fed tokens alone: {problem}")}
-    return {"made": tiny.made, **_kept(result)}
+    return _kept(result)
 
 
 def lost(error: str) -> dict[str, Any]:

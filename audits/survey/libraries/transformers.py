@@ -26,21 +26,28 @@ def release() -> str:
 def architectures() -> tuple[Architecture, ...]:
     """Every registered causal language model, and its variants from the table of fix-ups."""
     mapping = _transformers().models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    found = [Architecture(name, _first(model)) for name, model in mapping.items()]
-    for plain in tuple(found):
-        for key, value in VARIANTS.get(plain.name, {}).items():
-            found.append(Architecture(f"{plain.name}+{key}", plain.model, ((key, value),)))
-        for variant, settings in RISKY.get(plain.name, {}).items():
-            found.append(Architecture(f"{plain.name}+{variant}", plain.model, tuple(settings.items())))
-    return tuple(sorted(found, key=lambda architecture: architecture.name))
+    names = [(name, _first(model)) for name, model in mapping.items()]
+    names += [(f"{name}+{variant}", model) for name, model in names for variant in _variants(name)]
+    return tuple(Architecture(*pair) for pair in sorted(names))
 
 
-def build(architecture: Architecture, seed: int) -> Tiny:
-    """A tiny model with random weights, in evaluation mode."""
-    library = _transformers()
-    model_class = getattr(library, architecture.model)
+def recipe(architecture: Architecture) -> dict[str, Any]:
+    """The arguments of the shrunk configuration; empty where the library cannot even make its default one."""
+    registered, _, varied = architecture.name.partition("+")
+    variant = _variants(registered)[varied] if varied else {}
     try:
-        config = _configuration(library, architecture, model_class)
+        default = _transformers().CONFIG_MAPPING[registered]()
+    except Exception:
+        return {}
+    arguments: dict[str, Any] = json.loads(json.dumps(shrunk(default, FIXUPS.get(registered, {}) | variant)))
+    return arguments
+
+
+def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny:
+    """A tiny model with random weights, in evaluation mode."""
+    try:
+        model_class = getattr(_transformers(), architecture.model)
+        config = _configuration(architecture, recipe, model_class)
         with torch.device("meta"):
             size = sum(parameter.numel() for parameter in model_class(config).parameters())
         if size > MOST_PARAMETERS:
@@ -51,7 +58,12 @@ def build(architecture: Architecture, seed: int) -> Tiny:
         raise
     except Exception as problem:
         raise NotBuiltError(_one_line(problem)) from problem
-    return Tiny(model, _vocabulary(model), _in_one_line(config))
+    return Tiny(model, _vocabulary(model))
+
+
+def _variants(registered: str) -> dict[str, dict[str, Any]]:
+    """The settings of each variant of an architecture, by the variant's name."""
+    return {key: {key: value} for key, value in VARIANTS.get(registered, {}).items()} | RISKY.get(registered, {})
 
 
 def _transformers() -> Any:
@@ -62,15 +74,16 @@ def _transformers() -> Any:
     return library
 
 
-def _configuration(library: Any, architecture: Architecture, model_class: Any) -> Any:
-    """The shrunk configuration; of a composite model, the part that the class is made from."""
-    registered = architecture.name.partition("+")[0]
-    config_class = library.CONFIG_MAPPING[registered]
-    fixups = FIXUPS.get(registered, {}) | dict(architecture.variant)
-    config = config_class(**shrunk(config_class(), fixups))
+def _configuration(architecture: Architecture, recipe: dict[str, Any], model_class: Any) -> Any:
+    """The tiny configuration; of a composite model, the part that the class is made from."""
+    config = _transformers().CONFIG_MAPPING[architecture.name.partition("+")[0]](**recipe)
+    parts = [part for part in vars(config).values() if is_config(part)]
+    for each in (config, *parts):
+        if hasattr(each, "_experts_implementation"):
+            each._experts_implementation = "eager"  # the grouped kernel refuses float64
     wanted = model_class.config_class
-    parts = [part for part in vars(config).values() if is_config(part) and isinstance(part, wanted)]
-    return config if isinstance(config, wanted) or not parts else parts[0]
+    fitting = [part for part in (config, *parts) if isinstance(part, wanted)]
+    return fitting[0] if fitting else config
 
 
 def _vocabulary(model: nn.Module) -> int | None:
@@ -93,16 +106,8 @@ def _first(model: Any) -> str:
     return model if isinstance(model, str) else str(model[0])
 
 
-def _in_one_line(config: Any) -> str:
-    """What differs from the default configuration, as JSON."""
-    try:
-        return json.dumps(config.to_diff_dict(), sort_keys=True, default=str)
-    except Exception:
-        return ""
-
-
 def _one_line(problem: Exception) -> str:
     return " ".join(f"{type(problem).__name__}: {problem}".split())[:300]
 
 
-LIBRARY = Library("transformers", release, architectures, build)
+LIBRARY = Library("transformers", release, architectures, recipe, build)

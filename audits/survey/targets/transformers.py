@@ -12,7 +12,7 @@ from audits.survey.library import find_library
 def _build(name: str) -> nn.Module:
     library = find_library("transformers")
     found = {architecture.name: architecture for architecture in library.architectures()}
-    return library.build(found[name], 0).model
+    return library.build(found[name], library.recipe(found[name]), 0).model
 
 
 def __getattr__(name: str) -> partial[nn.Module]:
