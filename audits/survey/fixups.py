@@ -163,16 +163,3 @@ FIXUPS: dict[str, dict[str, Any]] = {
         "attention_head_dim": 16,
     },
 }
-
-_ENCODERS = (
-    *("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert"),
-    *("rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta", "xlm-roberta-xl", "xmod"),
-)
-
-# Architectures that look both ways unless one setting says otherwise are surveyed both ways.
-VARIANTS: dict[str, dict[str, Any]] = {
-    **{name: {"is_decoder": True} for name in _ENCODERS},
-    "xlm": {"causal": True},
-    "xlnet": {"attn_type": "uni"},
-    "hrm_text": {"prefix_lm": False},
-}

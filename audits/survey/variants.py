@@ -1,5 +1,6 @@
-"""Settings off by default that have leaked before: each is surveyed as a row of its own, where the architecture exists.
+"""Settings surveyed beside the default ones, each as a row of its own.
 
+They are those that make an architecture causal, and those that have leaked before.
 The first name is the architecture, the second the variant, which the table shows as `architecture+variant`. A setting
 that a release refuses makes the row NOT_BUILT.
 """
@@ -9,8 +10,21 @@ from __future__ import annotations
 from typing import Any
 
 _ORIGINAL_LENGTH = 16  # positions that the rotary frequencies were made for: less than half of what is fed
+_ENCODERS = (
+    *("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert"),
+    *("rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+)
 
-RISKY: dict[str, dict[str, dict[str, Any]]] = {
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    # these look both ways unless they are told to be decoders
+    **{name: {"is_decoder": {"is_decoder": True}} for name in _ENCODERS},
+    "big_bird": {
+        "is_decoder": {"is_decoder": True},
+        "is_decoder-full": {"is_decoder": True, "attention_type": "original_full"},
+    },
+    "xlm": {"causal": {"causal": True}},
+    "xlnet": {"attn_type": {"attn_type": "uni"}},
+    "hrm_text": {"prefix_lm": {"prefix_lm": False}},
     # frequencies from the length of the call: huggingface/transformers#25104
     "llama": {
         "dynamic-rope": {

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from audits.survey.fixups import FIXUPS, VARIANTS
+from audits.survey.fixups import FIXUPS
 from audits.survey.library import Architecture, Library, NotBuiltError, Tiny
 from audits.survey.shrink import is_config, shrunk
-from audits.survey.variants import RISKY
+from audits.survey.variants import VARIANTS
 
 MOST_PARAMETERS = 8_000_000  # what is larger after shrinking has a size that the table does not know
 
@@ -27,19 +27,19 @@ def architectures() -> tuple[Architecture, ...]:
     """Every registered causal language model, and its variants from the table of fix-ups."""
     mapping = _transformers().models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     names = [(name, _first(model)) for name, model in mapping.items()]
-    names += [(f"{name}+{variant}", model) for name, model in names for variant in _variants(name)]
+    names += [(f"{name}+{variant}", model) for name, model in names for variant in VARIANTS.get(name, {})]
     return tuple(Architecture(*pair) for pair in sorted(names))
 
 
 def recipe(architecture: Architecture) -> dict[str, Any]:
     """The arguments of the shrunk configuration; empty where the library cannot even make its default one."""
-    registered, _, varied = architecture.name.partition("+")
-    variant = _variants(registered)[varied] if varied else {}
+    registered, _, variant = architecture.name.partition("+")
+    settings = FIXUPS.get(registered, {}) | (VARIANTS[registered][variant] if variant else {})
     try:
         default = _transformers().CONFIG_MAPPING[registered]()
     except Exception:
         return {}
-    arguments: dict[str, Any] = json.loads(json.dumps(shrunk(default, FIXUPS.get(registered, {}) | variant)))
+    arguments: dict[str, Any] = json.loads(json.dumps(shrunk(default, settings)))
     return arguments
 
 
@@ -59,11 +59,6 @@ def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny
     except Exception as problem:
         raise NotBuiltError(_one_line(problem)) from problem
     return Tiny(model, _vocabulary(model))
-
-
-def _variants(registered: str) -> dict[str, dict[str, Any]]:
-    """The settings of each variant of an architecture, by the variant's name."""
-    return {key: {key: value} for key, value in VARIANTS.get(registered, {}).items()} | RISKY.get(registered, {})
 
 
 def _transformers() -> Any:
