@@ -74,7 +74,7 @@ def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[
                 batch=config["batch"],
                 seed=spec.seed,
                 target=f"audits.survey.targets.{library.name}:{architecture.name}",
-                watch=lambda name, index, count: progress(index, count, name),
+                watch=lambda now: progress(now.forwards, now.expected, now.stage),
             )
         except SubjectError as problem:
             return {"verdict": NOT_BUILT, "reason": relative(f"built, but not to be fed tokens alone: {problem}")}
