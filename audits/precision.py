@@ -19,6 +19,9 @@ SHRINKAGE = 2.0**-20
 # Rounding errors of a few dozen operations, in units of eps times the output: no smaller effect can be told from them.
 ROUNDINGS = 64.0
 CALLS = 8  # in which the noise of a subject that is not deterministic is looked for; our choice
+# Tables of a model made in a coarse dtype keep that rounding when it is cast, and calls of different shape may read
+# different tables for the same thing (decays in a chunk and from step to step); our choice.
+TABLES = 8.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def weigh(
             unlike = same_shape and not subject.finer.same_path
             doubtful = unlike and effect > max(repeat, coarsest / 8)
             return Weighed(Verdict.UNDETERMINED if doubtful else Verdict.PASS, max(coarsest, finest))
+        floor = floor if same_shape else max(floor, coarsest * TABLES / ROUNDINGS)
     else:
         floor = coarsest
         if effect <= floor and same_shape:
