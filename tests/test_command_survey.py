@@ -43,3 +43,8 @@ def test_an_unknown_library_exits_2_with_one_line(capsys: pytest.CaptureFixture[
         main(["survey", "phlogiston"])
     assert stopped.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_sequences_longer_than_the_tiny_models_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert survey(tmp_path, "--seq-len", "65") == 2
+    assert "64 at most" in capsys.readouterr().err

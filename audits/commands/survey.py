@@ -17,7 +17,7 @@ from audits.report.write import ReportError, write_changes, write_survey
 from audits.runner import gather
 from audits.subject import Settings, SubjectError
 from audits.survey.changes import causes, comparisons
-from audits.survey.fixups import SEQ_LEN
+from audits.survey.fixups import POSITIONS, SEQ_LEN
 from audits.survey.library import Architecture, Library, find_library, library_names
 from audits.survey.reviews import reviewed
 from audits.survey.rows import LEAK, Row, surveys
@@ -26,6 +26,7 @@ from audits.survey.run import experiment
 NAME, HELP = "survey", "build every causal language model of a library, tiny and without a download, and audit each"
 SECONDS = 180  # for one architecture; most take below ten
 GIB = 2**30
+LONGEST = POSITIONS // 2
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("library", metavar="LIBRARY", choices=library_names(), help=f"one of {', '.join(library_names())}")
     add("--only", nargs="+", metavar="NAME", help="only these, by registered name or by class; exit by them")
-    add("--seq-len", type=int, metavar="N", default=SEQ_LEN, help=f"tokens a sequence ({SEQ_LEN})")
+    add("--seq-len", type=int, metavar="N", default=SEQ_LEN, help=f"tokens a sequence ({SEQ_LEN}; at most {LONGEST})")
     add("--batch", type=int, metavar="B", default=Settings.batch, help="most rows in one forward pass")
     add("--seed", type=int, metavar="S", default=0, help="of weights and inputs")
     add("--workers", type=positive, metavar="W", help="processes at a time; one a core where absent")
@@ -45,6 +46,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Gather, write, print; exit by the rows that were asked for."""
+    if options.seq_len > LONGEST:
+        raise CommandError(
+            f"--seq-len {options.seq_len}: the tiny models have {POSITIONS} positions, use {LONGEST} at most"
+        )
     folder = Path(options.out)
     library = find_library(options.library)
     try:

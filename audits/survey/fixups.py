@@ -11,6 +11,7 @@ from typing import Any
 
 SEQ_LEN = 40
 WINDOW = 8  # positions of every window, chunk and block
+POSITIONS = 128  # that models are given; repeated calls use twice the sequence length
 
 # Settings that are replaced wherever they hold a larger whole number; the first pattern that fits counts.
 SIZES: tuple[tuple[str, int], ...] = (
@@ -54,8 +55,11 @@ SIZES: tuple[tuple[str, int], ...] = (
     ("num_random_blocks", 1),
     ("original_max_position_embeddings", 16),
     # lengths
-    *((name, 128) for name in ("*max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "context_length")),
-    *((name, 128) for name in ("max_target_positions", "max_source_positions", "model_max_length")),
+    *(
+        (name, POSITIONS)
+        for name in ("*max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "context_length")
+    ),
+    *((name, POSITIONS) for name in ("max_target_positions", "max_source_positions", "model_max_length")),
     # experts
     *((name, 4) for name in ("*num_experts", "num_local_experts", "n_routed_experts", "zero_expert_num")),
     *((name, 2) for name in ("num_experts_per_tok*", "*moe_topk", "moe_top_k", "moe_k")),
@@ -125,6 +129,7 @@ FIXUPS: dict[str, dict[str, Any]] = {
         "rope_parameters": {kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in _ONE_OF_EACH},
     },
     "deepseek_v2": {"num_key_value_heads": 4, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
+    "deepseek_v4": {"compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": WINDOW}},
     "dots1": {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1, "first_k_dense_replace": 1},
     "bailing_hybrid": {"num_experts": 4},
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
