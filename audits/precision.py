@@ -18,6 +18,9 @@ from audits.verdicts import Verdict
 SHRINKAGE = 2.0**-20
 # Rounding errors of a few dozen operations, in units of eps times the output: no smaller effect can be told from them.
 ROUNDINGS = 64.0
+# Tables of a model made in a coarse dtype keep that rounding when it is cast, and calls of different shape may read
+# different tables for the same thing (decays in a chunk and from step to step); our choice.
+TABLES = 8.0
 CALLS = 8  # from which the noise of a subject that is not deterministic is estimated; our choice
 
 
@@ -97,6 +100,7 @@ def weigh(
         if again(subject.finer) <= floor:  # gone in float64: rounding, unless larger than rounding can be
             doubtful = same_shape and effect > max(repeat, coarsest / 8)  # equal shapes round nearly alike
             return Weighed(Verdict.UNDETERMINED if doubtful else Verdict.PASS, max(coarsest, finest))
+        floor = floor if same_shape else max(floor, coarsest * TABLES / ROUNDINGS)
     else:
         floor = coarsest
         if effect <= floor and same_shape:

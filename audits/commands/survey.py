@@ -24,7 +24,7 @@ from audits.survey.rows import LEAK, Row, surveys
 from audits.survey.run import experiment
 
 NAME, HELP = "survey", "build every causal language model of a library, tiny and without a download, and audit each"
-SECONDS = 180  # for one architecture; most take below ten
+SECONDS = 300  # for one architecture; most take below ten on a machine that does nothing else
 GIB = 2**30
 LONGEST = POSITIONS // 2
 

@@ -31,6 +31,12 @@ for (const button of document.querySelectorAll("th button")) {
 }
 """
 
+_STYLE = """thead button { all: unset; cursor: pointer; }
+thead button:focus-visible { outline: 2px solid currentColor; }
+th[aria-sort="ascending"] button::after { content: " ▲"; }
+th[aria-sort="descending"] button::after { content: " ▼"; }
+"""
+
 
 def survey_html(survey: Survey) -> str:
     """The whole page."""
@@ -48,7 +54,7 @@ def survey_html(survey: Survey) -> str:
         section("how", "How", bullets((*METHOD, fed_sentence(survey)))),
     )
     foot = "Rebuilt from the evidence alone: the same evidence gives the same page, byte for byte."
-    return page(title(survey), head, "\n".join(body), foot, _SORT)
+    return page(title(survey), head, "\n".join(body), foot, _SORT, _STYLE)
 
 
 def _table(survey: Survey) -> str:
