@@ -112,6 +112,32 @@ class TokenChoice(Mixer):
         return out.view_as(y)
 
 
+class HitExperts(TokenChoice):
+    """The same, going only through the experts that some token chose."""
+
+    def after(self, y: Tensor, x: Tensor) -> Tensor:
+        rows = y.reshape(-1, WIDTH)
+        weight, chosen = self.gate(rows).softmax(-1).topk(2, -1)
+        members = F.one_hot(chosen, len(self.experts)).permute(2, 1, 0)
+        out = torch.zeros_like(rows)
+        for hit in (members.sum(dim=(-1, -2)) > 0).nonzero():
+            rank, row = torch.where(members[hit].squeeze(0))
+            out.index_add_(0, row, weight[row, rank, None] * self.experts[int(hit)](rows[row]))
+        return out.view_as(y)
+
+
+class PresentTokens(nn.Module):
+    """Adds the embeddings of all tokens that occur anywhere, listed as hit experts are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Tokens(Attention())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        bags = [self.model.embedding((F.one_hot(row, VOCAB).sum(0) > 0).nonzero()[:, 0]).mean(0) for row in tokens]
+        return self.model(tokens) + self.model.head(torch.stack(bags))[:, None]
+
+
 class CoarseIsland(Mixer):
     """Normalises in float32, as many models do."""
 

@@ -22,6 +22,7 @@ MIXERS = {
     "total minus suffix": models.TotalMinusSuffix,
     "large offset": models.LargeOffset,
     "token-choice experts": models.TokenChoice,
+    "experts that some token chose": models.HitExperts,
     "float32 islands": models.CoarseIsland,
     "float32 scans": models.CoarseScan,
     "dropout in evaluation": models.AlwaysDropout,

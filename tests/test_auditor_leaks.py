@@ -23,6 +23,7 @@ LEAKS = {
     "long sequences only": (lambda: Tokens(models.LongOnly()), LeakClass.DENSE),
     "last position only": (lambda: Tokens(models.OnePairOnly()), LeakClass.DENSE),
     "one-hot look-up": (lambda: models.OneHot(causal=False), LeakClass.DENSE),
+    "tokens present anywhere": (models.PresentTokens, LeakClass.SELECTION),
     "a look-up of the last token": (models.LastLookUp, LeakClass.DENSE),
     "time first": (lambda: models.TimeFirst(causal=False), LeakClass.DENSE),
     "training only": (lambda: Tokens(models.TrainingOnly()), LeakClass.TRAINING_MODE),

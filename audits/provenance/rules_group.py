@@ -3,6 +3,8 @@
 Literally, a token's place after sorting depends on all tokens, and so does which weights its row meets. Only where the
 literal trace found a flow that no change confirms is the pass repeated with `grouping`: sorted rows then carry the time
 of the cell they came from, on the assumption that they are put back and that each row meets its own group's weights.
+Where groups are gone through one by one, those that nobody chose are skipped; which those are depends on all tokens.
+The repeated pass takes the list of groups for a constant, on the assumption that an empty group adds nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from torch import Tensor
 from audits.provenance.call import Call, Result, latest, rule
 
 GROUPING = "tokens sorted by an integer key meet their own group and are put back"
+SKIPPING = "groups that no token chose add nothing"
 SORTS = ("sort", "argsort")
 
 
@@ -25,6 +28,14 @@ def grouped(call: Call) -> Result:
     call.notes.assumptions[GROUPING] = None
     order: Tensor = call.out if isinstance(call.out, Tensor) else call.out[1]
     return call.solid("self").gather(call.get("dim", -1), order)
+
+
+def lists_groups(call: Call, stamps: Tensor) -> bool:
+    """Whether a mask says which groups have members: one cell a group, all of which depend on the same tokens."""
+    if not call.notes.grouping or stamps.ndim != 1 or len(stamps) < 2 or bool((stamps != stamps[0]).any()):
+        return False
+    call.notes.assumptions[SKIPPING] = None
+    return True
 
 
 @rule("histc", "bincount")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from audits.provenance.call import Call, Result, latest, rule
+from audits.provenance.rules_group import lists_groups
 from audits.provenance.shadow import STAMP
 
 PACKING = "what a mask packs is put back into its own cells"
@@ -65,9 +66,11 @@ def index(call: Call) -> Result:
 
 @rule("nonzero")
 def nonzero(call: Call) -> Result:
-    """Coordinates of the cells a mask keeps: each has the time of its own cell."""
-    call.notes.assumptions[PACKING] = None
+    """Coordinates of the cells a mask keeps: each has the time of its own cell, or none in a list of groups."""
     stamps = call.solid("self")
+    if lists_groups(call, stamps):
+        return None
+    call.notes.assumptions[PACKING] = None
     own = stamps[tuple(call.out.unbind(1))] if stamps.ndim else stamps.expand(len(call.out))
     return own.unsqueeze(-1)
 
