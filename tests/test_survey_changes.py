@@ -13,9 +13,13 @@ from audits.survey.rows import Row, Survey
 FIXED = Cause("shelf", ("gate",), ("LEAK", "PASS"), "<4.42.3", ">=4.42.3", "the mask is no longer multiplied")
 
 
-def row(name: str, verdict: str, *classes: str) -> Row:
+def row(name: str, verdict: str, *classes: str, **probes: str) -> Row:
+    """A row of which `probes` names a probe by the class it found; without them one that the classes alone describe."""
     place = ("shelf/models.py", 7) if verdict == "LEAK" else (None, None)
-    return Row(name, name.title(), verdict, next(iter(classes), None), classes, *place, "", None, (), 40, 1.0)
+    said = tuple((probe, "LEAK" if found else "PASS") for probe, found in probes.items())
+    found = tuple((probe, leak_class) for probe, leak_class in probes.items() if leak_class)
+    about = (next(iter(classes), None), classes, *place, "", None, said, frozenset(probes), found)
+    return Row(name, name.title(), verdict, *about, 40, 1.0)
 
 
 def releases(**rows: list[Row]) -> list[Survey]:
@@ -36,6 +40,18 @@ def test_releases_are_ordered_as_versions_and_a_row_is_compared_with_the_last_th
         ("gate", "4.42.1", "5.23.0"),
         ("rail", "5.9.0", "5.23.0"),
     ]
+
+
+def test_what_only_a_probe_sees_that_the_older_audit_did_not_have_is_no_change_of_the_release():
+    found = releases(
+        v1=[row("gate", "PASS", gradient=""), row("lamp", "PASS", gradient="")],
+        v2=[
+            row("gate", "LEAK", "document", gradient="", documents="document"),
+            row("lamp", "LEAK", "dense", "document", gradient="dense", documents="document"),
+        ],
+    )
+    (comparison,) = comparisons(found, [])
+    assert [change.after.name for change in comparison.changes] == ["lamp"]
 
 
 def test_a_cause_explains_the_change_it_was_written_for():

@@ -85,7 +85,7 @@ def _after(subject: Subject, judged: Tensor, other: Tensor) -> Tensor | None:
 
 
 def _forwards(settings: Settings) -> int:
-    return 18 if settings.batch > 1 else 15
+    return 21 if settings.batch > 1 else 18
 
 
 PROBE = Probe(

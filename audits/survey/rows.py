@@ -28,6 +28,8 @@ class Row:
         reason: what was seen, or why nothing could be.
         review: the reviewed explanation, None where there is none.
         probes: the verdict of each probe that applies.
+        tried: the names of all probes of the audit.
+        found: probe and class of each finding.
         seq_len: tokens fed.
         seconds: the run took.
     """
@@ -42,6 +44,8 @@ class Row:
     reason: str
     review: Review | None
     probes: tuple[tuple[str, str], ...]
+    tried: frozenset[str]
+    found: tuple[tuple[str, str], ...]
     seq_len: int
     seconds: float
 
@@ -49,6 +53,14 @@ class Row:
     def as_reviewed(self) -> bool:
         """A PASS needs no review, everything else does."""
         return self.verdict == PASS or self.review is not None
+
+    def under(self, probes: frozenset[str]) -> tuple[str, frozenset[str]]:
+        """The verdict and the classes of leak as some of the probes alone give them."""
+        if not self.probes:
+            return self.verdict, frozenset(self.leak_classes)
+        classes = frozenset(leak_class for probe, leak_class in self.found if probe in probes)
+        verdicts = {verdict for probe, verdict in self.probes if probe in probes}
+        return next((v for v in READING_ORDER if v in verdicts), self.verdict), classes
 
     @property
     def place(self) -> str:
@@ -103,6 +115,8 @@ def _row(record: Record, reviews: tuple[Review, ...]) -> Row:
         line=placed.get("line"),
         reason=_reason(result),
         review=review_of(reviews, config["library"], config["release"], config["name"], verdict, classes),
+        tried=frozenset(result.get("settings", {}).get("probes", ())),
+        found=tuple((finding["probe"], finding["leak_class"]) for finding in findings),
         probes=tuple((p["name"], p["verdict"]) for p in result.get("probes", []) if p["applicable"]),
         seq_len=config["seq_len"],
         seconds=record.seconds,
