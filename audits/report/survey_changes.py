@@ -33,7 +33,8 @@ def changes_html(comparisons: Sequence[Comparison]) -> str:
     title = "What changed between surveyed releases"
     head = f"<h1>{markup(title)}</h1>\n" + "".join(paragraph(_tally(part), "story") for part in comparisons)
     body = [part for comparison in comparisons for part in _sections(comparison)]
-    return page(title, head, "\n".join((*body, section("reading", "How to read this", bullets(READING)))), FOOT)
+    body.append(section("reading", "How to read this", bullets(READING)))
+    return page(title, head, "\n".join(body), FOOT, roomy=True)
 
 
 def _markdown(comparison: Comparison) -> str:

@@ -54,7 +54,7 @@ def survey_html(survey: Survey) -> str:
         section("how", "How", bullets((*METHOD, fed_sentence(survey)))),
     )
     foot = "Rebuilt from the evidence alone: the same evidence gives the same page, byte for byte."
-    return page(title(survey), head, "\n".join(body), foot, _SORT, _STYLE)
+    return page(title(survey), head, "\n".join(body), foot, _SORT, _STYLE, roomy=True)
 
 
 def _table(survey: Survey) -> str:
