@@ -22,7 +22,7 @@ from audits import SubjectError, audit, budget
 from audits.__main__ import main
 from audits.budget import Budget, OutOfTime
 from audits.commands.waiting import Waiting, duration, estimate
-from audits.differences import Comparison
+from audits.differences import Changes, Comparison
 from audits.probe import all_probes
 from audits.progress import PREPARING, Pace, Progress
 from audits.subject import Settings, prepare
@@ -100,7 +100,7 @@ def test_a_leak_without_time_to_find_its_latest_source_is_reported_with_the_one_
         comparison = Comparison(subject, subject.base())
         changed = torch.cat([comparison.base[:, :4], (comparison.base[:, 4:] + 1) % VOCAB], dim=1)
         clock.now = 1000 - left
-        weighed, sighting = comparison.confirm(changed, 4)
+        weighed, sighting = comparison.confirm(Changes(changed, torch.tensor([4])), 0)
         assert weighed.verdict is Verdict.LEAK
         sources[left] = sighting.source.position
     assert sources == {30: 4, 100: LENGTH - 1}
