@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as problem:
         return _say(f"{problem}; install the extra: python -m pip install 'hubrouter-audit[audit]'", CANNOT_RUN)
     except KeyboardInterrupt:
-        return _say("interrupted; finished runs are kept, no report was changed half-way", INTERRUPTED)
+        return _say("interrupted; what was finished is kept, no file was changed half-way", INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         return CANNOT_RUN

@@ -190,7 +190,7 @@ def _findings(subject: Subject, ran: dict[str, Ran], target: str | None) -> list
     for probe, report in reports.items():
         for sighting, place in zip(report.sightings, ran[probe].places, strict=True):
             where = sighting.seen_in or subject
-            known = reports if where is subject else _traced_again(probe, report, where)
+            known = reports if where is subject or _traced(reports) else _traced_again(probe, report, where)
             shared = place if probe == shows else shared
             if place is None and probe in SAME_LEAK:
                 place = shared
@@ -211,6 +211,10 @@ def _findings(subject: Subject, ran: dict[str, Ran], target: str | None) -> list
                 )
             )
     return findings
+
+
+def _traced(reports: dict[str, Report]) -> bool:
+    return any(sighting.file for report in reports.values() for sighting in report.sightings)
 
 
 def _traced_again(probe: str, report: Report, where: Subject) -> dict[str, Report]:

@@ -32,6 +32,14 @@ class Weighed:
     noise_floor: float
 
 
+def readable(outputs: Tensor) -> bool:
+    """Whether outputs [R, N, F] can be compared: no NaN, and a finite number at every position.
+
+    Single infinities are fine, as of tokens that a model never predicts; equal ones are equal.
+    """
+    return not bool(outputs.isnan().any()) and bool(outputs.isfinite().any(-1).all())
+
+
 def gap(a: Tensor, b: Tensor) -> Tensor:
     """Largest absolute difference at each position, [R, N] float64, of outputs [R, N, F].
 
@@ -87,7 +95,8 @@ def weigh(
     Returns:
         LEAK above the noise floor, PASS below; an effect that does not show every time becomes the subject's noise.
         Where rounding and leak cannot be told apart: UNDETERMINED for equal shapes, PASS (at that floor) for different
-        shapes, where rounding is to be expected.
+        shapes, where rounding is to be expected. An effect of different shapes is UNDETERMINED in a subject that draws
+        random numbers, because it draws others at another shape.
     """
     repeat = noise_of(subject) if repeat is None else repeat
     finest = max(repeat, ROUNDINGS * torch.finfo(torch.float64).eps * scale)
@@ -111,7 +120,17 @@ def weigh(
     if effect > floor and not repeat and not _shows_every_time(subject, effect, again, floor):
         subject.noise = 4 * effect
         return Weighed(Verdict.PASS, subject.noise)
+    if effect > floor and not same_shape and draws_numbers(subject):
+        return Weighed(Verdict.UNDETERMINED, floor)
     return Weighed(Verdict.LEAK if effect > floor else Verdict.PASS, floor)
+
+
+def draws_numbers(subject: Subject) -> bool:
+    """Whether the outputs in evaluation mode depend on the seed of the global generators."""
+    if subject.random is None:
+        base, seed = subject.base(), subject.settings.seed
+        subject.random = bool(gap(subject.run(base, seed=seed), subject.run(base, seed=seed + 1)).max() > 0)
+    return subject.random
 
 
 def _shows_every_time(subject: Subject, effect: float, again: Callable[[Subject], float], floor: float) -> bool:

@@ -55,12 +55,17 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Report:
-    """A probe's conclusion. `applicable` is False where the subject offers nothing to probe (it cannot stream, say)."""
+    """A probe's conclusion.
+
+    `applicable` is False where the subject offers nothing to probe (it cannot stream, say); `still` where nothing moved
+    at all, so that nothing was tested.
+    """
 
     verdict: Verdict
     why: str
     sightings: tuple[Sighting, ...] = ()
     applicable: bool = True
+    still: bool = False
 
 
 def batches(settings: Settings, rows: int) -> int:
@@ -97,8 +102,13 @@ def not_applicable(why: str) -> Report:
 
 
 def undetermined(why: str) -> Report:
-    """The report of a probe whose positive control failed, or that could not decide."""
+    """The report of a probe that could not decide."""
     return Report(Verdict.UNDETERMINED, why)
+
+
+def unmoved(why: str) -> Report:
+    """The report of a probe whose positive control failed."""
+    return Report(Verdict.UNDETERMINED, f"positive control failed: {why}", still=True)
 
 
 def all_probes() -> tuple[Probe, ...]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from audits.changes import MAGNITUDES
 from audits.packing import Told
-from audits.precision import gap
+from audits.precision import gap, readable
 from audits.randomness import generator
 from audits.subject import Subject
 
@@ -75,7 +75,7 @@ def examine(subject: Subject, told: Told) -> Examined:
             if other != span
         ]
     crossings += [c for span in told.packing.spans[1:] if (c := _alone(subject, told, before, span)) is not None]
-    return Examined(told, bool(before.isfinite().all()), reacted, tuple(crossings))
+    return Examined(told, readable(before), reacted, tuple(crossings))
 
 
 def replacements(subject: Subject, base: Tensor, span: tuple[int, int]) -> list[Tensor]:

@@ -129,6 +129,7 @@ class Subject:
         same_path: whether this one, called in place of a coarser one, provably carries out the same operations.
         origin: the model as it was given.
         noise: how far calls that ought to be equal differ; None until measured.
+        random: whether outputs in evaluation mode depend on the global generators; None until tried.
         steady: whether an effect has been seen to be the same to the last bit again and again.
         pace: the clock of the audit, shared with `lower` and `finer`.
     """
@@ -159,6 +160,7 @@ class Subject:
         self.same_path = False
         self.noise: float | None = None
         self.steady = False
+        self.random: bool | None = None
         self._snapshot = Snapshot(self.model)
         self._wide, self._said = wide, said
 
@@ -171,6 +173,7 @@ class Subject:
         training: bool = False,
         fresh: bool = True,
         grad: bool = False,
+        seed: int | None = None,
         told: Told | None = None,
     ) -> Tensor:
         """Outputs [B, N, F] for inputs [B, N] or [B, N, D].
@@ -180,13 +183,14 @@ class Subject:
             training: call in training mode instead of evaluation mode.
             fresh: first put buffers and attributes back to how the model came; False lets state carry over.
             grad: record the graph.
+            seed: of the global generators, where it is not the audit's own.
             told: makes further arguments from the inputs.
         """
 
         def once(model: Any, given: Tensor) -> Any:
             return self.feed(model, given, told(given, self.dtype or torch.float32) if told else None)
 
-        return self.call(once, inputs, training=training, fresh=fresh, grad=grad)
+        return self.call(once, inputs, training=training, fresh=fresh, grad=grad, seed=seed)
 
     def call(
         self,
@@ -196,6 +200,7 @@ class Subject:
         training: bool = False,
         fresh: bool = True,
         grad: bool = False,
+        seed: int | None = None,
     ) -> Tensor:
         """Like `run`, for another way of calling the model; the global generators are pinned around it."""
         self._snapshot.restore() if fresh else self._snapshot.rewind()
@@ -203,7 +208,8 @@ class Subject:
             self.module.train(training)
         self.forwards += 1
         given = self._cast(inputs)
-        with pinned(self.settings.seed), torch.set_grad_enabled(grad), self._disguised(), self.pace.forward():
+        seed = self.settings.seed if seed is None else seed
+        with pinned(seed), torch.set_grad_enabled(grad), self._disguised(), self.pace.forward():
             output = as_sequence(_contained(function, self.model, given), inputs)
             # A copy: some models return a buffer of theirs, which the next call overwrites.
             return output.clone()

@@ -14,11 +14,14 @@ SIZE = 0.02  # standard deviation of the values filled in: that of common initia
 
 
 def asleep(subject: Subject) -> tuple[str, ...]:
-    """Names of trainable weights and gates that are all zero, as zero-initialised output projections are."""
+    """Names of trainable weights and gates that are all zero, as zero-initialised output projections are.
+
+    Not those called `bias`: they shift a sum and switch nothing off.
+    """
     if subject.module is None or not subject.copied:
         return ()
     named = dict(subject.module.named_parameters())
-    return tuple(n for n in subject.trainable if "bias" not in n.rpartition(".")[2] and not named[n].any())
+    return tuple(n for n in subject.trainable if n.rpartition(".")[2] != "bias" and not named[n].any())
 
 
 @torch.no_grad()

@@ -112,6 +112,14 @@ class TokenChoice(Mixer):
         return out.view_as(y)
 
 
+class DropoutExperts(TokenChoice):
+    """Experts with dropout inside: in training mode the masks of all rows depend on where the others go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Dropout(0.2)) for _ in range(4))
+
+
 class HitExperts(TokenChoice):
     """The same, going only through the experts that some token chose."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import auditor_models as models
 import pytest
 import torch
+import torch.nn.functional as F
 from auditor_models import LENGTH, VOCAB, WIDTH, Attention, Tokens
 from torch import Tensor, nn
 
@@ -23,6 +24,7 @@ MIXERS = {
     "large offset": models.LargeOffset,
     "token-choice experts": models.TokenChoice,
     "experts that some token chose": models.HitExperts,
+    "experts with dropout": models.DropoutExperts,
     "float32 islands": models.CoarseIsland,
     "float32 scans": models.CoarseScan,
     "dropout in evaluation": models.AlwaysDropout,
@@ -139,6 +141,33 @@ def test_zero_weights_that_hide_nothing_do_not_spoil_a_pass():
     result = result_of(Tokens(models.HiddenByZero(causal=True)))
     assert result.verdict is Verdict.PASS, told(result)
     assert "all-zero weights set to small values" in result.probes[0].why
+
+
+def test_a_zero_head_is_judged_by_a_copy_in_which_it_is_not():
+    model = Tokens(Attention())
+    nn.init.zeros_(model.head.weight)
+    result = result_of(model)
+    assert result.verdict is Verdict.PASS, told(result)
+    assert "all-zero weights (head.weight) silence the outputs" in result.probes[0].why
+
+
+def test_tokens_that_are_never_predicted_hide_nothing():
+    class Padded(Tokens):
+        def forward(self, tokens):
+            return super().forward(tokens).masked_fill(torch.arange(VOCAB) > 20, float("-inf"))
+
+    result = result_of(Padded(Attention()))
+    assert result.verdict is Verdict.PASS, told(result)
+
+
+def test_random_numbers_that_depend_on_the_shape_are_no_leak():
+    class Transposed(models.Mixer):
+        def after(self, y, x):
+            return F.dropout(y.mT.contiguous(), 0.3, training=True).mT
+
+    result = result_of(build(Transposed))
+    assert result.verdict is Verdict.UNDETERMINED, told(result)
+    assert all("draws random numbers" in p.why for p in result.probes if p.applicable and p.verdict is not Verdict.PASS)
 
 
 def test_randomness_that_cannot_be_pinned_is_said_and_neither_passes_nor_leaks():

@@ -136,6 +136,7 @@ BAD = [
     (["{file}:raising"], "RuntimeError: no weights"),
     (["{file}:leaving"], "SystemExit"),
     (["{file}:Tagger", "--json", "x", "--html", "x"], "a different one"),
+    (["{file}:Tagger", "--json", "x", "--html", "./x"], "a different one"),
     (["{file}:Tagger", "--sarif", "-"], "only --json"),
     (["{file}:Needs"], "needs width"),
     (["{file}:Broken"], "ValueError"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 def _check_outputs(options: argparse.Namespace) -> None:
     """Before the work: outputs that would overwrite each other or go nowhere."""
     files = {name: getattr(options, name) for name in ("json", *FILES) if getattr(options, name) is not None}
-    if "" in files.values() or len(set(files.values())) < len(files):
+    if "" in files.values() or len({os.path.realpath(path) for path in files.values()}) < len(files):
         raise CommandError("every output needs a file, and a different one: --json, --" + ", --".join(FILES))
     if "-" in [path for name, path in files.items() if name != "json"]:
         raise CommandError("only --json can go to standard output: name a file for --" + ", --".join(FILES))

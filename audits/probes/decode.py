@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audits.precision import gap, noise_of, weigh
-from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
+from audits.probe import Probe, Report, Sighting, not_applicable, unmoved
 from audits.streaming import CACHES, Step, streaming
 from audits.subject import Subject, as_sequence
 from audits.verdicts import Site, Verdict
@@ -37,7 +37,7 @@ def run(subject: Subject) -> Report:
         return not_applicable(f"streaming raised {next(iter(refused.values()))}")
     other = subject.base(2)[1:]
     if not float(gap(_stream(subject, step, other, _plans(base.shape[1])[next(iter(gaps))]), whole).max()):
-        return undetermined("positive control failed: another input streams to the same output")
+        return unmoved("another input streams to the same output")
     report = _judge(subject, step, base, whole, gaps)
     left_out = f"; decoding {', '.join(refused)} raised {next(iter(refused.values()))}" if refused else ""
     return replace(report, why=f"{report.why}{left_out}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from audits.differences import felt, scale_of
 from audits.packing import CLAIMS, COMPANIONS, MASK, POSITIONS, Told, packings
 from audits.precision import gap, weigh
-from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined
+from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
 from audits.replacing import Crossing, Examined, examine
 from audits.separation import keeps_apart
 from audits.subject import Subject
@@ -84,7 +84,7 @@ def _report(subject: Subject, names: tuple[str, ...], *, additive: bool) -> Repo
     if not all(examined.finite for examined in done):
         return undetermined(f"{by}: the outputs hold NaN or infinite numbers")
     if not all(examined.reacted for examined in done):
-        return undetermined("positive control failed: replacing a document moved nothing, not even itself")
+        return unmoved("replacing a document moved nothing, not even itself")
     rows = "; ".join((*(examined.told.packing.row for examined in done), *([refused] if refused else [])))
     promised = names != (POSITIONS,) or bool(subject.settings.insisted)
     found = [crossing for examined in done for crossing in examined.crossings]

@@ -8,7 +8,8 @@ import torch
 
 from audits import changes
 from audits.differences import Changes, Comparison
-from audits.probe import Probe, Report, Sighting, batches, not_applicable, undetermined
+from audits.precision import readable
+from audits.probe import Probe, Report, Sighting, batches, not_applicable, undetermined, unmoved
 from audits.randomness import generator
 from audits.subject import Settings, Subject, elsewhere, own_dtype, refined
 from audits.verdicts import Verdict
@@ -55,7 +56,7 @@ def _in(subject: Subject, dtype: torch.dtype, own: torch.dtype) -> Report:
 def _perturbed(subject: Subject, dtype: torch.dtype) -> Report:
     with subject.borrowed():
         comparison = Comparison(subject, subject.base())
-        if not comparison.alone.isfinite().all():
+        if not readable(comparison.alone):
             return undetermined(f"the outputs in {_name(dtype)} hold NaN or infinite numbers")
         gen = generator(subject.settings.seed, "dtype")
         plan = Changes.join([make(subject, comparison.base, gen) for make in (changes.singles, changes.suffixes)])
@@ -65,7 +66,7 @@ def _perturbed(subject: Subject, dtype: torch.dtype) -> Report:
 def _judge(comparison: Comparison, plan: Changes, dtype: torch.dtype) -> Report:
     moved = comparison.measure(plan)
     if not float(moved.future.max()):
-        return undetermined(f"positive control failed: no change of the input moved any output in {_name(dtype)}")
+        return unmoved(f"no change of the input moved any output in {_name(dtype)}")
     if float(moved.past.max()) > comparison.repeat:
         comparison.subject.finer = refined(comparison.subject)
     doubt: Report | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from audits.differences import scale_of
-from audits.precision import gap, noise_of, weigh
-from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
+from audits.precision import gap, noise_of, readable, weigh
+from audits.probe import Probe, Report, Sighting, not_applicable, undetermined, unmoved
 from audits.randomness import generator
 from audits.subject import Settings, Subject
 from audits.verdicts import Site, Verdict
@@ -25,12 +25,12 @@ def run(subject: Subject) -> Report:
         return not_applicable("one row at a time: the batch was set to 1, or the model takes no more")
     base = subject.base(rows)
     before = subject.run(base)
-    if not before.isfinite().all():
+    if not readable(before):
         return undetermined("the outputs hold NaN or infinite numbers")
     trials = _trials(subject, base)
     gaps = {row_draw: gap(before, subject.run(changed)) for row_draw, changed in trials.items()}
     if not any(float(g[row].max()) for (row, _), g in gaps.items()):
-        return undetermined("positive control failed: replacing a row moved nothing, not even itself")
+        return unmoved("replacing a row moved nothing, not even itself")
     (row, draw), worst = max(gaps.items(), key=lambda item: float(_others(item[1], item[0][0]).max()))
     found = _judge_company(subject, base, trials[row, draw], row, worst)
     return found or _judge_alone(subject, rows)

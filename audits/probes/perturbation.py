@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
 from audits import adversary, changes
 from audits.budget import OutOfTime
 from audits.differences import Changes, Comparison, Moved
-from audits.probe import Probe, Report, Sighting, batches, undetermined
+from audits.precision import readable
+from audits.probe import Probe, Report, Sighting, batches, undetermined, unmoved
 from audits.randomness import generator
 from audits.subject import Settings, Subject
 from audits.verdicts import Verdict
-from audits.waking import asleep, woken
 
 CONFIRMED = 3  # strongest rows run again alone
 
@@ -48,26 +48,28 @@ def run(subject: Subject) -> Report:
     Positive control: the outputs from the cut on must react, else nothing was tested.
     """
     comparison = Comparison(subject, subject.base())
-    if not comparison.alone.isfinite().all():
+    if not readable(comparison.alone):
         return undetermined("the outputs hold NaN or infinite numbers, which hide any influence: mend the model first")
     seen = _Seen()
     try:
-        _search(comparison, seen, thorough=True)
-        return _judged(subject, seen)
+        _search(comparison, seen)
+        return _judged(seen)
     except OutOfTime as problem:
         return _cut_short(comparison, seen, str(problem))
 
 
-def _judged(subject: Subject, seen: _Seen) -> Report:
+def _judged(seen: _Seen) -> Report:
     """The report of a search that was carried to its end."""
     if seen.leak is not None:
         return Report(Verdict.LEAK, f"{_in_words(seen.leak)} ({seen.rows} changed sequences tried)", (seen.leak,))
     if seen.future == 0:
-        return undetermined("positive control failed: no change of the input moved any output, so nothing was tested")
+        return unmoved("no change of the input moved any output, so nothing was tested")
     if seen.doubts:
         doubt = f"the past moved by {seen.doubts[0]}"
         return undetermined(f"{doubt}: rounding and leak cannot be told apart in this precision")
-    return _without_leak(subject, seen)
+    mixing = "" if seen.beyond > 0 else "; no position influences any other"
+    why = f"{seen.rows} changed sequences: outputs before the change stood still, later ones moved{mixing}"
+    return Report(Verdict.PASS, why)
 
 
 def _cut_short(comparison: Comparison, seen: _Seen, why: str) -> Report:
@@ -79,15 +81,14 @@ def _cut_short(comparison: Comparison, seen: _Seen, why: str) -> Report:
     return undetermined(f"{tried}; the past moved by {seen.past:.1e}, and nothing was decided about that")
 
 
-def _search(comparison: Comparison, seen: _Seen, *, thorough: bool) -> None:
+def _search(comparison: Comparison, seen: _Seen) -> None:
     """All plans in turn until one leaks; where rows feel each other, the plain ones again with one row at a time."""
     subject, base = comparison.subject, comparison.base
     gen = generator(subject.settings.seed, "perturbation")
     singles, suffixes = changes.singles(subject, base, gen), changes.suffixes(subject, base, gen)
     seen.beyond = _try(comparison, singles, seen)
     _try(comparison, suffixes, seen)
-    if thorough:
-        _search_further(comparison, gen, seen)
+    _search_further(comparison, gen, seen)
     if seen.crowded and seen.leak is None:
         for plan in (singles, suffixes):
             _try(comparison, plan, seen, rows=1)
@@ -144,31 +145,6 @@ def _in_words(sighting: Sighting) -> str:
     return (
         f"changing position {sighting.source.position} moves position {sighting.sink.position} by {sighting.effect:.3g}"
     )
-
-
-def _without_leak(subject: Subject, seen: _Seen) -> Report:
-    """PASS, unless all-zero weights hide a path from the future: training opens it, so that is a leak, too."""
-    names = asleep(subject)
-    awake = woken(subject, names) if names else None
-    if names and awake is None and seen.beyond == 0:
-        return undetermined(f"no influence between positions: {names[0]} is all zero and may switch the mixing off")
-    hidden = _hidden(awake) if awake else None
-    subject.forwards += awake.forwards if awake else 0
-    if hidden is not None:
-        why = f"all-zero weights ({names[0]}) hide a leak that training opens: with small values there, "
-        return Report(Verdict.LEAK, why + _in_words(hidden), (replace(hidden, seen_in=awake),))
-    also = f"; also with {len(names)} all-zero weights set to small values" if awake else ""
-    mixing = "" if seen.beyond > 0 or awake else "; no position influences any other"
-    return Report(
-        Verdict.PASS,
-        f"{seen.rows} changed sequences: outputs before the change stood still, later ones moved{mixing}{also}",
-    )
-
-
-def _hidden(awake: Subject) -> Sighting | None:
-    seen = _Seen()
-    _search(Comparison(awake, awake.base()), seen, thorough=False)
-    return seen.leak
 
 
 def _planned(settings: Settings) -> int:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from audits.precision import gap, noise_of, weigh
-from audits.probe import Probe, Report, Sighting, not_applicable, undetermined
+from audits.precision import gap, noise_of, readable, weigh
+from audits.probe import Probe, Report, Sighting, not_applicable, undetermined, unmoved
 from audits.subject import Settings, Subject
 from audits.verdicts import Site, Verdict
 
@@ -21,7 +21,7 @@ def run(subject: Subject) -> Report:
     """
     base = subject.base(rows=min(2, subject.settings.batch))
     whole = subject.run(base)
-    if not whole.isfinite().all():
+    if not readable(whole):
         return undetermined("the outputs hold NaN or infinite numbers")
     effects, refused = {}, {}
     for length in range(1, base.shape[1]):
@@ -32,7 +32,7 @@ def run(subject: Subject) -> Report:
     if not effects:
         return not_applicable(f"the model takes no shorter sequence ({refused[1]})")
     if float(gap(whole[:, :1], whole[:, -1:]).max()) == 0:
-        return undetermined("positive control failed: all positions have the same output")
+        return unmoved("all positions have the same output")
     report = _judge(subject, base, whole, effects)
     return replace(report, why=f"{report.why}{_left_out(min(effects), refused)}")
 

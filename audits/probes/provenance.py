@@ -13,7 +13,8 @@ from audits import adversary, changes
 from audits.budget import OutOfTime
 from audits.differences import Changes, Comparison, Moved, felt
 from audits.frames import Frame
-from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined
+from audits.precision import readable
+from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
 from audits.provenance.blame import Blame, blame
 from audits.provenance.shadow import LONGEST
 from audits.provenance.trace import Trace, positions, trace
@@ -35,14 +36,14 @@ def run(subject: Subject) -> Report:
     base = subject.base()
     if base.shape[1] > LONGEST:
         return not_applicable(f"tracing holds at most {LONGEST} positions: use a smaller seq_len")
-    if not subject.run(base).isfinite().all():
+    if not readable(subject.run(base)):
         return undetermined("the outputs hold NaN or infinite numbers")
     try:
         found = trace(subject, base, positions(base))
     except Exception as problem:  # some constructs (higher-order operators) do not run under a dispatch mode
         return not_applicable(f"the model does not run under tracing ({type(problem).__name__})")
     if int(found.latest.max()) < 0:
-        return undetermined("positive control failed: no output was traced back to any token")
+        return unmoved("no output was traced back to any token")
     silent = [e for e in found.escapes if e.silent]
     if bool(found.leaking().any()):
         report = _confirmed(subject, base, found, training=False) or _structural(subject, base, found)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.precision import CALLS, gap, noise_of, weigh
-from audits.probe import Probe, Report, Sighting, undetermined
+from audits.precision import CALLS, gap, noise_of, readable, weigh
+from audits.probe import Probe, Report, Sighting, undetermined, unmoved
 from audits.randomness import generator
 from audits.subject import Settings, Subject
 from audits.verdicts import Site, Verdict
@@ -26,10 +26,10 @@ def run(subject: Subject) -> Report:
     pairs = {name: (base, other) for name, other in between.items()}
     pairs[f"the whole sequence, of its first {few.shape[1]} alone,"] = (few, base)
     first = subject.run(base)
-    if not first.isfinite().all():
+    if not readable(first):
         return undetermined("the outputs hold NaN or infinite numbers")
     if not float(gap(first, subject.run(between["another sequence"])).max()):
-        return undetermined("positive control failed: another input gives the same output")
+        return unmoved("another input gives the same output")
     chance = _chance(subject, base)
     effects = {name: _after(subject, *pair) for name, pair in pairs.items()}
     done = {name: effect for name, effect in effects.items() if effect is not None}

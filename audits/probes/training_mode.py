@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from audits import changes
 from audits.differences import Changes, Comparison
-from audits.probe import Probe, Report, batches, not_applicable, undetermined
+from audits.drawing import Draws, WithoutDropout
+from audits.precision import readable
+from audits.probe import Probe, Report, batches, not_applicable, undetermined, unmoved
 from audits.randomness import generator
 from audits.subject import Settings, Subject
 from audits.verdicts import Verdict
@@ -15,15 +19,41 @@ CONFIRMED = 3
 def run(subject: Subject) -> Report:
     """Every cut and every position, dropout masks held equal by pinning; statistics updates are put back between calls.
 
+    Where a leak shows but the two runs drew differently, their masks were not equal: all once more without dropout.
     Positive control: outputs from the cut on must react.
     """
     if subject.module is None:
         return not_applicable("a plain callable has no training mode")
+    report = _perturbed(subject)
+    if report.verdict is not Verdict.LEAK or _draw_alike(subject, report):
+        return report
+    with WithoutDropout():
+        again = _perturbed(subject)
+        if again.verdict is Verdict.LEAK and not _draw_alike(subject, again):
+            return undetermined(
+                f"what it draws at random depends on the input, so runs cannot be compared: {again.why}"
+            )
+    return replace(again, why=f"{again.why} (without dropout, since what it draws depends on the input)")
+
+
+def _draw_alike(subject: Subject, report: Report) -> bool:
+    """Whether both inputs of a leak draw the same shapes in the same order, and so the same numbers."""
+    pair = report.sightings[0].pair
+    assert pair is not None
+    lists: list[list[object]] = []
+    for inputs in (pair.base, pair.changed):
+        with Draws() as draws:
+            subject.run(inputs, training=True)
+        lists.append(list(draws.drawn))
+    return lists[0] == lists[1]
+
+
+def _perturbed(subject: Subject) -> Report:
     try:
         comparison = _comparison(subject)
     except Exception as problem:
         return not_applicable(f"the model cannot be called in training mode ({type(problem).__name__})")
-    if not comparison.alone.isfinite().all():
+    if not readable(comparison.alone):
         return undetermined("the outputs in training mode hold NaN or infinite numbers")
     if comparison.repeat:
         return undetermined("two calls with equal random generators differ: randomness outside torch, numpy and Python")
@@ -45,7 +75,7 @@ def _comparison(subject: Subject) -> Comparison:
 def _judge(comparison: Comparison, plan: Changes) -> Report:
     moved = comparison.measure(plan)
     if not float(moved.future.max()):
-        return undetermined("positive control failed: no change of the input moved any output")
+        return unmoved("no change of the input moved any output")
     for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
         if moved.past[row] > comparison.repeat:
             weighed, sighting = comparison.confirm(plan, row)

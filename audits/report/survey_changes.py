@@ -16,7 +16,7 @@ from audits.survey.rows import Row
 HEADER = ("architecture", "releases", "before", "after", "place", "why")
 READING = (
     "An architecture is compared with itself in the surveyed release before in which it could be built. What appears "
-    "or disappears with a release is not listed.",
+    "or disappears with a release is not listed. Verdicts are those of the probes that both audits had.",
     "The place is where the leak was found, in the release that has it.",
 )
 

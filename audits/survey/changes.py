@@ -96,16 +96,17 @@ def _compared(library: str, parts: list[Survey], known: tuple[Cause, ...]) -> Co
     changes = [
         Change(older, newer, before, after, _cause(known, library, older, newer, before, after))
         for _, rows in sorted(built.items())
-        for (older, before), (newer, after) in pairwise(rows)
-        if _differ(before, after)
+        for (older, first), (newer, second) in pairwise(rows)
+        for before, after in [_by_common_probes(first, second)]
+        if (before.verdict, set(before.leak_classes)) != (after.verdict, set(after.leak_classes))
     ]
     return Comparison(library, releases, tuple(changes))
 
 
-def _differ(before: Row, after: Row) -> bool:
-    """Whether the probes that both audits had say different things: a probe added since changes no release."""
+def _by_common_probes(before: Row, after: Row) -> tuple[Row, Row]:
+    """Both rows as the probes that both audits had tell them: a probe added since changes no release."""
     common = before.tried & after.tried
-    return before.under(common) != after.under(common)
+    return before.under(common), after.under(common)
 
 
 def _cause(known: Iterable[Cause], library: str, older: str, newer: str, before: Row, after: Row) -> Cause | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from audits.ledger import Evidence, Record
@@ -54,13 +54,14 @@ class Row:
         """A PASS needs no review, everything else does."""
         return self.verdict == PASS or self.review is not None
 
-    def under(self, probes: frozenset[str]) -> tuple[str, frozenset[str]]:
-        """The verdict and the classes of leak as some of the probes alone give them."""
+    def under(self, probes: frozenset[str]) -> Row:
+        """The row as some of the probes alone tell it."""
         if not self.probes:
-            return self.verdict, frozenset(self.leak_classes)
-        classes = frozenset(leak_class for probe, leak_class in self.found if probe in probes)
+            return self
+        classes = tuple(dict.fromkeys(leak_class for probe, leak_class in self.found if probe in probes))
         verdicts = {verdict for probe, verdict in self.probes if probe in probes}
-        return next((v for v in READING_ORDER if v in verdicts), self.verdict), classes
+        verdict = next((v for v in READING_ORDER if v in verdicts), self.verdict)
+        return replace(self, verdict=verdict, leak_class=next(iter(classes), None), leak_classes=classes)
 
     @property
     def place(self) -> str:

@@ -1,0 +1,57 @@
+"""What a forward pass draws at random, and the same pass without its dropout.
+
+Pinned generators give two runs equal dropout masks only if both draw alike. A mixture of experts draws a mask for the
+rows of each expert: where a later token goes shifts the masks of earlier ones, which tells nothing of the future.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+DROPOUTS = frozenset(
+    {
+        F.dropout,
+        F.dropout1d,
+        F.dropout2d,
+        F.dropout3d,
+        F.alpha_dropout,
+        F.feature_alpha_dropout,
+        torch.dropout,
+        torch.alpha_dropout,
+        torch.feature_dropout,
+        torch.feature_alpha_dropout,
+    }
+)
+
+
+class Draws(TorchDispatchMode):
+    """While active, notes every operation that draws from a generator, and the shapes it was given, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+        self.drawn: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            shapes = tuple(tuple(arg.shape) for arg in args if isinstance(arg, Tensor))
+            self.drawn.append((func.__name__, shapes))
+        return func(*args, **(kwargs or {}))
+
+
+class WithoutDropout(TorchFunctionMode):
+    """While active, dropout passes everything on as it is."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        if func is F.scaled_dot_product_attention:
+            args = args[:4] + (0.0,) * (len(args) > 4) + args[5:]
+            kwargs |= {"dropout_p": 0.0} if len(args) <= 4 else {}
+        return func(*args, **kwargs)
