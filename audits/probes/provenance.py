@@ -25,6 +25,7 @@ from audits.verdicts import Verdict
 SOURCES = 48  # later tokens changed to confirm a traced flow, at most
 DRAWS = 3  # changes tried for each of them
 CONFIRMED = 3  # strongest rows run again alone
+RETRIES = 4  # further inputs from which a flow through a choice is bred for, before it is given up
 CLEAN = "no output depends on a later token, by any path executed"
 
 
@@ -99,6 +100,17 @@ def _plans(comparison: Comparison, found: Trace) -> Iterator[tuple[Changes, Move
     bred = adversary.search(comparison, gen)
     if bred is not None:
         yield bred.changes, bred.moved
+        yield from _bred_elsewhere(comparison, gen)
+
+
+def _bred_elsewhere(comparison: Comparison, gen: torch.Generator) -> Iterator[tuple[Changes, Moved]]:
+    """The same from other base inputs: a ranking that is hard to upset in one may be easy in another."""
+    for _ in range(RETRIES):
+        base = comparison.subject.draw(1, comparison.base.shape[1], gen)
+        bred = adversary.search(Comparison(comparison.subject, base, training=comparison.training), gen)
+        if bred is None:
+            return
+        yield replace(bred.changes, bases=base.expand(bred.changes.inputs.shape)), bred.moved
 
 
 def _only(subject: Subject, base: Tensor, sources: Tensor, gen: torch.Generator) -> Changes:
