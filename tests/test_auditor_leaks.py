@@ -10,7 +10,7 @@ from torch import nn
 
 from audits import audit
 from audits.leaks import conspiring_tokens
-from audits.twin import all_twins
+from audits.twin import all_twins, redrawn
 from audits.verdicts import AuditResult, LeakClass, Verdict
 
 LEAKS = {
@@ -93,6 +93,15 @@ def test_tokens_that_must_conspire_are_found_with_any_seed(seed):
 
 
 TWINS = [twin for twin in all_twins() if not twin.name.startswith("hub") and twin.name != "conspiring_tokens"]
+
+
+@pytest.mark.parametrize("seed", [2000, 2001])
+def test_a_choice_that_no_change_of_the_first_input_upsets_is_upset_from_another(seed):
+    with redrawn(seed):
+        model = conspiring_tokens.leaky()
+    vocab_size = conspiring_tokens.TWIN.vocab_size
+    result = audit(model, vocab_size=vocab_size, seq_len=32, seed=seed, probes=["perturbation", "provenance"])
+    assert [probe.verdict for probe in result.probes] == [Verdict.PASS, Verdict.LEAK]
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
