@@ -38,7 +38,8 @@ class Twin:
 
     Both are zero-argument factories that return the same model with the same weights every time they are called (other
     weights only within `redrawn`). Token twins map int64 [B, N] to [B, N, V]; feature twins (`width` set) map float
-    [B, N, D] to [B, N, ...]. `leaks_in` names a dtype where the leak exists in some dtypes only.
+    [B, N, D] to [B, N, ...]. `leaks_in` names a dtype where the leak exists in some dtypes only; `asleep`
+    says that all-zero weights hide it until training.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Twin:
     width: int | None = None  # feature models
     seq_len: int = 48
     leaks_in: str | None = None
+    asleep: bool = False
 
 
 def all_twins() -> tuple[Twin, ...]:

@@ -54,4 +54,5 @@ TWIN = Twin(
     leaky=leaky,
     clean=clean,
     vocab_size=VOCAB,
+    asleep=True,
 )

@@ -24,12 +24,16 @@ def run(subject: Subject) -> Report:
     """
     if subject.module is None:
         return not_applicable("a plain callable has no training mode")
-    report = _perturbed(subject)
-    if report.verdict is not Verdict.LEAK or _draw_alike(subject, report):
+    try:
+        comparison = _comparison(subject)
+    except Exception as problem:
+        return not_applicable(f"the model cannot be called in training mode ({type(problem).__name__})")
+    report = _perturbed(comparison)
+    if report.verdict is not Verdict.LEAK or _draw_alike(comparison.subject, report):
         return report
     with WithoutDropout():
-        again = _perturbed(subject)
-        if again.verdict is Verdict.LEAK and not _draw_alike(subject, again):
+        again = _perturbed(_comparison(subject))
+        if again.verdict is Verdict.LEAK and not _draw_alike(comparison.subject, again):
             return undetermined(
                 f"what it draws at random depends on the input, so runs cannot be compared: {again.why}"
             )
@@ -48,16 +52,12 @@ def _draw_alike(subject: Subject, report: Report) -> bool:
     return lists[0] == lists[1]
 
 
-def _perturbed(subject: Subject) -> Report:
-    try:
-        comparison = _comparison(subject)
-    except Exception as problem:
-        return not_applicable(f"the model cannot be called in training mode ({type(problem).__name__})")
+def _perturbed(comparison: Comparison) -> Report:
     if not readable(comparison.alone):
         return undetermined("the outputs in training mode hold NaN or infinite numbers")
     if comparison.repeat:
         return undetermined("two calls with equal random generators differ: randomness outside torch, numpy and Python")
-    gen = generator(subject.settings.seed, "training-mode")
+    gen = generator(comparison.subject.settings.seed, "training-mode")
     parts = [make(comparison.subject, comparison.base, gen) for make in (changes.singles, changes.suffixes)]
     return _judge(comparison, Changes.join(parts))
 
