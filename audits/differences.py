@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,8 @@ from audits.probe import Pair, Sighting
 from audits.randomness import generator
 from audits.subject import Subject
 from audits.verdicts import Site, Verdict
+
+CONFIRMED = 3  # strongest rows run again alone
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,12 @@ class Comparison:
         cuts = cuts[:, None]
         parts = [gaps.where(where, 0.0).amax(1) for where in (position < cuts, position >= cuts, position > cuts)]
         return Moved(*parts)
+
+    def strongest(self, moved: Moved) -> Iterator[int]:
+        """The few rows that moved the past most, in that order, if they moved it at all: to be confirmed."""
+        for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
+            if moved.past[row] > self.repeat:
+                yield row
 
     def confirm(self, changes: Changes, row: int) -> tuple[Weighed, Sighting]:
         """Run one change by itself, judge it, and narrow the source down to the latest position that is felt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,3 +34,9 @@ def user_frames() -> tuple[Frame, ...]:
             frames.append(Frame(file, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back  # type: ignore[assignment] # the loop ends with None
     return tuple(frames)
+
+
+def shown(file: str) -> str:
+    """A file as users know it: relative where it lies below the working directory."""
+    relative = os.path.relpath(file)
+    return file if relative.startswith("..") else relative

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from audits.frames import Frame, user_frames
+from audits.frames import Frame, shown, user_frames
 from audits.precision import gap
 from audits.probe import Pair, Sighting
 from audits.subject import Subject
@@ -177,16 +176,10 @@ def _token_axes(shape: torch.Size) -> range:
 def _place(call: Call) -> Place:
     kind = type(call.module)
     if kind.__module__.partition(".")[0] == "torch" and call.caller is not None:
-        return Place(call.name, kind.__name__, _shown(call.caller.file), call.caller.line)
+        return Place(call.name, kind.__name__, shown(call.caller.file), call.caller.line)
     forward = inspect.unwrap(kind.forward)
     try:
         file, line = inspect.getsourcefile(forward), inspect.getsourcelines(forward)[1]
     except (OSError, TypeError):
         file, line = None, None
-    return Place(call.name, kind.__name__, _shown(file) if file else None, line)
-
-
-def _shown(file: str) -> str:
-    """Relative where it lies below the working directory."""
-    inside = os.path.commonpath([os.path.abspath(file), os.getcwd()]) == os.getcwd()  # noqa: PTH100, PTH109
-    return os.path.relpath(file) if inside else file
+    return Place(call.name, kind.__name__, shown(file) if file else None, line)

@@ -14,7 +14,6 @@ from audits.randomness import generator
 from audits.subject import Settings, Subject, elsewhere, own_dtype, refined
 from audits.verdicts import Verdict
 
-CONFIRMED = 3  # strongest rows run again alone
 COMMON = torch.bfloat16  # what models of any dtype are trained and served in
 
 
@@ -70,13 +69,12 @@ def _judge(comparison: Comparison, plan: Changes, dtype: torch.dtype) -> Report:
     if float(moved.past.max()) > comparison.repeat:
         comparison.subject.finer = refined(comparison.subject)
     doubt: Report | None = None
-    for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
-        if moved.past[row] > comparison.repeat:
-            weighed, sighting = comparison.confirm(plan, row)
-            if weighed.verdict is Verdict.LEAK:
-                return _leak(comparison.subject, sighting, dtype)
-            if weighed.verdict is Verdict.UNDETERMINED:
-                doubt = undetermined(f"in {_name(dtype)} the past moved by {sighting.effect:.1e}, perhaps rounding")
+    for row in comparison.strongest(moved):
+        weighed, sighting = comparison.confirm(plan, row)
+        if weighed.verdict is Verdict.LEAK:
+            return _leak(comparison.subject, sighting, dtype)
+        if weighed.verdict is Verdict.UNDETERMINED:
+            doubt = undetermined(f"in {_name(dtype)} the past moved by {sighting.effect:.1e}, perhaps rounding")
     return doubt or Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in {_name(dtype)}")
 
 

@@ -16,8 +16,6 @@ from audits.randomness import generator
 from audits.subject import Settings, Subject
 from audits.verdicts import Verdict
 
-CONFIRMED = 3  # strongest rows run again alone
-
 
 @dataclass
 class _Seen:
@@ -128,9 +126,7 @@ def _judge(comparison: Comparison, plan: Changes, moved: Moved, seen: _Seen) -> 
     seen.rows += len(plan.cuts)
     seen.past = max(seen.past, float(moved.past.max()))
     seen.future = max(seen.future, float(moved.future.max()))
-    for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
-        if moved.past[row] <= comparison.repeat:
-            return
+    for row in comparison.strongest(moved):
         weighed, sighting = comparison.confirm(plan, row)
         if weighed.verdict is Verdict.LEAK:
             seen.leak = sighting

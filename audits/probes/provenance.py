@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from audits import adversary, changes
 from audits.budget import OutOfTime
 from audits.differences import Changes, Comparison, Moved, felt
-from audits.frames import Frame
+from audits.frames import Frame, shown
 from audits.precision import readable
 from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
 from audits.provenance.blame import Blame, blame
@@ -24,7 +23,6 @@ from audits.verdicts import Verdict
 
 SOURCES = 48  # later tokens changed to confirm a traced flow, at most
 DRAWS = 3  # changes tried for each of them
-CONFIRMED = 3  # strongest rows run again alone
 RETRIES = 4  # further inputs from which a flow through a choice is bred for, before it is given up
 CLEAN = "no output depends on a later token, by any path executed"
 
@@ -76,11 +74,10 @@ def _confirmed(subject: Subject, base: Tensor, found: Trace, *, training: bool) 
     """The leak that a change of later tokens shows, with the line where it gets in; None if nothing moves."""
     comparison = Comparison(subject, base, training=training)
     for plan, moved in _plans(comparison, found):
-        for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
-            if moved.past[row] > comparison.repeat:
-                weighed, sighting = comparison.confirm(plan, row)
-                if weighed.verdict is Verdict.LEAK:
-                    return _leak(subject, sighting)
+        for row in comparison.strongest(moved):
+            weighed, sighting = comparison.confirm(plan, row)
+            if weighed.verdict is Verdict.LEAK:
+                return _leak(subject, sighting)
     return None
 
 
@@ -131,7 +128,7 @@ def _leak(subject: Subject, sighting: Sighting) -> Report:
     trail = ", ".join(_where(frame) for frame in place.trail)
     frame = place.frame
     located = replace(
-        sighting, op=place.op, file=_shown(frame.file) if frame else None, line=frame.line if frame else None
+        sighting, op=place.op, file=shown(frame.file) if frame else None, line=frame.line if frame else None
     )
     return Report(Verdict.LEAK, f"{why} through {place.op} at {_where(frame)} (on the way: {trail})", (located,))
 
@@ -197,13 +194,7 @@ def _remarks(found: Trace) -> str:
 
 
 def _where(frame: Frame | None) -> str:
-    return "torch's own code" if frame is None else f"{_shown(frame.file)}:{frame.line}"
-
-
-def _shown(file: str) -> str:
-    """Relative where it lies below the working directory."""
-    shown = os.path.relpath(file)
-    return file if shown.startswith("..") else shown
+    return "torch's own code" if frame is None else f"{shown(frame.file)}:{frame.line}"
 
 
 def _forwards(settings: Settings) -> int:

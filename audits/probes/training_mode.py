@@ -13,8 +13,6 @@ from audits.randomness import generator
 from audits.subject import Settings, Subject
 from audits.verdicts import Verdict
 
-CONFIRMED = 3
-
 
 def run(subject: Subject) -> Report:
     """Every cut and every position, dropout masks held equal by pinning; statistics updates are put back between calls.
@@ -76,14 +74,13 @@ def _judge(comparison: Comparison, plan: Changes) -> Report:
     moved = comparison.measure(plan)
     if not float(moved.future.max()):
         return unmoved("no change of the input moved any output")
-    for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
-        if moved.past[row] > comparison.repeat:
-            weighed, sighting = comparison.confirm(plan, row)
-            if weighed.verdict is Verdict.UNDETERMINED:
-                return undetermined("in training mode the past moved by no more than rounding of this precision")
-            if weighed.verdict is Verdict.LEAK:
-                where = f"changing position {sighting.source.position} moves position {sighting.sink.position}"
-                return Report(Verdict.LEAK, f"in training mode {where} by {sighting.effect:.3g}", (sighting,))
+    for row in comparison.strongest(moved):
+        weighed, sighting = comparison.confirm(plan, row)
+        if weighed.verdict is Verdict.UNDETERMINED:
+            return undetermined("in training mode the past moved by no more than rounding of this precision")
+        if weighed.verdict is Verdict.LEAK:
+            where = f"changing position {sighting.source.position} moves position {sighting.sink.position}"
+            return Report(Verdict.LEAK, f"in training mode {where} by {sighting.effect:.3g}", (sighting,))
     return Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in training mode: the past stood still")
 
 
