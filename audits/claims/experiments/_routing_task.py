@@ -1,10 +1,10 @@
-"""The supervised routing task of the hub-count sweep: a header names types, and tokens of those types are to be chosen.
+"""The supervised routing task of the hub-count sweep: a header names types, tokens of those types are to be chosen.
 
 A sequence is a header of one chunk and a body of whole chunks. The header names R of T types, at random places among
-filler. Each body chunk holds exactly k tokens of named types at random places; its other tokens have types that were not
-named. With T = R C / k every type is equally frequent as a named and as an unnamed one, so neither a token alone, nor
-its place, nor its frequency tells anything: the header must be read. What is left is that a chunk never holds more than
-k tokens of named types, a far weaker clue than the header. All choices are ours; the paper's sweep is unknown.
+filler. Each body chunk holds exactly k tokens of named types at random places; the types of its other tokens are not
+named. With T = R C / k every type is as frequent where it is named as where it is not, so neither a token alone, nor its
+place, nor its frequency tells anything: the header must be read. What is left is that a chunk never holds more than k
+tokens of named types, a far weaker clue than the header. All choices are ours; the paper's sweep is unknown.
 """
 
 from __future__ import annotations
