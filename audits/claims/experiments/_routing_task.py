@@ -2,9 +2,9 @@
 
 A sequence is a header of one chunk and a body of whole chunks. The header names R of T types, at random places among
 filler. Each body chunk holds exactly k tokens of named types at random places; the types of its other tokens are not
-named. With T = R C / k every type is as frequent where it is named as where it is not, so neither a token alone, nor its
-place, nor its frequency tells anything: the header must be read. What is left is that a chunk never holds more than k
-tokens of named types, a far weaker clue than the header. All choices are ours; the paper's sweep is unknown.
+named. With T = R C / k every type is as frequent where it is named as where it is not, so neither a token alone, nor
+its place, nor its frequency tells anything: the header must be read. What is left is that a chunk never holds more than
+k tokens of named types, a far weaker clue than the header. All choices are ours; the paper's sweep is unknown.
 """
 
 from __future__ import annotations
