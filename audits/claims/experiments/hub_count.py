@@ -150,11 +150,12 @@ def learn(model: Router, size: Size, weight: float, seed: int, progress: Progres
     """Train in place: recall over the steps, whether it converged, the first step seen at the threshold."""
     curve, loss = [[0, held_out_recall(model, size)]], math.inf
     for step, loss in enumerate(losses(model, size, weight, seed), 1):
-        if not math.isfinite(loss):
-            break
-        if step % size.every == 0 or step == size.steps:
-            curve.append([step, held_out_recall(model, size)])
-        progress(step, size.steps, f"recall {curve[-1][1]:.2f}")
+        due = step % size.every == 0 or step == size.steps
+        now = held_out_recall(model, size) if due and math.isfinite(loss) else curve[-1][1]
+        if not (math.isfinite(loss) and math.isfinite(now)):
+            return outcome(curve, math.nan, size)
+        curve += [[step, now]] if due else []
+        progress(step, size.steps, f"recall {now:.2f}")
     return outcome(curve, loss, size)
 
 
@@ -204,9 +205,14 @@ def routing_nats(model: Router, batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def held_out_recall(model: Router, size: Size) -> float:
-    """Recall@k on the held-out sequences, in [0, 1], of scores on the grid that the layer compares them on."""
+    """Recall@k on the held-out sequences, in [0, 1], of scores on the grid that the layer compares them on.
+
+    Not-a-number where a score is not finite.
+    """
     batch = size.task().draw(size.held_out, torch.Generator().manual_seed(HELD_OUT))
     scores = model(batch.tokens.to(model.embedding.weight.device))[:, 1:].flatten(1)
+    if not scores.isfinite().all():
+        return math.nan
     real = torch.ones_like(scores, dtype=torch.bool)
     rounded = model.layer.select.rounded(scores, real).cpu()
     return recall(rounded.view(batch.relevant.shape), batch)
