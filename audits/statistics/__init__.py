@@ -1,5 +1,12 @@
 """Statistics for few runs: pure functions with typed results; each module holds one concept. No torch in here."""
 
+from audits.statistics.comparison import (
+    Comparison,
+    PairedComparison,
+    UnpairedComparison,
+    compare_paired,
+    compare_unpaired,
+)
 from audits.statistics.counts import (
     Counts,
     ExactTest,
@@ -38,6 +45,7 @@ from audits.statistics.trend import Trend, cochran_armitage, trend_power
 from audits.statistics.welch import Welch, welch, welch_from_print, welch_from_samples
 
 __all__ = [
+    "Comparison",
     "Counts",
     "Equivalence",
     "ExactTest",
@@ -45,6 +53,7 @@ __all__ = [
     "Holm",
     "Interval",
     "Paired",
+    "PairedComparison",
     "Permutation",
     "Printed",
     "Reading",
@@ -52,12 +61,15 @@ __all__ = [
     "Summary",
     "TippingPoint",
     "Trend",
+    "UnpairedComparison",
     "Welch",
     "best_of_p",
     "best_of_tipping_point",
     "borrowed_p",
     "boschloo",
     "cochran_armitage",
+    "compare_paired",
+    "compare_unpaired",
     "detectable_rate",
     "equivalence",
     "exact_power",
