@@ -77,6 +77,8 @@ class Arm:
 def language_models(arms: Iterable[Arm], options: Options) -> tuple[RunSpec, ...]:
     """Every arm with every seed of the tier, seed by seed; the corpus is part of the configuration, by its content."""
     size, arms = SIZES[options.tier], tuple(arms)
+    if not arms:
+        return ()
     shape = {name: value for name, value in asdict(size).items() if name not in ("layers", "chunk", "seeds")}
     shared = {"tier": options.tier, **shape, "corpus": corpus_named(options, size)}
     return tuple(

@@ -23,7 +23,9 @@ RATES = (0.25, 1.0)  # tuning rates as shares of the pretraining rate: gentle, a
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
-    """One run a seed: pretraining, then both ways of tuning at each rate."""
+    """One run a seed: pretraining, then both ways of tuning at each rate. None in `quick`, where it takes too long."""
+    if options.tier == "quick":
+        return ()
     size = SIZES[options.tier]
     shape = {name: value for name, value in asdict(size).items() if name not in ("layers", "seeds")}
     config = {
