@@ -78,9 +78,8 @@ def decide(swept: Sequence[Replacement]) -> tuple[ClaimVerdict, Holm]:
     quarter = swept[0]
     means = [sum(losses(item.causal)) for item in swept]
     better = corrected.rejected[0] and quarter.strict.difference < 0
-    beaten = any(
-        test.significant and test.difference < 0 for test in (compare(o.causal, quarter.causal) for o in swept[1:])
-    )
+    against = [compare(other.causal, quarter.causal) for other in swept[1:]]
+    beaten = any(test.significant and test.difference < 0 for test in against)
     if better and means[0] == min(means):
         return ClaimVerdict.SUPPORTED, corrected
     worse = corrected.rejected[0] and quarter.strict.difference > 0
@@ -130,9 +129,10 @@ CLAIM = Claim(
     f"{QUARTER_PPL} against {TRANSFORMER_PPL}, at a matched budget of 3000 steps.",
     source=f"{SOURCE}; it gives no number of seeds, so single runs are assumed, and so is a sweep over "
     "0, 25, 50, 75 and 100 %",
-    test=f"Every share in both arms of routing, at least {SEEDS} paired seeds, paired t on nats against the Transformer, "
-    f"Holm over the shares at alpha {ALPHA}, each arm audited first: SUPPORTED if strictly causal 25 % is better and "
-    "best of the sweep. From print (single runs): NOT_TESTABLE, with the tipping point for one arm and for the best.",
+    test=f"Every share in both arms of routing, at least {SEEDS} paired seeds, paired t on nats against the "
+    f"Transformer, Holm over the shares at alpha {ALPHA}, each arm audited first: SUPPORTED if strictly causal 25 % is "
+    "better and best of the sweep. From print (single runs): NOT_TESTABLE, with the tipping point for one arm and for "
+    "the best.",
     refuted_by="Strictly causal 25 % worse, beaten by another share, or better only in the leaking arm.",
     judge=judge,
     needs=("graduated",),

@@ -152,9 +152,10 @@ CLAIM = Claim(
     id="hub-gpt-ppl",
     statement="The strictly causal Hub-GPT has a measurable quality cost: about 3 PPL worse than Jamba.",
     source=f"{SOURCE}; ± is not defined there, and Jamba's number of seeds is taken to be Hub-GPT's",
-    test=f"Hub-GPT and Jamba trained alike, at least {SEEDS} paired seeds, paired t on nats at alpha {ALPHA}, both audited "
-    f"first: SUPPORTED if Hub-GPT is worse. From print alone: Welch's two-sided test with ± read as SD and as SEM, Holm over about {FAMILY} claims (those that "
-    f"cannot be computed count as p = 1): SUPPORTED only if worse at alpha {ALPHA} under both readings.",
+    test=f"Hub-GPT and Jamba trained alike, at least {SEEDS} paired seeds, paired t on nats at alpha {ALPHA}, both "
+    "audited first: SUPPORTED if Hub-GPT is worse. From print alone: Welch's two-sided test with ± read as SD and as "
+    f"SEM, Holm over about {FAMILY} claims (those that cannot be computed count as p = 1): SUPPORTED only if worse at "
+    f"alpha {ALPHA} under both readings.",
     refuted_by="Hub-GPT significantly better than Jamba; from print, under both readings after the same correction.",
     judge=judge,
     needs=("hybrids",),
