@@ -13,15 +13,16 @@ from torch import nn
 from audits.corpus import BYTES, Corpus, load_corpus
 from audits.experiment import Experiment, Options, Progress, RunSpec
 from audits.training import TrainingConfig, TrainingOutcome, evaluate, train, unigram_nats
-from audits.twin import Twin, all_twins, redrawn
+from audits.twin import Twin, redrawn
 from audits.verdicts import LeakClass
+from audits.zoo import all_twins
 
 NAME = "leak-price"
 TRAINED_IN = "float32"  # in the ledger's runs on a CPU; a leak that exists in coarser types only is asleep there
 # Why a leak of this class can earn nothing on one sequence at a time: not a defect of the leak, but of the measure.
 ELSEWHERE = {
-    LeakClass.BATCH: "the leak is across rows of a batch, which here are unrelated stretches of text",
-    LeakClass.STATE: "the leak is across calls, which here see unrelated stretches of text",
+    LeakClass.BATCH: "the leak is across rows of a batch, and no row is another's future",
+    LeakClass.STATE: "the leak is across calls, and no call is another's future",
     LeakClass.DECODE: "the leak is in decoding piece by piece; training and evaluation never decode",
     LeakClass.DOCUMENT: "the leak is across packed documents; here a row is one stretch of one text",
 }
@@ -58,11 +59,10 @@ class Size:
         return max(self.seq_len, twin.seq_len)
 
 
-# One leak of each kind a reader would expect to pay and one of each that should not, cheap to train.
-TELLING = ("unshifted_resampling_residual", "inverted_boolean_mask", "finite_mask_outgrown", "faint_future", "needle")
+TELLING = ("faint_future", "late_chunk_attention", "needle", "next_token_match", "unshifted_resampling_residual")
 TIERS = {
-    "quick": Size(150, 16, 64, 1e-2, 3, 32_768, TELLING),
-    "full": Size(600, 16, 64, 1e-2, 5, 65_536),
+    "quick": Size(150, 16, 64, 1e-2, 3, 16_384, TELLING),
+    "full": Size(400, 16, 64, 1e-2, 5, 65_536),
     "paper": Size(5000, 32, 64, 1e-2, 10, 262_144),
 }
 
