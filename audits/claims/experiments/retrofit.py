@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from audits.claims.experiments._language_model import SIZES, build, corpus_named, nats
+from audits.claims.experiments._language_model import BESIDE, SIZES, build, corpus_named, nats
 from audits.corpus import load_corpus
 from audits.experiment import Experiment, Options, Progress, RunSpec
 from audits.training import TrainingConfig, train
@@ -84,4 +84,4 @@ def _train(
     return {"curve": [list(point) for point in outcome.curve], "diverged": outcome.diverged}
 
 
-EXPERIMENT = Experiment(NAME, runs, execute)
+EXPERIMENT = Experiment(NAME, runs, execute, beside=BESIDE)
