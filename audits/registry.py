@@ -10,7 +10,6 @@ from functools import partial
 from audits.code_hash import code_hash
 from audits.experiment import Experiment
 
-
 INTERFACE = "audits.experiment"
 
 
@@ -23,7 +22,10 @@ def all_experiments() -> tuple[Experiment, ...]:
 
 
 def code_of(experiment: Experiment) -> str:
-    """Today's hash of the code that defines an experiment's runs; how runs are asked for and told of is no part of it."""
+    """Today's hash of the code that defines an experiment's runs.
+
+    How runs are asked for and how they tell their progress is no part of it.
+    """
     function = experiment.execute.func if isinstance(experiment.execute, partial) else experiment.execute
     return code_hash((function.__module__,), (*experiment.beside, INTERFACE))
 
