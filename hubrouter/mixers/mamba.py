@@ -107,7 +107,7 @@ class Mamba(nn.Module):
 
     @torch.no_grad()
     def _start_steps(self) -> None:
-        """mamba's initialisation: softplus of the bias is a step size drawn log-uniformly from `DELTAS`."""
+        """Mamba's initialisation: softplus of the bias is a step size drawn log-uniformly from `DELTAS`."""
         nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
         low, high = map(math.log, DELTAS)
         delta = torch.empty_like(self.dt_proj.bias).uniform_(low, high).exp()

@@ -46,7 +46,7 @@ def _chunks(tensor: Tensor, chunk: int) -> Tensor:
 
 
 def _decay_between(rate: Tensor) -> Tensor:
-    """exp of the sum of the rates after place j up to place i, 0 where i < j: [..., C] -> [..., C (i), C (j)].
+    """Exp of the sum of the rates after place j up to place i, 0 where i < j: [..., C] -> [..., C (i), C (j)].
 
     Each sum is built by itself. Differences of running sums would cancel: a large delta anywhere in the chunk would
     then spoil the decays after it.
