@@ -79,8 +79,8 @@ def scale(found: Sweep) -> str:
     return (
         f"SMALL SCALE, OUR OWN TASK: supervised routing (N = {c['length']}, D = {c['d_model']}, {c['named']} of "
         f"{c['named'] * c['chunk'] // c['relevant']} types named, {c['relevant']} of {c['chunk']} tokens to find, "
-        f"{c['steps']} steps; converged means recall of {THRESHOLD} or more). The paper's setting is unknown: this tests "
-        f"the ordering over M, not its counts."
+        f"{c['steps']} steps; converged means recall of {THRESHOLD} or more). The paper's setting is unknown: this "
+        "tests the ordering over M, not its counts."
     )
 
 
@@ -88,9 +88,7 @@ def table(found: Sweep) -> Table:
     """Every cell: converged runs with the 95 % interval of the rate, recall, steps and divergences."""
     rows = tuple(_row(found, arm, hubs) for arm in ARMS for hubs in found.hubs(arm))
     header = ("arm", "M", "converged", "95 % interval", "recall: lowest, median, highest", "median steps", "diverged")
-    return Table(
-        f"Convergence by number of hubs (steps to recall {THRESHOLD} of the runs that reached it)", header, rows
-    )
+    return Table(f"Convergence by number of hubs (steps to recall {THRESHOLD}, of those that reached it)", header, rows)
 
 
 def _row(found: Sweep, arm: str, hubs: int) -> tuple[str, ...]:
@@ -98,7 +96,7 @@ def _row(found: Sweep, arm: str, hubs: int) -> tuple[str, ...]:
     bounds = rate_interval(counts)
     recalls = [run.recall for run in cell if run.recall is not None]
     steps = [run.steps for run in cell if run.steps is not None]
-    spread = f"{min(recalls):.2f}, {median(recalls):.2f}, {max(recalls):.2f}" if recalls else "all diverged"
+    spread = f"{min(recalls):.3f}, {median(recalls):.3f}, {max(recalls):.3f}" if recalls else "all diverged"
     when = f"{median(steps):.0f}" if steps else "never"
     diverged = str(sum(run.diverged for run in cell))
     return (LABELS[arm], str(hubs), str(counts), f"{bounds.low:.2f} to {bounds.high:.2f}", spread, when, diverged)

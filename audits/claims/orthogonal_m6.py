@@ -117,8 +117,8 @@ def judge_runs(found: Sweep) -> Judgement:
         f"{scale(found)} With M = {HUBS}, {rescue.treated} seeds converge with the penalty (weight "
         f"{found.setting['penalty']:g}, ours) and {rescue.control} without: Fisher p = {p_text(rescue.fisher)}, "
         f"Boschloo p = {p_text(rescue.boschloo)}; a rescue of all would be found with {percent(rescue.power)} power. "
-        f"Of {rescue.pairs.pairs} seeds {rescue.pairs.gained} converge with it alone and {rescue.pairs.lost} without it "
-        f"alone (McNemar p = {p_text(rescue.pairs.p)}).",
+        f"Of {rescue.pairs.pairs} seeds {rescue.pairs.gained} converge with it alone and {rescue.pairs.lost} without "
+        f"it alone (McNemar p = {p_text(rescue.pairs.p)}).",
         "The paper's task, penalty and weight, and its count without the penalty; or more seeds.",
         minimum_detectable_effect=f"{effect} ({n} seeds an arm, {percent(POWER)} power, alpha {ALPHA})",
         seeds_needed=runs_needed(boschloo, 1.0, rate, ALPHA, POWER) if rate < 1 else None,
@@ -141,10 +141,10 @@ CLAIM = Claim(
     id="orthogonal-m6",
     statement="Orthogonal regularisation of the hubs rescues M = 6 to 5 of 5 converging seeds.",
     source=f"{SOURCE}; it does not print the count without regularisation",
-    test=f"Fisher's and Boschloo's exact tests at alpha {ALPHA} of converged runs with M = {HUBS} of a supervised routing "
-    "task, with the penalty against without. SUPPORTED if more converge with it by both; REFUTED if fewer by both, or "
-    f"if not more where a rescue of all would be found with {percent(POWER)} power. From print alone: {RESCUED} against "
-    "every possible count without, decided only if all agree.",
+    test=f"Fisher's and Boschloo's exact tests at alpha {ALPHA} of converged runs with M = {HUBS} of a supervised "
+    "routing task, with the penalty against without. SUPPORTED if more converge with it by both; REFUTED if fewer by "
+    f"both, or if not more where a rescue of all would be found with {percent(POWER)} power. From print alone: "
+    f"{RESCUED} against every possible count without, decided only if all agree.",
     refuted_by="As many of the same seeds converging without regularisation as with it, in a test with 80 % power.",
     judge=judge,
     published={"M = 6 with orthogonal regularisation": f"{RESCUED} seeds converge"},
