@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-WRITERS = ("audits/report/write.py", "audits/ledger.py", "audits/corpus.py")
+WRITERS = ("audits/report/write.py", "audits/ledger.py", "audits/corpus.py", "audits/checkpoint.py")
 WRITING_METHODS = ("write_text", "write_bytes", "mkstemp", "NamedTemporaryFile", "TemporaryFile", "savez", "savetxt")
 FILE_FUNCTIONS = {"os": ("open", "replace", "rename", "remove"), "torch": ("save",), "json": ("dump",)}
 
