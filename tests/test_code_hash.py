@@ -52,7 +52,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     files = {
         "audits/__init__.py": "from audits import everything",
         "audits/everything.py": "",
-        "audits/run.py": "import audits.probes as package\nfrom audits.loop import train\n\n\ndef f():\n    import audits.late",
+        "audits/run.py": "import audits.probes as package\nfrom audits.loop import f\ndef g():\n    import audits.late",
         "audits/loop.py": "from audits import numbers\nimport torch",
         "audits/numbers.py": "TEN = 10",
         "audits/late.py": "",

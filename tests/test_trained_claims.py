@@ -1,5 +1,6 @@
 """Claims that are judged from runs: what evidence supports, refutes, or leaves them open."""
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -56,24 +57,26 @@ def change(evidence: Evidence, **fields: Any) -> Evidence:
 
 
 GOOD = arms([3.80, 3.78, 3.82], [3.40, 3.35, 3.45], [4.40, 4.50, 4.45])
-NOISE = (0.0, 0.011, -0.006, 0.004, -0.009)
+SEEDS = 5
+
+
+def noise(name: str, sd: float = 0.01) -> float:
+    """Reproducible noise, another for every name."""
+    return random.Random(name).gauss(0, sd)
 
 
 def study(experiment: Any, tier: str, shifts: dict[str, float], leaky: str = "LEAK") -> Evidence:
     """A study whose arms have these mean losses by "pattern routing chunk" (3.8 where none is given), five seeds."""
     found = []
-    for at, arm in enumerate(dict.fromkeys(experiment_arms(experiment, tier))):
-        mean = shifts.get(f"{arm.pattern} {arm.routing} {arm.chunk}", shifts.get(f"{arm.pattern} {arm.routing}", 3.8))
-        for seed, noise in enumerate(NOISE):
-            nats = mean + 3 * noise + 0.2 * NOISE[(seed + at) % len(NOISE)]
+    for arm in experiment.arms(Options(tier)):
+        name = f"{arm.pattern} {arm.routing}"
+        mean = shifts.get(f"{name} {arm.chunk}", shifts.get(name, 3.8))
+        for seed in range(SEEDS):
+            nats = mean + noise(f"seed {seed}") + noise(f"{name} {arm.chunk} {seed}", 0.004)
             causal = arm.routing == "causal"
             masked, verdict = (None, "PASS") if causal else (5.0, leaky)
             found.append(trained(arm, seed, nats, masked, verdict, tier))
     return Evidence(tuple(found))
-
-
-def experiment_arms(module: Any, tier: str) -> tuple[Arm, ...]:
-    return tuple(module.arms(Options(tier)))
 
 
 def test_a_leak_that_earns_and_loses_under_the_clean_mask_supports_the_attack() -> None:
@@ -204,13 +207,12 @@ def test_a_causal_arm_that_leaks_closes_the_gate_of_every_perplexity_claim(claim
 
 
 def attempt(seed: int, after: float) -> Record:
-    noise = NOISE[seed]
     tuned = [
-        {"arm": arm, "rate": rate, "valid_nats": nats + noise + rate / 100, "diverged": False}
+        {"arm": arm, "rate": rate, "valid_nats": nats + noise(f"{arm} {seed}") + rate / 100, "diverged": False}
         for arm, nats in (("control", 3.6), ("retrofit", after))
         for rate in (0.25, 1.0)
     ]
-    result = {"pretrained": {"valid_nats": 3.8 - noise}, "swapped_nats": 7.0, "tuned": tuned}
+    result = {"pretrained": {"valid_nats": 3.8 + noise(f"before {seed}")}, "swapped_nats": 7.0, "tuned": tuned}
     return Record("retrofit", {"tier": "full"}, seed, result, {}, 1.0)
 
 
