@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 from hubrouter.config import ConfigError
@@ -43,5 +44,6 @@ def selective_scan(
         raise ConfigError(f"scan={impl!r} is unknown; known are {sorted(IMPLEMENTATIONS)}")
     exact = inputs.exact()
     first = exact.start() if initial is None else initial.to(exact.x.dtype)
-    y, state = IMPLEMENTATIONS[impl](exact, first, chunk)
+    with torch.autocast(exact.x.device.type, enabled=False):  # its matrix products would undo `exact`
+        y, state = IMPLEMENTATIONS[impl](exact, first, chunk)
     return Scanned(y.to(inputs.x.dtype), state)

@@ -11,6 +11,8 @@ from torch import Tensor
 from hubrouter.config import ConfigError
 from hubrouter.selective_scan.recurrence import ScanInputs, Scanned
 
+DEVICE = "cuda"
+
 
 def fused(inputs: ScanInputs, initial: Tensor, chunk: int) -> Scanned:
     """The scan by `selective_scan_fn` (a rate for each state) or `mamba_chunk_scan_combined` (one rate a head).
@@ -31,8 +33,8 @@ def _kernel(module: str, name: str, x: Tensor) -> Any:
         raise ConfigError(
             f"scan='fused' needs mamba-ssm ({missing}): pip install 'hubrouter-audit[mamba]', or choose scan='chunked'"
         ) from missing
-    if x.device.type != "cuda":
-        raise ConfigError(f"scan='fused' needs a CUDA device, not {x.device.type!r}: choose scan='chunked'")
+    if x.device.type != DEVICE:
+        raise ConfigError(f"scan='fused' needs a {DEVICE} device, not {x.device.type!r}: choose scan='chunked'")
     return kernel
 
 
