@@ -160,7 +160,18 @@ def test_what_the_rules_allow_is_not_reported(path, text):
     assert violations({path: text}) == []
 
 
-WITHOUT = "numpy", "scipy", "rich", "jaxtyping", "beartype", "statsmodels", "tokenizers", "transformers", "triton", "mamba_ssm"
+WITHOUT = (
+    "numpy",
+    "scipy",
+    "rich",
+    "jaxtyping",
+    "beartype",
+    "statsmodels",
+    "tokenizers",
+    "transformers",
+    "triton",
+    "mamba_ssm",
+)
 WITH_TORCH_ALONE = """
 import sys
 

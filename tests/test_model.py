@@ -21,7 +21,9 @@ each_pattern = pytest.mark.parametrize("pattern", PATTERNS)
 
 
 def build(pattern="HA", seed=0, dtype=torch.float64, **changes):
-    config = ModelConfig(VOCAB, pattern, **({"d_model": 8, "n_heads": 2, "n_hubs": 3, "k": 3, "chunk": 4, "ssm_chunk": 4} | changes))
+    config = ModelConfig(
+        VOCAB, pattern, **({"d_model": 8, "n_heads": 2, "n_hubs": 3, "k": 3, "chunk": 4, "ssm_chunk": 4} | changes)
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SequenceModel(config).to(dtype)
@@ -42,7 +44,9 @@ def test_a_pattern_names_one_layer_a_letter(pattern):
 
 
 def test_an_unknown_letter_is_named_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"^pattern 'HXQ' has unknown letters \['Q', 'X'\]; known are \['A', 'H', 'M'"):
+    with pytest.raises(
+        ConfigError, match=r"^pattern 'HXQ' has unknown letters \['Q', 'X'\]; known are \['A', 'H', 'M'"
+    ):
         build("HXQ")
 
 

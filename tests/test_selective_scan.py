@@ -14,9 +14,9 @@ from hubrouter import ConfigError
 from hubrouter.config import SCANS
 from hubrouter.selective_scan import IMPLEMENTATIONS, ScanInputs, selective_scan
 
-BATCH, INNER, STATES, CHUNK = 2, 6, 3, 4
+BATCH, INNER, STATES, CHUNK = 2, 6, 2, 4
 MAMBA_1, MAMBA_2, ONE_HEAD = INNER, 3, 1  # rows of delta
-LENGTHS = [1, 2, 3, 4, 5, 8, 11, 17, 33]
+LENGTHS = [1, 3, 4, 5, 8, 17]
 CASES = [(impl, rows) for impl in ("loop", "unbind", "chunked") for rows in (MAMBA_1, MAMBA_2, ONE_HEAD)]
 CASES += [("matmul", MAMBA_2), ("matmul", ONE_HEAD)]
 
@@ -83,7 +83,7 @@ def test_outputs_states_and_all_gradients_equal_the_formula(impl, rows, length):
 
 
 @each_case
-@pytest.mark.parametrize("size", [1e-6, 1e-2, 30.0, 1e3, 1e6])
+@pytest.mark.parametrize("size", [1e-6, 30.0, 1e6])
 def test_tiny_and_huge_steps_change_nothing_about_that(impl, rows, size):
     leaves = draw(11, rows, size)
     agree(outcome(by(impl), leaves), outcome(by_formula, leaves))
@@ -106,7 +106,7 @@ def test_the_chunk_size_never_matters(impl, rows, chunk):
 
 @each_case
 def test_the_gradients_are_those_of_finite_differences(impl, rows):
-    assert torch.autograd.gradcheck(by(impl, 2), draw(3, rows))
+    assert torch.autograd.gradcheck(by(impl, 2), draw(3, rows), fast_mode=True)
 
 
 @each_case
@@ -160,7 +160,7 @@ def test_no_output_moves_when_later_tokens_change(impl, rows):
 @each_case
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_low_precision_is_computed_in_float32_and_answered_in_kind(impl, rows, dtype):
-    leaves = draw(33, rows, dtype=dtype)
+    leaves = draw(19, rows, dtype=dtype)
     y, state = by(impl)(*leaves)
     assert (y.dtype, state.dtype) == (dtype, torch.float32)
     exact = by_formula(*(leaf.double() for leaf in leaves))
@@ -197,24 +197,27 @@ def without_mamba(monkeypatch):
 @pytest.mark.parametrize("rows", [MAMBA_1, MAMBA_2])
 def test_the_kernels_are_refused_in_one_line_where_mamba_ssm_is_absent(rows, monkeypatch):
     without_mamba(monkeypatch)
-    with pytest.raises(ConfigError, match=r"^scan='fused' needs mamba-ssm \(.*\): pip install 'hubrouter-audit\[mamba\]'"):
+    with pytest.raises(
+        ConfigError, match=r"^scan='fused' needs mamba-ssm \(.*\): pip install 'hubrouter-audit\[mamba\]'"
+    ):
         by("fused")(*draw(3, rows))
 
 
 def pretend_mamba(monkeypatch, on_cpu):
-    """mamba-ssm's two functions with its layouts, computed by the formula: shows what they are handed, not that they work."""
+    """mamba-ssm's two functions by the formula: shows in which layout they are handed what, not that they work."""
 
     def selective_scan_fn(u, delta, a, b, c, return_last_state):
         assert return_last_state
         assert all(tensor.is_contiguous() for tensor in (u, delta, a, b, c))
-        first = u.new_zeros(u.shape[0], u.shape[1], b.shape[1])
-        y, state = by_formula(u.mT, delta.mT, a, b.mT, c.mT, first)
+        start = u.new_zeros(u.shape[0], u.shape[1], b.shape[1])
+        y, state = by_formula(u.mT, delta.mT, a, b.mT, c.mT, start)
         return y.mT, state
 
     def mamba_chunk_scan_combined(x, dt, a, b, c, chunk, initial_states, return_final_states):
         assert return_final_states
         assert chunk == CHUNK
-        y, state = by_formula(x.flatten(2), dt, a[:, None], b[:, :, 0], c[:, :, 0], initial_states.flatten(1, 2))
+        start = x.new_zeros(BATCH, INNER, STATES) if initial_states is None else initial_states.flatten(1, 2)
+        y, state = by_formula(x.flatten(2), dt, a[:, None], b[:, :, 0], c[:, :, 0], start)
         return y.unflatten(2, x.shape[2:]), state.unflatten(1, x.shape[2:])
 
     made = {
@@ -240,8 +243,11 @@ def test_the_kernels_are_refused_in_one_line_away_from_cuda(monkeypatch):
 def test_the_kernels_are_handed_their_layouts(rows, monkeypatch):
     pretend_mamba(monkeypatch, on_cpu=True)
     leaves = draw(7, rows)
-    for found, wanted in zip(by("fused")(*leaves), by_formula(*leaves), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    for first in (leaves[5], None):
+        found = selective_scan(ScanInputs(*leaves[:5]), first, impl="fused", chunk=CHUNK)
+        wanted = by_formula(*leaves[:5], torch.zeros_like(leaves[5]) if first is None else first)
+        torch.testing.assert_close(found.y, wanted[0], rtol=0, atol=1e-12)
+        torch.testing.assert_close(found.state, wanted[1], rtol=0, atol=1e-12)
 
 
 def test_a_gradient_that_the_kernel_leaves_out_is_refused(monkeypatch):

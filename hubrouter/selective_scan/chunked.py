@@ -10,14 +10,14 @@ Layout: chunks are rows, places come first and channels last: [C, B * G, S, I]. 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from hubrouter.scan import inclusive_scan
+from hubrouter.selective_scan.borders import Affine, at_borders
 from hubrouter.selective_scan.recurrence import ScanInputs, Scanned
 
 LOG2_E = math.log2(math.e)
@@ -32,7 +32,7 @@ def chunked(inputs: ScanInputs, initial: Tensor, chunk: int) -> Scanned:
     chunk = min(chunk, length)
     parts = (inputs.delta * inputs.x, inputs.delta, inputs.b, inputs.c)
     u, delta, b, c = (_rows(tensor, chunk) for tensor in parts)
-    y, state = _Scan.apply(u, delta, inputs.a.mT.contiguous(), b, c, initial.mT.contiguous())
+    y, state = cast("Any", _Scan).apply(u, delta, inputs.a.mT.contiguous(), b, c, initial.mT.contiguous())
     y = y.view(chunk, batch, -1, width).permute(1, 2, 0, 3).reshape(batch, -1, width)
     return Scanned(y[:, :length], state.mT)
 
@@ -44,24 +44,6 @@ def _rows(tensor: Tensor, chunk: int) -> Tensor:
     return tensor.view(batch, -1, chunk, width).permute(2, 0, 1, 3).reshape(chunk, -1, width)
 
 
-class _Affine(NamedTuple):
-    """The map state -> decay * state + added, elementwise; [B, G, S, I]."""
-
-    decay: Tensor
-    added: Tensor
-
-
-def _compose(earlier: _Affine, later: _Affine) -> _Affine:
-    return _Affine(earlier.decay * later.decay, later.added + later.decay * earlier.added)
-
-
-def _enter(maps: _Affine, first: Tensor) -> Tensor:
-    """What enters each of G chunks, [B, G, S, I], where `first` [B, S, I] enters the first of them."""
-    before = _Affine(torch.zeros_like(first)[:, None], first[:, None])
-    joined = _Affine._make(torch.cat([one, many[:, :-1]], 1) for one, many in zip(before, maps, strict=True))
-    return inclusive_scan(_compose, joined).added
-
-
 def _decays(delta: Tensor, a: Tensor) -> list[Tensor]:
     """exp(delta a) of each place in all chunks: [C, R, I], [S, I] -> C times [R, S, I]."""
     a2 = a * LOG2_E  # exp2 takes half the time of exp
@@ -70,7 +52,8 @@ def _decays(delta: Tensor, a: Tensor) -> list[Tensor]:
 
 def _whole(delta: Tensor, a: Tensor, batch: int) -> Tensor:
     """The decay over each whole chunk, [B, G, S, I]."""
-    return (delta.sum(0)[:, None, :] * a).exp().unflatten(0, (batch, -1))
+    decay: Tensor = (delta.sum(0)[:, None, :] * a).exp().unflatten(0, (batch, -1))
+    return decay
 
 
 def _columns(tensor: Tensor) -> tuple[Tensor, ...]:
@@ -94,13 +77,13 @@ class _Scan(torch.autograd.Function):
         decays = _decays(delta, a)
         states = [_entering(u, delta, a, b, initial, decays)]
         for decay, entry, line in zip(decays, _columns(u), _lines(b), strict=True):
-            states.append(decay.mul_(states[-1]).addcmul_(entry, line))  # noqa: PERF401 # each needs the one before
+            states.append(decay.mul_(states[-1]).addcmul_(entry, line))
         outputs = [torch.bmm(read, state) for read, state in zip(_columns(c), states[1:], strict=True)]
         ctx.save_for_backward(u, delta, a, b, c, *states)
         return torch.stack(outputs)[:, :, 0], states[-1].unflatten(0, (len(initial), -1))[:, -1].clone()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator] # torch leaves it unannotated
+    @once_differentiable
     def backward(ctx: Any, d_y: Tensor, d_last: Tensor) -> tuple[Tensor, ...]:
         """The recurrence of the gradients runs backwards through the same decays."""
         u, delta, a, b, c, *states = ctx.saved_tensors
@@ -130,8 +113,8 @@ def _entering(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, initial: Tensor, d
     added = u.new_zeros(u.shape[1], *a.shape)
     for decay, entry, line in zip(decays, _columns(u), _lines(b), strict=True):
         added.mul_(decay).addcmul_(entry, line)
-    maps = _Affine(_whole(delta, a, len(initial)), added.unflatten(0, (len(initial), -1)))
-    return _enter(maps, initial).flatten(0, 1)
+    maps = Affine(_whole(delta, a, len(initial)), added.unflatten(0, (len(initial), -1)))
+    return at_borders(maps, initial)[:, :-1].flatten(0, 1)
 
 
 def _leaving(d_y: Tensor, delta: Tensor, a: Tensor, c: Tensor, d_last: Tensor, decays: list[Tensor]) -> Tensor:
@@ -141,6 +124,6 @@ def _leaving(d_y: Tensor, delta: Tensor, a: Tensor, c: Tensor, d_last: Tensor, d
     added = d_y.new_zeros(d_y.shape[1], *a.shape)
     for decay, d_y_t, line in reversed(list(zip(decays, _columns(d_y), _lines(c), strict=True))):
         added.addcmul_(d_y_t, line).mul_(decay)
-    maps = _Affine(_whole(delta, a, len(d_last)), added.unflatten(0, (len(d_last), -1)))
-    backwards = _Affine._make(tensor.flip(1) for tensor in maps)
-    return _enter(backwards, d_last).flip(1).flatten(0, 1)
+    maps = Affine(_whole(delta, a, len(d_last)), added.unflatten(0, (len(d_last), -1)))
+    backwards = Affine._make(tensor.flip(1) for tensor in maps)
+    return at_borders(backwards, d_last)[:, :-1].flip(1).flatten(0, 1)

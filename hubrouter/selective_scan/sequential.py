@@ -19,9 +19,7 @@ Token = tuple[Tensor, Tensor, Tensor, Tensor]  # x [B, I], delta [B, I], b [B, S
 
 def loop(inputs: ScanInputs, initial: Tensor) -> Scanned:
     """Reaches token t by indexing `x[:, t]`: backward costs O(N^2)."""
-    tokens = (
-        (inputs.x[:, t], inputs.delta[:, t], inputs.b[:, t], inputs.c[:, t]) for t in range(inputs.x.shape[1])
-    )
+    tokens = ((inputs.x[:, t], inputs.delta[:, t], inputs.b[:, t], inputs.c[:, t]) for t in range(inputs.x.shape[1]))
     return _scan(tokens, inputs.a, initial)
 
 
