@@ -259,6 +259,14 @@ def sliding():
 
 
 @torch.no_grad()
+def test_a_cache_of_other_rows_is_refused():
+    model, ids = models.adapted("llama"), models.tokens()
+    cache = model(ids, use_cache=True).past_key_values
+    with pytest.raises(AdapterError, match="the cache has 3 rows, and 2 are to be continued"):
+        model(ids[:2, :1], past_key_values=cache)
+
+
+@torch.no_grad()
 def test_a_mask_that_tells_another_past_is_refused():
     model, ids = models.adapted("llama"), models.tokens(length=12)
     cache = model(ids[:, :11], attention_mask=left([6, 11, 3]), use_cache=True).past_key_values

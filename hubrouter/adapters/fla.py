@@ -15,8 +15,8 @@ from hubrouter.config import RouterConfig
 from hubrouter.router import HubRouter
 from hubrouter.shapes import Float, Int
 
-# The cache of fla selects and moves the rows of all tensors in a dict, and knows nothing of our classes.
-FIELDS = {field.name for field in dataclasses.fields(RaggedState)}
+# The cache of fla selects and moves the rows of all tensors of a tuple, and knows nothing of our classes.
+FIELDS = [field.name for field in dataclasses.fields(RaggedState)]
 
 
 class HubMixer(nn.Module):
@@ -74,9 +74,8 @@ class HubMixer(nn.Module):
             return route(self.router, hidden_states, real), None, past_key_values
         output, state = stream(self.router, hidden_states, real, before)
         if use_cache:
-            past_key_values.update(
-                recurrent_state=state.tensors(), layer_idx=self.layer_idx, offset=hidden_states.shape[1]
-            )
+            kept = tuple(state.tensors().values())
+            past_key_values.update(recurrent_state=kept, layer_idx=self.layer_idx, offset=hidden_states.shape[1])
         return output, None, past_key_values
 
     def _state(self, cache: Any) -> RaggedState | None:
@@ -89,9 +88,9 @@ class HubMixer(nn.Module):
         state = kept["recurrent_state"] if kept else None
         if state is None:
             return None
-        if not isinstance(state, dict) or set(state) != FIELDS:
+        if not isinstance(state, tuple) or len(state) != len(FIELDS):
             raise AdapterError(f"past_key_values holds a {type(state).__name__} of another layer at {self.layer_idx}")
-        return RaggedState(**state)
+        return RaggedState(**dict(zip(FIELDS, state, strict=True)))
 
     def _documents(self, x: Tensor, cu_seqlens: Tensor) -> Tensor:
         borders = cu_seqlens.tolist()

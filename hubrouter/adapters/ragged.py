@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hubrouter.adapters.errors import AdapterError
 from hubrouter.encode import Summary
 from hubrouter.router import HubRouter, RouterState
 from hubrouter.shapes import Bool, Float, Int
@@ -92,9 +93,12 @@ def stream(
     One call of the layer for each number of real tokens that rows have seen: padding on the left costs batching.
 
     Raises:
+        AdapterError: the state has another number of rows.
         ConfigError: the layer is bidirectional.
     """
     before = start(router, x) if before is None else before
+    if len(before.seen) != len(x):
+        raise AdapterError(f"the cache has {len(before.seen)} rows, and {len(x)} are to be continued")
     steps = list(_in_step(before.seen, real))
     if len(steps) == 1:
         return _together(router, x, real, before)

@@ -92,21 +92,19 @@ def _copy_projections(attention: Any, router: HubRouter, number: int) -> None:
     extra = {name for name, _ in attention.named_parameters()} - {f"{name}.weight" for name in PROJECTIONS}
     if extra:
         raise AdapterError(f"the attention of block {number} has {sorted(extra)}, which HubRouter does not")
-    weights = [_expanded(getattr(attention, name).weight, router.config, number) for name in PROJECTIONS[:3]]
+    width, config = getattr(attention, "head_dim", None), router.config
+    if width != config.head_width or attention.q_proj.out_features != config.d_model:
+        raise AdapterError(
+            f"block {number} has heads of width {width}, and the router of {config.head_width}: give it the model's "
+            f"number of heads, or leave from_projections off"
+        )
+    weights = [_expanded(getattr(attention, name).weight, config) for name in PROJECTIONS[:3]]
     router.project.weight.copy_(torch.cat(weights))
     router.output.weight.copy_(attention.o_proj.weight)
 
 
-def _expanded(weight: Tensor, config: RouterConfig, number: int) -> Tensor:
-    """Rows of grouped heads once for each head that reads them: [H·E, D].
-
-    Which heads share a group is told by the width of a head, so the router must have the model's number of heads.
-    """
-    heads, rest = divmod(weight.shape[0], config.head_width)
-    if rest or config.n_heads % heads:
-        raise AdapterError(
-            f"block {number} projects to {weight.shape[0]} features, which are no heads of width {config.head_width}: "
-            f"give the router the model's number of heads, or leave from_projections off"
-        )
+def _expanded(weight: Tensor, config: RouterConfig) -> Tensor:
+    """Rows of grouped heads once for each head that reads them: [H·E, D]."""
+    heads = weight.shape[0] // config.head_width
     rows: Tensor = weight.unflatten(0, (heads, -1)).repeat_interleave(config.n_heads // heads, dim=0)
     return rows.flatten(0, 1)
