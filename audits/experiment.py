@@ -23,6 +23,7 @@ class Options:
     tier: str = "quick"
     device: str = "cpu"
     corpus: str | None = None  # a file; None is the embedded default
+    checkpoints: str | None = None  # the folder that long runs keep their state in; None keeps none
 
 
 @dataclass(frozen=True)
