@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ from audits.executors import (
 )
 from audits.experiment import Experiment, Options, RunSpec
 from audits.ledger import Evidence, Ledger, Record, run_hash
-from audits.machine import environment
+from audits.machine import commit, environment
+from audits.registry import code_of
 
 DEATHS_ALLOWED = 1  # a run is begun again so often after its worker was killed; memory may have been short by chance
 
@@ -128,9 +130,11 @@ def _tasks(experiments: Iterable[Experiment], options: Options) -> list[_Task]:
     tasks: dict[str, _Task] = {}
     for experiment in experiments:
         for spec in experiment.runs(options):
-            if spec.experiment != experiment.name:
-                raise ValueError(f"experiment {experiment.name} lists a run of {spec.experiment}; use its own name")
-            run = run_hash(spec.experiment, spec.config, spec.seed)
+            if spec.experiment != experiment.recorded_as:
+                raise ValueError(
+                    f"experiment {experiment.name} lists a run of {spec.experiment}; use {experiment.recorded_as}"
+                )
+            run = run_hash(spec.experiment, spec.config, spec.seed, code_of(experiment))
             tasks.setdefault(run, _Task(experiment, spec, run))
     return list(tasks.values())
 
@@ -141,7 +145,7 @@ class _Gathering:
     def __init__(self, options: Options, ledger: Ledger, display: Display, executor: Executor) -> None:
         self.failures: list[Failure] = []
         self._options, self._ledger, self._display, self._executor = options, ledger, display, executor
-        self._environment = environment(options.device)
+        self._environment, self._commit = environment(options.device), commit()
         self._open: dict[str, _Task] = {}  # this and all below by the run's address
         self._begun: dict[str, float] = {}
         self._places: dict[str, dict[str, str]] = {}
@@ -170,7 +174,9 @@ class _Gathering:
         """What the executor needs to know; the run's checkpoints get a folder of their own."""
         folder = self._checkpoints(task.run)
         options = replace(self._options, checkpoints=None if folder is None else str(folder))
-        return Order(task.run, Job(task.experiment.execute, task.spec, options), task.experiment.alone)
+        experiment = task.experiment
+        job = Job(experiment.execute, task.spec, options, code_of(experiment), experiment.beside)
+        return Order(task.run, job, experiment.alone)
 
     def _checkpoints(self, run: str) -> Path | None:
         return None if self._options.checkpoints is None else Path(self._options.checkpoints).absolute() / run
@@ -223,8 +229,21 @@ class _Gathering:
         self._display.end(task.run, f"{task.label}: {seconds:.1f} s")
 
     def _append(self, task: _Task, result: dict[str, Any], seconds: float) -> None:
-        spec, place = task.spec, self._places.get(task.run, self._environment)
-        self._ledger.append(Record(spec.experiment, spec.config, spec.seed, result, place, seconds))
+        spec, code = task.spec, code_of(task.experiment)
+        place = self._places.get(task.run, self._environment)
+        self._ledger.append(
+            Record(
+                spec.experiment,
+                spec.config,
+                spec.seed,
+                result,
+                place,
+                seconds,
+                code,
+                self._commit,
+                datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+        )
 
     def _fail(self, task: _Task, error: str) -> None:
         """Note a run that gave no result; the others go on."""

@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+import torch
+
 from audits.commands.exits import CANNOT_RUN, CommandError, positive
 from audits.corpus import cache_folder
 from audits.executors import EXECUTORS, Executor, ExecutorError, Wish, make_executor
@@ -53,6 +55,10 @@ def chosen_executor(options: argparse.Namespace, folder: Path | None) -> Executo
     Raises:
         CommandError: it cannot be used here.
     """
+    try:
+        torch.device(options.device)
+    except RuntimeError as problem:
+        raise CommandError(f"device {options.device!r}: {str(problem).splitlines()[0]}", CANNOT_RUN) from problem
     pairs = [text.partition("=") for text in options.slurm]
     try:
         return make_executor(

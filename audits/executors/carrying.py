@@ -13,6 +13,7 @@ import torch
 
 from audits.executors.executor import Job
 from audits.experiment import Progress
+from audits.registry import code_behind
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def carry_out(data: bytes, tell: Progress) -> Result | NoResult:
     start = time.perf_counter()
     try:
         job: Job = pickle.loads(data)  # noqa: S301 - packed by the process that gathers
+        if job.code and code_behind(job.execute, job.beside) != job.code:
+            return NoResult("its code has changed since it was submitted; run the same command again")
         if job.options.checkpoints is not None:
             Path(job.options.checkpoints).mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(1)

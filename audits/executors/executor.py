@@ -16,11 +16,17 @@ class ExecutorError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What the process that carries out a run needs to know."""
+    """What the process that carries out a run needs to know.
+
+    `code` is the hash that the code behind `execute`, without the modules `beside` it, must have there; where it is
+    empty nobody looks.
+    """
 
     execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
     spec: RunSpec
     options: Options
+    code: str = ""
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
@@ -84,7 +85,7 @@ class LocalExecutor:
         """Give the order to an idle worker, or to a new one."""
         yield Placed(order.run)
         try:
-            data = packed(order.job)
+            data = packed(replace(order.job, code=""))  # workers import at once what this process has hashed
         except ValueError as error:
             yield Failed(order.run, str(error))
             return

@@ -39,9 +39,7 @@ def check_commands() -> None:
     """
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if missing:
-        raise ExecutorError(
-            f"--executor slurm needs Slurm's commands on this machine; not found: {', '.join(missing)}"
-        )
+        raise ExecutorError(f"--executor slurm needs Slurm's commands on this machine; not found: {', '.join(missing)}")
 
 
 def states() -> dict[str, str]:
