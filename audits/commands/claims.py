@@ -9,8 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.claim import Claim, ClaimVerdict, JudgedClaim, all_claims
-from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError, positive
+from audits.commands.executor_options import add_executor, checkpoint_folder, chosen_executor
+from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
 from audits.corpus import CorpusError
+from audits.executors import ExecutorError
 from audits.experiment import TIERS, Experiment, Options
 from audits.ledger import Ledger, LedgerError
 from audits.probe import all_probes
@@ -19,7 +21,7 @@ from audits.report.console import print_claims, print_kill_matrix
 from audits.report.document import Report, report_of
 from audits.report.what_probes_see import what_probes_see
 from audits.report.write import ReportError, write_reports, write_text
-from audits.runner import gather
+from audits.runner import Gathered, gather
 from audits.subject import Settings, SubjectError
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
@@ -32,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--corpus", metavar="FILE", help="a text file; the Python library's own source where absent")
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
-    parser.add_argument("--workers", type=positive, metavar="W", help="processes at a time; one a core where absent")
+    add_executor(parser)
     add_reports(parser)
 
 
@@ -57,14 +59,10 @@ def run(options: argparse.Namespace) -> int:
     chosen = _chosen(claims, options.only)
     folder = Path(options.reports)
     try:
-        Settings(device=options.device).check()
-        needed = _needed(chosen)
-        wished = Options(options.tier, options.device, options.corpus)
-        ledger, progress = Ledger(folder / "evidence"), Console(stderr=True)
-        gathered = gather(needed, wished, ledger, workers=options.workers, fresh=options.fresh, console=progress)
+        gathered = _gathered(options, _needed(chosen), Ledger(folder / "evidence"))
         report = report_of(gathered.evidence)
         written = write_everything(report, options)
-    except (CorpusError, LedgerError, ReportError, SubjectError) as problem:
+    except (CorpusError, ExecutorError, LedgerError, ReportError, SubjectError) as problem:
         raise CommandError(str(problem), CANNOT_RUN) from problem
     print_kill_matrix(report, console)
     print_claims(report, console)
@@ -73,6 +71,16 @@ def run(options: argparse.Namespace) -> int:
         console.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     ids = {claim.id for claim in chosen}
     return exit_code([item for item in report.judged if item.claim.id in ids], failed=bool(gathered.failures))
+
+
+def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger) -> Gathered:
+    """All evidence, what is missing gathered where the user wants it."""
+    if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
+        Settings(device=options.device).check()
+    folder = checkpoint_folder(options)
+    executor = chosen_executor(options, folder)
+    wished = Options(options.tier, options.device, options.corpus, None if folder is None else str(folder))
+    return gather(needed, wished, ledger, fresh=options.fresh, console=Console(stderr=True), executor=executor)
 
 
 def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:
