@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +19,8 @@ from rich.console import Console
 from audits.display import Display
 from audits.experiment import Experiment, Options, RunSpec
 from audits.ledger import Evidence, Ledger, Record, run_hash
-from audits.machine import environment
+from audits.machine import commit, environment
+from audits.registry import code_of
 from audits.workers import Began, Died, Failed, Finished, Job, Told, Worker
 
 DEATHS_ALLOWED = 1  # a run is begun again so often after its worker was killed; memory may have been short by chance
@@ -110,9 +112,11 @@ def _tasks(experiments: Iterable[Experiment], options: Options) -> list[_Task]:
     tasks: dict[str, _Task] = {}
     for experiment in experiments:
         for spec in experiment.runs(options):
-            if spec.experiment != experiment.name:
-                raise ValueError(f"experiment {experiment.name} lists a run of {spec.experiment}; use its own name")
-            run = run_hash(spec.experiment, spec.config, spec.seed)
+            if spec.experiment != experiment.recorded_as:
+                raise ValueError(
+                    f"experiment {experiment.name} lists a run of {spec.experiment}; use {experiment.recorded_as}"
+                )
+            run = run_hash(spec.experiment, spec.config, spec.seed, code_of(experiment))
             tasks.setdefault(run, _Task(experiment, spec, run))
     return list(tasks.values())
 
@@ -123,7 +127,7 @@ class _Gathering:
     def __init__(self, options: Options, ledger: Ledger, display: Display) -> None:
         self.failures: list[Failure] = []
         self._options, self._ledger, self._display = options, ledger, display
-        self._environment = environment(options.device)
+        self._environment, self._commit = environment(options.device), commit()
         self._waiting: deque[_Task] = deque()
         self._busy: dict[Worker, _Task] = {}
         self._begun: dict[str, float] = {}  # by the run's address
@@ -207,8 +211,20 @@ class _Gathering:
         self._display.end(task.run, f"{task.label}: {seconds:.1f} s")
 
     def _append(self, task: _Task, result: dict[str, Any], seconds: float) -> None:
-        spec = task.spec
-        self._ledger.append(Record(spec.experiment, spec.config, spec.seed, result, self._environment, seconds))
+        spec, code = task.spec, code_of(task.experiment)
+        self._ledger.append(
+            Record(
+                spec.experiment,
+                spec.config,
+                spec.seed,
+                result,
+                self._environment,
+                seconds,
+                code,
+                self._commit,
+                datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+        )
 
     def _fail(self, task: _Task, error: str) -> None:
         """Note a run that gave no result; the others go on."""

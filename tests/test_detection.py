@@ -20,7 +20,8 @@ from audits.probe import all_probes
 from audits.report.document import Report
 from audits.report.what_probes_see import what_probes_see
 from audits.statistics import Counts, largest_rate, least_rate
-from audits.twin import all_twins, redrawn
+from audits.twin import redrawn
+from audits.zoo import all_twins
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "what-each-probe-sees.md"

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from audits.claims.experiments import kill_matrix, layer_cost, leak_worth
-from audits.experiment import Options, RunSpec, all_experiments
+from audits.experiment import Options, RunSpec
 from audits.ledger import Ledger, Record
+from audits.registry import all_experiments
 from audits.runner import gather
 
 SMALL = leak_worth.Size("H", 16, 4, 2, 8, 300, 3, 2, 32, 1e-3, 1, 64)

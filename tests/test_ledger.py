@@ -127,10 +127,10 @@ def test_a_damaged_line_is_refused_with_file_and_line(tmp_path: Path, line: str,
 
 def test_a_last_line_of_a_later_schema_is_not_cut_off(tmp_path: Path) -> None:
     file = tmp_path / "demo.jsonl"
-    file.write_text('{"schema": 2}')
-    with pytest.raises(LedgerError, match="schema 2"):
+    file.write_text('{"schema": 3}')
+    with pytest.raises(LedgerError, match="schema 3"):
         Ledger(tmp_path).append(record())
-    assert file.read_text() == '{"schema": 2}'
+    assert file.read_text() == '{"schema": 3}'
 
 
 def test_empty_lines_are_passed_over(tmp_path: Path) -> None:

@@ -8,21 +8,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audits.claim import Claim, ClaimVerdict, JudgedClaim, all_claims, judge_all
+from audits.claim import Claim, ClaimVerdict, JudgedClaim, all_claims
 from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError, positive
 from audits.corpus import CorpusError
-from audits.experiment import Experiment, Options, all_experiments
-from audits.ledger import Evidence, Ledger, LedgerError, run_hash
+from audits.experiment import TIERS, Experiment, Options
+from audits.ledger import Ledger, LedgerError
 from audits.probe import all_probes
+from audits.registry import all_experiments
 from audits.report.console import print_claims, print_kill_matrix
-from audits.report.document import Report
+from audits.report.document import Report, report_of
 from audits.report.what_probes_see import what_probes_see
 from audits.report.write import ReportError, write_reports, write_text
 from audits.runner import gather
 from audits.subject import Settings, SubjectError
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
-TIERS = ("quick", "full", "paper")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,7 @@ def run(options: argparse.Namespace) -> int:
         wished = Options(options.tier, options.device, options.corpus)
         ledger, progress = Ledger(folder / "evidence"), Console(stderr=True)
         gathered = gather(needed, wished, ledger, workers=options.workers, fresh=options.fresh, console=progress)
-        evidence = _of_this_setting(gathered.evidence, needed, wished)
-        report = Report(judge_all(claims, evidence, options.tier), evidence, options.tier)
+        report = report_of(gathered.evidence)
         written = write_everything(report, options)
     except (CorpusError, LedgerError, ReportError, SubjectError) as problem:
         raise CommandError(str(problem), CANNOT_RUN) from problem
@@ -78,9 +77,10 @@ def run(options: argparse.Namespace) -> int:
 
 def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:
     """3 for a run or test that failed, 1 for a failed gate or an unexpected verdict, else 0."""
-    if failed or any(item.judgement.verdict is ClaimVerdict.ERROR for item in judged):
+    every = [at_tier for item in judged for at_tier in item.at_every_tier]
+    if failed or any(item.judgement.verdict is ClaimVerdict.ERROR for item in every):
         return UNDECIDED
-    return OK if all(item.judgement.gate and item.as_expected for item in judged) else FOUND
+    return FOUND if any(item.needs_attention for item in judged) else OK
 
 
 def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ...]:
@@ -94,10 +94,3 @@ def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ..
 def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:
     names = {name for claim in claims for name in claim.needs}
     return tuple(experiment for experiment in all_experiments() if experiment.name in names)
-
-
-def _of_this_setting(evidence: Evidence, needed: tuple[Experiment, ...], wished: Options) -> Evidence:
-    """The evidence without runs of the needed experiments under other settings: another corpus, another tier."""
-    names = {experiment.name for experiment in needed if not experiment.cumulative}
-    runs = {run_hash(s.experiment, s.config, s.seed) for experiment in needed for s in experiment.runs(wished)}
-    return Evidence(tuple(r for r in evidence.records if r.experiment not in names or r.run in runs))

@@ -13,7 +13,7 @@ from audits.verdicts import SCHEMA
 
 def claims_json(report: Report) -> str:
     """The document, claims in the order given."""
-    return json_text({"schema": SCHEMA, "tier": report.tier, "claims": [_claim(item) for item in report.judged]})
+    return json_text({"schema": SCHEMA, "claims": [_claim(item) for item in report.judged]})
 
 
 def _claim(item: JudgedClaim) -> dict[str, Any]:

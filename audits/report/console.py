@@ -31,7 +31,7 @@ def _marked(mark: Mark) -> Text:
 
 def print_claims(report: Report, console: Console) -> None:
     """The claims as a table, then the story and what needs attention."""
-    grid = Table(title=Text(f"Claims, tier {report.tier}"), title_justify="left", expand=True)
+    grid = Table(title=Text("Claims"), title_justify="left", expand=True)
     for heading, ratio in (("Verdict", None), ("Claim", 2), ("Why", 5)):
         grid.add_column(heading, ratio=ratio, no_wrap=ratio is None, overflow="fold")
     for item in report.in_reading_order:

@@ -48,7 +48,7 @@ def _head(report: Report) -> str:
     return "\n".join(
         (
             f"<h1>{markup(prose.TITLE)}</h1>",
-            paragraph(f"{prose.SUBTITLE} Tier: {report.tier}.", "soft"),
+            paragraph(prose.SUBTITLE, "soft"),
             paragraph(told, "story"),
             paragraph(auditor),
             _tally(report),
@@ -70,6 +70,6 @@ def _tally(report: Report) -> str:
 def _foot(report: Report) -> str:
     """Where the page comes from."""
     return (
-        f"Tier {report.tier}, {report.tally_text()}. Rebuilt from the evidence ledger alone: "
+        f"{report.tally_text()}. Rebuilt from the evidence ledger alone: "
         "the same evidence gives the same page, byte for byte."
     )

@@ -17,7 +17,7 @@ def markdown(report: Report) -> str:
     """The whole document."""
     parts = [
         f"# {text(prose.TITLE)}: claims",
-        f"{text(prose.SUBTITLE)} Tier: {code(report.tier)}.",
+        f"{text(prose.SUBTITLE)}",
         f"**{text(report.tally_text())}.** {text(prose.expectation_sentence(report))}",
         *map(text, prose.story(report)),
         "## Summary",

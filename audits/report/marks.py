@@ -60,9 +60,11 @@ def audit_mark(verdict: str) -> Mark:
 def flags(judged: JudgedClaim) -> tuple[str, ...]:
     """What must not be overlooked about a judgement, each in one short sentence; empty when all is in order."""
     found = []
-    if not judged.judgement.gate:
+    if judged.gate_failed:
         found.append("causality gate failed")
-    if judged.expected is None:
+    if judged.stale:
+        found.append("stale: code that made its evidence has changed since")
+    elif judged.expected is None and not judged.judgement.missing:
         found.append("verdict not reviewed yet: no entry in the expectations file")
     elif not judged.as_expected:
         found.append(f"not as expected: the expectations file says {judged.expected}")

@@ -1,0 +1,38 @@
+"""All experiments, found by looking into their folder, and the code that defines each."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import partial
+
+from audits.code_hash import code_hash
+from audits.experiment import Experiment
+
+
+def all_experiments() -> tuple[Experiment, ...]:
+    """Every experiment: one file each in `audits/claims/experiments`, by name."""
+    import audits.claims.experiments as package
+
+    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+    return tuple(importlib.import_module(f"audits.claims.experiments.{name}").EXPERIMENT for name in names)
+
+
+def code_of(experiment: Experiment) -> str:
+    """Today's hash of the code that defines an experiment's runs."""
+    function = experiment.execute.func if isinstance(experiment.execute, partial) else experiment.execute
+    return code_hash((function.__module__,), experiment.beside)
+
+
+def todays_code() -> Mapping[str, str]:
+    """The code hash of every kind of run, by its name in the ledger.
+
+    Raises:
+        ValueError: two studies of one kind are carried out by different code.
+    """
+    codes: dict[str, str] = {}
+    for experiment in all_experiments():
+        if codes.setdefault(experiment.recorded_as, code_of(experiment)) != code_of(experiment):
+            raise ValueError(f"studies of kind {experiment.recorded_as} differ in the code that carries them out")
+    return codes
