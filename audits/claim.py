@@ -53,9 +53,9 @@ class Judgement:
     seeds_needed: int | None = None
     evidence: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    figures: tuple[Figure, ...] = ()
     gate: bool = True
     missing: bool = False
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,18 @@
+"""The chunk size C of Hub-GPT, after the council fix and before it."""
+
+from __future__ import annotations
+
+from audits.claims.experiments._language_model import CAUSAL, COUNCIL, SIZES, Arm, study
+from audits.experiment import Options
+from hubrouter.patterns import hub_gpt
+
+CHUNKS = {"quick": (8, 16), "full": (8, 16, 32), "paper": (32, 64, 128)}  # k stays what it is: only C varies
+
+
+def arms(options: Options) -> tuple[Arm, ...]:
+    """Every chunk size with both councils."""
+    pattern = hub_gpt(SIZES[options.tier].layers)
+    return tuple(Arm(pattern, routing, chunk) for chunk in CHUNKS[options.tier] for routing in (CAUSAL, COUNCIL))
+
+
+EXPERIMENT = study("chunk-size", arms)
