@@ -15,7 +15,7 @@ from audits.report import ReportError, write_reports, write_text
 from audits.report.document import Report
 from audits.report.markdown import markdown
 
-FILES = ["claims.html", "claims.json", "claims.md", "junit.xml", "leaks.json"]
+FILES = ["claims.html", "claims.json", "claims.md", "claims.schema.json", "junit.xml", "leaks.json"]
 
 
 def sample(identity="cost"):
@@ -24,7 +24,7 @@ def sample(identity="cost"):
     return Report((JudgedClaim(claim, "quick", judgement, ClaimVerdict.SUPPORTED),), Evidence())
 
 
-def test_writing_leaves_the_five_files_and_nothing_else(tmp_path):
+def test_writing_leaves_the_six_files_and_nothing_else(tmp_path):
     paths = write_reports(sample(), tmp_path / "new")
     assert sorted(path.name for path in paths) == FILES
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == FILES

@@ -51,7 +51,7 @@ def claim_section(report: Report, item: JudgedClaim) -> str:
         _facts(item),
         "".join(table(content) for content in item.judgement.tables),
         _others(item),
-        _test(report, item),
+        _test(item),
         _provenance(report, item),
     )
     opening = f'<article class="claim" id="claim-{name}" aria-labelledby="name-{name}" {traits(item)}>'
@@ -90,7 +90,7 @@ def _others(item: JudgedClaim) -> str:
     )
 
 
-def _test(report: Report, item: JudgedClaim) -> str:
+def _test(item: JudgedClaim) -> str:
     """What was fixed before a run was judged."""
     claim = item.claim
     told = definitions(
@@ -99,7 +99,7 @@ def _test(report: Report, item: JudgedClaim) -> str:
             ("Refuted by", markup(claim.refuted_by)),
             ("Source", markup(claim.source)),
             ("Expected", markup(item.expected or "not reviewed yet")),
-            ("Experiments", markup(tables.needs_text(report, claim.needs))),
+            ("Experiments", markup(tables.needs_text(item))),
         ]
     )
     return folded("The test, fixed beforehand", told)

@@ -56,7 +56,7 @@ def _facts(report: Report, item: JudgedClaim) -> list[tuple[str, str]]:
         ("Test fixed beforehand", text(published.test)),
         ("Refuted by", text(published.refuted_by)),
         ("What would change the verdict", text(judgement.would_change)),
-        ("Experiments", text(tables.needs_text(report, published.needs))),
+        ("Experiments", text(tables.needs_text(item))),
         *((name, text(value)) for name, value in provenance_facts(told)),
         ("To reproduce", code(reproduce(item))),
         ("Evidence", ", ".join(code(run) for run in told.runs) or "none"),

@@ -11,7 +11,8 @@ from audits.report.document import Report
 from audits.report.formatting import MISSING, count, number
 
 _HARDWARE = ("platform", "cpu", "cores", "device")  # of a record's environment; all else there are versions
-_ARMS = ("arm", "twin", "layer")  # what of a configuration tells runs of one experiment apart
+# What of a configuration tells runs of one experiment apart.
+_ARMS = ("arm", "pattern", "routing", "chunk", "twin", "layer")
 _MOST_LISTED = 4
 
 
@@ -132,7 +133,7 @@ def runs_table(report: Report, item: JudgedClaim) -> Table:
 def _row(run: str, record: Record | None, *, stale: bool) -> tuple[str, ...]:
     if record is None:
         return (run, "not in the ledger", *["-"] * 6)
-    arm = next((str(record.config[key]) for key in _ARMS if key in record.config), "-")
+    arm = " ".join(str(record.config[key]) for key in _ARMS if key in record.config) or "-"
     made = (record.commit or MISSING, record.recorded or MISSING, "stale" if stale else "fresh")
     return (run, record.experiment, arm, str(record.seed), number(record.seconds), *made)
 

@@ -91,11 +91,10 @@ def tiers_table(item: JudgedClaim) -> Table:
     return Table("The claim at every tier", ("tier", "verdict", "expected", "runs", "reason"), tuple(rows))
 
 
-def needs_text(report: Report, needs: tuple[str, ...]) -> str:
-    """The experiments a claim reads and how many runs of each there are."""
-    if not needs:
-        return "none"
-    return "; ".join(f"{need}: {report.runs_of(need)}" for need in needs)
+def needs_text(item: JudgedClaim) -> str:
+    """The experiments a claim reads, and that none was run where that is so."""
+    names = ", ".join(item.claim.needs) or "none"
+    return f"{names}: {NO_RUN}" if item.judgement.missing else names
 
 
 def detectable_text(judgement: Judgement) -> str | None:
