@@ -19,7 +19,6 @@ from audits.report.claims_json import claims_json
 from audits.report.document import NO_RUN, Report
 from audits.report.escape import code, markup
 from audits.report.escape import markdown as markdown_text
-from audits.report.perplexity import columns
 from audits.report.formatting import number, perplexity
 from audits.report.html import html
 from audits.report.junit import junit, outcome
@@ -27,6 +26,7 @@ from audits.report.junit_document import Outcome
 from audits.report.leaks_json import leaks_json
 from audits.report.markdown import markdown
 from audits.report.marks import claim_mark, flags
+from audits.report.perplexity import columns
 from audits.report.prose import TIMING_NOTE, worth_sentence
 from audits.report.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.strict_json import json_text

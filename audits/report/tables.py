@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from audits.claim import JudgedClaim, Judgement, Table
 from audits.report.cost import exponent_text
-from audits.report.document import NO_RUN, Report
+from audits.report.document import NO_RUN
 from audits.report.figure_influence import largest_future
 from audits.report.figure_kill_matrix import named_text
 from audits.report.formatting import MISSING, number, perplexity
