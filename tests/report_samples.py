@@ -41,7 +41,7 @@ def claim(identity: str, statement: str = "") -> Claim:
     told = statement or f"Statement of {identity}"
     test, refuted = f"Test of {identity}", f"Refutation of {identity}"
     numbers = {"perplexity": "200.2"}
-    return Claim(identity, told, "a paper", test, refuted, lambda _: None, numbers, ("demo",))  # type: ignore[arg-type]
+    return Claim(identity, told, "a paper", test, refuted, lambda _: None, numbers, ("demo",))
 
 
 def at(identity: str, tier: str, verdict: ClaimVerdict, expected: ClaimVerdict | None = None, **fields) -> JudgedClaim:
