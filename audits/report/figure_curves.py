@@ -14,8 +14,8 @@ from audits.report.labels import LETTER, beside
 from audits.report.styles import Look, looks
 from audits.report.svg import Scale, drawing, element, label, line, marker, path, upright
 
-_WIDTH, _RIGHT, _TOP, _BOTTOM = 420.0, 404.0, 18.0, 250.0
-_LETTERS, _LINE = 54, 18.0  # letters that fit a line of the legend, and its height
+_WIDTH, _RIGHT, _TOP, _BOTTOM = 370.0, 362.0, 18.0, 240.0
+_LETTERS, _LINE = 40, 18.0  # letters that fit a line of the legend, and its height
 _APART = 5.0  # user units between the intervals of two series over the same x
 _ROOM = 26.0  # user units a tick of the horizontal axis needs
 

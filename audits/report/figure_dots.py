@@ -14,9 +14,9 @@ from audits.report.formatting import MISSING, count, number
 from audits.report.styles import shape_of
 from audits.report.svg import drawing, label, line, marker, path
 
-_WIDTH, _LEFT, _RIGHT = 420.0, 16.0, 404.0
-_LETTERS = 60  # that fit a line of the drawing
-_BOLD = 52  # that fit it in bold
+_WIDTH, _LEFT, _RIGHT = 370.0, 12.0, 358.0  # as wide as a phone, where text would shrink with a wider one
+_LETTERS = 52  # that fit a line of the drawing
+_BOLD = 45  # that fit it in bold
 _LINE, _LANE, _GAP = 16.0, 9.0, 11.0  # heights: a line of text, a lane of points, the space between arms
 _TOUCH = 11.0  # points nearer than this would hide each other
 

@@ -13,7 +13,7 @@ from audits.report.views import LeakWorth, TrainingRun
 CLEAN, COUNCIL, MASKED, SELECTION = (
     "strictly causal",
     "leaky council, its own mask",
-    "leaky council, the same weights under the causal mask",
+    "same weights, causal mask",
     "leaky selection, its own rule",
 )
 _LARGEST_NATS = 700.0  # beyond it a perplexity has no float
