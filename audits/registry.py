@@ -22,17 +22,17 @@ def all_experiments() -> tuple[Experiment, ...]:
 
 
 def code_of(experiment: Experiment) -> str:
-    """Today's hash of the code that defines an experiment's runs.
-
-    How runs are asked for and how they tell their progress is no part of it.
-    """
-    return code_behind(experiment.execute, (*experiment.beside, INTERFACE))
+    """Today's hash of the code that defines an experiment's runs."""
+    return code_behind(experiment.execute, experiment.beside)
 
 
 def code_behind(execute: Callable[..., object], beside: tuple[str, ...]) -> str:
-    """Today's hash of the code behind a function that carries out runs, without the modules `beside` it."""
+    """Today's hash of the code behind a function that carries out runs, without the modules `beside` it.
+
+    How runs are asked for and how they tell their progress is no part of it either.
+    """
     function = execute.func if isinstance(execute, partial) else execute
-    return code_hash((function.__module__,), beside)
+    return code_hash((function.__module__,), (*beside, INTERFACE))
 
 
 def todays_code() -> Mapping[str, str]:

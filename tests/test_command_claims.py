@@ -17,7 +17,7 @@ from audits.ledger import Evidence, Ledger, Record
 
 PRINTED = ["hub-gpt-ppl", "hub-jamba-ppl", "throughput-90x"]
 RESULT = {"leak_class": "dense", "named": "dense", "leaky": {"gradient": "LEAK"}, "clean": {"gradient": "PASS"}}
-FILES = {"claims.md", "claims.html", "claims.json", "leaks.json", "junit.xml"}
+FILES = {"claims.md", "claims.html", "claims.json", "claims.schema.json", "leaks.json", "junit.xml"}
 
 
 def judged(verdict: ClaimVerdict, expected: ClaimVerdict | None, *, gate: bool = True) -> JudgedClaim:
