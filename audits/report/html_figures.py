@@ -82,7 +82,8 @@ def kill_section(report: Report) -> str:
         return section("kill", heading, paragraph(tables.empty_note("Kill matrix")))
     caption = (
         "Each row is a leak planted in a small model, grouped by class; each column a probe. Left half: the leaky "
-        "model, where a filled box means seen. Right half: its clean twin, where a filled box is a false alarm."
+        "model, where a filled box means seen. Right half: its clean twin, where a filled box is a false alarm. "
+        "A blank half: the probe does not apply, or was not run."
     )
     plot = wide_figure(kill_matrix_plot("kill-matrix", matrix), caption)
     told = paragraph(prose.kill_sentence(matrix)) + paragraph(prose.battery_sentence(matrix))
