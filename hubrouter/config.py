@@ -58,9 +58,10 @@ class RouterConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A sequence model: one letter of `pattern` a layer (`A` attention, `H` HubRouter, `M` Mamba; see `hubrouter.mixers`).
+    """A sequence model: one letter of `pattern` a layer (`A` attention, `H` HubRouter, `M` Mamba).
 
-    The systems of the paper are patterns: see `hubrouter.patterns`. Widths are our choice: the paper prints none.
+    Letters are those of `hubrouter.mixers`, the paper's systems are in `hubrouter.patterns`. Widths are our choice: the
+    paper prints none.
 
     Attributes:
         vocab_size: token values V.

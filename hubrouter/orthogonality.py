@@ -13,9 +13,9 @@ from hubrouter.encode import Encode
 def hub_orthogonality(model: nn.Module) -> Tensor:
     """How far the hubs are from orthogonal: a differentiable scalar, to be added to the loss with a weight.
 
-    For each head the hub embeddings are normalised; the penalty is the mean square of the M (M - 1) off-diagonal entries
-    of their Gram matrix, that is of their cosines: 0 for orthogonal hubs, 1 for parallel ones, and 0 with one hub. It
-    is averaged over heads and layers. The paper prints no formula; this one is our choice. M hubs of width E < M cannot
+    For each head the hub embeddings are normalised; the penalty is the mean square of the M (M - 1) off-diagonal
+    entries of their Gram matrix (cosines): 0 for orthogonal hubs, 1 for parallel ones, and 0 with one hub. It is
+    averaged over heads and layers. The paper prints no formula; this one is our choice. M hubs of width E < M cannot
     all be orthogonal: the least penalty is then (M / E - 1) / (M - 1) (Welch's bound), not 0.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 from hubrouter.config import ConfigError
 
@@ -59,7 +60,7 @@ def graduated(layers: int, share: float) -> str:
     replaced = int(exact)
     # Layer by layer the count of replaced layers follows its share, rounded down.
     done = [layer * replaced // layers for layer in range(layers + 1)]
-    return "".join("H" if after > before else "A" for before, after in zip(done, done[1:], strict=False))
+    return "".join("H" if after > before else "A" for before, after in pairwise(done))
 
 
 def _counted(layers: int) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import cast
 
 import torch
 
 from hubrouter.config import ConfigError
 from hubrouter.mixers.attention import CausalAttention
-from hubrouter.model import SequenceModel
+from hubrouter.model import Block, SequenceModel
 from hubrouter.router import HubRouter
 
 
@@ -29,7 +30,7 @@ def retrofit(model: SequenceModel) -> SequenceModel:
     adopted.config = replace(model.config, pattern=model.config.pattern.replace("A", "H"))
     for letter, block in zip(model.config.pattern, adopted.blocks, strict=True):
         if letter == "A":
-            block.mixer = _adopt(block.mixer, adopted)
+            block.mixer = _adopt(cast("Block", block).mixer, adopted)
     return adopted
 
 

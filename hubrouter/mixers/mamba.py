@@ -1,13 +1,13 @@
-"""`M`: a Mamba layer as Jamba uses it (Mamba arXiv:2312.00752, Jamba arXiv:2403.19887), strictly causal by its recurrence.
+"""`M`: a Mamba layer as Jamba uses it (Mamba arXiv:2312.00752, Jamba arXiv:2403.19887).
 
-Needs no attention and no positions: token t is read by a convolution over its last few tokens and by a state that has
-seen tokens 0 ... t. Cost O(N D S).
+Strictly causal by its recurrence, without attention or positions: output t comes from a convolution over the last few
+tokens and a state that has seen tokens 0 ... t. Cost O(N D S).
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,28 +64,23 @@ class Mamba(nn.Module):
                 its outputs are zero.
         """
         if valid is None:
-            return self._advance(x, None, self.start(x))[0]
+            return self._advance(x, None, None)[0]
         # A weight of 0 does not silence NaN or infinity, so whatever stands at padding goes no further than this.
         x = x.masked_fill(~valid[..., None], 0)
-        return self._advance(x, valid, self.start(x))[0].masked_fill(~valid[..., None], 0)
+        return self._advance(x, valid, None)[0].masked_fill(~valid[..., None], 0)
 
     def stream(
         self, x: Float[Tensor, "B N D"], state: MambaState | None = None
     ) -> tuple[Float[Tensor, "B N D"], MambaState]:
         """Mix the next N >= 1 tokens of a stream, in pieces of any sizes; equals `forward` on the whole."""
-        return self._advance(x, None, self.start(x) if state is None else state)
+        return self._advance(x, None, state)
 
-    def start(self, x: Float[Tensor, "B N D"]) -> MambaState:
-        """The state before any token, for the batch size, dtype and device of x."""
-        exact = torch.promote_types(x.dtype, torch.float32)
-        recent = x.new_zeros(x.shape[0], self.width - 1, self.inner)
-        return MambaState(recent, x.new_zeros(x.shape[0], self.inner, self.states, dtype=exact))
-
-    def _advance(self, x: Tensor, valid: Tensor | None, state: MambaState) -> tuple[Tensor, MambaState]:
+    def _advance(self, x: Tensor, valid: Tensor | None, state: MambaState | None) -> tuple[Tensor, MambaState]:
         entered, gate = self.in_proj(x).chunk(2, dim=-1)
-        window = torch.cat([state.recent.to(entered.dtype), entered], dim=1)
+        recent, first = (entered.new_zeros(len(x), self.width - 1, self.inner), None) if state is None else state
+        window = torch.cat([recent.to(entered.dtype), entered], dim=1)
         mixed = F.silu(self._convolve(window))
-        y, scanned = selective_scan(self._selected(mixed, valid), state.scan, impl=self.impl, chunk=self.chunk)
+        y, scanned = selective_scan(self._selected(mixed, valid), first, impl=self.impl, chunk=self.chunk)
         output: Tensor = self.out_proj((y + self.D * mixed) * F.silu(gate))
         # A copy: a view would keep the whole piece alive.
         return output, MambaState(window[:, x.shape[1] :].clone(), scanned)
@@ -93,8 +88,10 @@ class Mamba(nn.Module):
     def _convolve(self, window: Float[Tensor, "B T I"]) -> Float[Tensor, "B N I"]:
         """Depthwise and causal; as a sum of shifted copies, which on a CPU is faster than a grouped convolution."""
         length, taps = window.shape[1] - self.width + 1, self.conv1d.weight[:, 0].unbind(1)
-        shifted = (tap * window[:, place : place + length] for place, tap in enumerate(taps))
-        return sum(shifted, start=self.conv1d.bias)
+        mixed = cast("Tensor", self.conv1d.bias)
+        for place, tap in enumerate(taps):
+            mixed = mixed + tap * window[:, place : place + length]
+        return mixed
 
     def _selected(self, mixed: Float[Tensor, "B N I"], valid: Bool[Tensor, "B N"] | None) -> ScanInputs:
         """Step size, entry and reading of the state, all chosen by the token; RMS-normalised as in Jamba."""
@@ -107,7 +104,7 @@ class Mamba(nn.Module):
 
     @torch.no_grad()
     def _start_steps(self) -> None:
-        """Mamba's initialisation: softplus of the bias is a step size drawn log-uniformly from `DELTAS`."""
+        """The usual initialisation: softplus of the bias is a step size drawn log-uniformly from `DELTAS`."""
         nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
         low, high = map(math.log, DELTAS)
         delta = torch.empty_like(self.dt_proj.bias).uniform_(low, high).exp()
@@ -115,7 +112,7 @@ class Mamba(nn.Module):
 
 
 def _first_rates(config: ModelConfig) -> Float[Tensor, "R T"]:
-    """Rates before training, sign left out: 1 ... S for every channel (Mamba-1), or one drawn for each head (Mamba-2)."""
+    """First rates, sign left out: 1 ... S for every channel (Mamba-1), or one drawn for each head (Mamba-2)."""
     if config.ssm_heads is not None:
         return torch.empty(config.ssm_heads, 1).uniform_(*RATES)
     return torch.arange(1.0, config.ssm_state + 1).repeat(config.ssm_inner, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 from hubrouter.config import ConfigError
@@ -14,12 +15,12 @@ from hubrouter.selective_scan.recurrence import ScanInputs, Scanned
 from hubrouter.selective_scan.sequential import loop, unbind
 from hubrouter.shapes import Float
 
-# Each takes inputs in at least float32, the first state, and the chunk size.
-IMPLEMENTATIONS: Mapping[str, Callable[[ScanInputs, Tensor, int], Scanned]] = {
-    "loop": lambda inputs, initial, _: loop(inputs.per_channel(), initial),
-    "unbind": lambda inputs, initial, _: unbind(inputs.per_channel(), initial),
-    "chunked": lambda inputs, initial, chunk: chunked(inputs.per_channel(), initial, chunk),
-    "matmul": matmul,
+# Each takes inputs in at least float32, the first state (None: zero), and the chunk size.
+IMPLEMENTATIONS: Mapping[str, Callable[[ScanInputs, Tensor | None, int], Scanned]] = {
+    "loop": lambda inputs, initial, _: loop(inputs.per_channel(), inputs.first(initial)),
+    "unbind": lambda inputs, initial, _: unbind(inputs.per_channel(), inputs.first(initial)),
+    "chunked": lambda inputs, initial, chunk: chunked(inputs.per_channel(), inputs.first(initial), chunk),
+    "matmul": lambda inputs, initial, chunk: matmul(inputs, inputs.first(initial), chunk),
     "fused": fused,
 }
 
@@ -42,6 +43,7 @@ def selective_scan(
     if impl not in IMPLEMENTATIONS:
         raise ConfigError(f"scan={impl!r} is unknown; known are {sorted(IMPLEMENTATIONS)}")
     exact = inputs.exact()
-    first = exact.start() if initial is None else initial.to(exact.x.dtype)
-    y, state = IMPLEMENTATIONS[impl](exact, first, chunk)
+    first = None if initial is None else initial.to(exact.x.dtype)
+    with torch.autocast(exact.x.device.type, enabled=False):  # its matrix products would undo `exact`
+        y, state = IMPLEMENTATIONS[impl](exact, first, chunk)
     return Scanned(y.to(inputs.x.dtype), state)

@@ -6,14 +6,12 @@ matrix products, which is what makes this the optimised tier in torch.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hubrouter.config import ConfigError
-from hubrouter.scan import inclusive_scan
+from hubrouter.selective_scan.borders import Affine, at_borders
 from hubrouter.selective_scan.recurrence import ScanInputs, Scanned
 
 
@@ -33,20 +31,22 @@ def matmul(inputs: ScanInputs, initial: Tensor, chunk: int) -> Scanned:
     between = _decay_between(rate)
     own = (c @ b.mT)[:, :, None] * between @ u
     added = (u * between[..., -1, :, None]).mT @ b[:, :, None]  # [B, G, H, E, S]
-    entering, last = _borders(rate.sum(-1).exp()[..., None, None], added, initial.unflatten(1, (heads, -1)))
-    earlier = (c[:, :, None] @ entering.mT) * rate.cumsum(-1).exp()[..., None]
+    whole = Affine(rate.sum(-1).exp()[..., None, None], added)
+    states = at_borders(whole, initial.unflatten(1, (heads, -1)))
+    earlier = (c[:, :, None] @ states[:, :-1].mT) * rate.cumsum(-1).exp()[..., None]
     y = (own + earlier).permute(0, 1, 3, 2, 4).reshape(batch, -1, width)
-    return Scanned(y[:, :length], last.flatten(1, 2))
+    return Scanned(y[:, :length], states[:, -1].flatten(1, 2))
 
 
 def _chunks(tensor: Tensor, chunk: int) -> Tensor:
     """[B, N, X] to [B, G, C, X], with zeros after the last token."""
     tensor = F.pad(tensor, (0, 0, 0, -tensor.shape[1] % chunk))
-    return tensor.unflatten(1, (-1, chunk))
+    chunks: Tensor = tensor.unflatten(1, (-1, chunk))
+    return chunks
 
 
 def _decay_between(rate: Tensor) -> Tensor:
-    """Exp of the sum of the rates after place j up to place i, 0 where i < j: [..., C] -> [..., C (i), C (j)].
+    """Decays, exp of the sum of the rates after place j up to place i, 0 where i < j: [..., C] -> [..., C (i), C (j)].
 
     Each sum is built by itself. Differences of running sums would cancel: a large delta anywhere in the chunk would
     then spoil the decays after it.
@@ -55,22 +55,3 @@ def _decay_between(rate: Tensor) -> Tensor:
     lower = torch.ones(size, size, dtype=torch.bool, device=rate.device).tril()
     sums = rate[..., :, None].expand(*rate.shape, size).masked_fill(~lower.tril(-1), 0).cumsum(-2)
     return sums.masked_fill(~lower, float("-inf")).exp()
-
-
-class _Affine(NamedTuple):
-    """The map state -> decay * state + added; decay [B, G, H, 1, 1], added [B, G, H, E, S]."""
-
-    decay: Tensor
-    added: Tensor
-
-
-def _compose(earlier: _Affine, later: _Affine) -> _Affine:
-    return _Affine(earlier.decay * later.decay, later.added + later.decay * earlier.added)
-
-
-def _borders(decay: Tensor, added: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
-    """The states that enter the chunks, and the one that leaves the last."""
-    before = _Affine(torch.zeros_like(decay[:, :1]), initial[:, None])
-    joined = _Affine(torch.cat([before.decay, decay], 1), torch.cat([before.added, added], 1))
-    states = inclusive_scan(_compose, joined).added
-    return states[:, :-1], states[:, -1]

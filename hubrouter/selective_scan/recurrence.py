@@ -56,6 +56,8 @@ class ScanInputs:
             return replace(self, a=rates)
         return replace(self, delta=self.delta.repeat_interleave(width, 2), a=rates.repeat_interleave(width, 0))
 
-    def start(self) -> Float[Tensor, "B I S"]:
-        """The state before any token: zero."""
+    def first(self, initial: Float[Tensor, "B I S"] | None) -> Float[Tensor, "B I S"]:
+        """The state before any token: the given one, or zero."""
+        if initial is not None:
+            return initial
         return self.x.new_zeros(self.x.shape[0], self.x.shape[2], self.b.shape[2])

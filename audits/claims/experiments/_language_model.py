@@ -7,6 +7,7 @@ on a CPU, `paper` has the paper's 12 layers, n = 1024 and 3000 steps.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -34,8 +35,16 @@ ROUTINGS: Mapping[str, Callable[[ModelConfig], HubRouter] | None] = {
     COUNCIL: hub_bidirectional_council.layer,
     SELECTION: hub_selection_in_chunk.layer,
 }
-# What looks at the trained weights: its verdict stands beside the losses and does not decide them.
-BESIDE = ("audits.auditor", "audits.influence", "audits.presets", "audits.subject")
+# What does not decide the losses: instruments look at the trained weights afterwards; the tokens are part of the
+# configuration, however they were read; a resumed run ends bit for bit like one that was never stopped.
+BESIDE = (
+    "audits.auditor",
+    "audits.checkpoint",
+    "audits.corpus",
+    "audits.influence",
+    "audits.presets",
+    "audits.subject",
+)
 MAPPED = 64  # positions of the influence map
 SHOWN = 2  # findings kept of an audit
 
@@ -77,6 +86,8 @@ class Arm:
 def language_models(arms: Iterable[Arm], options: Options) -> tuple[RunSpec, ...]:
     """Every arm with every seed of the tier, seed by seed; the corpus is part of the configuration, by its content."""
     size, arms = SIZES[options.tier], tuple(arms)
+    if not arms:
+        return ()
     shape = {name: value for name, value in asdict(size).items() if name not in ("layers", "chunk", "seeds")}
     shared = {"tier": options.tier, **shape, "corpus": corpus_named(options, size)}
     return tuple(
@@ -87,10 +98,11 @@ def language_models(arms: Iterable[Arm], options: Options) -> tuple[RunSpec, ...
 
 
 def corpus_named(options: Options, size: Size) -> dict[str, Any]:
-    """The corpus by name and content, once it is known to be long enough."""
+    """The corpus by its name, its content and its tokens, once it is known to be long enough."""
     corpus = load_corpus(options.corpus, size.vocab_size)
     corpus.require(size.seq_len, size.batch)
-    return {"name": corpus.name, "sha256": corpus.sha256, "bytes": corpus.n_bytes}
+    tokens = hashlib.sha256(corpus.train.numpy().tobytes() + b"|" + corpus.valid.numpy().tobytes()).hexdigest()[:16]
+    return {"name": corpus.name, "sha256": corpus.sha256, "bytes": corpus.n_bytes, "tokens": tokens}
 
 
 def _named(arm: Arm, size: Size) -> dict[str, Any]:

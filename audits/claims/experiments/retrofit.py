@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from audits.claims.experiments._language_model import SIZES, build, corpus_named, nats
+from audits.claims.experiments._language_model import BESIDE, SIZES, build, corpus_named, nats
 from audits.corpus import load_corpus
 from audits.experiment import Experiment, Options, Progress, RunSpec
 from audits.training import TrainingConfig, train
@@ -23,7 +23,9 @@ RATES = (0.25, 1.0)  # tuning rates as shares of the pretraining rate: gentle, a
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
-    """One run a seed: pretraining, then both ways of tuning at each rate."""
+    """One run a seed: pretraining, then both ways of tuning at each rate. None in `quick`, where it takes too long."""
+    if options.tier == "quick":
+        return ()
     size = SIZES[options.tier]
     shape = {name: value for name, value in asdict(size).items() if name not in ("layers", "seeds")}
     config = {
@@ -82,4 +84,4 @@ def _train(
     return {"curve": [list(point) for point in outcome.curve], "diverged": outcome.diverged}
 
 
-EXPERIMENT = Experiment(NAME, runs, execute)
+EXPERIMENT = Experiment(NAME, runs, execute, beside=BESIDE)
