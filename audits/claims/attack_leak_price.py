@@ -82,8 +82,7 @@ def _judgement(
 ) -> Judgement:
     runs = tuple(sorted(run for item in priced for run in item.pairs.runs))
     tables = (_prices(priced), _left_out())
-    figures = (_figure(priced),)
-    return Judgement(verdict, reason, change, detectable, seeds, runs, tables, figures=figures)
+    return Judgement(verdict, reason, change, detectable, seeds, runs, tables, figures=(_figure(priced),))
 
 
 def _figure(priced: Sequence[Priced]) -> Dots:
