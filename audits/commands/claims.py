@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tier", choices=TIERS, default="quick", help="how much evidence: minutes, hours, or a GPU")
     parser.add_argument("--only", nargs="+", metavar="ID", help="gather for these claims only, and exit by them")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--corpus", metavar="FILE", help="a text file; the Python library's own source where absent")
+    parser.add_argument("--corpus", metavar="TEXT", help=CORPUS_HELP)
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
     parser.add_argument("--workers", type=positive, metavar="W", help="processes at a time; one a core where absent")
     add_reports(parser)
