@@ -10,6 +10,8 @@ from functools import partial
 from audits.code_hash import code_hash
 from audits.experiment import Experiment
 
+INTERFACE = "audits.experiment"
+
 
 def all_experiments() -> tuple[Experiment, ...]:
     """Every experiment: one file each in `audits/claims/experiments`, by name."""
@@ -20,9 +22,12 @@ def all_experiments() -> tuple[Experiment, ...]:
 
 
 def code_of(experiment: Experiment) -> str:
-    """Today's hash of the code that defines an experiment's runs."""
+    """Today's hash of the code that defines an experiment's runs.
+
+    How runs are asked for and how they tell their progress is no part of it.
+    """
     function = experiment.execute.func if isinstance(experiment.execute, partial) else experiment.execute
-    return code_hash((function.__module__,), experiment.beside)
+    return code_hash((function.__module__,), (*experiment.beside, INTERFACE))
 
 
 def todays_code() -> Mapping[str, str]:

@@ -39,7 +39,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 def judged(identity="cost", verdict=ClaimVerdict.SUPPORTED, expected="same", **judgement):
     claim = Claim(identity, f"Statement of {identity}", "a paper", "the test", "the refutation", lambda _: None)
     text = {"reason": f"Reason of {identity}", "would_change": "more seeds", **judgement}
-    return JudgedClaim(claim, Judgement(verdict, **text), verdict if expected == "same" else expected, "quick")
+    return JudgedClaim(claim, "quick", Judgement(verdict, **text), verdict if expected == "same" else expected)
 
 
 def influence(n=12, leak=0.0):
@@ -82,7 +82,7 @@ ARMS = (("clean", 4.1, None), ("council", 4.0, 4.3), ("selection", 4.1, 4.1))
 
 
 def sample(*claims):
-    return Report(claims or (judged(), judged("hub", ClaimVerdict.REFUTED)), Evidence(tuple(records())), "quick")
+    return Report(claims or (judged(), judged("hub", ClaimVerdict.REFUTED)), Evidence(tuple(records())))
 
 
 class Structure(HTMLParser):
@@ -119,7 +119,7 @@ def test_the_same_evidence_gives_the_same_bytes_whatever_the_order_of_its_record
 
 @pytest.mark.parametrize("render", [markdown, html])
 def test_without_any_run_every_section_says_so(render):
-    text = render(Report((), Evidence(), "quick"))
+    text = render(Report((), Evidence()))
     assert text.count(NO_RUN) >= 6
     assert "No claim has been judged yet" in text
 
@@ -258,7 +258,7 @@ def test_measured_times_stand_only_in_their_marked_section():
 
 
 def worth_of(*runs):
-    return leak_worth(Report((), Evidence(runs), "quick"))
+    return leak_worth(Report((), Evidence(runs)))
 
 
 def test_the_story_follows_the_losses():
@@ -282,8 +282,8 @@ def test_diverged_runs_are_left_out_of_a_mean_and_counted():
 def test_the_setting_that_decided_a_claim_is_shown_before_a_longer_one():
     short, long = training("clean", 0, 4.0), training("clean", 0, 3.0, steps=9000)
     evidence = Evidence((short, long))
-    assert leak_worth(Report((), evidence, "quick")).setting["steps"] == 9000
-    chosen = leak_worth(Report((judged(evidence=(short.run,)),), evidence, "quick"))
+    assert leak_worth(Report((), evidence)).setting["steps"] == 9000
+    chosen = leak_worth(Report((judged(evidence=(short.run,)),), evidence))
     assert (chosen.setting["steps"], chosen.other_settings) == (350, 1)
 
 
@@ -326,7 +326,7 @@ NAMES = ("leak-worth", "kill-matrix", "layer-cost", "selection-attack")
 @given(st.sampled_from(NAMES), st.dictionaries(st.sampled_from(KEYS), JSON), st.sampled_from(["clean", "council", 3]))
 def test_records_of_any_shape_are_rendered(name, result, arm):
     record = Record(name, {"arm": arm, "twin": arm, "layer": arm}, 0, result, {}, 0.0)
-    report = Report((), Evidence((record,)), "quick")
+    report = Report((), Evidence((record,)))
     for render in RENDERERS:
         assert render(report)
 

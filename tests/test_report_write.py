@@ -21,7 +21,7 @@ FILES = ["claims.html", "claims.json", "claims.md", "junit.xml", "leaks.json"]
 def sample(identity="cost"):
     claim = Claim(identity, "statement", "a paper", "the test", "the refutation", lambda _: None)
     judgement = Judgement(ClaimVerdict.SUPPORTED, "reason", "more seeds")
-    return Report((JudgedClaim(claim, judgement, ClaimVerdict.SUPPORTED, "quick"),), Evidence(), "quick")
+    return Report((JudgedClaim(claim, "quick", judgement, ClaimVerdict.SUPPORTED),), Evidence())
 
 
 def test_writing_leaves_the_five_files_and_nothing_else(tmp_path):
