@@ -23,7 +23,7 @@ from audits.runner import gather
 from audits.subject import Settings, SubjectError
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
-CORPUS_HELP = "a text file, or hf:NAME[:CONFIG] for a dataset or a folder of one; the Python library's source where absent"
+CORPUS_HELP = "a text file, or hf:NAME[:CONFIG] for a dataset or a folder; the Python library's source where absent"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
