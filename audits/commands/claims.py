@@ -26,6 +26,7 @@ from audits.runner import Gathered, gather
 from audits.subject import Settings, SubjectError
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
+CORPUS_HELP = "a text file, or hf:NAME[:CONFIG] for a dataset or a folder; the Python library's source where absent"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tier", choices=TIERS, default="quick", help="how much evidence: minutes, hours, or a GPU")
     parser.add_argument("--only", nargs="+", metavar="ID", help="gather for these claims only, and exit by them")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--corpus", metavar="FILE", help="a text file; the Python library's own source where absent")
+    parser.add_argument("--corpus", metavar="TEXT", help=CORPUS_HELP)
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
     add_executor(parser)
     add_reports(parser)
