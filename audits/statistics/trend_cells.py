@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -31,7 +32,7 @@ def trend_over_cells(
     grid = np.asarray(on_grid(doses), dtype=np.float64)
     rates = np.array([count.successes / count.trials for count in counts])
     ways, sampled = math.factorial(rates.size), math.factorial(rates.size) > LIMIT
-    orders = _drawn(rates.size, seed) if sampled else np.array(list(permutations(range(rates.size))))
+    orders = _drawn(rates.size, seed) if sampled else _listed(rates.size)
     sums = rates[orders] @ (grid - grid.mean())
     p = _tail(sums, float(rates @ (grid - grid.mean())), direction)
     return Permutation(p, _tail(sums, _extreme(sums, direction), direction), ways, sampled)
@@ -49,6 +50,12 @@ def _tail(sums: NDArray[np.float64], observed: float, direction: Direction) -> f
     slack = 1e-9 * max(1.0, float(np.abs(sums).max()))
     far = sums <= observed + slack if direction is Direction.FALLING else sums >= observed - slack
     return float(np.mean(far))
+
+
+@lru_cache(maxsize=8)
+def _listed(cells: int) -> NDArray[np.int64]:
+    """All orders, [orders, cells]."""
+    return np.array(list(permutations(range(cells))), dtype=np.int64)
 
 
 def _drawn(cells: int, seed: int) -> NDArray[np.int64]:

@@ -70,9 +70,9 @@ def _trends() -> Iterator[Case]:
     shared = "rate about 0.8 at all 8 hub counts, seeds fail together"
     yield Case(within, CELLS, shared, _within(STEADY, LUCK), FALL, _within(FALLING, LUCK))
     yield Case(over, CELLS, shared, _over_shared(STEADY), FALL, _over_shared(FALLING))
-    why = (
-        "rates that differ without a trend are no trend, yet the null hypothesis is one rate for all: look at the cells"
-    )
+    bumpy = "rates between 0.3 and 1 at 6 hub counts, in any order"
+    yield Case("trend over cells", CELLS, bumpy, _cells(), f"{FALL}, 6 hub counts", _cells(FALLING[2:]))
+    why = "rates that differ without a trend violate its null hypothesis too; the trend over cells is shown beside it"
     yield Case(over, CELLS, "rates between 0.3 and 1 at 8 hub counts, in any order", _over_bumpy(), trap=why)
 
 
