@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from audits.code_hash import code_hash
 from audits.experiment import Experiment
+
+INTERFACE = "audits.experiment"
 
 
 def all_experiments() -> tuple[Experiment, ...]:
@@ -21,8 +23,16 @@ def all_experiments() -> tuple[Experiment, ...]:
 
 def code_of(experiment: Experiment) -> str:
     """Today's hash of the code that defines an experiment's runs."""
-    function = experiment.execute.func if isinstance(experiment.execute, partial) else experiment.execute
-    return code_hash((function.__module__,), experiment.beside)
+    return code_behind(experiment.execute, experiment.beside)
+
+
+def code_behind(execute: Callable[..., object], beside: tuple[str, ...]) -> str:
+    """Today's hash of the code behind a function that carries out runs, without the modules `beside` it.
+
+    How runs are asked for and how they tell their progress is no part of it either.
+    """
+    function = execute.func if isinstance(execute, partial) else execute
+    return code_hash((function.__module__,), (*beside, INTERFACE))
 
 
 def todays_code() -> Mapping[str, str]:

@@ -20,6 +20,7 @@ from audits.statistics.counts import (
     rate_interval,
     runs_needed,
 )
+from audits.statistics.discordant import Discordant, discordant
 from audits.statistics.equivalence import (
     Equivalence,
     equivalence,
@@ -62,6 +63,7 @@ __all__ = [
     "Comparison",
     "Counts",
     "Direction",
+    "Discordant",
     "Equivalence",
     "ExactTest",
     "Exponent",
@@ -92,6 +94,7 @@ __all__ = [
     "detectable_rate",
     "detectable_trend",
     "difference_of_differences",
+    "discordant",
     "equivalence",
     "equivalence_paired",
     "exact_power",
