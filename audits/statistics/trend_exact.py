@@ -10,7 +10,8 @@ Which runs may trade outcomes:
 - Those of one seed (`trend_within_seeds`) if a seed means the same data order or the same starting weights at every
   dose, so that runs of one seed succeed or fail together. Right in both cases, but it has less power in the first.
 
-The null hypothesis is one rate for all doses (of a seed). Rates that go up and down without a trend violate it too.
+The null hypothesis is one rate for all doses (of a seed). Rates that go up and down without a trend violate it too:
+`trend_over_cells` asks for the trend alone.
 """
 
 from __future__ import annotations
