@@ -44,6 +44,7 @@ class Judgement:
     `evidence` holds the ledger hashes of the runs that decided.
     `gate` is False when a model that had to be causal was not: it fails CI and voids perplexity claims.
     `missing` is True where no run has been made yet: shown as not verified, but it contradicts no expectation.
+    `p` is the p value that decided, for the correction over all claims; None where no single one did.
     """
 
     verdict: ClaimVerdict
@@ -53,9 +54,10 @@ class Judgement:
     seeds_needed: int | None = None
     evidence: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    figures: tuple[Figure, ...] = ()
     gate: bool = True
     missing: bool = False
+    figures: tuple[Figure, ...] = ()
+    p: float | None = None
 
 
 @dataclass(frozen=True)

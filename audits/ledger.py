@@ -16,7 +16,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -90,9 +90,9 @@ class Record:
         corpus = self.config.get("corpus")
         return str(corpus.get("sha256")) if isinstance(corpus, dict) else None
 
-    def setting(self, varied: str) -> dict[str, Any]:
-        """The configuration without the entry `varied`."""
-        return {key: value for key, value in self.config.items() if key != varied}
+    def setting(self, varied: Collection[str]) -> dict[str, Any]:
+        """The configuration without the entries `varied`."""
+        return {key: value for key, value in self.config.items() if key not in varied}
 
     def to_line(self) -> str:
         """The record as one line of the ledger."""
@@ -114,8 +114,12 @@ class Evidence:
 
         A setting is the configuration without the entry `varied`, over which the experiment compares.
         """
+        return tuple(sorted(self.latest_varying(experiment, (varied,)), key=lambda record: record.run))
+
+    def latest_varying(self, experiment: str, varied: Collection[str]) -> tuple[Record, ...]:
+        """The records that share the setting of the experiment's last record, in the order of recording."""
         found = [record for record in self.records if record.experiment == experiment]
-        return tuple(record for record in self.of(experiment) if record.setting(varied) == found[-1].setting(varied))
+        return tuple(record for record in found if record.setting(varied) == found[-1].setting(varied))
 
     def has(self, run: str) -> bool:
         """Whether the run of this address is among the records."""

@@ -10,6 +10,8 @@ from functools import partial
 from audits.code_hash import code_hash
 from audits.experiment import Experiment
 
+INTERFACE = "audits.experiment"
+
 
 def all_experiments() -> tuple[Experiment, ...]:
     """Every experiment: one file each in `audits/claims/experiments`, by name."""
@@ -25,9 +27,12 @@ def code_of(experiment: Experiment) -> str:
 
 
 def code_behind(execute: Callable[..., object], beside: tuple[str, ...]) -> str:
-    """Today's hash of the code behind a function that carries out runs, without the modules `beside` it."""
+    """Today's hash of the code behind a function that carries out runs, without the modules `beside` it.
+
+    How runs are asked for and how they tell their progress is no part of it either.
+    """
     function = execute.func if isinstance(execute, partial) else execute
-    return code_hash((function.__module__,), beside)
+    return code_hash((function.__module__,), (*beside, INTERFACE))
 
 
 def todays_code() -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from audits.registry import all_experiments
 from audits.report.console import print_claims, print_kill_matrix
 from audits.report.document import Report, report_of
 from audits.report.what_probes_see import what_probes_see
-from audits.report.write import ReportError, write_reports, write_text
+from audits.report.write import ReportError, append_summary, write_reports, write_text
 from audits.runner import Gathered, gather
 from audits.subject import Settings, SubjectError
 
@@ -45,11 +46,13 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
-    """The reports and, where asked for, the page on the probes."""
+    """The reports and, where asked for, the page on the probes; also on the summary page of a GitHub job."""
     written = write_reports(report, Path(options.reports))
     if options.page:
         write_text(Path(options.page), what_probes_see(report, all_probes()))
         written.append(Path(options.page))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        append_summary(report, Path(summary))
     return written
 
 
