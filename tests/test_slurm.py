@@ -23,7 +23,7 @@ from audits.runner import Gathered, gather
 
 HERE = Path(__file__).resolve()
 STEPS = 6
-PATIENCE = 120.0
+PATIENCE = 300.0  # seconds; a job imports torch before it begins, and the machine may be busy
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "never")
 
@@ -127,21 +127,20 @@ def test_killed_and_preempted_jobs_are_requeued_and_go_on_to_the_same_result(clu
     runs = tuple(RunSpec("demo", {"folder": str(tmp_path)}, seed, f"run {seed}") for seed in (10, 20))
     demo = Experiment("demo", lambda options: runs, counting)
     found: list[tuple[Gathered, str]] = []
-    work = threading.Thread(target=lambda: found.append(gathered(tmp_path, on_slurm(tmp_path), demo)))
+    work = threading.Thread(target=lambda: found.append(gathered(tmp_path, on_slurm(tmp_path), demo)), daemon=True)
     work.start()
     seen(cluster, lambda: steps(tmp_path, 10) == steps(tmp_path, 20) == "1 2 3 ")
     killed, preempted = sorted(job for job, state in cluster.jobs().items() if state == "RUNNING")
     cluster.ask("scancel", "--signal=KILL", killed)
     cluster.ask("scancel", "--signal=USR2", preempted)
-    (tmp_path / "go").write_text("")
     for job in (killed, preempted):
         cluster.hurry(job)
+    (tmp_path / "go").write_text("")  # only now: a run may end in the seconds that Slurm leaves it
     work.join(PATIENCE)
     (outcome, text), = found  # fmt: skip
     assert outcome.failures == ()
-    assert {r.seed: r.result for r in outcome.evidence.records} == {
-        seed: undisturbed(tmp_path, seed) for seed in (10, 20)
-    }
+    results = {r.seed: r.result for r in outcome.evidence.records}
+    assert results == {seed: undisturbed(tmp_path, seed) for seed in (10, 20)}
     assert [steps(tmp_path, seed) for seed in (10, 20)] == ["1 2 3 4 5 6 "] * 2
     assert f"job {killed} ended (CANCELLED); beginning it once more" in text
     assert f"job {preempted} was requeued" in text
@@ -177,9 +176,7 @@ def test_after_ctrl_c_the_same_command_collects_what_went_on_without_it(cluster:
             [demo], options, ledger, console=Console(file=text, width=60),
             executor=Impatient(tmp_path / "shared", {}, poll=0.3),
         )  # fmt: skip
-    assert (
-        "1 runs stay with Slurm: the same command collects them, scancel --name=hubrouter-audit ends" in text.getvalue()
-    )
+    assert "1 runs stay with Slurm: the same command collects them" in text.getvalue()
     (tmp_path / "go").write_text("")
     outcome, _ = gathered(tmp_path, on_slurm(tmp_path), demo)
     assert [r.result for r in outcome.evidence.records] == [undisturbed(tmp_path, 30)]
@@ -189,10 +186,7 @@ def test_after_ctrl_c_the_same_command_collects_what_went_on_without_it(cluster:
 
 def test_what_slurm_refuses_is_one_clear_error(cluster: Cluster, tmp_path: Path) -> None:
     demo = Experiment("demo", lambda options: (RunSpec("demo", {"x": 1}),), square)
-    for options, why in (
-        ({"partition": "nowhere"}, "invalid partition specified: nowhere"),
-        ({"colour": "red"}, "colour"),
-    ):
+    for options, why in (({"partition": "nowhere"}, "partition specified: nowhere"), ({"colour": "red"}, "colour")):
         with pytest.raises(ExecutorError, match=why) as refused:
             gathered(tmp_path, on_slurm(tmp_path, **options), demo)
         assert "\n" not in str(refused.value)
