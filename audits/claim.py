@@ -6,11 +6,15 @@ import importlib
 import pkgutil
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.resources import files
 
+from audits.experiment import TIERS
+from audits.figures import Figure
 from audits.ledger import Evidence
+
+PRINTED = "printed"  # the tier of a claim that is judged from printed numbers alone
 
 
 class ClaimVerdict(StrEnum):
@@ -40,6 +44,7 @@ class Judgement:
     `evidence` holds the ledger hashes of the runs that decided.
     `gate` is False when a model that had to be causal was not: it fails CI and voids perplexity claims.
     `missing` is True where no run has been made yet: shown as not verified, but it contradicts no expectation.
+    `p` is the p value that decided, for the correction over all claims; None where no single one did.
     """
 
     verdict: ClaimVerdict
@@ -51,6 +56,8 @@ class Judgement:
     tables: tuple[Table, ...] = ()
     gate: bool = True
     missing: bool = False
+    figures: tuple[Figure, ...] = ()
+    p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,17 +76,43 @@ class Claim:
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    """A claim with its judgement and the verdict the reviewed expectations file holds for it."""
+    """A claim with its judgement at one tier, and the verdict the reviewed expectations file holds for it.
+
+    Attributes:
+        claim: what is judged.
+        tier: of the evidence; "printed" for a claim that needs none.
+        judgement: the verdict and its reason.
+        expected: the reviewed verdict at this tier; None where nobody reviewed it.
+        stale: addresses of deciding runs whose code has changed since.
+        others: the same claim at the lower tiers that have evidence of their own.
+    """
 
     claim: Claim
+    tier: str
     judgement: Judgement
     expected: ClaimVerdict | None
-    tier: str
+    stale: tuple[str, ...] = ()
+    others: tuple[JudgedClaim, ...] = ()
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict is the reviewed one, or evidence is missing; a claim nobody reviewed yet is not."""
-        return self.expected is not None and (self.judgement.missing or self.judgement.verdict == self.expected)
+        """Whether nothing speaks against the reviewed verdict; stale and missing evidence does not speak at all."""
+        return bool(self.stale) or self.judgement.missing or self.judgement.verdict == self.expected
+
+    @property
+    def gate_failed(self) -> bool:
+        """Whether a model that had to be causal was found not to be, by code of today."""
+        return not self.judgement.gate and not self.stale
+
+    @property
+    def at_every_tier(self) -> tuple[JudgedClaim, ...]:
+        """This judgement and those at lower tiers."""
+        return (self, *self.others)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the gate failed or a verdict is not the reviewed one, at any tier."""
+        return any(item.gate_failed or not item.as_expected for item in self.at_every_tier)
 
 
 def all_claims() -> tuple[Claim, ...]:
@@ -91,16 +124,50 @@ def all_claims() -> tuple[Claim, ...]:
     return tuple(sorted(claims, key=lambda claim: claim.id))
 
 
-def expectations() -> Mapping[str, ClaimVerdict]:
-    """The reviewed verdict of every claim, from `audits/claims/expected.toml`."""
+def expectations() -> Mapping[str, Mapping[str, ClaimVerdict]]:
+    """The reviewed verdict of every claim at every tier, from `audits/claims/expected.toml`."""
     text = files("audits.claims").joinpath("expected.toml").read_text(encoding="utf-8")
-    return {claim: ClaimVerdict(entry["verdict"]) for claim, entry in tomllib.loads(text).items()}
+    return {claim: _by_tier(entry) for claim, entry in tomllib.loads(text).items()}
 
 
-def judge_all(claims: tuple[Claim, ...], evidence: Evidence, tier: str) -> tuple[JudgedClaim, ...]:
-    """Every claim judged; a test that raises is an ERROR with its reason, and does not take the others down."""
+def _by_tier(entry: Mapping[str, str]) -> Mapping[str, ClaimVerdict]:
+    """An entry's verdicts: `verdict` holds wherever no tier of its own is named."""
+    named = {tier: entry.get(tier, entry.get("verdict")) for tier in (*TIERS, PRINTED)}
+    return {tier: ClaimVerdict(verdict) for tier, verdict in named.items() if verdict is not None}
+
+
+def judge_all(claims: tuple[Claim, ...], evidence: Evidence, codes: Mapping[str, str]) -> tuple[JudgedClaim, ...]:
+    """Every claim judged at every tier that has evidence of its own; the highest stands first.
+
+    A test that raises is an ERROR with its reason, and does not take the others down.
+
+    Args:
+        claims: what is judged.
+        evidence: the whole ledger.
+        codes: today's code hash of each experiment; a claim is judged by fresh records alone where they suffice.
+    """
     expected = expectations()
-    return tuple(JudgedClaim(claim, _judged(claim, evidence), expected.get(claim.id), tier) for claim in claims)
+    fresh, standing = evidence.fresh(codes).standing(codes), evidence.standing(codes)
+    return tuple(_judge_tiers(claim, fresh, standing, expected.get(claim.id, {})) for claim in claims)
+
+
+def _judge_tiers(
+    claim: Claim, fresh: Evidence, standing: Evidence, expected: Mapping[str, ClaimVerdict]
+) -> JudgedClaim:
+    if not claim.needs:
+        return JudgedClaim(claim, PRINTED, _judged(claim, Evidence()), expected.get(PRINTED))
+    kept: list[JudgedClaim] = []
+    nothing: list[JudgedClaim] = []
+    for tier in TIERS:
+        judgement = _judged(claim, fresh.at(tier))
+        if judgement.missing:
+            judgement = _judged(claim, standing.at(tier))
+        stale = tuple(run for run in judgement.evidence if not fresh.has(run))
+        item = JudgedClaim(claim, tier, judgement, expected.get(tier), stale)
+        told_before = any(set(judgement.evidence) == set(other.judgement.evidence) for other in kept)
+        (nothing if judgement.missing or told_before else kept).append(item)
+    first, *others = (*reversed(kept), *nothing[:1])[: max(1, len(kept))]
+    return replace(first, others=tuple(others))
 
 
 def no_run_yet(what: str) -> Judgement:

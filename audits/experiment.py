@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+TIERS = ("quick", "full", "paper")  # minutes; hours on two cores; a GPU
 
 
 class Progress(Protocol):
@@ -22,7 +22,8 @@ class Options:
 
     tier: str = "quick"
     device: str = "cpu"
-    corpus: str | None = None  # a file; None is the embedded default
+    corpus: str | None = None  # a file, or "hf:NAME"; None is the embedded default
+    checkpoints: str | None = None  # the folder that long runs keep their state in; None keeps none
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class Experiment:
     `alone` asks that nothing else runs meanwhile, for runs that measure time. The runs of a `cumulative` experiment are
     further draws of the same thing at every tier: those of another tier count too. A run that takes longer than
     `seconds` is ended. `lost` turns the reason why a run gave no result into one that is recorded, so that it is not
-    tried again.
+    tried again. Studies of one `kind` share their runs: they are recorded under that name (the experiment's own where
+    it is None), so what two studies ask for is done once. `beside` names modules whose code does not decide the result
+    although `execute` imports them; a change there makes no record stale.
     """
 
     name: str
@@ -52,11 +55,10 @@ class Experiment:
     cumulative: bool = False
     seconds: float | None = None
     lost: Callable[[str], dict[str, Any]] | None = None
+    kind: str | None = None
+    beside: tuple[str, ...] = ()
 
-
-def all_experiments() -> tuple[Experiment, ...]:
-    """Every experiment: one file each in `audits/claims/experiments`, by name."""
-    import audits.claims.experiments as package
-
-    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
-    return tuple(importlib.import_module(f"audits.claims.experiments.{name}").EXPERIMENT for name in names)
+    @property
+    def recorded_as(self) -> str:
+        """The name that the runs have in the ledger."""
+        return self.kind or self.name

@@ -1,5 +1,8 @@
 """The evidence ledger: JSON Lines, one finished run a line, addressed by the hash of what defines it.
 
+A run answers a question: an experiment, its configuration (corpus included, by its content) and a seed. Its address
+adds the hash of the code that defines it: a record made by other code is another run, and stale for today's question.
+
 Lines are only ever appended, one write each under a lock, so that writers cannot interleave and a killed one can leave
 nothing worse than a last line without its newline. Such a torn line is passed over on reading and cut off before the
 next line is appended. `compact` is the one operation that rewrites a file: it drops lines that later ones replaced.
@@ -13,14 +16,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NoReturn
 
-SCHEMA = 1
+SCHEMA = 2
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TYPES: dict[str, tuple[type, ...]] = {
     "experiment": (str,),
@@ -29,18 +32,37 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "result": (dict,),
     "environment": (dict,),
     "seconds": (int, float),
+    "code": (str,),
+    "commit": (str,),
+    "recorded": (str,),
 }
+_NEW_IN_2 = ("code", "commit", "recorded")  # a record of schema 1 is read with these empty
 
 
-def run_hash(experiment: str, config: dict[str, Any], seed: int) -> str:
-    """The address of a run: SHA-256 over experiment, configuration and seed, its first 16 hex digits."""
-    text = json.dumps({"experiment": experiment, "config": config, "seed": seed}, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def run_hash(experiment: str, config: dict[str, Any], seed: int, code: str = "") -> str:
+    """The address of a run: SHA-256 over experiment, configuration, seed and code, its first 16 hex digits.
+
+    Without `code` it addresses the question that runs of any code answer (and is the address of a run of schema 1).
+    """
+    parts = {"experiment": experiment, "config": config, "seed": seed} | ({"code": code} if code else {})
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One finished run. `result` is what the experiment returned; `environment` tells machine and versions."""
+    """One finished run.
+
+    Attributes:
+        experiment: what kind of run; the name of the ledger's file.
+        config: what was asked, the corpus included.
+        seed: of weights, data and whatever else is drawn.
+        result: what the experiment returned.
+        environment: machine, device and versions.
+        seconds: wall-clock time of the run.
+        code: hash of the code that defines the run (`audits.code_hash`); empty in records of schema 1.
+        commit: of the checkout it ran in, with a `+` where that had changes; empty where there was none.
+        recorded: when, in UTC, ISO 8601.
+    """
 
     experiment: str
     config: dict[str, Any]
@@ -48,15 +70,29 @@ class Record:
     result: dict[str, Any]
     environment: dict[str, Any]
     seconds: float
+    code: str = ""
+    commit: str = ""
+    recorded: str = ""
 
     @property
     def run(self) -> str:
         """The run's address."""
+        return run_hash(self.experiment, self.config, self.seed, self.code)
+
+    @property
+    def question(self) -> str:
+        """What the run answers, whatever code it was made by."""
         return run_hash(self.experiment, self.config, self.seed)
 
-    def setting(self, varied: str) -> dict[str, Any]:
-        """The configuration without the entry `varied`."""
-        return {key: value for key, value in self.config.items() if key != varied}
+    @property
+    def corpus(self) -> str | None:
+        """The content hash of the text the run was made on; None where it read none."""
+        corpus = self.config.get("corpus")
+        return str(corpus.get("sha256")) if isinstance(corpus, dict) else None
+
+    def setting(self, varied: Collection[str]) -> dict[str, Any]:
+        """The configuration without the entries `varied`."""
+        return {key: value for key, value in self.config.items() if key not in varied}
 
     def to_line(self) -> str:
         """The record as one line of the ledger."""
@@ -78,12 +114,48 @@ class Evidence:
 
         A setting is the configuration without the entry `varied`, over which the experiment compares.
         """
+        return tuple(sorted(self.latest_varying(experiment, (varied,)), key=lambda record: record.run))
+
+    def latest_varying(self, experiment: str, varied: Collection[str]) -> tuple[Record, ...]:
+        """The records that share the setting of the experiment's last record, in the order of recording."""
         found = [record for record in self.records if record.experiment == experiment]
-        return tuple(record for record in self.of(experiment) if record.setting(varied) == found[-1].setting(varied))
+        return tuple(record for record in found if record.setting(varied) == found[-1].setting(varied))
 
     def has(self, run: str) -> bool:
         """Whether the run of this address is among the records."""
         return any(record.run == run for record in self.records)
+
+    def standing(self, codes: Mapping[str, str]) -> Evidence:
+        """One record a question: that of today's code where there is one, else the last recorded.
+
+        Args:
+            codes: today's code hash of each experiment.
+        """
+        kept: dict[str, Record] = {}
+        for record in self.records:
+            before = kept.get(record.question)
+            if before is None or not is_fresh(before, codes) or is_fresh(record, codes):
+                kept.pop(record.question, None)
+                kept[record.question] = record
+        return Evidence(tuple(kept.values()))
+
+    def fresh(self, codes: Mapping[str, str]) -> Evidence:
+        """The records made by today's code."""
+        return Evidence(tuple(record for record in self.records if is_fresh(record, codes)))
+
+    def at(self, tier: str) -> Evidence:
+        """What a claim may read at a tier: runs of that tier, and those that are the same at every tier.
+
+        Of each experiment only the corpus of the last record counts: perplexities on two texts are two things.
+        """
+        found = [record for record in self.records if record.config.get("tier", tier) == tier]
+        last = {record.experiment: record.corpus for record in found}
+        return Evidence(tuple(record for record in found if record.corpus == last[record.experiment]))
+
+
+def is_fresh(record: Record, codes: Mapping[str, str]) -> bool:
+    """Whether the code that made the record is today's; an experiment that is gone has none."""
+    return bool(record.code) and record.code == codes.get(record.experiment)
 
 
 class LedgerError(Exception):
@@ -133,7 +205,7 @@ class Ledger:
             os.fsync(descriptor)
 
     def compact(self) -> None:
-        """Keep each run's latest record only, in the order of recording, so that committed files stay small.
+        """Keep each question's latest record only, in the order of recording, so that committed files stay small.
 
         Raises:
             LedgerError: a file is damaged (it is left as it is) or cannot be written.
@@ -142,8 +214,8 @@ class Ledger:
             with _open_locked(file) as descriptor:
                 before = _bytes_of(file)
                 records = _parse(file, before).records
-                last = {record.run: at for at, record in enumerate(records)}
-                after = b"".join(_line_of(record) for at, record in enumerate(records) if last[record.run] == at)
+                last = {record.question: at for at, record in enumerate(records)}
+                after = b"".join(_line_of(record) for at, record in enumerate(records) if last[record.question] == at)
                 if after != before:
                     _replace(file, after, os.fstat(descriptor).st_mode)
 
@@ -252,18 +324,20 @@ def _record_of(place: str, line: bytes, *, last: bool) -> Record | None:
 
 def _checked(place: str, entry: Any) -> Record:
     """The record in a parsed line, its schema, fields and address verified."""
-    if not isinstance(entry, dict) or entry.get("schema") != SCHEMA:
-        schema = entry.get("schema") if isinstance(entry, dict) else None
+    schema = entry.get("schema") if isinstance(entry, dict) else None
+    if schema not in (1, SCHEMA):
         raise LedgerError(
             f"{place}: schema {schema!r} is not the known {SCHEMA}; update this program or delete the line"
         )
+    if schema == 1 and not set(_NEW_IN_2) & set(entry):
+        entry |= dict.fromkeys(_NEW_IN_2, "")
     wrong = [name for name, types in _TYPES.items() if not isinstance(entry.get(name), types)]
     if wrong or set(entry) - set(_TYPES) != {"schema", "run"}:
         raise LedgerError(f"{place}: damaged ({', '.join(wrong) or 'unknown fields'}); restore the line or delete it")
     record = Record(**{name: entry[name] for name in _TYPES})
     if entry["run"] != record.run:
         raise LedgerError(
-            f"{place}: address {entry['run']} does not match experiment, config and seed; restore the line"
+            f"{place}: address {entry['run']} does not match experiment, config, seed and code; restore the line"
         )
     return record
 
@@ -283,7 +357,7 @@ def _line_of(record: Record) -> bytes:
         cause = f"{number} is not a finite number; record null or a flag instead" if number else str(error)
         raise LedgerError(f"{place}: cannot be written as JSON: {cause}") from None
     entry = json.loads(line)
-    if run_hash(entry["experiment"], entry["config"], entry["seed"]) != record.run:
+    if run_hash(entry["experiment"], entry["config"], entry["seed"], entry["code"]) != record.run:
         raise LedgerError(f"{place}: its config reads back differently from JSON; use texts as keys")
     _checked(place, entry)
     return line

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from audits.code_hash import ROOT
 
 PROJECT = "hubrouter-audit"
 
@@ -29,6 +33,16 @@ def environment(device: str = "cpu") -> dict[str, str]:
     }
     triton = _installed("triton")
     return described | ({"triton": triton} if triton else {})
+
+
+def commit(folder: Path = ROOT) -> str:
+    """The checkout's commit, 12 hex digits, with a `+` where tracked files differ from it; empty outside a checkout."""
+    git = shutil.which("git")
+    if git is None or not (folder / ".git").exists():
+        return ""
+    asked = [git, "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words and our own path
+    return told.stdout.strip() if told.returncode == 0 else ""
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -7,25 +7,38 @@ paired one. Losses are nats per token.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audits.checkpoint import CHECKPOINT_SECONDS, Checkpoint, Standing, run_identity
 from audits.corpus import Corpus
+from audits.evaluation import TrainingError, cross_entropy, device_of, evaluate, mode, unigram_nats
 from audits.experiment import Progress
 
+__all__ = [
+    "CurvePoint",
+    "Divergence",
+    "TrainingConfig",
+    "TrainingError",
+    "TrainingOutcome",
+    "batches",
+    "device_of",
+    "evaluate",
+    "mode",
+    "train",
+    "unigram_nats",
+]
+
+Penalty = Callable[[nn.Module], Tensor]  # of the model a scalar that is added to the loss
+ABOVE_UNIGRAM = "final loss is above the unigram entropy"
 FINAL_STEPS = 20  # a run's final loss is the mean over so many steps, because one batch's loss is noisy (our choice)
-
-
-class TrainingError(Exception):
-    """Training or evaluation was asked for what cannot be; the message says what is wrong and how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,9 @@ class TrainingConfig:
         weight_decay: applied to matrices, not to vectors (norms, biases).
         clip: largest norm of all gradients together.
         curve_points: entries of the loss curve, each the mean over the steps since the one before.
+        compiled: whether the model goes through torch.compile; None is on CUDA only (not verified there). On a CPU it
+            does not pay: measured with "HHHH" of width 64, compiling took longer than all 650 steps, and no step
+            became faster. Compiled and plain runs differ in the last bits.
     """
 
     steps: int = 350
@@ -53,6 +69,7 @@ class TrainingConfig:
     weight_decay: float = 0.1
     clip: float = 1.0
     curve_points: int = 50
+    compiled: bool | None = None
 
     def __post_init__(self) -> None:
         positive = {"steps": self.steps, "batch": self.batch, "seq_len": self.seq_len, "lr": self.lr, "clip": self.clip}
@@ -77,65 +94,173 @@ class CurvePoint(NamedTuple):
     nats: float
 
 
+class Divergence(NamedTuple):
+    """How a run failed: what it met, and after which step (1-based)."""
+
+    reason: str
+    step: int
+
+
 @dataclass(frozen=True)
 class TrainingOutcome:
     """What training came to. `curve` holds finite losses only; a run that met another ended there.
 
-    `diverged` is True after a loss or gradient that is not finite, or where the final loss is above the unigram
-    entropy: such a model knows less than the token counts do.
+    Attributes:
+        curve: mean losses of stretches of steps.
+        divergence: None for a run that converged. Otherwise a loss or gradient that is not finite, or a final loss
+            above the unigram entropy: such a model knows less than the token counts do.
+        seconds: spent in training, before a kill too where the run was resumed.
     """
 
     curve: tuple[CurvePoint, ...]
-    diverged: bool
+    divergence: Divergence | None
     seconds: float
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the run failed, in any of the ways of `divergence`."""
+        return self.divergence is not None
 
-def train(model: nn.Module, corpus: Corpus, config: TrainingConfig, seed: int, progress: Progress) -> TrainingOutcome:
+
+def train(
+    model: nn.Module,
+    corpus: Corpus,
+    config: TrainingConfig,
+    seed: int,
+    progress: Progress,
+    *,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    penalty: Penalty | None = None,
+) -> TrainingOutcome:
     """Train in place, with bfloat16 autocast on CUDA; divergence is recorded, not raised.
 
     The seed also feeds dropout and the like. The global generators and each module's mode are left as they were.
 
+    Args:
+        model: int64 [B, N] to logits [B, N, V].
+        corpus: its training part is trained on.
+        config: how.
+        seed: of batches and dropout; the caller draws the weights.
+        progress: told after every step.
+        checkpoint: this run's file. A run killed at any step goes on from there when it is called with the same
+            arguments and a model with the same weights as at first, and ends bit for bit as if it had not been killed
+            (on the CPU, with the same number of threads). The file is removed when training ends.
+        checkpoint_seconds: between two writings of the file; 0 is after every step.
+        penalty: of the model a scalar, added to the loss that is minimised; the curve holds the cross-entropy alone.
+            A checkpoint knows it by its name only.
+
     Raises:
         CorpusError: the corpus is too short for one batch.
+        TrainingError: there is nothing to train, or the penalty is not a scalar.
+        CheckpointError: a checkpoint is wanted and safetensors is not installed.
     """
     corpus.require(config.seq_len, config.batch)
-    start = time.perf_counter()
+    run = _Run(model, config, penalty)
     device = device_of(model)
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), mode(model, training=True):
+    file = None if checkpoint is None else Checkpoint(checkpoint, run.identity(corpus, seed), config.steps, progress)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), mode(model, training=True):
         torch.manual_seed(seed)
-        losses, finite = _steps(model, corpus.train, config, seed, progress)
-    diverged = not finite or _final(losses) > unigram_nats(corpus.train, corpus.valid, corpus.vocab_size)
-    return TrainingOutcome(_curve(losses, config), diverged, time.perf_counter() - start)
+        divergence = _steps(run, corpus.train, seed, progress, file, checkpoint_seconds)
+    if file is not None:
+        file.remove()
+    losses = run.standing.losses
+    if divergence is None and _final(losses) > unigram_nats(corpus.train, corpus.valid, corpus.vocab_size):
+        divergence = Divergence(ABOVE_UNIGRAM, len(losses))
+    return TrainingOutcome(_curve(losses, config), divergence, run.standing.seconds)
 
 
-def batches(tokens: Tensor, config: TrainingConfig, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each step, inputs and next-token targets, both int64 [B, N], cut from 1-D tokens at random places."""
+def batches(tokens: Tensor, config: TrainingConfig, seed: int, done: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each step, inputs and next-token targets, both int64 [B, N], cut from 1-D tokens at random places.
+
+    The first `done` steps are drawn and passed over, so that a resumed run sees what it would have seen.
+    """
     generator = torch.Generator().manual_seed(seed)
     offsets = torch.arange(config.seq_len + 1)
-    for _ in range(config.steps):
+    for step in range(config.steps):
         starts = torch.randint(tokens.numel() - config.seq_len, (config.batch, 1), generator=generator)
+        if step < done:
+            continue
         windows = tokens[starts + offsets]
         yield windows[:, :-1], windows[:, 1:]
 
 
+class _Run:
+    """One run's parts: the model as it is called, what is minimised, and what a checkpoint holds."""
+
+    def __init__(self, model: nn.Module, config: TrainingConfig, penalty: Penalty | None) -> None:
+        self.model, self.config, self.penalty = model, config, penalty
+        self.device = device_of(model)
+        self.compiled = self.device.type == "cuda" if config.compiled is None else config.compiled
+        self.forward = torch.compile(model) if self.compiled else model
+        self.standing = Standing(model, _optimizer(model, config))
+
+    def identity(self, corpus: Corpus, seed: int) -> dict[str, Any]:
+        """What tells this run from every other; JSON values."""
+        return {
+            "config": asdict(self.config),
+            "compiled": self.compiled,
+            "seed": seed,
+            "corpus": [corpus.sha256, corpus.vocab_size],
+            "penalty": None
+            if self.penalty is None
+            else getattr(self.penalty, "__qualname__", type(self.penalty).__name__),
+            **run_identity(self.model),
+        }
+
+    def step(self, inputs: Tensor, targets: Tensor) -> tuple[float, float]:
+        """One update; the loss before it and the gradients' norm. It is skipped where the norm is not finite."""
+        optimizer = self.standing.optimizer
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.forward(inputs.to(self.device))
+        loss = cross_entropy(logits, targets.to(self.device), "mean")
+        optimizer.zero_grad(set_to_none=True)
+        (loss + self._penalty() if self.penalty else loss).backward()
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
+        if math.isfinite(norm):
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item(), norm
+
+    def _penalty(self) -> Tensor:
+        assert self.penalty is not None
+        value = self.penalty(self.model)
+        if value.ndim:
+            raise TrainingError(f"the penalty has shape {tuple(value.shape)}; it must be a scalar")
+        return value
+
+
 def _steps(
-    model: nn.Module, tokens: Tensor, config: TrainingConfig, seed: int, progress: Progress
-) -> tuple[list[float], bool]:
-    """The finite losses, one a step, and whether all were finite."""
-    optimizer = _optimizer(model, config)
-    losses: list[float] = []
-    for step, (inputs, targets) in enumerate(batches(tokens, config, seed)):
-        for group in optimizer.param_groups:
+    run: _Run, tokens: Tensor, seed: int, progress: Progress, file: Checkpoint | None, every: float
+) -> Divergence | None:
+    """All steps that are not done yet; how the run failed, if a loss or a gradient is not finite."""
+    config, standing = run.config, run.standing
+    if file is not None:
+        file.resume(standing)
+    begun, before = time.perf_counter(), standing.seconds
+    first = len(standing.losses)
+    for step, (inputs, targets) in enumerate(batches(tokens, config, seed, first), first):
+        for group in standing.optimizer.param_groups:
             group["lr"] = config.rate(step)
-        loss, norm = _step(model, optimizer, inputs, targets, config.clip)
+        loss, norm = run.step(inputs, targets)
+        standing.seconds = before + time.perf_counter() - begun
         if math.isfinite(loss):
-            losses.append(loss)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+            standing.losses.append(loss)
+        if failed := _not_finite(loss, norm):
             progress(config.steps, config.steps, f"diverged at step {step + 1}")
-            return losses, False
+            return Divergence(failed, step + 1)
         progress(step + 1, config.steps, f"loss {loss:.3f}")
-    return losses, True
+        if file is not None:
+            file.save_when_due(standing, every)
+    return None
+
+
+def _not_finite(loss: float, norm: float) -> str | None:
+    """Which of a step's loss and gradient is not finite, and how; None if both are."""
+    for name, value in (("loss", loss), ("gradient", norm)):
+        if not math.isfinite(value):
+            return f"{name} is {'NaN' if math.isnan(value) else 'infinite'}"
+    return None
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
@@ -150,72 +275,6 @@ def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, betas=(0.9, 0.95))
 
 
-def _step(
-    model: nn.Module, optimizer: torch.optim.AdamW, inputs: Tensor, targets: Tensor, clip: float
-) -> tuple[float, float]:
-    """One update; the loss before it and the gradients' norm. The update is skipped where the norm is not finite."""
-    device = device_of(model)
-    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        logits = model(inputs.to(device))
-    loss = _cross_entropy(logits, targets.to(device), "mean")
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip))
-    if math.isfinite(norm):
-        optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return loss.item(), norm
-
-
-def _cross_entropy(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
-    """Nats of targets [B, N] under logits [B, N, V], in float32 or the logits' own wider type."""
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(wide.flatten(0, 1), targets.flatten(), reduction=reduction)
-
-
-def evaluate(model: nn.Module, tokens: Tensor, seq_len: int, batch: int, max_tokens: int | None = None) -> float:
-    """Nats per token over fixed windows that do not overlap, in eval mode; not finite where the model's logits are not.
-
-    No autocast here: differences of .01 nats must not drown in bfloat16 rounding.
-
-    Args:
-        model: int64 [B, N] to [B, N, V]; its modes are restored.
-        tokens: int64 [tokens].
-        seq_len: window length.
-        batch: windows at a time; the last batch may be smaller.
-        max_tokens: stop before more are predicted, but use at least one window; None uses all windows.
-
-    Raises:
-        TrainingError: the tokens do not fill one window.
-    """
-    windows = (tokens.numel() - 1) // seq_len
-    if windows < 1:
-        raise TrainingError(f"{tokens.numel()} tokens do not fill a window of {seq_len}; give a longer text")
-    if max_tokens is not None:
-        windows = min(windows, max(1, max_tokens // seq_len))
-    used = windows * seq_len
-    inputs, targets = tokens[:used].view(windows, seq_len), tokens[1 : used + 1].view(windows, seq_len)
-    device, total = device_of(model), 0.0
-    with mode(model, training=False), torch.no_grad():
-        for at in range(0, windows, batch):
-            logits = model(inputs[at : at + batch].to(device))
-            total += _cross_entropy(logits, targets[at : at + batch].to(device), "sum").item()
-    return total / used
-
-
-def unigram_nats(train: Tensor, valid: Tensor, vocab_size: int) -> float:
-    """Nats per token of the validation part under the training part's token counts, each plus one.
-
-    Args:
-        train: int64 [tokens], what is counted.
-        valid: int64 [tokens], what is predicted.
-        vocab_size: token values are below it.
-    """
-    counts = torch.bincount(train, minlength=vocab_size).double() + 1
-    expected = torch.bincount(valid, minlength=vocab_size).double()
-    return float(-(expected * (counts / counts.sum()).log()).sum() / valid.numel())
-
-
 def _final(losses: list[float]) -> float:
     """The mean of the last losses: of `FINAL_STEPS`, or of the last tenth of a shorter run."""
     last = losses[-min(FINAL_STEPS, max(1, len(losses) // 10)) :]
@@ -228,21 +287,3 @@ def _curve(losses: list[float], config: TrainingConfig) -> tuple[CurvePoint, ...
     parts = [losses[at : at + stretch] for at in range(0, len(losses), stretch)]
     ends = [min(at + stretch, len(losses)) for at in range(0, len(losses), stretch)]
     return tuple(CurvePoint(end, sum(part) / len(part)) for end, part in zip(ends, parts, strict=True))
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model's parameters are; the CPU for a model without any."""
-    parameter = next(model.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device
-
-
-@contextlib.contextmanager
-def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Training or eval mode for all modules, each put back to its own mode afterwards."""
-    before = {module: module.training for module in model.modules()}
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, was in before.items():
-            module.training = was

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,11 +51,3 @@ class Twin:
     seq_len: int = 48
     leaks_in: str | None = None
     asleep: bool = False
-
-
-def all_twins() -> tuple[Twin, ...]:
-    """Every twin: one file each in `audits/leaks`, in the order of their names."""
-    import audits.leaks as package
-
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
-    return tuple(importlib.import_module(f"audits.leaks.{name}").TWIN for name in names)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SCANS = ("loop", "unbind", "chunked", "matmul", "fused")  # the implementations of `hubrouter.selective_scan`
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be built; the message says which value to change."""
@@ -56,9 +58,30 @@ class RouterConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A sequence model: one letter of `pattern` a layer (`A` attention, `H` HubRouter; see `hubrouter.mixers`).
+    """A sequence model: one letter of `pattern` a layer (`A` attention, `H` HubRouter, `M` Mamba).
 
-    Hub-GPT is `"H" * 12`, the baseline Transformer `"A" * 12`. Widths are our choice: the paper prints none.
+    Letters are those of `hubrouter.mixers`, the paper's systems are in `hubrouter.patterns`. Widths are our choice: the
+    paper prints none.
+
+    Attributes:
+        vocab_size: token values V.
+        pattern: one letter a layer.
+        d_model: width D of the tokens.
+        n_heads: heads of attention and HubRouter; as `RouterConfig`, like the next five.
+        n_hubs: hub tokens M.
+        k: tokens selected for the council.
+        chunk: chunk size of HubRouter.
+        neighbours: successors that share a selected token's claim.
+        causal: strictly causal HubRouter, or bidirectional as published. Attention and Mamba are always causal.
+        mlp_ratio: width of the MLP relative to D.
+        rope_base: base of the rotary position embedding.
+        ssm_state: states S of a channel of Mamba (the defaults of this and the next two are mamba's and Jamba's).
+        ssm_conv: tokens that Mamba's convolution reads, the own one included.
+        ssm_expand: inner width I of Mamba relative to D.
+        ssm_heads: None for Mamba-1 (a step size for each channel, a decay for each state), or the heads of Mamba-2 (one
+            step size and one decay a head); they divide I.
+        ssm_chunk: tokens a chunk of the scans that have chunks. It changes speed and rounding, not what is computed.
+        scan: implementation of the selective scan; see `hubrouter.selective_scan`. No other one is taken in its place.
     """
 
     vocab_size: int
@@ -72,12 +95,38 @@ class ModelConfig:
     causal: bool = True
     mlp_ratio: int = 4
     rope_base: float = 10_000.0
+    ssm_state: int = 16
+    ssm_conv: int = 4
+    ssm_expand: int = 2
+    ssm_heads: int | None = None
+    ssm_chunk: int = 64
+    scan: str = "chunked"
 
     def __post_init__(self) -> None:
         _require(self.vocab_size >= 1, f"vocab_size must be at least 1, not {self.vocab_size}")
         _require(len(self.pattern) >= 1, "pattern must name at least one layer, for instance 'HH'")
         _require(self.mlp_ratio >= 1, f"mlp_ratio must be at least 1, not {self.mlp_ratio}")
         self.router()
+        self._require_a_scan()
+
+    def _require_a_scan(self) -> None:
+        for name in ("ssm_state", "ssm_conv", "ssm_expand", "ssm_chunk"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        heads, inner = self.ssm_heads, self.ssm_inner
+        _require(
+            heads is None or (heads >= 1 and inner % heads == 0),
+            f"ssm_heads={heads} must divide ssm_expand * d_model={inner}, or be None for Mamba-1",
+        )
+        _require(self.scan in SCANS, f"scan must be one of {', '.join(SCANS)}, not {self.scan!r}")
+        _require(
+            self.scan != "matmul" or heads is not None,
+            "scan='matmul' needs one decay a head (Mamba-2): set ssm_heads, or choose scan='chunked'",
+        )
+
+    @property
+    def ssm_inner(self) -> int:
+        """Inner width I of a Mamba layer."""
+        return self.ssm_expand * self.d_model
 
     def router(self) -> RouterConfig:
         """The configuration of this model's HubRouter layers."""

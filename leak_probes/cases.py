@@ -62,6 +62,10 @@ class Case:
             chunk=self.chunk,
             neighbours=self.neighbours,
             mlp_ratio=2,
+            ssm_chunk=self.chunk,
+            ssm_state=self.n_hubs,
+            ssm_conv=1 + self.k % 4,
+            ssm_heads=2 if self.neighbours == 2 else None,
         )
 
     def build(self) -> nn.Module:
@@ -112,10 +116,10 @@ def layers() -> st.SearchStrategy[Case]:
 
 
 def models() -> st.SearchStrategy[Case]:
-    """Sequence models of one to three layers, attention among them, in float64."""
+    """Sequence models of one to three layers, attention and Mamba among them, in float64."""
     return st.builds(
         Case,
-        pattern=st.text("HA", min_size=1, max_size=3),
+        pattern=st.text("HAM", min_size=1, max_size=3),
         batch=st.integers(1, 2),
         length=st.integers(2, 16),
         n_heads=st.integers(1, 2),

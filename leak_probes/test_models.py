@@ -7,8 +7,9 @@ import torch
 
 from audits.auditor import assert_causal, audit
 from audits.leaks._hub import CONFIG, hub_gpt
-from audits.twin import Twin, all_twins
+from audits.twin import Twin
 from audits.verdicts import LeakClass, Verdict
+from audits.zoo import all_twins
 from hubrouter import ModelConfig, SequenceModel
 
 HUB_TWINS = [twin for twin in all_twins() if twin.name.startswith("hub_")]
@@ -22,11 +23,11 @@ BUSINESS = {
 }
 
 
-@pytest.mark.parametrize("pattern", ["HH", "AA", "AHA"])
+@pytest.mark.parametrize("pattern", ["HH", "AA", "AHA", "M", "MHAM"])
 def test_a_model_of_this_repository_passes_every_probe(pattern: str) -> None:
-    """Hub-GPT, the Transformer, and a hybrid, across several chunks."""
+    """Hub-GPT, the Transformer, Mamba and hybrids, across several chunks."""
     torch.manual_seed(0)
-    config = ModelConfig(32, pattern, d_model=16, n_heads=2, n_hubs=4, k=4, chunk=8)
+    config = ModelConfig(32, pattern, d_model=16, n_heads=2, n_hubs=4, k=4, chunk=8, ssm_chunk=8)
     assert_causal(SequenceModel(config), seq_len=40)
 
 

@@ -10,8 +10,9 @@ from torch import nn
 
 from audits import audit
 from audits.leaks import conspiring_tokens
-from audits.twin import all_twins, redrawn
+from audits.twin import redrawn
 from audits.verdicts import AuditResult, LeakClass, Verdict
+from audits.zoo import all_twins
 
 LEAKS = {
     "attention without a mask": (lambda: Tokens(Attention(causal=False)), LeakClass.DENSE),

@@ -22,7 +22,7 @@ from audits.betting.table import Table, usual_lr
 from audits.leaks import hub_selection_in_chunk
 from audits.report.figure_wealth import wealth_plot
 from audits.subject import Settings, SubjectError
-from audits.twin import all_twins
+from audits.zoo import all_twins
 
 TWINS = {twin.name: twin for twin in all_twins()}
 SMALL = Settings(vocab_size=4, seq_len=12, batch=8)

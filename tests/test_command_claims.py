@@ -17,13 +17,13 @@ from audits.ledger import Evidence, Ledger, Record
 
 PRINTED = ["hub-gpt-ppl", "hub-jamba-ppl", "throughput-90x"]
 RESULT = {"leak_class": "dense", "named": "dense", "leaky": {"gradient": "LEAK"}, "clean": {"gradient": "PASS"}}
-FILES = {"claims.md", "claims.html", "claims.json", "leaks.json", "junit.xml"}
+FILES = {"claims.md", "claims.html", "claims.json", "claims.schema.json", "leaks.json", "junit.xml"}
 
 
 def judged(verdict: ClaimVerdict, expected: ClaimVerdict | None, *, gate: bool = True) -> JudgedClaim:
     judgement = Judgement(verdict, "reason", "change", gate=gate)
     claim = Claim("demo", "statement", "source", "test", "refuted by", lambda _evidence: judgement)
-    return JudgedClaim(claim, judgement, expected, "quick")
+    return JudgedClaim(claim, "quick", judgement, expected)
 
 
 def test_every_claim_has_a_reviewed_expectation_and_every_expectation_a_claim() -> None:
@@ -40,7 +40,7 @@ def test_every_claim_of_the_paper_is_judged() -> None:
 
 def test_without_evidence_no_claim_is_supported_or_refuted_by_a_run() -> None:
     needy = tuple(claim for claim in all_claims() if claim.needs)
-    verdicts = {item.judgement.verdict for item in judge_all(needy, Evidence(), "quick")}
+    verdicts = {item.judgement.verdict for item in judge_all(needy, Evidence(), {})}
     assert verdicts == {ClaimVerdict.NOT_TESTABLE}
 
 
@@ -49,7 +49,7 @@ def test_a_test_that_raises_is_an_error_and_does_not_take_the_others_down() -> N
         raise ZeroDivisionError("no seeds")
 
     broken = Claim("broken", "s", "s", "t", "r", explode)
-    first, second = judge_all((broken, all_claims()[0]), Evidence(), "quick")
+    first, second = judge_all((broken, all_claims()[0]), Evidence(), {})
     assert first.judgement.verdict is ClaimVerdict.ERROR
     assert "no seeds" in first.judgement.reason
     assert second.judgement.verdict is not ClaimVerdict.ERROR
@@ -69,7 +69,7 @@ def test_exit_codes_follow_the_contract() -> None:
 
 def test_evidence_that_is_missing_contradicts_no_expectation() -> None:
     claim = next(claim for claim in all_claims() if claim.id == "cost")
-    (item,) = judge_all((claim,), Evidence(), "quick")
+    (item,) = judge_all((claim,), Evidence(), {})
     assert item.judgement.missing
     assert exit_code([item], failed=False) == 0
 

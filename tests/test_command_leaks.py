@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from audits.__main__ import main
-from audits.twin import all_twins
+from audits.zoo import all_twins
 
 
 def test_the_zoo_holds_the_leaks_that_were_promised() -> None:

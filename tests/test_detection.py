@@ -12,7 +12,6 @@ from audits.claim import ClaimVerdict, Judgement
 from audits.claims import auditor_power
 from audits.claims.experiments import detection_power
 from audits.claims.experiments._causal import CAUSAL, causal_model
-from audits.commands.claims import _of_this_setting
 from audits.detection import AUDIT, DRAWS_NEEDED, FLOOR, QUICK, alarms, detections, power_records
 from audits.experiment import Options, RunSpec
 from audits.ledger import Evidence, Ledger, Record
@@ -20,7 +19,8 @@ from audits.probe import all_probes
 from audits.report.document import Report
 from audits.report.what_probes_see import what_probes_see
 from audits.statistics import Counts, largest_rate, least_rate
-from audits.twin import all_twins, redrawn
+from audits.twin import redrawn
+from audits.zoo import all_twins
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "what-each-probe-sees.md"
@@ -113,9 +113,8 @@ def test_no_two_draws_have_the_same_seed_at_any_tier():
 
 
 def test_draws_of_another_tier_are_kept_beside_those_of_this_one():
-    quick = Options("quick")
     evidence = Evidence((power("needle", 20, 20), power("needle", 2, 2)))
-    assert _of_this_setting(evidence, (detection_power.EXPERIMENT,), quick) == evidence
+    assert evidence.at("quick") == evidence
 
 
 @torch.no_grad()
@@ -140,7 +139,7 @@ def test_redrawing_ends_with_its_block():
 
 
 def page(*records: Record) -> str:
-    return what_probes_see(Report((), Evidence(records), "quick"), all_probes())
+    return what_probes_see(Report((), Evidence(records)), all_probes())
 
 
 def test_the_page_without_a_run_says_so():
@@ -165,4 +164,4 @@ def test_the_page_tells_what_a_probe_sees_alone_and_misses_and_how_often():
 
 def test_the_committed_page_is_the_one_the_committed_evidence_gives():
     evidence = Ledger(ROOT / "reports" / "evidence").read()
-    assert PAGE.read_text(encoding="utf-8") == what_probes_see(Report((), evidence, "quick"), all_probes())
+    assert PAGE.read_text(encoding="utf-8") == what_probes_see(Report((), evidence), all_probes())

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from audits.claims.experiments import kill_matrix, layer_cost, leak_worth
-from audits.experiment import Options, RunSpec, all_experiments
+from audits.claims.experiments import _language_model as language_model
+from audits.claims.experiments import graduated, hybrids, kill_matrix, layer_cost, leak_worth, retrofit
+from audits.experiment import Options, RunSpec
 from audits.ledger import Ledger, Record
+from audits.registry import all_experiments
 from audits.runner import gather
 
-SMALL = leak_worth.Size("H", 16, 4, 2, 8, 300, 3, 2, 32, 1e-3, 1, 64)
+SMALL = language_model.Size(1, 16, 4, 2, 8, 300, 3, 2, 32, 1e-3, 1, 64)
 
 
 def quiet(_done: int, _total: int, _note: str = "") -> None:
@@ -21,47 +23,69 @@ def quiet(_done: int, _total: int, _note: str = "") -> None:
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
     monkeypatch.setenv("HUBROUTER_AUDIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(leak_worth.TIERS, "quick", SMALL)
+    monkeypatch.setitem(language_model.SIZES, "full", SMALL)
     text = tmp_path / "text.txt"
     text.write_text("\n".join(f"line {n} of {n * n % 977} words, or so" for n in range(3000)))
-    return Options(corpus=str(text))
+    return Options("full", corpus=str(text))
 
 
-def test_all_arms_of_a_seed_start_from_the_same_weights() -> None:
-    config = SMALL.model(300)
-    clean = leak_worth.build("clean", config, 1).state_dict()
-    for arm in leak_worth.ARMS:
-        weights = leak_worth.build(arm, config, 1).state_dict()
-        assert weights.keys() == clean.keys()
-        assert all(torch.equal(weights[name], clean[name]) for name in clean)
-    assert not torch.equal(leak_worth.build("clean", config, 2).embedding.weight, clean["embedding.weight"])
+def routed(small: Options, routing: str) -> RunSpec:
+    return next(spec for spec in leak_worth.EXPERIMENT.runs(small) if spec.config["routing"] == routing)
+
+
+def test_all_routings_of_a_seed_start_from_the_same_weights(small: Options) -> None:
+    clean = language_model.build(routed(small, "causal").config, 300, 1)
+    for routing in language_model.ROUTINGS:
+        config = {**routed(small, "causal").config, "routing": routing}
+        weights = language_model.build(config, 300, 1).state_dict()
+        assert weights.keys() == clean.state_dict().keys()
+        assert all(torch.equal(weights[name], value) for name, value in clean.state_dict().items())
+    other = language_model.build(routed(small, "causal").config, 300, 2)
+    assert not torch.equal(other.embedding.weight, clean.embedding.weight)
 
 
 def test_the_corpus_is_part_of_a_runs_address(small: Options, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text((tmp_path / "text.txt").read_text() + "one more line\n" * 50)
-    here, there = leak_worth.runs(small), leak_worth.runs(replace(small, corpus=str(other)))
-    addresses = [{Record("leak-worth", s.config, s.seed, {}, {}, 0.0).run for s in specs} for specs in (here, there)]
-    assert len(addresses[0]) == len(leak_worth.ARMS)
+    here, there = (leak_worth.EXPERIMENT.runs(o) for o in (small, replace(small, corpus=str(other))))
+    addresses = [{Record(s.experiment, s.config, s.seed, {}, {}, 0.0).run for s in specs} for specs in (here, there)]
+    assert len(addresses[0]) == 3
     assert not addresses[0] & addresses[1]
 
 
-def test_the_same_seed_gives_the_same_evidence(small: Options) -> None:
-    council = next(spec for spec in leak_worth.runs(small) if spec.config["arm"] == "council")
-    first, second = (leak_worth.execute(council, small, quiet) for _ in range(2))
+def test_studies_share_the_runs_they_have_in_common() -> None:
+    (hub_gpt,) = {arm for arm in leak_worth.arms(Options("full")) if arm.routing == "causal"}
+    assert all(hub_gpt in study.arms(Options("full")) for study in (hybrids, graduated))
+
+
+@pytest.mark.parametrize("routing", ["council", "bidirectional"])
+def test_the_same_seed_gives_the_same_evidence_and_a_leaky_arm_is_evaluated_under_the_clean_mask(
+    small: Options, routing: str
+) -> None:
+    spec = replace(routed(small, "council"), config={**routed(small, "council").config, "routing": routing})
+    first, second = (language_model.execute(spec, small, quiet) for _ in range(2))
     assert first == second
     assert first["audit"]["verdict"] == "LEAK"
     assert first["clean_mask_nats"] is not None
 
 
 def test_the_clean_arm_passes_its_audit_and_its_future_is_exactly_zero(small: Options) -> None:
-    clean = next(spec for spec in leak_worth.runs(small) if spec.config["arm"] == "clean")
-    result = leak_worth.execute(clean, small, quiet)
+    result = language_model.execute(routed(small, "causal"), small, quiet)
     assert result["audit"]["verdict"] == "PASS"
     assert result["clean_mask_nats"] is None
     influence = torch.tensor(result["influence"])
     assert not influence.triu(1).any()
     assert influence.tril().any()
+
+
+def test_a_retrofit_is_tuned_as_long_as_its_control(small: Options) -> None:
+    (spec,) = retrofit.runs(small)
+    result = retrofit.execute(spec, small, quiet)
+    assert [(t["arm"], t["rate"]) for t in result["tuned"]] == [
+        (arm, rate) for rate in retrofit.RATES for arm in ("control", "retrofit")
+    ]
+    assert len({tuple(step for step, _ in t["curve"]) for t in result["tuned"]}) == 1
+    assert result["swapped_nats"] != result["pretrained"]["valid_nats"]
 
 
 def test_one_twin_is_audited_on_both_sides() -> None:
@@ -79,9 +103,9 @@ def test_the_hub_layers_flops_are_linear_and_attentions_are_not() -> None:
 
 def test_every_experiment_lists_its_runs_under_its_own_name(small: Options) -> None:
     for experiment in all_experiments():
-        specs = experiment.runs(small)
+        specs = experiment.runs(replace(small, tier="quick")) or experiment.runs(small)
         assert specs
-        assert {spec.experiment for spec in specs} == {experiment.name}
+        assert {spec.experiment for spec in specs} == {experiment.recorded_as}
 
 
 def test_gathering_twice_repeats_nothing(tmp_path: Path) -> None:

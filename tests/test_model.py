@@ -12,15 +12,18 @@ from torch.nn import functional as F
 from hubrouter import ConfigError, HubRouter, ModelConfig, SequenceModel
 from hubrouter.mixers.attention import CausalAttention
 from hubrouter.mixers.discover import builders
+from hubrouter.mixers.mamba import Mamba
 
 VOCAB = 11
-PATTERNS = ["H", "A", "HH", "HAH", "AAHA"]
+PATTERNS = ["H", "A", "M", "HH", "HAH", "AAHA", "MHAM"]
 
 each_pattern = pytest.mark.parametrize("pattern", PATTERNS)
 
 
 def build(pattern="HA", seed=0, dtype=torch.float64, **changes):
-    config = ModelConfig(VOCAB, pattern, **({"d_model": 8, "n_heads": 2, "n_hubs": 3, "k": 3, "chunk": 4} | changes))
+    config = ModelConfig(
+        VOCAB, pattern, **({"d_model": 8, "n_heads": 2, "n_hubs": 3, "k": 3, "chunk": 4, "ssm_chunk": 4} | changes)
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SequenceModel(config).to(dtype)
@@ -30,18 +33,20 @@ def draw(length, rows=2, seed=0):
     return torch.randint(VOCAB, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-def test_both_mixers_are_found_by_their_letters():
-    assert set(builders()) >= {"A", "H"}
+def test_the_mixers_are_found_by_their_letters():
+    assert set(builders()) >= {"A", "H", "M"}
 
 
 @each_pattern
 def test_a_pattern_names_one_layer_a_letter(pattern):
-    kinds = {"A": CausalAttention, "H": HubRouter}
+    kinds = {"A": CausalAttention, "H": HubRouter, "M": Mamba}
     assert [type(block.mixer) for block in build(pattern).blocks] == [kinds[letter] for letter in pattern]
 
 
 def test_an_unknown_letter_is_named_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"^pattern 'HXQ' has unknown letters \['Q', 'X'\]; known are \['A', 'H'"):
+    with pytest.raises(
+        ConfigError, match=r"^pattern 'HXQ' has unknown letters \['Q', 'X'\]; known are \['A', 'H', 'M'"
+    ):
         build("HXQ")
 
 
@@ -51,6 +56,17 @@ def test_an_unknown_letter_is_named_with_the_known_ones():
         ({"vocab_size": 0}, "vocab_size must be at least 1, not 0"),
         ({"pattern": ""}, "pattern must name at least one layer, for instance 'HH'"),
         ({"mlp_ratio": 0}, "mlp_ratio must be at least 1, not 0"),
+        ({"ssm_state": 0}, "ssm_state must be at least 1, not 0"),
+        ({"ssm_conv": 0}, "ssm_conv must be at least 1, not 0"),
+        ({"ssm_expand": 0}, "ssm_expand must be at least 1, not 0"),
+        ({"ssm_chunk": 0}, "ssm_chunk must be at least 1, not 0"),
+        ({"ssm_heads": 3}, "ssm_heads=3 must divide ssm_expand * d_model=128, or be None for Mamba-1"),
+        ({"ssm_heads": 0}, "ssm_heads=0 must divide ssm_expand * d_model=128, or be None for Mamba-1"),
+        ({"scan": "fast"}, "scan must be one of loop, unbind, chunked, matmul, fused, not 'fast'"),
+        (
+            {"scan": "matmul"},
+            "scan='matmul' needs one decay a head (Mamba-2): set ssm_heads, or choose scan='chunked'",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_built_says_which_value_to_change(change, message):
@@ -84,7 +100,7 @@ def test_an_untrained_model_is_about_as_surprised_as_a_uniform_guess():
 
 
 def test_every_parameter_receives_a_gradient():
-    model = build("HAH")
+    model = build("HAHM")
     model(draw(13)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
 

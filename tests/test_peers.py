@@ -52,7 +52,7 @@ RECORDS = (
 
 
 def report(*records: Record) -> Report:
-    return Report((), Evidence(records), "quick")
+    return Report((), Evidence(records))
 
 
 def test_what_each_finds_is_counted_and_only_a_leak_counts_as_found():

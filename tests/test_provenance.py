@@ -16,8 +16,9 @@ from audits.probes.provenance import run
 from audits.provenance.blame import blame, place_along
 from audits.provenance.trace import positions, rows, trace
 from audits.subject import Settings, prepare
-from audits.twin import Twin, all_twins
+from audits.twin import Twin
 from audits.verdicts import LeakClass, Verdict
+from audits.zoo import all_twins
 
 TWINS = all_twins()
 CLASSES = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)

@@ -19,7 +19,6 @@ from audits.report.claims_json import claims_json
 from audits.report.document import NO_RUN, Report
 from audits.report.escape import code, markup
 from audits.report.escape import markdown as markdown_text
-from audits.report.figure_perplexity import columns
 from audits.report.formatting import number, perplexity
 from audits.report.html import html
 from audits.report.junit import junit, outcome
@@ -27,6 +26,7 @@ from audits.report.junit_document import Outcome
 from audits.report.leaks_json import leaks_json
 from audits.report.markdown import markdown
 from audits.report.marks import claim_mark, flags
+from audits.report.perplexity import columns
 from audits.report.prose import TIMING_NOTE, worth_sentence
 from audits.report.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.strict_json import json_text
@@ -39,7 +39,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 def judged(identity="cost", verdict=ClaimVerdict.SUPPORTED, expected="same", **judgement):
     claim = Claim(identity, f"Statement of {identity}", "a paper", "the test", "the refutation", lambda _: None)
     text = {"reason": f"Reason of {identity}", "would_change": "more seeds", **judgement}
-    return JudgedClaim(claim, Judgement(verdict, **text), verdict if expected == "same" else expected, "quick")
+    return JudgedClaim(claim, "quick", Judgement(verdict, **text), verdict if expected == "same" else expected)
 
 
 def influence(n=12, leak=0.0):
@@ -49,9 +49,15 @@ def influence(n=12, leak=0.0):
 
 
 def training(arm, seed, nats, masked=None, steps=350, **result):
-    config = {"arm": arm, "steps": steps, "corpus": {"name": "tiny", "sha256": "00", "bytes": 9}}
+    routing = {"clean": "causal"}.get(arm, arm)
+    config = {
+        "pattern": "HH",
+        "routing": routing,
+        "steps": steps,
+        "corpus": {"name": "tiny", "sha256": "00", "bytes": 9},
+    }
     own = {"valid_nats": nats, "clean_mask_nats": masked, "influence": influence(leak=0.1 if arm == "council" else 0.0)}
-    return Record("leak-worth", config, seed, {**own, **result}, {}, 1.0)
+    return Record("language-model", config, seed, {**own, **result}, {}, 1.0)
 
 
 def twin(name, leak_class="dense", named="dense", leaky="LEAK", clean="PASS"):
@@ -82,7 +88,7 @@ ARMS = (("clean", 4.1, None), ("council", 4.0, 4.3), ("selection", 4.1, 4.1))
 
 
 def sample(*claims):
-    return Report(claims or (judged(), judged("hub", ClaimVerdict.REFUTED)), Evidence(tuple(records())), "quick")
+    return Report(claims or (judged(), judged("hub", ClaimVerdict.REFUTED)), Evidence(tuple(records())))
 
 
 class Structure(HTMLParser):
@@ -119,18 +125,18 @@ def test_the_same_evidence_gives_the_same_bytes_whatever_the_order_of_its_record
 
 @pytest.mark.parametrize("render", [markdown, html])
 def test_without_any_run_every_section_says_so(render):
-    text = render(Report((), Evidence(), "quick"))
+    text = render(Report((), Evidence()))
     assert text.count(NO_RUN) >= 6
     assert "No claim has been judged yet" in text
 
 
-def test_the_page_is_well_formed_links_only_within_itself_and_runs_nothing():
+def test_the_page_is_well_formed_links_only_within_itself_and_loads_nothing():
     page = Structure(html(sample()))
     assert page.broken == []
     assert len(page.ids) == len(set(page.ids))
     assert page.links
     assert all(link[0] == "#" and link[1:] in page.ids for link in page.links)
-    assert not page.tags & {"script", "iframe", "object", "link", "img"}
+    assert not page.tags & {"iframe", "object", "link", "img"}
 
 
 def test_every_drawing_of_the_page_is_xml_with_a_title_and_a_description():
@@ -148,7 +154,7 @@ def test_hostile_text_stays_text_in_every_format():
     report = sample(replace(item, claim=replace(item.claim, statement=HOSTILE, published={HOSTILE: HOSTILE})))
     page = Structure(html(report))
     assert page.broken == []
-    assert "script" not in page.tags
+    assert html(report).count("<script") == 1
     assert "\x00" not in markdown(report) + html(report) + junit(report)
     assert "<script" not in markdown(report).replace("\\<", "")
     assert json.loads(claims_json(report))["claims"][0]["reason"] == HOSTILE
@@ -157,7 +163,7 @@ def test_hostile_text_stays_text_in_every_format():
 
 def test_a_markdown_table_keeps_its_number_of_cells_under_hostile_text():
     rows = [line for line in markdown(sample(judged(reason=HOSTILE))).splitlines() if line.startswith("| **")]
-    assert [len(re.split(r"(?<!\\)\|", row)) for row in rows] == [6]
+    assert [len(re.split(r"(?<!\\)\|", row)) for row in rows] == [7]
 
 
 def test_escapes_leave_nothing_with_a_meaning():
@@ -244,8 +250,10 @@ def test_minimum_detectable_effect_seeds_and_tables_reach_both_documents():
 
 def test_a_claim_names_the_experiments_that_were_not_run():
     item = judged()
-    item = replace(item, claim=replace(item.claim, needs=("leak-worth", "absent")))
-    assert f"leak-worth: 9 runs; absent: {NO_RUN}" in markdown(sample(item))
+    needy = replace(item.claim, needs=("leak-worth", "hybrids"))
+    missing = replace(item.judgement, missing=True)
+    assert f"leak-worth, hybrids: {NO_RUN}" in markdown(sample(replace(item, claim=needy, judgement=missing)))
+    assert "leak-worth, hybrids\n" in markdown(sample(replace(item, claim=needy)))
 
 
 def test_measured_times_stand_only_in_their_marked_section():
@@ -258,7 +266,7 @@ def test_measured_times_stand_only_in_their_marked_section():
 
 
 def worth_of(*runs):
-    return leak_worth(Report((), Evidence(runs), "quick"))
+    return leak_worth(Report((), Evidence(runs)))
 
 
 def test_the_story_follows_the_losses():
@@ -282,8 +290,8 @@ def test_diverged_runs_are_left_out_of_a_mean_and_counted():
 def test_the_setting_that_decided_a_claim_is_shown_before_a_longer_one():
     short, long = training("clean", 0, 4.0), training("clean", 0, 3.0, steps=9000)
     evidence = Evidence((short, long))
-    assert leak_worth(Report((), evidence, "quick")).setting["steps"] == 9000
-    chosen = leak_worth(Report((judged(evidence=(short.run,)),), evidence, "quick"))
+    assert leak_worth(Report((), evidence)).setting["steps"] == 9000
+    chosen = leak_worth(Report((judged(evidence=(short.run,)),), evidence))
     assert (chosen.setting["steps"], chosen.other_settings) == (350, 1)
 
 
@@ -319,14 +327,14 @@ KEYS = (
     "ms_exponent",
     "gradient",
 )
-NAMES = ("leak-worth", "kill-matrix", "layer-cost", "selection-attack")
+NAMES = ("language-model", "kill-matrix", "layer-cost", "selection-attack")
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
-@given(st.sampled_from(NAMES), st.dictionaries(st.sampled_from(KEYS), JSON), st.sampled_from(["clean", "council", 3]))
+@given(st.sampled_from(NAMES), st.dictionaries(st.sampled_from(KEYS), JSON), st.sampled_from(["causal", "council", 3]))
 def test_records_of_any_shape_are_rendered(name, result, arm):
-    record = Record(name, {"arm": arm, "twin": arm, "layer": arm}, 0, result, {}, 0.0)
-    report = Report((), Evidence((record,)), "quick")
+    record = Record(name, {"routing": arm, "pattern": "H", "twin": arm, "layer": arm}, 0, result, {}, 0.0)
+    report = Report((), Evidence((record,)))
     for render in RENDERERS:
         assert render(report)
 

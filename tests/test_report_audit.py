@@ -215,8 +215,8 @@ def test_the_terminal_explains_what_a_pass_does_not_prove(verdict):
 
 def report(*records):
     claim = Claim("cost", "s", "p", "t", "r", lambda _: None)
-    item = JudgedClaim(claim, Judgement(ClaimVerdict.SUPPORTED, "because [b]", "w"), ClaimVerdict.REFUTED, "quick")
-    return Report((item,), Evidence(records), "quick")
+    item = JudgedClaim(claim, "quick", Judgement(ClaimVerdict.SUPPORTED, "because [b]", "w"), ClaimVerdict.REFUTED)
+    return Report((item,), Evidence(records))
 
 
 def test_the_terminal_lists_claims_with_flags():

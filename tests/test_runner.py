@@ -19,6 +19,7 @@ from audits.display import Display
 from audits.experiment import Experiment, Options, Progress, RunSpec
 from audits.ledger import Ledger, LedgerError, Record
 from audits.machine import cpu_model, environment
+from audits.registry import code_of
 from audits.runner import Gathered, gather
 
 HERE = Path(__file__).resolve()
@@ -104,7 +105,8 @@ def test_missing_runs_are_carried_out_once_and_recorded(tmp_path: Path) -> None:
 
 def test_fresh_evidence_replaces_what_is_there(tmp_path: Path) -> None:
     ledger, (spec,) = Ledger(tmp_path), specs({"x": 5})
-    ledger.append(Record("demo", {"x": 5}, 0, {"square": "stale"}, {}, 1.0))
+    code = code_of(experiment(square, spec))
+    ledger.append(Record("demo", {"x": 5}, 0, {"square": "stale"}, {}, 1.0, code))
     kept, _ = gathered(ledger, experiment(square, spec))
     renewed, _ = gathered(ledger, experiment(square, spec), fresh=True)
     assert [r.result["square"] for r in (*kept.evidence.records, *renewed.evidence.records)] == ["stale", 25]
@@ -167,7 +169,7 @@ def test_on_a_terminal_bars_are_drawn_and_finished_runs_take_no_line() -> None:
 def test_an_unusable_request_is_refused_before_any_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="workers is 0"):
         gathered(Ledger(tmp_path), workers=0)
-    with pytest.raises(ValueError, match="lists a run of demo; use its own name"):
+    with pytest.raises(ValueError, match="lists a run of demo; use other"):
         gathered(Ledger(tmp_path), experiment(square, *specs({}), name="other"))
     (tmp_path / "demo.jsonl").write_text("rubbish\n")
     with pytest.raises(LedgerError, match="line 1"):

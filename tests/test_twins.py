@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 import audits.leaks
-from audits.twin import Twin, all_twins, redrawn
+from audits.twin import Twin, redrawn
 from audits.verdicts import LeakClass
+from audits.zoo import all_twins
 
 TWINS = all_twins()
 MODULES = [m.name for m in pkgutil.iter_modules(audits.leaks.__path__)]

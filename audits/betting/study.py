@@ -25,7 +25,8 @@ from audits.betting.wealth import SHARES, Wealth, log_factors
 from audits.randomness import generator
 from audits.statistics import Counts, rate_interval
 from audits.subject import Model, Settings
-from audits.twin import Twin, all_twins
+from audits.twin import Twin
+from audits.zoo import all_twins
 
 LEVELS = (0.5, 0.2, 0.1, 0.05, 0.01, 0.001)
 COLUMNS = ("class", "proven after", "stolen, bits a token", "clean twin, largest e-value")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
-from audits.claims._trained import SEEDS, trained
+from audits.claims._trained import SEEDS, models
+from audits.claims.experiments._language_model import SELECTION, SIZES, Arm
 from audits.ledger import Evidence
+from hubrouter.patterns import hub_gpt
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -18,14 +20,15 @@ def judge(evidence: Evidence) -> Judgement:
         (str(r.seed), "random", r.result["perturbation"], r.result["gradient"], _classes(r.result["audit"]["findings"]))
         for r in sorted(records, key=lambda record: record.seed)
     )
-    models = trained(evidence, "selection")
-    rows += tuple((str(m.seed), "trained", m.verdict, _gradient(m.findings), _classes(m.findings)) for m in models)
+    found = models(evidence)
+    attacked = found.of(Arm(hub_gpt(SIZES[found.tier].layers), SELECTION))
+    rows += tuple((str(m.seed), "trained", m.verdict, _gradient(m.findings), _classes(m.findings)) for m in attacked)
     table = Table(
         "Causal council mask, selection inside the chunk",
         ("seed", "weights", "perturbation", "gradient", "class"),
         rows,
     )
-    runs += tuple(model.run for model in models)
+    runs += tuple(model.run for model in attacked)
     if leaks:
         blind = sum(record.result["gradient"] == "PASS" for record in leaks)
         reason = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
 from audits.detection import AUDIT, CONFIDENCE, DRAWS_NEEDED, FLOOR, alarms, detections, power_records
 from audits.ledger import Evidence, Record
-from audits.twin import all_twins
+from audits.zoo import all_twins
 
 
 def judge(evidence: Evidence) -> Judgement:

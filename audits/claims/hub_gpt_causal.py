@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
 from audits.claims._paper import SOURCE
-from audits.claims._trained import SEEDS, setting_text, trained
+from audits.claims._trained import SEEDS, models
+from audits.claims.experiments._language_model import SIZES, Arm
 from audits.ledger import Evidence
+from hubrouter.patterns import hub_gpt
 
 
 def judge(evidence: Evidence) -> Judgement:
     """Every trained strictly causal Hub-GPT must pass every applicable probe; one leak refutes, and fails the gate."""
-    models = trained(evidence, "clean")
-    verdicts = {model.verdict for model in models}
-    if len(models) < SEEDS and "LEAK" not in verdicts:
+    found = models(evidence)
+    checked = found.of(Arm(hub_gpt(SIZES[found.tier].layers)))
+    verdicts = {model.verdict for model in checked}
+    if len(checked) < SEEDS and "LEAK" not in verdicts:
         return no_run_yet(f"{SEEDS} trained Hub-GPTs")
     rows = tuple(
-        (str(m.seed), m.verdict, ", ".join(sorted({f["leak_class"] for f in m.findings})) or "none") for m in models
+        (str(m.seed), m.verdict, ", ".join(sorted({f["leak_class"] for f in m.findings})) or "none") for m in checked
     )
     table = Table("Audit of the trained weights", ("seed", "verdict", "leak classes"), rows)
-    runs = tuple(model.run for model in models)
-    scale = setting_text(evidence)
+    runs = tuple(model.run for model in checked)
+    scale = found.scale
     if "LEAK" in verdicts:
         reason = f"The audit found a leak in the trained weights of our strictly causal Hub-GPT, {scale}."
         return Judgement(ClaimVerdict.REFUTED, reason, "A corrected layer.", evidence=runs, tables=(table,), gate=False)
@@ -36,7 +39,7 @@ def judge(evidence: Evidence) -> Judgement:
             False,
         )
     reason = (
-        f"All {len(models)} trained Hub-GPTs whose selection is frozen at the chunk's border pass every applicable "
+        f"All {len(checked)} trained Hub-GPTs whose selection is frozen at the chunk's border pass every applicable "
         f"probe, {scale}. This holds for our implementation: a council mask alone is not enough (see attack-selection)."
     )
     return Judgement(

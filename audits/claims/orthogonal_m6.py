@@ -1,12 +1,26 @@
-"""Claim `orthogonal-m6`: five of five seeds rescued, from a number that is not printed."""
+"""Claim `orthogonal-m6`: five of five seeds rescued; the count they were rescued from is not printed."""
 
 from __future__ import annotations
 
-from audits.claim import Claim, ClaimVerdict, Judgement, Table
-from audits.claims._paper import ALPHA, POWER, PRINTED_ALONE, SOURCE, p_text, percent
-from audits.ledger import Evidence
-from audits.statistics import Counts, boschloo, detectable_rate, fisher, runs_needed
+from dataclasses import dataclass, replace
 
+from audits.claim import Claim, ClaimVerdict, Judgement, Table
+from audits.claims._hub_sweep import ORTHOGONAL, PLAIN, Sweep, rates_figure, recall_figure, scale, sweep, table
+from audits.claims._paper import ALPHA, POWER, PRINTED_ALONE, SOURCE, p_text, percent
+from audits.claims.experiments.hub_count import NAME
+from audits.ledger import Evidence
+from audits.statistics import (
+    Counts,
+    Discordant,
+    boschloo,
+    detectable_rate,
+    discordant,
+    exact_power,
+    fisher,
+    runs_needed,
+)
+
+HUBS = 6
 RESCUED = Counts(5, 5)
 PLANNED_BASELINE = 0.6  # true rate without regularisation used to plan seeds (our choice: 3 of 5)
 
@@ -50,18 +64,89 @@ def judge_printed(rescued: Counts) -> Judgement:
     )
 
 
-def judge(_evidence: Evidence) -> Judgement:
-    """Judge from the printed count."""
-    return judge_printed(RESCUED)
+@dataclass(frozen=True)
+class Rescue:
+    """M = 6 in both arms: counts, both exact p values, power against a rescue of all, and the pairs that differ."""
+
+    treated: Counts
+    control: Counts
+    fisher: float
+    boschloo: float
+    power: float
+    pairs: Discordant
+
+    @property
+    def p(self) -> float:
+        """The larger of both: significant only if both are."""
+        return max(self.fisher, self.boschloo)
+
+
+def find(found: Sweep) -> Rescue:
+    """Both arms of M = 6; pairs are the seeds that both have, and both arms must have equally many runs."""
+    treated, control = found.counts(ORTHOGONAL, HUBS), found.counts(PLAIN, HUBS)
+    pairs = zip(found.cell(ORTHOGONAL, HUBS), found.cell(PLAIN, HUBS), strict=True)
+    outcomes = [(a.converged, b.converged) for a, b in pairs]
+    rate = control.successes / control.trials
+    return Rescue(
+        treated,
+        control,
+        fisher(treated, control),
+        boschloo(treated, control),
+        exact_power(boschloo, 1.0, rate, treated.trials, ALPHA),
+        discordant([a for a, _ in outcomes], [b for _, b in outcomes]),
+    )
+
+
+def decide(rescue: Rescue) -> ClaimVerdict:
+    """The rule fixed beforehand."""
+    gain = rescue.treated.successes - rescue.control.successes
+    if rescue.p <= ALPHA:
+        return ClaimVerdict.SUPPORTED if gain > 0 else ClaimVerdict.REFUTED
+    return ClaimVerdict.REFUTED if gain <= 0 and rescue.power >= POWER else ClaimVerdict.INCONCLUSIVE
+
+
+def judge_runs(found: Sweep) -> Judgement:
+    """The judgement from the runs of M = 6; the table of the printed count stays beside it."""
+    rescue, n = find(found), len(found.cell(PLAIN, HUBS))
+    rate = rescue.control.successes / n
+    reach = detectable_rate(boschloo, 1.0, n, ALPHA, POWER)
+    effect = "none at this size" if reach is None else f"all converging against a rate of {reach:.2f} or lower without"
+    cells = [(PLAIN, HUBS), (ORTHOGONAL, HUBS)]
+    return Judgement(
+        decide(rescue),
+        f"{scale(found)} With M = {HUBS}, {rescue.treated} seeds converge with the penalty (weight "
+        f"{found.setting['penalty']:g}, ours) and {rescue.control} without: Fisher p = {p_text(rescue.fisher)}, "
+        f"Boschloo p = {p_text(rescue.boschloo)}; a rescue of all would be found with {percent(rescue.power)} power. "
+        f"Of {rescue.pairs.pairs} seeds {rescue.pairs.gained} converge with it alone and {rescue.pairs.lost} without "
+        f"it alone (McNemar p = {p_text(rescue.pairs.p)}).",
+        "The paper's task, penalty and weight, and its count without the penalty; or more seeds.",
+        minimum_detectable_effect=f"{effect} ({n} seeds an arm, {percent(POWER)} power, alpha {ALPHA})",
+        seeds_needed=runs_needed(boschloo, 1.0, rate, ALPHA, POWER) if rate < 1 else None,
+        evidence=tuple(sorted(run.run for arm, hubs in cells for run in found.cell(arm, hubs))),
+        tables=(table(found), by_baseline(RESCUED)),
+        figures=(recall_figure(found, cells, joined=True), rates_figure(found)),
+        p=rescue.p,
+    )
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Judge by the runs of M = 6; from the printed count alone where runs of the tier's design are missing."""
+    found = sweep(evidence)
+    if not all(found.complete(arm, HUBS, HUBS) for arm in (PLAIN, ORTHOGONAL)):
+        return replace(judge_printed(RESCUED), missing=True)
+    return judge_runs(found)
 
 
 CLAIM = Claim(
     id="orthogonal-m6",
     statement="Orthogonal regularisation of the hubs rescues M = 6 to 5 of 5 converging seeds.",
     source=f"{SOURCE}; it does not print the count without regularisation",
-    test=f"Fisher's and Boschloo's exact tests at alpha {ALPHA} of {RESCUED} against the count without regularisation; "
-    "as it is not printed, against every possible count: decided only if all agree.",
+    test=f"Fisher's and Boschloo's exact tests at alpha {ALPHA} of converged runs with M = {HUBS} of a supervised "
+    "routing task, with the penalty against without. SUPPORTED if more converge with it by both; REFUTED if fewer by "
+    f"both, or if not more where a rescue of all would be found with {percent(POWER)} power. From print alone: "
+    f"{RESCUED} against every possible count without, decided only if all agree.",
     refuted_by="As many of the same seeds converging without regularisation as with it, in a test with 80 % power.",
     judge=judge,
     published={"M = 6 with orthogonal regularisation": f"{RESCUED} seeds converge"},
+    needs=(NAME,),
 )

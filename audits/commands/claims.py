@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from audits.claim import Claim, ClaimVerdict, JudgedClaim, all_claims, judge_all
-from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError, positive
+from audits.claim import Claim, ClaimVerdict, JudgedClaim, all_claims
+from audits.commands.executor_options import add_executor, checkpoint_folder, chosen_executor
+from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
 from audits.corpus import CorpusError
-from audits.experiment import Experiment, Options, all_experiments
-from audits.ledger import Evidence, Ledger, LedgerError, run_hash
+from audits.executors import ExecutorError
+from audits.experiment import TIERS, Experiment, Options
+from audits.ledger import Ledger, LedgerError
 from audits.probe import all_probes
+from audits.registry import all_experiments
 from audits.report.console import print_claims, print_kill_matrix
-from audits.report.document import Report
+from audits.report.document import Report, report_of
 from audits.report.what_probes_see import what_probes_see
-from audits.report.write import ReportError, write_reports, write_text
-from audits.runner import gather
+from audits.report.write import ReportError, append_summary, write_reports, write_text
+from audits.runner import Gathered, gather
 from audits.subject import Settings, SubjectError
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
-TIERS = ("quick", "full", "paper")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--corpus", metavar="FILE", help="a text file; the Python library's own source where absent")
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
-    parser.add_argument("--workers", type=positive, metavar="W", help="processes at a time; one a core where absent")
+    add_executor(parser)
     add_reports(parser)
 
 
@@ -43,11 +46,13 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
-    """The reports and, where asked for, the page on the probes."""
+    """The reports and, where asked for, the page on the probes; also on the summary page of a GitHub job."""
     written = write_reports(report, Path(options.reports))
     if options.page:
         write_text(Path(options.page), what_probes_see(report, all_probes()))
         written.append(Path(options.page))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        append_summary(report, Path(summary))
     return written
 
 
@@ -57,15 +62,10 @@ def run(options: argparse.Namespace) -> int:
     chosen = _chosen(claims, options.only)
     folder = Path(options.reports)
     try:
-        Settings(device=options.device).check()
-        needed = _needed(chosen)
-        wished = Options(options.tier, options.device, options.corpus)
-        ledger, progress = Ledger(folder / "evidence"), Console(stderr=True)
-        gathered = gather(needed, wished, ledger, workers=options.workers, fresh=options.fresh, console=progress)
-        evidence = _of_this_setting(gathered.evidence, needed, wished)
-        report = Report(judge_all(claims, evidence, options.tier), evidence, options.tier)
+        gathered = _gathered(options, _needed(chosen), Ledger(folder / "evidence"))
+        report = report_of(gathered.evidence)
         written = write_everything(report, options)
-    except (CorpusError, LedgerError, ReportError, SubjectError) as problem:
+    except (CorpusError, ExecutorError, LedgerError, ReportError, SubjectError) as problem:
         raise CommandError(str(problem), CANNOT_RUN) from problem
     print_kill_matrix(report, console)
     print_claims(report, console)
@@ -76,11 +76,22 @@ def run(options: argparse.Namespace) -> int:
     return exit_code([item for item in report.judged if item.claim.id in ids], failed=bool(gathered.failures))
 
 
+def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger) -> Gathered:
+    """All evidence, what is missing gathered where the user wants it."""
+    if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
+        Settings(device=options.device).check()
+    folder = checkpoint_folder(options)
+    executor = chosen_executor(options, folder)
+    wished = Options(options.tier, options.device, options.corpus, None if folder is None else str(folder))
+    return gather(needed, wished, ledger, fresh=options.fresh, console=Console(stderr=True), executor=executor)
+
+
 def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:
     """3 for a run or test that failed, 1 for a failed gate or an unexpected verdict, else 0."""
-    if failed or any(item.judgement.verdict is ClaimVerdict.ERROR for item in judged):
+    every = [at_tier for item in judged for at_tier in item.at_every_tier]
+    if failed or any(item.judgement.verdict is ClaimVerdict.ERROR for item in every):
         return UNDECIDED
-    return OK if all(item.judgement.gate and item.as_expected for item in judged) else FOUND
+    return FOUND if any(item.needs_attention for item in judged) else OK
 
 
 def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ...]:
@@ -94,10 +105,3 @@ def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ..
 def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:
     names = {name for claim in claims for name in claim.needs}
     return tuple(experiment for experiment in all_experiments() if experiment.name in names)
-
-
-def _of_this_setting(evidence: Evidence, needed: tuple[Experiment, ...], wished: Options) -> Evidence:
-    """The evidence without runs of the needed experiments under other settings: another corpus, another tier."""
-    names = {experiment.name for experiment in needed if not experiment.cumulative}
-    runs = {run_hash(s.experiment, s.config, s.seed) for experiment in needed for s in experiment.runs(wished)}
-    return Evidence(tuple(r for r in evidence.records if r.experiment not in names or r.run in runs))

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         gathered = gather(
             [chosen], Options(), Ledger(Path(folder)), workers=options.workers, console=Console(stderr=True)
         )
-    report = Report((), gathered.evidence, "quick")
+    report = Report((), gathered.evidence)
     print_kill_matrix(report, console)
     if options.json:
         try:

@@ -7,15 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audits.claim import all_claims, judge_all
 from audits.claims.experiments import _causal_certificate as peer
 from audits.claims.experiments.peer import EXPERIMENT
-from audits.commands.claims import TIERS, add_reports
+from audits.commands.claims import add_reports
 from audits.commands.exits import OK, UNDECIDED, CommandError
 from audits.experiment import Options
 from audits.ledger import Ledger, LedgerError
 from audits.report.console import print_peers
-from audits.report.document import Report
+from audits.report.document import report_of
 from audits.report.write import ReportError, write_reports
 from audits.runner import gather
 
@@ -24,7 +23,6 @@ NAME, HELP = "peers", "the same models by this auditor and by causal-certificate
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Where the evidence goes."""
-    parser.add_argument("--tier", choices=TIERS, default="quick", help="of the report that is rebuilt")
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
     add_reports(parser)
 
@@ -38,8 +36,8 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.reports)
     try:
         ledger, console = Ledger(folder / "evidence"), Console(stderr=True)
-        gathered = gather([EXPERIMENT], Options(options.tier), ledger, fresh=options.fresh, console=console)
-        report = Report(judge_all(all_claims(), gathered.evidence, options.tier), gathered.evidence, options.tier)
+        gathered = gather([EXPERIMENT], Options(), ledger, fresh=options.fresh, console=console)
+        report = report_of(gathered.evidence)
         write_reports(report, folder)
     except (LedgerError, ReportError) as problem:
         raise CommandError(str(problem)) from problem

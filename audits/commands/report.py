@@ -7,21 +7,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audits.claim import all_claims, judge_all
-from audits.commands.claims import TIERS, add_reports, exit_code, write_everything
+from audits.commands.claims import add_reports, exit_code, write_everything
 from audits.commands.exits import CommandError
 from audits.commands.survey import rebuild_surveys
 from audits.ledger import Ledger, LedgerError
 from audits.report.console import print_claims
-from audits.report.document import Report
+from audits.report.document import report_of
 from audits.report.write import ReportError
 
 NAME, HELP = "report", "rebuild the reports from the evidence on disk; runs no experiment"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Where the evidence is, and the tier it was gathered at."""
-    parser.add_argument("--tier", choices=TIERS, default="quick")
+    """Where the evidence is."""
     add_reports(parser)
 
 
@@ -32,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         evidence = Ledger(folder / "evidence").read()
         if not evidence.records:
             raise CommandError(f"no evidence in {folder / 'evidence'}: run `nox -s audit` first, or name its --reports")
-        report = Report(judge_all(all_claims(), evidence, options.tier), evidence, options.tier)
+        report = report_of(evidence)
         write_everything(report, options)
         rebuild_surveys(folder / "survey")
     except (LedgerError, ReportError) as problem:

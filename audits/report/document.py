@@ -1,11 +1,12 @@
-"""What a report is made of: the judged claims, the evidence they read, and the tier they were gathered at."""
+"""What a report is made of: the judged claims and the evidence they read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from audits.claim import ClaimVerdict, JudgedClaim
+from audits.claim import ClaimVerdict, JudgedClaim, all_claims, judge_all
 from audits.ledger import Evidence
+from audits.registry import todays_code
 from audits.report.formatting import count
 from audits.report.marks import READING_ORDER, claim_mark
 
@@ -18,7 +19,6 @@ class Report:
 
     judged: tuple[JudgedClaim, ...]
     evidence: Evidence
-    tier: str
 
     @property
     def in_reading_order(self) -> tuple[JudgedClaim, ...]:
@@ -28,12 +28,14 @@ class Report:
     @property
     def unexpected(self) -> tuple[JudgedClaim, ...]:
         """Claims whose verdict is not the reviewed one, or whose causality gate failed."""
-        return tuple(item for item in self.judged if not item.as_expected or not item.judgement.gate)
+        return tuple(item for item in self.judged if item.needs_attention)
 
     @property
     def cited(self) -> frozenset[str]:
         """The hashes of all runs that decided a claim."""
-        return frozenset(run for item in self.judged for run in item.judgement.evidence)
+        return frozenset(
+            run for item in self.judged for judged in item.at_every_tier for run in judged.judgement.evidence
+        )
 
     def tally(self) -> tuple[tuple[ClaimVerdict, int], ...]:
         """How many claims have each verdict: the ones that occur, in the order of reading."""
@@ -45,7 +47,8 @@ class Report:
         parts = ", ".join(f"{number} {claim_mark(verdict).word}" for verdict, number in self.tally())
         return f"{count(len(self.judged), 'claim')}{': ' + parts if parts else ''}"
 
-    def runs_of(self, experiment: str) -> str:
-        """How many runs of an experiment the evidence holds, or that there is none."""
-        found = len(self.evidence.of(experiment))
-        return count(found, "run") if found else NO_RUN
+
+def report_of(evidence: Evidence) -> Report:
+    """The report of a ledger: a pure function of its records, the claims, and today's code."""
+    codes = todays_code()
+    return Report(judge_all(all_claims(), evidence, codes), evidence.standing(codes))

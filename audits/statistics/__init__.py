@@ -1,5 +1,13 @@
 """Statistics for few runs: pure functions with typed results; each module holds one concept. No torch in here."""
 
+from audits.statistics.comparison import (
+    Comparison,
+    PairedComparison,
+    UnpairedComparison,
+    compare_paired,
+    compare_unpaired,
+)
+from audits.statistics.contrast import Sides, contrast, contrast_sides, difference_of_differences, slope_weights
 from audits.statistics.counts import (
     Counts,
     ExactTest,
@@ -12,8 +20,17 @@ from audits.statistics.counts import (
     rate_interval,
     runs_needed,
 )
-from audits.statistics.equivalence import Equivalence, equivalence, margin_with_power, smallest_margin
-from audits.statistics.multiplicity import Holm, holm, holm_among_unknown, largest_family
+from audits.statistics.discordant import Discordant, discordant
+from audits.statistics.equivalence import (
+    Equivalence,
+    equivalence,
+    equivalence_paired,
+    margin_with_power,
+    margin_with_power_paired,
+    smallest_margin,
+    smallest_margin_paired,
+)
+from audits.statistics.multiplicity import Adjusted, Holm, holm, holm_among_unknown, holm_by_claim, largest_family
 from audits.statistics.paired import Paired, paired
 from audits.statistics.permutation import Permutation, sign_flip, two_sample
 from audits.statistics.power import (
@@ -35,39 +52,61 @@ from audits.statistics.tipping import (
     tipping_point,
 )
 from audits.statistics.trend import Trend, cochran_armitage, trend_power
+from audits.statistics.trend_design import detectable_trend, exact_trend_power, trend_runs_needed
+from audits.statistics.trend_exact import TrendTest, trend_over_runs, trend_within_seeds
+from audits.statistics.trend_null import Direction
 from audits.statistics.welch import Welch, welch, welch_from_print, welch_from_samples
 
 __all__ = [
+    "Adjusted",
+    "Comparison",
     "Counts",
+    "Direction",
+    "Discordant",
     "Equivalence",
     "ExactTest",
     "Exponent",
     "Holm",
     "Interval",
     "Paired",
+    "PairedComparison",
     "Permutation",
     "Printed",
     "Reading",
     "Rule",
+    "Sides",
     "Summary",
     "TippingPoint",
     "Trend",
+    "TrendTest",
+    "UnpairedComparison",
     "Welch",
     "best_of_p",
     "best_of_tipping_point",
     "borrowed_p",
     "boschloo",
     "cochran_armitage",
+    "compare_paired",
+    "compare_unpaired",
+    "contrast",
+    "contrast_sides",
     "detectable_rate",
+    "detectable_trend",
+    "difference_of_differences",
+    "discordant",
     "equivalence",
+    "equivalence_paired",
     "exact_power",
+    "exact_trend_power",
     "fisher",
     "holm",
     "holm_among_unknown",
+    "holm_by_claim",
     "largest_family",
     "largest_rate",
     "least_rate",
     "margin_with_power",
+    "margin_with_power_paired",
     "minimum_detectable_effect",
     "paired",
     "paired_rule",
@@ -80,10 +119,15 @@ __all__ = [
     "seeds_needed",
     "sign_flip",
     "single_run_p",
+    "slope_weights",
     "smallest_margin",
+    "smallest_margin_paired",
     "summarise",
     "tipping_point",
+    "trend_over_runs",
     "trend_power",
+    "trend_runs_needed",
+    "trend_within_seeds",
     "two_sample",
     "welch",
     "welch_from_print",

@@ -9,34 +9,54 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
-from statsmodels.stats.weightstats import ttost_ind
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
+from audits.statistics.paired import paired
 from audits.statistics.power import GRID
-from audits.statistics.summary import summarise
+from audits.statistics.summary import Interval, summarise
+from audits.statistics.welch import welch
 
 
 @dataclass(frozen=True)
 class Equivalence:
-    """The larger of the two one-sided p values for |difference| >= margin: small means equivalent within the margin."""
+    """The larger of the two one-sided p values for |difference| >= margin: small means equivalent within the margin.
+
+    `provable` is the smallest margin that these very values prove at alpha, the larger end of the interval at level
+    1 - 2 alpha. It is told for planning the next study: a margin chosen from it proves nothing.
+    """
 
     difference: float
     margin: float
     p: float
+    provable: float
 
 
-def equivalence(a: Sequence[float], b: Sequence[float], margin: float) -> Equivalence:
+def equivalence(a: Sequence[float], b: Sequence[float], margin: float, alpha: float = 0.05) -> Equivalence:
     """Two one-sided Welch tests of `a` [n] against `b` [m] at the margin (units of the values).
 
     Raises:
-        ValueError: a margin that is not positive, an arm of fewer than 2 runs, or no spread at all.
+        ValueError: a margin that is not positive, an arm of fewer than 2 runs, no spread at all, or alpha outside
+            (0, 1/2).
     """
-    if margin <= 0:
-        raise ValueError(f"the margin must be positive, got {margin}; fix it before looking at the data")
-    first, second = summarise(a), summarise(b)
-    if first.sd == 0 and second.sd == 0:
-        raise ValueError("neither arm has any spread: the seeds did not take effect")
+    _check_margin(margin, alpha)
+    test = welch(summarise(a), summarise(b), 1 - 2 * alpha)
     p, _, _ = ttost_ind(np.asarray(a), np.asarray(b), -margin, margin, usevar="unequal")
-    return Equivalence(first.mean - second.mean, margin, float(p))
+    return Equivalence(test.difference, margin, float(p), _larger_end(test.interval))
+
+
+def equivalence_paired(a: Sequence[float], b: Sequence[float], margin: float, alpha: float = 0.05) -> Equivalence:
+    """Two one-sided paired t tests of `a - b`, both [n], entry i of both from seed i.
+
+    For a contrast of more arms, `a` and `b` are the two sides of it.
+
+    Raises:
+        ValueError: a margin that is not positive, unequal lengths, fewer than 2 pairs, differences that are all equal,
+            or alpha outside (0, 1/2).
+    """
+    _check_margin(margin, alpha)
+    test = paired(a, b, 1 - 2 * alpha)
+    p, _, _ = ttost_paired(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), -margin, margin)
+    return Equivalence(test.difference, margin, float(p), _larger_end(test.interval))
 
 
 def smallest_margin(sd: float, n: int, alpha: float = 0.05) -> float:
@@ -48,16 +68,32 @@ def smallest_margin(sd: float, n: int, alpha: float = 0.05) -> float:
     return float(stats.t.isf(alpha, 2 * n - 2)) * sd * math.sqrt(2 / n)
 
 
+def smallest_margin_paired(sd: float, n: int, alpha: float = 0.05) -> float:
+    """As `smallest_margin`, for `n` pairs whose differences have the estimated SD `sd`."""
+    _check(sd, n, alpha)
+    return float(stats.t.isf(alpha, n - 1)) * sd / math.sqrt(n)
+
+
 def margin_with_power(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The margin proved with probability `power` if the arms are truly equal and the true common SD is `sd`.
+    """The margin proved with probability `power` if the arms are truly equal and the true common SD is `sd`."""
+    _check(sd, n, alpha)
+    return _margin(sd * math.sqrt(2 / n), 2 * n - 2, alpha, power)
+
+
+def margin_with_power_paired(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
+    """As `margin_with_power`, for `n` pairs whose differences have the true SD `sd` and mean 0."""
+    _check(sd, n, alpha)
+    return _margin(sd / math.sqrt(n), n - 1, alpha, power)
+
+
+def _margin(error: float, df: int, alpha: float, power: float) -> float:
+    """The margin proved with this power where the mean difference has true standard error `error`.
 
     Given the estimated SD, both one-sided tests reject when |difference| < margin - critical; averaged over the
     chi-squared distribution of the estimate at equally likely quantiles.
     """
-    _check(sd, n, alpha)
     if not 0 < power < 1:
         raise ValueError(f"the power must lie between 0 and 1, got {power}")
-    df, error = 2 * n - 2, sd * math.sqrt(2 / n)
     quantiles = (np.arange(GRID) + 0.5) / GRID
     critical = stats.t.isf(alpha, df) * error * np.sqrt(stats.chi2.ppf(quantiles, df) / df)
 
@@ -66,6 +102,17 @@ def margin_with_power(sd: float, n: int, alpha: float = 0.05, power: float = 0.8
         return float(np.mean(2 * stats.norm.cdf(room) - 1))
 
     return float(brentq(lambda margin: proved(margin) - power, 0.0, float(critical.max()) + 10 * error))
+
+
+def _larger_end(interval: Interval) -> float:
+    return max(-interval.low, interval.high)
+
+
+def _check_margin(margin: float, alpha: float) -> None:
+    if not 0 < margin < math.inf:
+        raise ValueError(f"the margin must be positive and finite, got {margin}; fix it before looking at the data")
+    if not 0 < alpha < 0.5:
+        raise ValueError(f"alpha of two one-sided tests must lie between 0 and 1/2, got {alpha}")
 
 
 def _check(sd: float, n: int, alpha: float) -> None:

@@ -10,6 +10,8 @@ from scipy import stats
 
 from audits.statistics.summary import Interval, summarise
 
+ROUNDING = 1e-13  # of the largest value: differences that vary less do so because of rounding to 53 bits
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -33,7 +35,8 @@ def paired(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Paire
     if not 0 < level < 1:
         raise ValueError(f"the level must lie between 0 and 1, got {level}")
     gaps = summarise([x - y for x, y in zip(a, b, strict=True)])
-    if gaps.sd == 0:
+    size = max(abs(value) for value in (*a, *b))
+    if gaps.sd <= ROUNDING * size:
         raise ValueError("all paired differences are equal: the seeds did not take effect")
     df, error = gaps.n - 1, gaps.sd / math.sqrt(gaps.n)
     half = float(stats.t.isf((1 - level) / 2, df)) * error

@@ -1,4 +1,7 @@
-"""Exact permutation tests, and the smallest p they can reach: with few seeds that is arithmetic, not evidence."""
+"""Permutation tests, and the smallest p they can reach: with few seeds that is arithmetic, not evidence.
+
+Exact where all rearrangements can be listed, else from seeded draws.
+"""
 
 from __future__ import annotations
 
@@ -12,45 +15,63 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LIMIT = 200_000  # rearrangements enumerated at most (our choice: under a second)
+DRAWS = 20_000  # rearrangements drawn where there are more (our choice: a p near .05 is then known to about .003)
 
 
 @dataclass(frozen=True)
 class Permutation:
-    """A two-sided exact p (twice the smaller tail); `smallest_p` is that of the most extreme data without ties."""
+    """A two-sided p (twice the smaller tail); `smallest_p` is that of the most extreme data without ties.
+
+    Exact unless `sampled`: then from seeded draws, the observed arrangement counted among them, so that it is valid.
+    """
 
     p: float
     smallest_p: float
     rearrangements: int
+    sampled: bool = False
 
 
-def sign_flip(differences: Sequence[float]) -> Permutation:
+def sign_flip(differences: Sequence[float], seed: int = 0) -> Permutation:
     """The paired test: under no effect each of the [n] per-seed differences is as likely with either sign.
 
     Raises:
-        ValueError: no or non-finite differences, or more than `LIMIT` sign patterns.
+        ValueError: no or non-finite differences.
     """
     gaps = _finite(differences)
-    return _exact((gaps,), lambda x, axis: np.mean(x, axis=axis), "samples", 2**gaps.size)
+    return _permuted((gaps,), np.mean, "samples", 2**gaps.size, seed)
 
 
-def two_sample(a: Sequence[float], b: Sequence[float]) -> Permutation:
+def two_sample(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Permutation:
     """The unpaired test of the difference of means of `a` [n] and `b` [m]: labels are exchangeable.
 
     Raises:
-        ValueError: an empty or non-finite arm, or more than `LIMIT` ways to deal out the labels.
+        ValueError: an empty or non-finite arm.
     """
     x, y = _finite(a), _finite(b)
     ways = math.comb(x.size + y.size, x.size)
-    return _exact((x, y), lambda p, q, axis: np.mean(p, axis=axis) - np.mean(q, axis=axis), "independent", ways)
-
-
-def _exact(data: tuple[NDArray[np.float64], ...], statistic: Any, kind: str, ways: int) -> Permutation:
-    if ways > LIMIT:
-        raise ValueError(f"{ways} rearrangements exceed {LIMIT}; with so many runs use the t test")
-    result = stats.permutation_test(
-        data, statistic, permutation_type=kind, vectorized=True, n_resamples=np.inf, alternative="two-sided"
+    return _permuted(
+        (x, y), lambda p, q, axis: np.mean(p, axis=axis) - np.mean(q, axis=axis), "independent", ways, seed
     )
-    return Permutation(float(result.pvalue), min(1.0, 2 / ways), ways)
+
+
+def _gap(x: NDArray[np.float64], y: NDArray[np.float64], axis: int) -> Any:
+    """The difference of means along the axis."""
+    return np.mean(x, axis=axis) - np.mean(y, axis=axis)
+
+
+def _permuted(data: tuple[NDArray[np.float64], ...], statistic: Any, kind: str, ways: int, seed: int) -> Permutation:
+    sampled = ways > LIMIT
+    result = stats.permutation_test(
+        data,
+        statistic,
+        permutation_type=kind,
+        vectorized=True,
+        n_resamples=DRAWS if sampled else np.inf,
+        alternative="two-sided",
+        batch=DRAWS,
+        rng=np.random.default_rng(seed),
+    )
+    return Permutation(float(result.pvalue), min(1.0, 2 / (DRAWS + 1 if sampled else ways)), ways, sampled)
 
 
 def _finite(values: Sequence[float]) -> NDArray[np.float64]:

@@ -40,15 +40,16 @@ def paired_rule(sd: float, n: int, alpha: float = 0.05) -> Rule:
     return Rule(float(error), stats.t.isf(alpha / 2, n - 1) * error * np.sqrt(_variance_ratios(n - 1, GRID)))
 
 
-def welch_rule(sd_a: float, sd_b: float, n: int, alpha: float = 0.05) -> Rule:
-    """Welch's two-sided test with `n` runs an arm and true SDs `sd_a`, `sd_b`."""
-    _check(n, alpha, sd_a, sd_b)
-    ratios = _variance_ratios(n - 1, SIDE)
-    var_a, var_b = np.meshgrid(sd_a**2 * ratios / n, sd_b**2 * ratios / n)
+def welch_rule(sd_a: float, sd_b: float, n: int, alpha: float = 0.05, n_b: int | None = None) -> Rule:
+    """Welch's two-sided test with `n` runs an arm (`n_b` in the second) and true SDs `sd_a`, `sd_b`, one may be 0."""
+    n_b = n if n_b is None else n_b
+    _check(min(n, n_b), alpha, max(sd_a, sd_b) if min(sd_a, sd_b) >= 0 else min(sd_a, sd_b))
+    true_a, true_b = sd_a**2 / n, sd_b**2 / n_b
+    var_a, var_b = np.meshgrid(true_a * _variance_ratios(n - 1, SIDE), true_b * _variance_ratios(n_b - 1, SIDE))
     total = var_a + var_b
-    df = (n - 1) / ((var_a / total) ** 2 + (var_b / total) ** 2)
+    df = 1 / ((var_a / total) ** 2 / (n - 1) + (var_b / total) ** 2 / (n_b - 1))
     critical = stdtrit(df, 1 - alpha / 2) * np.sqrt(total)
-    return Rule(float(np.sqrt((sd_a**2 + sd_b**2) / n)), critical.ravel())
+    return Rule(float(np.sqrt(true_a + true_b)), critical.ravel())
 
 
 def power_of(rule: Rule, effect: float) -> float:
@@ -101,6 +102,6 @@ def _variance_ratios(df: int, points: int) -> NDArray[np.float64]:
     return np.asarray(stats.chi2.ppf(quantiles, df) / df, dtype=np.float64)
 
 
-def _check(n: int, alpha: float, *sds: float) -> None:
-    if n < 2 or not 0 < alpha < 1 or min(sds) <= 0:
-        raise ValueError(f"a t test needs n >= 2, 0 < alpha < 1 and positive SDs, got n={n}, alpha={alpha}, sd={sds}")
+def _check(n: int, alpha: float, sd: float) -> None:
+    if n < 2 or not 0 < alpha < 1 or not 0 < sd < np.inf:
+        raise ValueError(f"a t test needs n >= 2, 0 < alpha < 1 and a positive SD, got n={n}, alpha={alpha}, sd={sd}")

@@ -21,7 +21,8 @@ class Trend:
 def cochran_armitage(doses: Sequence[float], successes: Sequence[int], trials: int) -> Trend:
     """The trend of the success rate over `doses` [cells], with `successes` [cells] of `trials` runs in each cell.
 
-    The p is asymptotic: sound for some tens of runs in all. If every run succeeded or every run failed, z = 0.
+    The p is asymptotic: at 5 runs in each of 4 cells it can reject a true null in 8 % of cases at alpha 5 %; use
+    `trend_over_runs` there. If every run succeeded or every run failed, z = 0.
 
     Raises:
         ValueError: fewer than 2 different doses, unequal lengths, or counts outside 0..trials.

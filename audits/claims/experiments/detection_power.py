@@ -17,7 +17,8 @@ from audits.presets import PRESETS
 from audits.probe import all_probes
 from audits.probing import run_probes
 from audits.subject import Settings, prepare
-from audits.twin import Twin, all_twins, redrawn
+from audits.twin import Twin, redrawn
+from audits.zoo import all_twins
 
 LENGTH = 32  # shorter than the kill matrix's: the shortest at which every planted leak exists
 LENGTHS = (16, 24, 32)  # of causal models, in turn

@@ -6,8 +6,9 @@ from typing import Any
 
 from audits.auditor import audit
 from audits.experiment import Experiment, Options, Progress, RunSpec
-from audits.twin import Twin, all_twins
+from audits.twin import Twin
 from audits.verdicts import AuditResult
+from audits.zoo import all_twins
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:

@@ -18,7 +18,8 @@ from audits.claims.experiments import _causal_certificate as peer
 from audits.claims.experiments.kill_matrix import audit_side
 from audits.experiment import Experiment, Options, Progress, RunSpec
 from audits.subject import Settings
-from audits.twin import Twin, all_twins
+from audits.twin import Twin
+from audits.zoo import all_twins
 from hubrouter import ModelConfig, SequenceModel
 
 REPEATS = 5

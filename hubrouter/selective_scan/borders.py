@@ -1,0 +1,29 @@
+"""The scan over the borders of chunks: what enters each chunk, from what each does to a state by itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hubrouter.scan import inclusive_scan
+
+
+class Affine(NamedTuple):
+    """The map state -> decay * state + added of each of G chunks: [B, G, ...], alike or broadcastable."""
+
+    decay: Tensor
+    added: Tensor
+
+
+def at_borders(maps: Affine, first: Tensor) -> Tensor:
+    """The states at all borders, [B, G + 1, ...], where `first` [B, ...] enters the first chunk."""
+    start = Affine(torch.zeros_like(maps.decay[:, :1]), first[:, None])
+    joined = Affine._make(torch.cat(pair, dim=1) for pair in zip(start, maps, strict=True))
+    return inclusive_scan(_compose, joined).added
+
+
+def _compose(earlier: Affine, later: Affine) -> Affine:
+    """Both maps one after the other; associative."""
+    return Affine(earlier.decay * later.decay, later.added + later.decay * earlier.added)

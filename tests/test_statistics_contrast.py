@@ -1,0 +1,148 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from audits.statistics import (
+    contrast,
+    contrast_sides,
+    difference_of_differences,
+    equivalence,
+    equivalence_paired,
+    holm_by_claim,
+    margin_with_power_paired,
+    slope_weights,
+    smallest_margin_paired,
+)
+
+LEAKY_LARGE, LEAKY_SMALL = [4.0, 4.3, 4.1, 4.4], [4.6, 4.8, 4.5, 5.0]
+CLEAN_LARGE, CLEAN_SMALL = [5.0, 5.2, 5.1, 5.3], [5.1, 5.2, 5.15, 5.45]
+
+
+def test_a_difference_of_differences_is_the_t_test_of_one_number_a_seed():
+    found = difference_of_differences(LEAKY_LARGE, LEAKY_SMALL, CLEAN_LARGE, CLEAN_SMALL)
+    each = np.subtract(LEAKY_LARGE, LEAKY_SMALL) - np.subtract(CLEAN_LARGE, CLEAN_SMALL)
+    known = stats.ttest_1samp(each, 0.0)
+    bounds = known.confidence_interval(0.95)
+    assert (found.difference, found.p) == pytest.approx((each.mean(), known.pvalue))
+    assert (found.interval.low, found.interval.high) == pytest.approx((bounds.low, bounds.high))
+    assert (found.n, found.smallest_permutation_p) == (4, 2 / 2**4)
+
+
+def test_what_all_arms_of_a_seed_share_cancels_out_of_a_contrast():
+    luck = np.array([100.0, -50.0, 7.0, 0.0])
+    arms = [np.asarray(arm) + luck for arm in (LEAKY_LARGE, LEAKY_SMALL, CLEAN_LARGE, CLEAN_SMALL)]
+    plain = difference_of_differences(LEAKY_LARGE, LEAKY_SMALL, CLEAN_LARGE, CLEAN_SMALL)
+    shifted = difference_of_differences(*arms)
+    assert (shifted.difference, shifted.p) == pytest.approx((plain.difference, plain.p))
+
+
+def test_the_contrast_with_slope_weights_is_the_mean_of_the_slopes_of_each_seed():
+    doses = [math.log2(c) for c in (16, 32, 64, 128)]
+    arms = np.random.default_rng(41).normal(size=(4, 6))
+    slopes = [stats.linregress(doses, arms[:, seed]).slope for seed in range(6)]
+    assert contrast(arms.tolist(), slope_weights(doses)).difference == pytest.approx(np.mean(slopes))
+
+
+def test_an_arm_of_weight_zero_takes_no_part_even_where_it_diverged():
+    plain = contrast([LEAKY_LARGE, CLEAN_LARGE], (1, -1))
+    assert contrast([LEAKY_LARGE, [math.nan] * 4, CLEAN_LARGE], (1, 0, -1)) == plain
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=2, max_size=8), st.floats(0.1, 20))
+def test_the_paired_equivalence_is_the_larger_of_two_one_sided_t_tests_by_scipy(pairs, margin):
+    gaps = np.array([x - y for x, y in pairs])
+    if np.std(gaps) < 1e-2:
+        return
+    above = stats.ttest_1samp(gaps, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(gaps, margin, alternative="less").pvalue
+    found = equivalence_paired([x for x, _ in pairs], [y for _, y in pairs], margin)
+    assert found.p == pytest.approx(max(above, below), rel=1e-6, abs=1e-12)
+    assert found.difference == pytest.approx(gaps.mean())
+
+
+def test_the_provable_margin_is_the_one_at_which_the_same_values_are_exactly_at_alpha():
+    for test in (equivalence, equivalence_paired):
+        for alpha in (0.05, 0.01):
+            provable = test(CLEAN_LARGE, CLEAN_SMALL, 1.0, alpha).provable
+            assert test(CLEAN_LARGE, CLEAN_SMALL, provable, alpha).p == pytest.approx(alpha, rel=1e-6)
+
+
+def test_the_sides_of_a_contrast_can_be_shown_equivalent():
+    sides = contrast_sides([LEAKY_LARGE, LEAKY_SMALL, CLEAN_LARGE, CLEAN_SMALL], (1, -1, -1, 1))
+    assert equivalence_paired(sides.plus, sides.minus, 1.0).p < 0.05
+    assert equivalence_paired(sides.plus, sides.minus, 0.3).p > 0.5
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_the_paired_margin_with_power_is_proved_that_often_in_a_simulation(n):
+    gaps = np.random.default_rng(42).normal(size=(20_000, n))
+    margin = margin_with_power_paired(1.0, n)
+    half = stats.t.isf(0.05, n - 1) * gaps.std(axis=1, ddof=1) / math.sqrt(n)
+    proved = int(np.sum(np.abs(gaps.mean(axis=1)) + half < margin))
+    assert stats.binomtest(proved, 20_000, 0.8).pvalue > 1e-4
+
+
+def test_the_smallest_paired_margin_is_provable_with_equal_means_and_this_sd():
+    gaps = [1.0, -1.0, 0.0]
+    provable = equivalence_paired(gaps, [0.0] * 3, 9.0).provable
+    assert smallest_margin_paired(float(np.std(gaps, ddof=1)), 3) == pytest.approx(provable)
+    assert margin_with_power_paired(1.0, 3) > smallest_margin_paired(1.0, 3)
+
+
+def test_pairs_that_differ_by_the_margin_are_called_equivalent_in_at_most_alpha_of_simulations():
+    gaps = np.random.default_rng(43).normal(1.0, 0.5, size=(1000, 4)).tolist()
+    alarms = sum(equivalence_paired(row, [0.0] * 4, 1.0).p <= 0.05 for row in gaps)
+    assert stats.binomtest(alarms, 1000, 0.05).pvalue > 1e-4
+
+
+def test_holm_by_claim_agrees_with_statsmodels_and_keeps_the_names_and_their_order():
+    p_values = {"hub-count": 0.04, "cost": 0.001, "retrofit": 0.02, "chunk-size": 0.6}
+    rejected, adjusted, _, _ = multipletests(list(p_values.values()), method="holm")
+    found = holm_by_claim(p_values)
+    assert list(found) == list(p_values)
+    assert [f.adjusted for f in found.values()] == pytest.approx(list(adjusted))
+    assert [f.rejected for f in found.values()] == list(rejected)
+    assert found["cost"].p == 0.001
+
+
+def test_claims_whose_p_nobody_can_compute_count_in_the_family_of_holm():
+    found = holm_by_claim({"a": 0.002, "b": 0.03}, family=20)
+    known = multipletests([0.002, 0.03] + [1.0] * 18, method="holm")[1]
+    assert [found[claim].adjusted for claim in "ab"] == pytest.approx(list(known[:2]))
+    assert [found[claim].rejected for claim in "ab"] == [True, False]
+
+
+BAD = [
+    (lambda: contrast([[1.0, 2.0], [2.0, 3.5]], (1.0,)), "one weight for each arm"),
+    (lambda: contrast([], ()), "one weight for each arm"),
+    (lambda: contrast([[1.0, 2.0], [2.0]], (1.0, -1.0)), "equally many seeds"),
+    (lambda: contrast([[1.0, 2.0], [2.0, 3.5]], (1.0, -0.5)), "sum to zero"),
+    (lambda: contrast([[1.0, 2.0], [2.0, 3.5]], (0.0, 0.0)), "not all zero"),
+    (lambda: contrast([[1.0, 2.0], [2.0, 3.5]], (math.nan, 1.0)), "finite"),
+    (lambda: contrast([[1.0, 2.0], [2.0, 3.0]], (1.0, -1.0)), "seeds did not take effect"),
+    (lambda: contrast([[1.0, math.inf], [2.0, 3.0]], (1.0, -1.0)), "not finite"),
+    (lambda: slope_weights((2.0, 2.0)), "2 different"),
+    (lambda: equivalence_paired([1.0, 2.0], [1.0, 2.5], 0.0), "fix it before"),
+    (lambda: equivalence_paired([1.0, 2.0], [1.0, 2.5], math.nan), "fix it before"),
+    (lambda: equivalence_paired([1.0, 2.0], [0.0, 1.0], 1.0), "seeds did not take effect"),
+    (lambda: equivalence_paired([1.0, 2.0], [1.0], 1.0), "equally many"),
+    (lambda: equivalence_paired([1.0, 2.0], [1.0, 2.5], 1.0, 0.5), "1/2"),
+    (lambda: smallest_margin_paired(1.0, 1), "n >= 2"),
+    (lambda: margin_with_power_paired(1.0, 3, power=1.0), "power"),
+    (lambda: holm_by_claim({}), "at least one"),
+    (lambda: holm_by_claim({"cost": math.nan}), "cost"),
+    (lambda: holm_by_claim({"a": 0.1, "b": 0.1}, family=1), "cannot hold"),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), BAD)
+def test_what_cannot_be_contrasted_gets_one_clear_line(call, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)

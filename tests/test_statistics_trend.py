@@ -1,0 +1,170 @@
+import math
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from audits.statistics import (
+    Counts,
+    Direction,
+    cochran_armitage,
+    detectable_trend,
+    exact_trend_power,
+    trend_over_runs,
+    trend_power,
+    trend_runs_needed,
+    trend_within_seeds,
+)
+
+HUBS = (8, 10, 12, 14, 20, 24, 28, 32)
+LOG_HUBS = tuple(math.log2(m) for m in HUBS)
+
+
+def p_by_listing(sums, observed, mean):
+    """The one- and two-sided p of an observed sum among equally likely ones."""
+    sums = np.asarray(sums)
+    far = np.abs(sums - mean) >= abs(observed - mean) - 1e-9
+    return {
+        Direction.FALLING: np.mean(sums <= observed + 1e-9),
+        Direction.RISING: np.mean(sums >= observed - 1e-9),
+        Direction.EITHER: np.mean(far),
+    }
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3), st.integers(3, 4)), min_size=2, max_size=4))
+def test_the_trend_over_runs_agrees_with_listing_every_way_to_deal_out_the_outcomes(cells):
+    doses = [dose for dose, _, _ in cells]
+    if len(set(doses)) < 2:
+        return
+    counts = [Counts(hits, trials) for _, hits, trials in cells]
+    runs = [dose for dose, _, trials in cells for _ in range(trials)]
+    hits = sum(count.successes for count in counts)
+    observed = sum(dose * hit for dose, hit, _ in cells)
+    known = p_by_listing([sum(chosen) for chosen in combinations(runs, hits)], observed, hits * np.mean(runs))
+    for direction in Direction:
+        assert trend_over_runs(doses, counts, direction).p == pytest.approx(known[direction])
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=3))
+def test_the_trend_within_seeds_agrees_with_listing_the_rearrangements_of_each_seed(outcomes):
+    doses = (1, 2, 4, 7)
+    rearranged = [[sum(chosen) for chosen in combinations(doses, sum(row))] for row in outcomes]
+    sums = [sum(parts) for parts in product(*rearranged)]
+    observed = float(np.sum(np.asarray(outcomes) * np.asarray(doses)))
+    known = p_by_listing(sums, observed, np.mean(sums))
+    for direction in Direction:
+        assert trend_within_seeds(doses, outcomes, direction).p == pytest.approx(known[direction])
+
+
+def test_a_falling_sweep_is_found_and_its_slope_is_that_of_the_least_squares_line():
+    counts = [Counts(hits, 5) for hits in (5, 4, 5, 4, 3, 3, 2, 1)]
+    found = trend_over_runs(LOG_HUBS, counts, Direction.FALLING)
+    known = stats.linregress(LOG_HUBS, [count.successes / 5 for count in counts])
+    assert found.slope == pytest.approx(known.slope)
+    assert found.p < 0.001
+    assert trend_over_runs(LOG_HUBS, counts, Direction.RISING).p > 0.999
+    assert (found.successes, found.runs) == (27, 40)
+
+
+def test_the_smallest_p_is_that_of_the_most_extreme_arrangement_and_without_variation_it_is_one():
+    found = trend_over_runs((1, 2), [Counts(3, 3), Counts(0, 3)], Direction.FALLING)
+    assert found.p == found.smallest_p == pytest.approx(1 / math.comb(6, 3))
+    assert trend_over_runs((1, 2), [Counts(3, 3), Counts(3, 3)]).smallest_p == 1.0
+
+
+def test_the_unit_and_the_order_of_the_doses_do_not_matter():
+    counts = [Counts(hits, 5) for hits in (5, 4, 2, 1)]
+    plain = trend_over_runs((1, 2, 3, 4), counts).p
+    assert trend_over_runs((-0.1, -0.05, 0.0, 0.05), counts).p == pytest.approx(plain)
+    assert trend_over_runs((4, 3, 2, 1), counts[::-1]).p == pytest.approx(plain)
+    assert trend_over_runs((1000, 2000, 3000, 4000), counts).p == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_the_computed_power_agrees_with_simulated_sweeps(direction):
+    rates, rng = (0.9, 0.8, 0.5, 0.3), np.random.default_rng(31)
+    hits = rng.binomial(5, rates, size=(800, 4)).tolist()
+    rejected = sum(trend_over_runs((1, 2, 3, 4), [Counts(h, 5) for h in row], direction).p <= 0.05 for row in hits)
+    exact = exact_trend_power((1, 2, 3, 4), rates, 5, direction)
+    assert stats.binomtest(rejected, 800, min(exact, 1.0)).pvalue > 1e-4
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.floats(0, 1), st.integers(1, 5), st.sampled_from(list(Direction)), st.sampled_from([0.05, 0.0025]))
+def test_the_exact_trend_never_exceeds_its_level_at_any_rate(rate, trials, direction, alpha):
+    assert exact_trend_power((1, 2, 3, 8), [rate] * 4, trials, direction, alpha) <= alpha + 1e-9
+
+
+def test_the_normal_approximation_exceeds_its_level_on_four_cells_of_five_runs_where_the_exact_test_keeps_it():
+    cells = (20, 24, 28, 32)
+    assert trend_power(cells, [0.8] * 4, 5, seed=0, draws=40_000) > 0.07
+    assert exact_trend_power(cells, [0.8] * 4, 5) < 0.02
+
+
+def test_with_many_runs_the_exact_trend_agrees_with_cochran_and_armitage():
+    hits = (18, 16, 17, 13)
+    doses = (1.0, 2.3, 3.1, 4.7)  # few sums tie, so that the exact distribution is nearly continuous
+    exact = trend_over_runs(doses, [Counts(h, 20) for h in hits]).p
+    assert exact == pytest.approx(cochran_armitage(doses, hits, 20).p, rel=0.15)
+
+
+def shared_seeds(rng, spread=4.0, seeds=5, cells=6):
+    """Outcomes [seeds, cells] at one rate for every dose, where some seeds fail everywhere."""
+    luck = rng.normal(0.0, spread, (seeds, 1))
+    return rng.random((seeds, cells)) < 1 / (1 + np.exp(-luck))
+
+
+def test_seeds_that_fail_together_make_only_the_test_within_seeds_powerful():
+    rng, falling = np.random.default_rng(32), np.array([0.9, 0.9, 0.8, 0.5, 0.2, 0.0])
+    within, over = 0, 0
+    for _ in range(200):
+        good = rng.random((5, 1)) < 0.5  # the others fail at every dose
+        outcomes = (rng.random((5, 6)) < falling) & good
+        within += trend_within_seeds(range(6), outcomes.tolist()).p <= 0.05
+        over += trend_over_runs(range(6), [Counts(int(h), 5) for h in outcomes.sum(axis=0)]).p <= 0.05
+    assert within > over
+
+
+def test_the_trend_within_seeds_keeps_its_level_where_seeds_fail_together():
+    rng = np.random.default_rng(33)
+    alarms = sum(trend_within_seeds(range(6), shared_seeds(rng).tolist()).p <= 0.05 for _ in range(500))
+    assert alarms <= stats.binom.isf(1e-4, 500, 0.05)
+
+
+def test_the_detectable_trend_is_found_with_the_power_and_the_runs_needed_suffice():
+    def rates_at(size):
+        return [0.9 - 0.9 * size * step / 3 for step in range(4)]
+
+    size = detectable_trend((1, 2, 3, 4), rates_at, 5, Direction.FALLING)
+    assert exact_trend_power((1, 2, 3, 4), rates_at(size), 5, Direction.FALLING) == pytest.approx(0.8, abs=0.01)
+    needed = trend_runs_needed((1, 2, 3, 4), rates_at(0.5), Direction.FALLING)
+    assert exact_trend_power((1, 2, 3, 4), rates_at(0.5), needed, Direction.FALLING) >= 0.8
+    assert exact_trend_power((1, 2, 3, 4), rates_at(0.5), needed - 1, Direction.FALLING) < 0.8
+    assert detectable_trend((1, 2), lambda size: [0.5, 0.5 - 0.1 * size], 2) is None
+    assert trend_runs_needed((1, 2), (0.5, 0.5), limit=5) is None
+
+
+BAD = [
+    (lambda: trend_over_runs((1, 2), [Counts(1, 2)]), "one count for each"),
+    (lambda: trend_over_runs((3, 3), [Counts(1, 2)] * 2), "2 different"),
+    (lambda: trend_over_runs((1, math.nan), [Counts(1, 2)] * 2), "finite"),
+    (lambda: trend_over_runs((1, 2), [Counts(1, 101)] * 2), "cochran_armitage"),
+    (lambda: trend_within_seeds((1, 2), []), "at least 1 seed"),
+    (lambda: trend_within_seeds((1, 2), [[True]]), "every dose"),
+    (lambda: trend_within_seeds((1, 2), [[True, math.nan]]), "true .* or false"),
+    (lambda: exact_trend_power((1, 2), (0.5, 1.5), 5), "true rate"),
+    (lambda: exact_trend_power((1, 2), (0.5, 0.5), 0), "at least 1 run"),
+    (lambda: exact_trend_power((1, 2), (0.5, 0.5), 2, alpha=1.0), "alpha"),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), BAD, ids=[words for _, words in BAD])
+def test_a_trend_that_cannot_be_tested_gets_one_clear_line(call, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
