@@ -1,4 +1,4 @@
-"""Text to train on: this Python's own standard library, or a file of the user's, as byte-level BPE tokens.
+"""Text to train on: this Python's own standard library, a file or a dataset, as byte-level BPE tokens.
 
 The tokeniser is trained on the training part alone, and no stretch of text is in both parts, so that the validation
 loss measures prediction and not memory. Tokens are cached, because many worker processes want the same ones.
@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import math
 import os
-import sysconfig
 import tempfile
 import zipfile
 import zlib
@@ -19,13 +18,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from audits.corpora.dataset import DATASET_PREFIX, read_dataset
+from audits.corpora.file import read_file
+from audits.corpora.library import read_standard_library
+from audits.corpora.text import CorpusError, Text
+
+__all__ = ["Corpus", "CorpusError", "cache_folder", "load_corpus"]
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -34,18 +39,8 @@ DEFAULT_VOCAB_SIZE = 1024
 BYTES = 256  # a byte-level vocabulary holds every byte, so that any text can be written with it
 CACHE_VARIABLE = "HUBROUTER_AUDIT_CACHE"
 CACHE_FORMAT = 1  # part of the cache's key: raise it when the split or the stored arrays change
-# Tests and their data are repetitive or machine made; the others are no part of the library, or differ between builds.
-SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})
-SKIPPED_PREFIXES = ("_sysconfigdata", "config-")
-VALIDATION_SHARE = 20  # one file (or byte) of so many is for validation
-VALIDATION_CHARACTERS = 32_768  # a user's short file gives up to so many, at most a fifth of itself
-BLOCK_CHARACTERS = 65_536  # long texts are tokenised in blocks, which bounds the tokeniser's memory
 
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-
-
-class CorpusError(Exception):
-    """The corpus cannot be used; the message is one line that says what is wrong and how to mend it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +86,6 @@ class Corpus:
                 )
 
 
-@dataclass(frozen=True)
-class _Text:
-    """A corpus before it is tokenised: documents in order, each in one part only."""
-
-    name: str
-    sha256: str
-    train: tuple[str, ...]
-    valid: tuple[str, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class _Tokens:
     """What the cache holds: both parts, the actual vocabulary, and the bytes the validation part was made of."""
@@ -114,7 +99,8 @@ def load_corpus(path: str | None = None, vocab_size: int = DEFAULT_VOCAB_SIZE) -
     """Read, split and tokenise a corpus, from the cache where it was done before.
 
     Args:
-        path: a UTF-8 text file; None is the standard library of the running Python.
+        path: a UTF-8 text file, or `hf:NAME[:CONFIG]` for a dataset of the Hugging Face Hub or a folder of one; None
+            is the standard library of the running Python.
         vocab_size: tokens wanted, at least 256.
 
     Raises:
@@ -122,7 +108,7 @@ def load_corpus(path: str | None = None, vocab_size: int = DEFAULT_VOCAB_SIZE) -
     """
     if vocab_size < BYTES:
         raise CorpusError(f"vocabulary size {vocab_size} is too small: a byte-level vocabulary needs at least {BYTES}")
-    text = _read_standard_library() if path is None else _read_file(Path(path))
+    text = _read(path)
     tokens = _cached(text, vocab_size)
     valid_bytes = _size(text.valid)
     return Corpus(
@@ -136,76 +122,16 @@ def load_corpus(path: str | None = None, vocab_size: int = DEFAULT_VOCAB_SIZE) -
     )
 
 
+def _read(path: str | None) -> Text:
+    """The text, from where the user said."""
+    if path is None:
+        return read_standard_library()
+    return read_dataset(path) if path.startswith(DATASET_PREFIX) else read_file(Path(path))
+
+
 def _size(documents: tuple[str, ...]) -> int:
     """UTF-8 bytes of the documents."""
     return sum(len(document.encode()) for document in documents)
-
-
-def _read_standard_library() -> _Text:
-    """Whole files, each assigned to a part by the hash of its path, so that the split survives other files coming."""
-    root = Path(sysconfig.get_path("stdlib"))
-    digest = hashlib.sha256()
-    parts: dict[bool, list[str]] = {True: [], False: []}
-    for name, data in _library_files(root):
-        try:
-            document = data.decode("utf-8")
-        except UnicodeDecodeError:
-            continue
-        digest.update(name.encode() + b"\0" + data + b"\0")
-        held_out = int.from_bytes(hashlib.sha256(name.encode()).digest()) % VALIDATION_SHARE == 0
-        parts[held_out].append(document)
-    if not parts[True] or not parts[False]:
-        raise CorpusError(f"this Python has no standard library sources in {root}; give a text with --corpus FILE")
-    name = f"python-{python_version()}-standard-library"
-    return _Text(name, digest.hexdigest(), tuple(parts[False]), tuple(parts[True]))
-
-
-def _library_files(root: Path) -> Iterator[tuple[str, bytes]]:
-    """Relative path and bytes of every source file, in the order of the paths; unreadable files are left out."""
-    paths = {file.relative_to(root).as_posix(): file for file in root.rglob("*.py")}
-    for name in sorted(paths):
-        parts = name.split("/")
-        if SKIPPED_FOLDERS.intersection(parts) or parts[0].startswith(SKIPPED_PREFIXES):
-            continue
-        with contextlib.suppress(OSError):
-            yield name, paths[name].read_bytes()
-
-
-def _read_file(path: Path) -> _Text:
-    """One file, its last twentieth for validation (more of a short one)."""
-    data = _read_bytes(path)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"corpus {path} is not UTF-8 text (byte {error.start}); give a plain text file") from None
-    if not text.strip():
-        raise CorpusError(f"corpus {path} is empty; give a file with text in it")
-    if "\0" in text:
-        raise CorpusError(f"corpus {path} is not text (it holds NUL bytes); give a plain text file")
-    held_out = max(len(text) // VALIDATION_SHARE, min(VALIDATION_CHARACTERS, len(text) // 5))
-    cut = len(text) - held_out
-    return _Text(path.name, hashlib.sha256(data).hexdigest(), _blocks(text[:cut]), _blocks(text[cut:]))
-
-
-def _read_bytes(path: Path) -> bytes:
-    """The file's content, or one clear line why there is none."""
-    if path.is_dir():
-        raise CorpusError(f"corpus {path} is a folder; give one text file")
-    if path.exists() and not path.is_file():
-        raise CorpusError(f"corpus {path} is not a regular file; give a plain text file")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise CorpusError(f"corpus {path} does not exist; check the path given to --corpus") from None
-    except PermissionError:
-        raise CorpusError(f"corpus {path} may not be read; check its permissions") from None
-    except (OSError, ValueError) as error:  # ValueError: a path no file can have
-        raise CorpusError(f"corpus {path} cannot be read: {error}") from None
-
-
-def _blocks(text: str) -> tuple[str, ...]:
-    """The text in pieces of at most `BLOCK_CHARACTERS`."""
-    return tuple(text[at : at + BLOCK_CHARACTERS] for at in range(0, len(text), BLOCK_CHARACTERS))
 
 
 def _train_tokeniser(documents: tuple[str, ...], vocab_size: int) -> Tokenizer:
@@ -227,7 +153,7 @@ def _encode(tokeniser: Tokenizer, documents: tuple[str, ...]) -> npt.NDArray[np.
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
-def _tokenise(text: _Text, vocab_size: int) -> _Tokens:
+def _tokenise(text: Text, vocab_size: int) -> _Tokens:
     """Both parts, in a vocabulary that the validation part had no say in."""
     tokeniser = _train_tokeniser(text.train, vocab_size)
     return _Tokens(_encode(tokeniser, text.train), _encode(tokeniser, text.valid), tokeniser.get_vocab_size())
@@ -243,7 +169,7 @@ def cache_folder() -> Path | None:
         return None
 
 
-def _cached(text: _Text, vocab_size: int) -> _Tokens:
+def _cached(text: Text, vocab_size: int) -> _Tokens:
     """The text's tokens; a missing, damaged or unwritable cache costs time and nothing else."""
     folder = cache_folder()
     if folder is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +28,7 @@ class Display:
             refresh_per_second=4,  # more would take time from the runs
             disable=not console.is_terminal,
         )
+        self._start = time.monotonic()
         self._overall = self._bars.add_task(OVERALL, total=total, note="")
         self._tasks: dict[str, TaskID] = {}
         self._shares: dict[str, float] = {}  # of each run under way, so that the time left is known before one ends
@@ -40,6 +43,7 @@ class Display:
     def begin(self, key: str, label: str) -> None:
         """Show the bar of a run that begins."""
         self._tasks[key] = self._bars.add_task(label, total=None, note="starting")
+        self._move_overall()
 
     def tell(self, key: str, done: int, total: int, note: str) -> None:
         """Move a run's bar."""
@@ -57,17 +61,28 @@ class Display:
         self._ended += 1
         self._leave(key)
         if failed or not self._console.is_terminal:
-            self.say(f"[{self._ended}/{self._total}] {line}")
+            self.say(f"[{self._ended}/{self._total}] {line}{self._left()}")
+
+    def _left(self) -> str:
+        """The time left as far as it can be told from the time that was needed, where a line does not see bars."""
+        done = self._ended + sum(self._shares.values())
+        if self._console.is_terminal or done >= self._total:
+            return ""
+        seconds = (time.monotonic() - self._start) * (self._total - done) / done
+        return f"; about {timedelta(seconds=round(seconds))} left"
 
     def _leave(self, key: str) -> None:
         """Take away a run's bar and its share of the overall one."""
-        self._bars.remove_task(self._tasks.pop(key))
+        if key in self._tasks:  # a run may end without having been placed anywhere
+            self._bars.remove_task(self._tasks.pop(key))
         self._shares.pop(key, None)
         self._move_overall()
 
     def _move_overall(self) -> None:
-        """The overall bar: whole runs, and the shares of those under way."""
-        self._bars.update(self._overall, completed=self._ended + sum(self._shares.values()))
+        """The overall bar: whole runs, and the shares of those under way; beside it, how many run and how many wait."""
+        running = len(self._tasks)
+        note = f"{running} running, {self._total - self._ended - running} waiting" if running else ""
+        self._bars.update(self._overall, completed=self._ended + sum(self._shares.values()), note=note)
 
     def say(self, line: str) -> None:
         """Print a line, above the bars where there are some."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from audits.code_hash import code_hash
@@ -22,12 +22,17 @@ def all_experiments() -> tuple[Experiment, ...]:
 
 
 def code_of(experiment: Experiment) -> str:
-    """Today's hash of the code that defines an experiment's runs.
+    """Today's hash of the code that defines an experiment's runs."""
+    return code_behind(experiment.execute, experiment.beside)
 
-    How runs are asked for and how they tell their progress is no part of it.
+
+def code_behind(execute: Callable[..., object], beside: tuple[str, ...]) -> str:
+    """Today's hash of the code behind a function that carries out runs, without the modules `beside` it.
+
+    How runs are asked for and how they tell their progress is no part of it either.
     """
-    function = experiment.execute.func if isinstance(experiment.execute, partial) else experiment.execute
-    return code_hash((function.__module__,), (*experiment.beside, INTERFACE))
+    function = execute.func if isinstance(execute, partial) else execute
+    return code_hash((function.__module__,), (*beside, INTERFACE))
 
 
 def todays_code() -> Mapping[str, str]:

@@ -1,27 +1,41 @@
-"""Gathers evidence: carries out the runs that the ledger lacks, in parallel, and records each one as it finishes."""
+"""Gathers evidence: has an executor carry out the runs that the ledger lacks, and records each one as it finishes."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
+import shutil
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from multiprocessing.connection import wait
-from types import TracebackType
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from audits.display import Display
+from audits.executors import (
+    Began,
+    Died,
+    Event,
+    Executor,
+    ExecutorError,
+    Failed,
+    Finished,
+    Job,
+    Order,
+    Placed,
+    Requeued,
+    Told,
+    Wish,
+    make_executor,
+)
 from audits.experiment import Experiment, Options, RunSpec
 from audits.ledger import Evidence, Ledger, Record, run_hash
 from audits.machine import commit, environment
 from audits.registry import code_of
-from audits.workers import Began, Died, Failed, Finished, Job, Told, Worker
 
 DEATHS_ALLOWED = 1  # a run is begun again so often after its worker was killed; memory may have been short by chance
 
@@ -70,22 +84,27 @@ def gather(
     workers: int | None = None,
     fresh: bool = False,
     console: Console | None = None,
+    executor: Executor | None = None,
 ) -> Gathered:
     """Carry out every run that is not in the ledger yet, and read the ledger.
 
-    Each finished run is in the ledger at once; an interrupt loses only runs under way. Runs of experiments that ask to
-    be alone come last, one at a time.
+    Each finished run is in the ledger at once; an interrupt loses only runs under way. Only this process writes the
+    ledger, wherever the runs are carried out.
 
     Args:
         experiments: what to gather.
-        options: the user's choices, handed to each experiment.
+        options: the user's choices, handed to each experiment. Each run gets a folder of its own in that of
+            checkpoints; it is deleted when the run is recorded, or begun afresh.
         ledger: where evidence is looked for and recorded.
-        workers: processes at a time; None is one per core, and one in all on a GPU, whose memory the runs would share.
+        workers: local processes at a time; None is one per core, and one in all on a GPU, whose memory the runs would
+            share.
         fresh: carry out all runs anew; their records replace the earlier ones.
         console: where progress is shown; None is standard error.
+        executor: what carries out the runs; None is local processes.
 
     Raises:
         LedgerError: the ledger cannot be read or written.
+        ExecutorError: the executor cannot carry out runs.
         ValueError: `workers` is below 1, or an experiment lists a run under another's name.
     """
     if workers is not None and workers < 1:
@@ -94,14 +113,13 @@ def gather(
     tasks = _tasks(experiments, options)
     present = set() if fresh else {record.run for record in ledger.read().records}
     missing = [task for task in tasks if task.run not in present]
-    count = workers or (1 if options.device.startswith("cuda") else os.cpu_count() or 1)
     with (
         Display(console or Console(stderr=True), len(missing)) as display,
-        _Gathering(options, ledger, display) as work,
+        executor or make_executor("local", Wish(options.device, workers)) as at_work,
     ):
         display.say(f"{len(missing)} runs to carry out, {len(tasks) - len(missing)} already in the ledger")
-        work.carry_out([task for task in missing if not task.experiment.alone], count)
-        work.carry_out([task for task in missing if task.experiment.alone], 1)
+        work = _Gathering(options, ledger, display, at_work)
+        work.carry_out(missing, fresh=fresh)
     if fresh:
         ledger.compact()
     return Gathered(ledger.read(), tuple(work.failures))
@@ -122,103 +140,104 @@ def _tasks(experiments: Iterable[Experiment], options: Options) -> list[_Task]:
 
 
 class _Gathering:
-    """The state of one gathering: who works on what, what failed. Leaving it ends all workers."""
+    """The state of one gathering: which runs are open, since when, what failed."""
 
-    def __init__(self, options: Options, ledger: Ledger, display: Display) -> None:
+    def __init__(self, options: Options, ledger: Ledger, display: Display, executor: Executor) -> None:
         self.failures: list[Failure] = []
-        self._options, self._ledger, self._display = options, ledger, display
+        self._options, self._ledger, self._display, self._executor = options, ledger, display, executor
         self._environment, self._commit = environment(options.device), commit()
-        self._waiting: deque[_Task] = deque()
-        self._busy: dict[Worker, _Task] = {}
-        self._begun: dict[str, float] = {}  # by the run's address
-        self._idle: list[Worker] = []
+        self._open: dict[str, _Task] = {}  # this and all below by the run's address
+        self._begun: dict[str, float] = {}
+        self._places: dict[str, dict[str, str]] = {}
         self._deaths: Counter[str] = Counter()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for worker in (*self._busy, *self._idle):
-            worker.kill()
-
-    def carry_out(self, tasks: list[_Task], count: int) -> None:
-        """Do the tasks with at most `count` workers at a time; returns when none is under way."""
-        self._waiting.extend(tasks)
-        while self._waiting or self._busy:
-            while self._waiting and len(self._busy) < count:
-                self._begin(self._waiting.popleft())
-            ready = set(wait([worker.connection for worker in self._busy], self._patience()))
-            for worker in [worker for worker in self._busy if worker.connection in ready]:
-                self._hear(worker)
-            for worker in [worker for worker in self._busy if self._left(worker) <= 0]:
-                self._stop(worker)
-
-    def _begin(self, task: _Task) -> None:
-        """Give the task to an idle worker, or to a new one."""
-        worker = self._idle.pop() if self._idle else Worker()
-        self._busy[worker] = task
-        self._display.begin(task.run, task.label)
+    def carry_out(self, tasks: list[_Task], *, fresh: bool) -> None:
+        """Do the tasks; returns when none is open. An interrupt says what goes on without this process."""
+        self._open = {task.run: task for task in tasks}
+        if fresh:
+            for run in self._open:
+                self._executor.forget(run)
+                self._drop_checkpoints(run)
         try:
-            worker.give(Job(task.experiment.execute, task.spec, self._options))
-        except ValueError as error:
-            self._release(worker)
-            self._fail(task, str(error))
-        except OSError:
-            self._died(worker, worker.end())
+            self._executor.submit([self._order(task) for task in tasks])
+            while self._open:
+                for event in self._executor.wait(self._patience()):
+                    self._heed(event)
+                for run in [run for run in self._begun if self._left(run) <= 0]:
+                    self._stop(run)
+        except (KeyboardInterrupt, ExecutorError):
+            if left := self._executor.left_behind:
+                self._display.say(left)
+            raise
 
-    def _hear(self, worker: Worker) -> None:
-        """Act on a worker's message."""
-        task, message = self._busy[worker], worker.hear()
-        match message:
-            case Began():
-                self._begun[task.run] = time.monotonic()
-            case Told(done, total, note):
-                self._display.tell(task.run, done, total, note)
-            case Finished(result, seconds):
-                self._release(worker)
+    def _order(self, task: _Task) -> Order:
+        """What the executor needs to know; the run's checkpoints get a folder of their own."""
+        folder = self._checkpoints(task.run)
+        options = replace(self._options, checkpoints=None if folder is None else str(folder))
+        experiment = task.experiment
+        job = Job(experiment.execute, task.spec, options, code_of(experiment), experiment.beside)
+        return Order(task.run, job, experiment.alone)
+
+    def _checkpoints(self, run: str) -> Path | None:
+        return None if self._options.checkpoints is None else Path(self._options.checkpoints).absolute() / run
+
+    def _drop_checkpoints(self, run: str) -> None:
+        """Delete the folder of a run."""
+        if folder := self._checkpoints(run):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _heed(self, event: Event) -> None:
+        """Act on what happened to an open run."""
+        task = self._open[event.run]
+        match event:
+            case Placed(run):
+                self._display.begin(run, task.label)
+            case Began(run, place):
+                self._begun[run] = time.monotonic()
+                self._places[run] = place or self._environment
+            case Told(run, done, total, note):
+                self._display.tell(run, done, total, note)
+            case Finished(_, result, seconds):
                 self._record(task, result, seconds)
-            case Failed(error):
-                self._release(worker)
+            case Failed(_, error):
                 self._fail(task, error)
-            case Died(how):
-                self._died(worker, how)
+            case Requeued(run, why):
+                self._pause(run, f"{task.label}: {why}; it goes on when the queue lets it")
+            case Died():
+                self._died(task, event)
 
-    def _left(self, worker: Worker) -> float:
-        """Seconds that the run of a worker may still take; its start-up does not count."""
-        task = self._busy[worker]
-        limit, begun = task.experiment.seconds, self._begun.get(task.run)
-        return math.inf if limit is None or begun is None else begun + limit - time.monotonic()
+    def _left(self, run: str) -> float:
+        """Seconds that a run may still take; its start-up does not count."""
+        limit = self._open[run].experiment.seconds
+        return math.inf if limit is None else self._begun[run] + limit - time.monotonic()
 
     def _patience(self) -> float | None:
         """Seconds until a run reaches its limit; None where none has one."""
-        left = min((self._left(worker) for worker in self._busy), default=math.inf)
+        left = min((self._left(run) for run in self._begun), default=math.inf)
         return None if left == math.inf else max(0.0, left)
 
-    def _stop(self, worker: Worker) -> None:
-        """End a run that took too long, and the worker with it: it can be in any state."""
-        task = self._busy.pop(worker)
-        worker.kill()
+    def _stop(self, run: str) -> None:
+        """End a run that took too long."""
+        task = self._open[run]
+        self._executor.cancel(run)
         self._fail(task, f"ended after {task.experiment.seconds:g} s, the time limit of a run")
-
-    def _release(self, worker: Worker) -> None:
-        """The worker is free for another task."""
-        del self._busy[worker]
-        self._idle.append(worker)
 
     def _record(self, task: _Task, result: str, seconds: float) -> None:
         """Put a finished run into the ledger."""
         self._append(task, json.loads(result), seconds)
+        self._close(task, recorded=True)
         self._display.end(task.run, f"{task.label}: {seconds:.1f} s")
 
     def _append(self, task: _Task, result: dict[str, Any], seconds: float) -> None:
         spec, code = task.spec, code_of(task.experiment)
+        place = self._places.get(task.run, self._environment)
         self._ledger.append(
             Record(
                 spec.experiment,
                 spec.config,
                 spec.seed,
                 result,
-                self._environment,
+                place,
                 seconds,
                 code,
                 self._commit,
@@ -233,16 +252,29 @@ class _Gathering:
         if lost is not None:
             now = time.monotonic()
             self._append(task, lost(error), now - self._begun.get(task.run, now))
+        self._close(task, recorded=lost is not None)
         self._display.end(task.run, f"failed: {failure.line}", failed=True)
 
-    def _died(self, worker: Worker, how: str) -> None:
-        """Begin the run of a worker that was killed once more, or give it up."""
-        task = self._busy.pop(worker)
+    def _close(self, task: _Task, *, recorded: bool) -> None:
+        """The run is done with. What is not in the ledger will be tried again, and goes on from its checkpoint."""
+        del self._open[task.run]
         self._begun.pop(task.run, None)
+        self._executor.forget(task.run, keep_log=not recorded)
+        if recorded:
+            self._drop_checkpoints(task.run)
+
+    def _pause(self, run: str, line: str) -> None:
+        """The run is not under way for now."""
+        self._begun.pop(run, None)
+        self._display.pause(run, line)
+
+    def _died(self, task: _Task, death: Died) -> None:
+        """Begin a run that died once more, or give it up."""
         self._deaths[task.run] += 1
-        if self._deaths[task.run] <= DEATHS_ALLOWED:
-            self._display.pause(task.run, f"{task.label}: its worker process ended ({how}); beginning it once more")
-            self._waiting.appendleft(task)
-            return
         times = self._deaths[task.run]
-        self._fail(task, f"its worker process ended {times} times ({how}); if memory ran out, use fewer workers")
+        if times <= DEATHS_ALLOWED:
+            self._pause(task.run, f"{task.label}: {death.what} ended ({death.how}); beginning it once more")
+            self._executor.resubmit(task.run)
+            return
+        advice = f"; {death.advice}" if death.advice else ""
+        self._fail(task, f"{death.what} ended {times} times ({death.how}){advice}")

@@ -56,8 +56,7 @@ class TrainingConfig:
         clip: largest norm of all gradients together.
         curve_points: entries of the loss curve, each the mean over the steps since the one before.
         compiled: whether the model goes through torch.compile; None is on CUDA only (not verified there). On a CPU it
-            does not pay: measured with "HHHH" of width 64, compiling took longer than all 650 steps, and no step
-            became faster. Compiled and plain runs differ in the last bits.
+            does not pay in runs of minutes (docs/training.md). Compiled and plain runs differ in the last bits.
     """
 
     steps: int = 350

@@ -1,8 +1,13 @@
-"""A training run that kills its own process after a step: `python killed_run.py CHECKPOINT STEP` (0 is never)."""
+"""A training run whose process is killed: `python killed_run.py CHECKPOINT STEP...` kills it at each step in turn.
+
+The processes are forked from one that has torch loaded already, because loading it takes longer than the runs.
+"""
 
 import os
+import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -63,6 +68,24 @@ def trained(path: Path | None, kill_after: int = 0, every: float = 0.0) -> tuple
     return train(model, corpus(), CONFIG, 1, progress, checkpoint=path, checkpoint_seconds=every), state(model)
 
 
+def kill_at(path: Path, steps: list[int]) -> None:
+    """Runs that kill themselves as they tell of a step, and then some that are killed at any moment of a writing."""
+    for step in steps:
+        if not (child := os.fork()):
+            trained(path, step)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        sys.stdout.write(f"{step}\n")
+        sys.stdout.flush()
+    for _ in range(8):
+        if not (child := os.fork()):
+            trained(path)
+            os._exit(0)
+        time.sleep(random.random() / 20)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    trained(Path(sys.argv[1]), int(sys.argv[2]))
+    kill_at(Path(sys.argv[1]), [int(step) for step in sys.argv[2:]])

@@ -15,9 +15,9 @@ from audits.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, all_claims
 from audits.commands.claims import exit_code
 from audits.ledger import Evidence, Ledger, Record
 
-PRINTED = ["hub-gpt-ppl", "hub-jamba-ppl", "throughput-90x"]
+PRINTED = ["hub-gpt-ppl", "hub-jamba-ppl", "retrofit"]
 RESULT = {"leak_class": "dense", "named": "dense", "leaky": {"gradient": "LEAK"}, "clean": {"gradient": "PASS"}}
-FILES = {"claims.md", "claims.html", "claims.json", "leaks.json", "junit.xml"}
+FILES = {"claims.md", "claims.html", "claims.json", "claims.schema.json", "leaks.json", "junit.xml"}
 
 
 def judged(verdict: ClaimVerdict, expected: ClaimVerdict | None, *, gate: bool = True) -> JudgedClaim:

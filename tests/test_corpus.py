@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 import torch
 
+import audits.corpora.library
 import audits.corpus
+from audits.corpora.file import read_file
+from audits.corpora.library import read_standard_library
 from audits.corpus import Corpus, CorpusError, cache_folder, load_corpus
 
 WORDS = "the hub reads every token and no token reads the hub before its time\n"
@@ -40,12 +43,12 @@ def same(one: Corpus, other: Corpus) -> bool:
 
 
 def test_the_default_is_the_running_pythons_standard_library() -> None:
-    read = audits.corpus._read_standard_library()
+    read = read_standard_library()
     train, valid = (sum(map(len, part)) for part in (read.train, read.valid))
     assert read.name.startswith("python-3.")
     assert 5e6 < train < 3e7
     assert 0.02 < valid / (train + valid) < 0.1
-    assert read == audits.corpus._read_standard_library()
+    assert read == read_standard_library()
 
 
 def test_library_sources_become_tokens_in_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +65,7 @@ def test_library_sources_become_tokens_in_two_parts(monkeypatch: pytest.MonkeyPa
 
 def test_the_default_has_no_tests_or_installed_packages_in_it() -> None:
     root = Path(sysconfig.get_path("stdlib"))
-    names = [name for name, _ in audits.corpus._library_files(root)]
+    names = [name for name, _ in audits.corpora.library._library_files(root)]
     assert {"abc.py", "json/decoder.py", "unittest/mock.py"} <= set(names)
     assert names == sorted(names)
     assert not any("/test/" in f"/{name}" or "site-packages" in name or "_sysconfigdata" in name for name in names)
@@ -73,11 +76,11 @@ def test_the_default_split_depends_on_the_paths_alone(tmp_path: Path, monkeypatc
     for number in range(200):
         (tmp_path / f"module{number}.py").write_text(f"# unique{number}\n")
     (tmp_path / "broken.py").write_bytes(b"\xff\xfe")
-    first = audits.corpus._read_standard_library()
+    first = read_standard_library()
     (tmp_path / "another.py").write_text("# unique200\n")
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "skipped.py").write_text("# unique201\n")
-    second = audits.corpus._read_standard_library()
+    second = read_standard_library()
     assert len(first.train) + len(first.valid) == 200
     assert len(second.train) + len(second.valid) == 201
     assert set(first.valid) <= set(second.valid)
@@ -94,7 +97,7 @@ def test_a_python_without_library_sources_is_one_clear_line(tmp_path: Path, monk
 
 def test_a_file_is_split_into_contiguous_parts_that_lose_nothing(text: Path) -> None:
     data = text.read_text(encoding="utf-8")
-    read = audits.corpus._read_file(text)
+    read = read_file(text)
     assert "".join((*read.train, *read.valid)) == data
     assert len("".join(read.valid)) == 32_768
     corpus = load_corpus(str(text), 300)
@@ -107,7 +110,7 @@ def test_a_file_is_split_into_contiguous_parts_that_lose_nothing(text: Path) -> 
 def test_a_long_files_last_twentieth_is_for_validation(tmp_path: Path) -> None:
     file = tmp_path / "long.txt"
     file.write_text("a b\n" * 200_000)
-    assert len("".join(audits.corpus._read_file(file).valid)) == 40_000
+    assert len("".join(read_file(file).valid)) == 40_000
 
 
 def test_the_vocabulary_is_learnt_from_the_training_part_alone(tmp_path: Path) -> None:
@@ -115,13 +118,13 @@ def test_the_vocabulary_is_learnt_from_the_training_part_alone(tmp_path: Path) -
     for file, ending in zip(files, ("zebra ", "quokka"), strict=True):
         file.write_text(WORDS * 1000 + ending * 2000)
     one, two = (load_corpus(str(file), 400) for file in files)
-    assert audits.corpus._read_file(files[0]).train == audits.corpus._read_file(files[1]).train
+    assert read_file(files[0]).train == read_file(files[1]).train
     assert torch.equal(one.train, two.train)
     assert not torch.equal(one.valid, two.valid)
 
 
 def test_tokens_spell_the_text_even_with_bytes_the_training_part_lacks(text: Path) -> None:
-    read = audits.corpus._read_file(text)
+    read = read_file(text)
     tokeniser = audits.corpus._train_tokeniser(read.train, 300)
     corpus = load_corpus(str(text), 300)
     assert tokeniser.decode(corpus.valid.tolist()) == "".join(read.valid)

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-WRITERS = ("audits/report/write.py", "audits/ledger.py", "audits/corpus.py", "audits/checkpoint.py")
+WRITERS = (
+    "audits/report/write.py",
+    "audits/ledger.py",
+    "audits/corpus.py",
+    "audits/checkpoint.py",
+    "audits/executors/spool.py",  # what jobs of a cluster tell the process that submitted them
+)
 WRITING_METHODS = ("write_text", "write_bytes", "mkstemp", "NamedTemporaryFile", "TemporaryFile", "savez", "savetxt")
 FILE_FUNCTIONS = {"os": ("open", "replace", "rename", "remove"), "torch": ("save",), "json": ("dump",)}
 

@@ -203,3 +203,62 @@ def test_a_killed_writer_loses_no_finished_record(tmp_path: Path) -> None:
         mine = sorted(seed for seed in seeds if start <= seed < start + 9_999)
         assert len(mine) >= 5
         assert mine == list(range(start, start + len(mine)))
+
+
+def made_by(code: str, seed: int = 0, **config: object) -> Record:
+    return Record("demo", dict(config), seed, {"made by": code}, {}, 1.0, code)
+
+
+TODAY = {"demo": "new"}
+
+
+def test_the_address_of_a_run_holds_its_code_and_that_of_its_question_does_not() -> None:
+    old, new = made_by("old"), made_by("new")
+    assert old.run != new.run
+    assert old.question == new.question == run_hash("demo", {}, 0)
+
+
+def test_a_record_of_the_first_schema_is_read_and_is_never_fresh(tmp_path: Path) -> None:
+    line = json.loads(record(0).to_line()) | {"schema": 1}
+    for name in ("code", "commit", "recorded"):
+        del line[name]
+    (tmp_path / "demo.jsonl").write_text(json.dumps(line) + "\n")
+    (found,) = Ledger(tmp_path).read().records
+    assert found == record(0)
+    assert Evidence((found,)).fresh({"demo": ""}) == Evidence()
+
+
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old"), ("older", "old", "new")])
+def test_of_several_records_of_a_question_that_of_todays_code_stands(order: tuple[str, ...]) -> None:
+    evidence = Evidence(tuple(made_by(code) for code in order))
+    assert evidence.standing(TODAY) == Evidence((made_by("new"),))
+    assert evidence.fresh(TODAY) == Evidence((made_by("new"),))
+
+
+def test_without_a_fresh_record_the_last_one_stands() -> None:
+    evidence = Evidence((made_by("older"), made_by("old")))
+    assert evidence.standing(TODAY) == Evidence((made_by("old"),))
+    assert evidence.fresh(TODAY) == Evidence()
+
+
+def test_a_tier_has_its_own_runs_and_those_that_are_the_same_at_every_tier() -> None:
+    shared, quick, full = made_by("new"), made_by("new", tier="quick"), made_by("new", tier="full")
+    evidence = Evidence((shared, quick, full))
+    assert evidence.at("quick") == Evidence((shared, quick))
+    assert evidence.at("full") == Evidence((shared, full))
+    assert evidence.at("paper") == Evidence((shared,))
+
+
+def test_only_the_corpus_recorded_last_counts() -> None:
+    one, two = (made_by("new", corpus={"sha256": name}) for name in "ab")
+    assert Evidence((one, two)).at("quick") == Evidence((two,))
+    assert Evidence((two, one)).at("quick") == Evidence((one,))
+
+
+def test_compacting_drops_what_another_code_has_answered_since(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for code in ("old", "new"):
+        ledger.append(made_by(code))
+    ledger.append(made_by("old", seed=1))
+    ledger.compact()
+    assert ledger.read() == Evidence((made_by("new"), made_by("old", seed=1)))

@@ -20,8 +20,6 @@ IDS = (
     "hub-jamba-ppl",
     "orthogonal-m6",
     "retrofit",
-    "throughput-90x",
-    "throughput-optimised",
 )
 EXPECTED = tomllib.loads(Path(audits.claims.__path__[0], "expected.toml").read_text(encoding="utf-8"))
 

@@ -19,7 +19,6 @@ from audits.report.claims_json import claims_json
 from audits.report.document import NO_RUN, Report
 from audits.report.escape import code, markup
 from audits.report.escape import markdown as markdown_text
-from audits.report.figure_perplexity import columns
 from audits.report.formatting import number, perplexity
 from audits.report.html import html
 from audits.report.junit import junit, outcome
@@ -27,6 +26,7 @@ from audits.report.junit_document import Outcome
 from audits.report.leaks_json import leaks_json
 from audits.report.markdown import markdown
 from audits.report.marks import claim_mark, flags
+from audits.report.perplexity import columns
 from audits.report.prose import TIMING_NOTE, worth_sentence
 from audits.report.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.strict_json import json_text
@@ -49,9 +49,15 @@ def influence(n=12, leak=0.0):
 
 
 def training(arm, seed, nats, masked=None, steps=350, **result):
-    config = {"arm": arm, "steps": steps, "corpus": {"name": "tiny", "sha256": "00", "bytes": 9}}
+    routing = {"clean": "causal"}.get(arm, arm)
+    config = {
+        "pattern": "HH",
+        "routing": routing,
+        "steps": steps,
+        "corpus": {"name": "tiny", "sha256": "00", "bytes": 9},
+    }
     own = {"valid_nats": nats, "clean_mask_nats": masked, "influence": influence(leak=0.1 if arm == "council" else 0.0)}
-    return Record("leak-worth", config, seed, {**own, **result}, {}, 1.0)
+    return Record("language-model", config, seed, {**own, **result}, {}, 1.0)
 
 
 def twin(name, leak_class="dense", named="dense", leaky="LEAK", clean="PASS"):
@@ -124,13 +130,13 @@ def test_without_any_run_every_section_says_so(render):
     assert "No claim has been judged yet" in text
 
 
-def test_the_page_is_well_formed_links_only_within_itself_and_runs_nothing():
+def test_the_page_is_well_formed_links_only_within_itself_and_loads_nothing():
     page = Structure(html(sample()))
     assert page.broken == []
     assert len(page.ids) == len(set(page.ids))
     assert page.links
     assert all(link[0] == "#" and link[1:] in page.ids for link in page.links)
-    assert not page.tags & {"script", "iframe", "object", "link", "img"}
+    assert not page.tags & {"iframe", "object", "link", "img"}
 
 
 def test_every_drawing_of_the_page_is_xml_with_a_title_and_a_description():
@@ -148,7 +154,7 @@ def test_hostile_text_stays_text_in_every_format():
     report = sample(replace(item, claim=replace(item.claim, statement=HOSTILE, published={HOSTILE: HOSTILE})))
     page = Structure(html(report))
     assert page.broken == []
-    assert "script" not in page.tags
+    assert html(report).count("<script") == 1
     assert "\x00" not in markdown(report) + html(report) + junit(report)
     assert "<script" not in markdown(report).replace("\\<", "")
     assert json.loads(claims_json(report))["claims"][0]["reason"] == HOSTILE
@@ -157,7 +163,7 @@ def test_hostile_text_stays_text_in_every_format():
 
 def test_a_markdown_table_keeps_its_number_of_cells_under_hostile_text():
     rows = [line for line in markdown(sample(judged(reason=HOSTILE))).splitlines() if line.startswith("| **")]
-    assert [len(re.split(r"(?<!\\)\|", row)) for row in rows] == [6]
+    assert [len(re.split(r"(?<!\\)\|", row)) for row in rows] == [7]
 
 
 def test_escapes_leave_nothing_with_a_meaning():
@@ -244,8 +250,10 @@ def test_minimum_detectable_effect_seeds_and_tables_reach_both_documents():
 
 def test_a_claim_names_the_experiments_that_were_not_run():
     item = judged()
-    item = replace(item, claim=replace(item.claim, needs=("leak-worth", "absent")))
-    assert f"leak-worth: 9 runs; absent: {NO_RUN}" in markdown(sample(item))
+    needy = replace(item.claim, needs=("leak-worth", "hybrids"))
+    missing = replace(item.judgement, missing=True)
+    assert f"leak-worth, hybrids: {NO_RUN}" in markdown(sample(replace(item, claim=needy, judgement=missing)))
+    assert "leak-worth, hybrids\n" in markdown(sample(replace(item, claim=needy)))
 
 
 def test_measured_times_stand_only_in_their_marked_section():
@@ -319,13 +327,13 @@ KEYS = (
     "ms_exponent",
     "gradient",
 )
-NAMES = ("leak-worth", "kill-matrix", "layer-cost", "selection-attack")
+NAMES = ("language-model", "kill-matrix", "layer-cost", "selection-attack")
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
-@given(st.sampled_from(NAMES), st.dictionaries(st.sampled_from(KEYS), JSON), st.sampled_from(["clean", "council", 3]))
+@given(st.sampled_from(NAMES), st.dictionaries(st.sampled_from(KEYS), JSON), st.sampled_from(["causal", "council", 3]))
 def test_records_of_any_shape_are_rendered(name, result, arm):
-    record = Record(name, {"arm": arm, "twin": arm, "layer": arm}, 0, result, {}, 0.0)
+    record = Record(name, {"routing": arm, "pattern": "H", "twin": arm, "layer": arm}, 0, result, {}, 0.0)
     report = Report((), Evidence((record,)))
     for render in RENDERERS:
         assert render(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import re
@@ -10,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from audits.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
+from audits.commands.claims import write_everything
 from audits.ledger import Evidence
 from audits.report import ReportError, write_reports, write_text
 from audits.report.document import Report
 from audits.report.markdown import markdown
+from audits.report.step_summary import LIMIT
+from audits.report.write import append_summary
 
-FILES = ["claims.html", "claims.json", "claims.md", "junit.xml", "leaks.json"]
+FILES = ["claims.html", "claims.json", "claims.md", "claims.schema.json", "junit.xml", "leaks.json"]
 
 
 def sample(identity="cost"):
@@ -24,7 +28,7 @@ def sample(identity="cost"):
     return Report((JudgedClaim(claim, "quick", judgement, ClaimVerdict.SUPPORTED),), Evidence())
 
 
-def test_writing_leaves_the_five_files_and_nothing_else(tmp_path):
+def test_writing_leaves_the_six_files_and_nothing_else(tmp_path):
     paths = write_reports(sample(), tmp_path / "new")
     assert sorted(path.name for path in paths) == FILES
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == FILES
@@ -74,3 +78,35 @@ def test_a_text_with_a_character_no_encoding_has_is_still_written(tmp_path):
     write_text(tmp_path / "new" / "audit.json", '"\udc80 \u00b1"')
     assert (tmp_path / "new" / "audit.json").read_text(encoding="utf-8") == '"\\udc80 \u00b1"'
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["audit.json"]
+
+
+def test_the_summary_is_appended_to_what_a_job_wrote_before(tmp_path):
+    path = tmp_path / "summary.md"
+    path.write_text("before\n", encoding="utf-8")
+    append_summary(sample(), path)
+    assert path.read_text(encoding="utf-8") == "before\n" + markdown(sample())
+
+
+def test_a_summary_never_grows_over_what_the_page_shows(tmp_path):
+    path = tmp_path / "summary.md"
+    path.write_bytes(b"x" * (LIMIT - 3000))
+    append_summary(sample(), path)
+    assert LIMIT - 3000 < path.stat().st_size <= LIMIT
+    path.write_bytes(b"x" * (LIMIT + 5))
+    append_summary(sample(), path)
+    assert path.stat().st_size == LIMIT + 5
+
+
+def test_a_summary_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(ReportError, match="cannot append the summary") as caught:
+        append_summary(sample(), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_on_github_a_command_writes_the_summary_too_and_elsewhere_it_does_not(tmp_path, monkeypatch):
+    options = argparse.Namespace(reports=str(tmp_path / "reports"), page=None)
+    write_everything(sample(), options)
+    assert [path.name for path in tmp_path.iterdir()] == ["reports"]
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    write_everything(sample(), options)
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == markdown(sample())

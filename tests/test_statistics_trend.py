@@ -1,5 +1,5 @@
 import math
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from audits.statistics import (
     cochran_armitage,
     detectable_trend,
     exact_trend_power,
+    trend_over_cells,
     trend_over_runs,
     trend_power,
     trend_runs_needed,
@@ -152,6 +153,8 @@ def test_the_detectable_trend_is_found_with_the_power_and_the_runs_needed_suffic
 BAD = [
     (lambda: trend_over_runs((1, 2), [Counts(1, 2)]), "one count for each"),
     (lambda: trend_over_runs((3, 3), [Counts(1, 2)] * 2), "2 different"),
+    (lambda: trend_over_cells((1, 2), [Counts(1, 2)]), "one count for each dose"),
+    (lambda: trend_over_cells((1, math.inf), [Counts(1, 2)] * 2), "2 different finite"),
     (lambda: trend_over_runs((1, math.nan), [Counts(1, 2)] * 2), "finite"),
     (lambda: trend_over_runs((1, 2), [Counts(1, 101)] * 2), "cochran_armitage"),
     (lambda: trend_within_seeds((1, 2), []), "at least 1 seed"),
@@ -168,3 +171,32 @@ def test_a_trend_that_cannot_be_tested_gets_one_clear_line(call, words):
     with pytest.raises(ValueError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_the_trend_over_cells_agrees_with_listing_the_orders_of_the_cells():
+    doses, hits = (1, 2, 4, 7), (5, 4, 4, 1)
+    sums = [float(np.dot(order, doses)) for order in permutations(hits)]
+    known = p_by_listing(sums, float(np.dot(hits, doses)), np.mean(sums))
+    for direction in Direction:
+        assert trend_over_cells(doses, [Counts(h, 5) for h in hits], direction).p == pytest.approx(known[direction])
+
+
+def test_cells_that_fall_in_order_reach_the_smallest_p_and_many_cells_are_drawn_repeatably():
+    few = trend_over_cells((1, 2, 3, 4), [Counts(h, 5) for h in (5, 4, 3, 1)], Direction.FALLING)
+    assert few.p == few.smallest_p == pytest.approx(1 / 24)
+    counts = [Counts(h, 12) for h in range(12, 0, -1)]
+    many = trend_over_cells(range(12), counts, Direction.FALLING)
+    assert many.sampled
+    assert many == trend_over_cells(range(12), counts, Direction.FALLING)
+    assert 0 < many.p < 1e-3
+    assert trend_over_cells(range(12), counts, Direction.RISING).p == 1.0
+
+
+def test_rates_that_differ_without_a_trend_alarm_the_test_over_runs_and_not_the_one_over_cells():
+    rng, rates = np.random.default_rng(34), np.array([1.0, 0.9, 0.9, 0.7, 0.4, 0.3])
+    hits = rng.binomial(5, rng.permuted(np.tile(rates, (400, 1)), axis=1)).tolist()
+    counted = [[Counts(h, 5) for h in row] for row in hits]
+    over_runs = sum(trend_over_runs(range(6), counts).p <= 0.05 for counts in counted)
+    over_cells = sum(trend_over_cells(range(6), counts).p <= 0.05 for counts in counted)
+    assert over_runs > 60
+    assert over_cells <= stats.binom.isf(1e-4, 400, 0.05)

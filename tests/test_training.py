@@ -1,5 +1,6 @@
 """Training and evaluation: paired batches, recorded divergence, exact losses, and a model left as it was found."""
 
+import dataclasses
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from audits.corpus import Corpus, CorpusError
 from audits.training import (
+    Divergence,
     TrainingConfig,
     TrainingError,
     batches,
@@ -286,3 +288,51 @@ def test_texts_too_short_are_refused() -> None:
 def test_an_impossible_configuration_is_refused(setting: dict[str, float], says: str) -> None:
     with pytest.raises(TrainingError, match=says):
         TrainingConfig(**setting)  # type: ignore[arg-type]
+
+
+def test_a_penalty_is_minimised_too_and_the_curve_holds_the_cross_entropy_alone() -> None:
+    def heavy(model: nn.Module) -> Tensor:
+        return 1000 + 100 * sum(p.square().sum() for p in model.parameters())
+
+    plain, penalised = Bigram(), Bigram()
+    free = train(plain, corpus(cycle(2000)), SMALL, 0, silent)
+    held = train(penalised, corpus(cycle(2000)), SMALL, 0, silent, penalty=heavy)
+    assert held.curve[0].nats < 3
+    assert held.curve[-1].nats > free.curve[-1].nats + 0.5
+    assert heavy(penalised).item() - 1000 < (heavy(plain).item() - 1000) / 2
+
+
+def test_a_penalty_that_is_not_a_scalar_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"penalty has shape \(7, 16\); it must be a scalar"):
+        train(Bigram(), corpus(cycle(2000)), SMALL, 0, silent, penalty=lambda model: model.embed.weight)
+
+
+def test_what_a_run_died_of_is_recorded_with_its_step() -> None:
+    assert train(Exploding(7), corpus(cycle(2000)), SMALL, 0, silent).divergence == Divergence("loss is NaN", 7)
+    infinite = train(InfiniteGradient(torch.zeros(V)), corpus(cycle(2000)), SMALL, 0, silent).divergence
+    assert infinite is not None
+    assert infinite.reason.startswith("gradient is ")
+    assert infinite.step == 1
+    skewed = torch.where(torch.arange(2000) % 10 < 3, 1, 0)
+    wrong = Constant(torch.tensor([0.0, 3.0, *[-50.0] * 5]))
+    outcome = train(wrong, corpus(skewed, skewed[:200]), BRIEF, 0, silent)
+    assert outcome.divergence == Divergence("final loss is above the unigram entropy", 2)
+    assert train(Bigram(), corpus(cycle(2000)), SMALL, 0, silent).divergence is None
+
+
+def test_a_resumed_batch_stream_goes_on_where_it_was() -> None:
+    tokens = torch.randint(V, (300,), generator=torch.Generator().manual_seed(0))
+    whole = list(batches(tokens, SMALL, 3))
+    for done in (0, 1, 39, 40):
+        rest = list(batches(tokens, SMALL, 3, done))
+        assert len(rest) == 40 - done
+        assert all(torch.equal(a[0], b[0]) for a, b in zip(whole[done:], rest, strict=True))
+
+
+def test_compiling_is_asked_for_by_the_configuration_and_is_off_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    for wanted, expected in ((None, 0), (False, 0), (True, 1)):
+        compiled.clear()
+        train(Bigram(), corpus(cycle(2000)), dataclasses.replace(BRIEF, compiled=wanted), 0, silent)
+        assert len(compiled) == expected

@@ -10,7 +10,7 @@ from enum import StrEnum
 from audits.claims._paper import ALPHA
 from audits.claims.experiments.leak_price import NAME
 from audits.ledger import Evidence, Record
-from audits.statistics import Holm, Interval, holm, paired
+from audits.statistics import Interval, equivalence_paired, holm, paired
 
 MARGIN = 0.01  # nats a token, about 1 % of perplexity: less is called nothing (our choice, fixed beforehand)
 ROUNDING = 1e-12  # nats; two sums of the same losses differ by less
@@ -112,23 +112,17 @@ def test_of(pairs: Pairs) -> Tested | None:
         return Tested(0.0, Interval(0.0, 0.0), 0.0, n, 1.0, 0.0)
     try:
         test = paired(pairs.clean, pairs.leaky)
-        nothing = max(_above(pairs, -MARGIN), 1 - _above(pairs, MARGIN))
+        nothing = equivalence_paired(pairs.clean, pairs.leaky, MARGIN).p
     except ValueError:
         return None
     return Tested(test.difference, test.interval, test.sd, n, test.p, nothing)
-
-
-def _above(pairs: Pairs, bound: float) -> float:
-    """One-sided paired t: p of a mean gain at or below `bound`, in nats."""
-    test = paired(pairs.clean, [loss + bound for loss in pairs.leaky])
-    return test.p / 2 if test.difference > 0 else 1 - test.p / 2
 
 
 def _corrected(tests: Sequence[Tested]) -> dict[int, tuple[float, float]]:
     """Holm-adjusted p values (differs, nothing) by the identity of the test."""
     if not tests:
         return {}
-    family: Holm = holm([*(t.differs for t in tests), *(t.nothing for t in tests)], ALPHA)
+    family = holm([*(t.differs for t in tests), *(t.nothing for t in tests)], ALPHA)
     pairs = zip(family.adjusted[: len(tests)], family.adjusted[len(tests) :], strict=True)
     return {id(test): pair for test, pair in zip(tests, pairs, strict=True)}
 

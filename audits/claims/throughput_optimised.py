@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from audits.claim import Claim, ClaimVerdict, Judgement, Table
-from audits.claims._paper import PRINTED_ALONE, SOURCE
+from dataclasses import replace
+
+from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims._paper import SOURCE
+from audits.claims._throughput import Measured, Multiplier, measured, tables
+from audits.claims.experiments.throughput import NAME
 from audits.ledger import Evidence
 
 LOW, HIGH = 10.0, 15.0
 UNOPTIMISED = 90.0
+LENGTH = 1024
 
 
 def implied_baseline() -> Table:
@@ -20,16 +25,40 @@ def implied_baseline() -> Table:
     )
 
 
-def judge(_evidence: Evidence) -> Judgement:
-    """Judge from the printed numbers: an estimate carries no measurement to test."""
-    return Judgement(
-        ClaimVerdict.NOT_TESTABLE,
-        f"The {LOW:.0f}-{HIGH:.0f}x is an estimate, not a measurement: it assumes an optimised baseline "
-        f"{UNOPTIMISED / HIGH:.0f} to {UNOPTIMISED / LOW:.0f} times faster than the one timed, and the abstract "
-        f"reports no such run. {PRINTED_ALONE}",
-        "The whole models timed against the named optimised baseline on the named hardware, at several lengths.",
-        tables=(implied_baseline(),),
+def judge(evidence: Evidence) -> Judgement:
+    """Whether a whole-model multiplier against the optimised tier meets the estimate at n = 1024."""
+    found = measured(evidence)
+    asked = () if found is None else tuple(m for m in found.at(LENGTH) if m.optimised and m.interval is not None)
+    if found is None or not asked:
+        return replace(no_run_yet(f"the optimised baseline at n = {LENGTH}"), tables=(implied_baseline(),))
+    if found.void is not None:
+        return _judgement(found, ClaimVerdict.INCONCLUSIVE, found.void, "Tiers that agree.", "not computable: void")
+    told = "; ".join(f"{m.named}: {m}" for m in asked)
+    reason = (
+        f"Against the fastest tier of Jamba at n = {LENGTH}: {told}. The estimate is {LOW:.0f} to {HIGH:.0f}. "
+        f"MEASURED ON ONE MACHINE AT SMALL SCALE: {found.machine}."
     )
+    return _decide(found, asked, reason)
+
+
+def _decide(found: Measured, asked: tuple[Multiplier, ...], reason: str) -> Judgement:
+    meeting = [m for m in asked if m.interval is not None and m.interval.low <= HIGH and m.interval.high >= LOW]
+    if any(not m.wide for m in meeting):
+        return _judgement(found, ClaimVerdict.SUPPORTED, reason, "A faster baseline, or another machine.")
+    if meeting:
+        span = max(m.interval.high / m.interval.low for m in meeting if m.interval is not None)
+        change = "More rounds on a machine with nothing else to do."
+        detectable = f"a factor of {span:.2g}, the width of the widest interval"
+        return _judgement(found, ClaimVerdict.INCONCLUSIVE, reason, change, detectable)
+    change = "A machine or size at which the attention that is replaced takes nearly all of the step."
+    return _judgement(found, ClaimVerdict.REFUTED, reason, change)
+
+
+def _judgement(
+    found: Measured, verdict: ClaimVerdict, reason: str, change: str, detectable: str | None = None
+) -> Judgement:
+    shown = (*tables(found)[:1], implied_baseline())
+    return Judgement(verdict, reason, change, detectable, None, found.runs, shown)
 
 
 CLAIM = Claim(
@@ -37,9 +66,11 @@ CLAIM = Claim(
     statement=f"Against an optimised baseline the training-throughput multiplier would narrow to about {LOW:.0f}-"
     f"{HIGH:.0f} times.",
     source=SOURCE,
-    test=f"Measured training throughput against the optimised baseline at n = 1024: does its interval meet "
-    f"{LOW:.0f} to {HIGH:.0f}? Without that measurement: NOT_TESTABLE.",
-    refuted_by=f"A measured multiplier whose interval lies wholly outside {LOW:.0f} to {HIGH:.0f}.",
+    test=f"Forward and backward of whole models, timed in turns at n = {LENGTH}, against Jamba with the fastest "
+    f"tier this machine has (fused kernels, else matrix products): SUPPORTED if the 95 % interval of Hub-Jamba or "
+    f"Hub-GPT meets {LOW:.0f} to {HIGH:.0f}.",
+    refuted_by=f"Measured multipliers whose intervals all lie wholly outside {LOW:.0f} to {HIGH:.0f}.",
     judge=judge,
     published={"estimated multiplier": f"~{LOW:.0f}-{HIGH:.0f}x", "before optimisation": f"up to ~{UNOPTIMISED:.0f}x"},
+    needs=(NAME,),
 )

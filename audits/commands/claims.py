@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from audits.claim import Claim, ClaimVerdict, JudgedClaim, all_claims
-from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError, positive
+from audits.commands.executor_options import add_executor, checkpoint_folder, chosen_executor
+from audits.commands.exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
 from audits.corpus import CorpusError
+from audits.executors import ExecutorError
 from audits.experiment import TIERS, Experiment, Options
 from audits.ledger import Ledger, LedgerError
 from audits.probe import all_probes
@@ -18,11 +21,12 @@ from audits.registry import all_experiments
 from audits.report.console import print_claims, print_kill_matrix
 from audits.report.document import Report, report_of
 from audits.report.what_probes_see import what_probes_see
-from audits.report.write import ReportError, write_reports, write_text
-from audits.runner import gather
+from audits.report.write import ReportError, append_summary, write_reports, write_text
+from audits.runner import Gathered, gather
 from audits.subject import Settings, SubjectError
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
+CORPUS_HELP = "a text file, or hf:NAME[:CONFIG] for a dataset or a folder; the Python library's source where absent"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +34,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tier", choices=TIERS, default="quick", help="how much evidence: minutes, hours, or a GPU")
     parser.add_argument("--only", nargs="+", metavar="ID", help="gather for these claims only, and exit by them")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--corpus", metavar="FILE", help="a text file; the Python library's own source where absent")
+    parser.add_argument("--corpus", metavar="TEXT", help=CORPUS_HELP)
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
-    parser.add_argument("--workers", type=positive, metavar="W", help="processes at a time; one a core where absent")
+    add_executor(parser)
     add_reports(parser)
 
 
@@ -43,11 +47,13 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
-    """The reports and, where asked for, the page on the probes."""
+    """The reports and, where asked for, the page on the probes; also on the summary page of a GitHub job."""
     written = write_reports(report, Path(options.reports))
     if options.page:
         write_text(Path(options.page), what_probes_see(report, all_probes()))
         written.append(Path(options.page))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        append_summary(report, Path(summary))
     return written
 
 
@@ -57,14 +63,10 @@ def run(options: argparse.Namespace) -> int:
     chosen = _chosen(claims, options.only)
     folder = Path(options.reports)
     try:
-        Settings(device=options.device).check()
-        needed = _needed(chosen)
-        wished = Options(options.tier, options.device, options.corpus)
-        ledger, progress = Ledger(folder / "evidence"), Console(stderr=True)
-        gathered = gather(needed, wished, ledger, workers=options.workers, fresh=options.fresh, console=progress)
+        gathered = _gathered(options, _needed(chosen), Ledger(folder / "evidence"))
         report = report_of(gathered.evidence)
         written = write_everything(report, options)
-    except (CorpusError, LedgerError, ReportError, SubjectError) as problem:
+    except (CorpusError, ExecutorError, LedgerError, ReportError, SubjectError) as problem:
         raise CommandError(str(problem), CANNOT_RUN) from problem
     print_kill_matrix(report, console)
     print_claims(report, console)
@@ -73,6 +75,16 @@ def run(options: argparse.Namespace) -> int:
         console.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     ids = {claim.id for claim in chosen}
     return exit_code([item for item in report.judged if item.claim.id in ids], failed=bool(gathered.failures))
+
+
+def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger) -> Gathered:
+    """All evidence, what is missing gathered where the user wants it."""
+    if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
+        Settings(device=options.device).check()
+    folder = checkpoint_folder(options)
+    executor = chosen_executor(options, folder)
+    wished = Options(options.tier, options.device, options.corpus, None if folder is None else str(folder))
+    return gather(needed, wished, ledger, fresh=options.fresh, console=Console(stderr=True), executor=executor)
 
 
 def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:

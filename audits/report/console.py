@@ -12,7 +12,7 @@ from audits.report import peers, prose, tables
 from audits.report.audit_html import MEANING, not_run, place, probe_word
 from audits.report.document import Report
 from audits.report.figure_kill_matrix import named_text
-from audits.report.marks import Mark, audit_mark, claim_mark, flags
+from audits.report.marks import Mark, audit_mark, claim_mark, flags, tier_word
 from audits.report.sarif import finding_text
 from audits.report.views import KillMatrix, kill_matrix
 from audits.verdicts import AuditResult, Finding, Verdict
@@ -37,7 +37,8 @@ def print_claims(report: Report, console: Console) -> None:
     for item in report.in_reading_order:
         why = Text(item.judgement.reason)
         why.append("".join(f"\n! {flag}" for flag in flags(item)), style="bold yellow")
-        grid.add_row(_marked(claim_mark(item.judgement.verdict)), Text(item.claim.id), why)
+        claim = Text.assemble(item.claim.id, (f"\n{tier_word(item.tier)}", "dim"))
+        grid.add_row(_marked(claim_mark(item.judgement.verdict)), claim, why)
     console.print(grid)
     for sentence in (f"{report.tally_text()}.", prose.expectation_sentence(report), *prose.story(report)):
         console.print(Text(sentence))

@@ -47,11 +47,6 @@ class Report:
         parts = ", ".join(f"{number} {claim_mark(verdict).word}" for verdict, number in self.tally())
         return f"{count(len(self.judged), 'claim')}{': ' + parts if parts else ''}"
 
-    def runs_of(self, experiment: str) -> str:
-        """How many runs of an experiment the evidence holds, or that there is none."""
-        found = len(self.evidence.of(experiment))
-        return count(found, "run") if found else NO_RUN
-
 
 def report_of(evidence: Evidence) -> Report:
     """The report of a ledger: a pure function of its records, the claims, and today's code."""

@@ -1,4 +1,4 @@
-"""claims.html: one self-contained page, first the outcome, then the claims, the figures, the method and its limits."""
+"""claims.html: one self-contained page, the outcome, the claims, what was measured, the method and its limits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from audits.report.escape import markup
 from audits.report.html_claims import claim_section, claims_table
 from audits.report.html_figures import attack_section, cost_section, kill_section, peers_section, worth_section
 from audits.report.marks import claim_mark
-from audits.report.page import attention, bullets, page, paragraph, section
+from audits.report.page import attention, beside, bullets, page, paragraph, section
 
 _ANCHORS = (
     ("claims", "Claims"),
+    ("each", "Claim by claim"),
     ("worth", "What a leak is worth"),
     ("attack", "A leak without a gradient"),
     ("kill", "Kill matrix"),
@@ -19,7 +20,6 @@ _ANCHORS = (
     ("cost", "Cost"),
     ("method", "Method"),
     ("limits", "What a PASS does not prove"),
-    ("each", "Claim by claim"),
 )
 
 
@@ -27,6 +27,7 @@ def html(report: Report) -> str:
     """The whole page."""
     body = (
         section("claims", "The claims", claims_table(report)),
+        section("each", "Claim by claim", *(claim_section(report, item) for item in report.in_reading_order)),
         worth_section(report),
         attack_section(report),
         kill_section(report),
@@ -34,9 +35,15 @@ def html(report: Report) -> str:
         cost_section(report),
         section("method", "Method", bullets(prose.METHOD)),
         section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(prose.LIMITS)}</div>'),
-        section("each", "Claim by claim", *(claim_section(report, item) for item in report.in_reading_order)),
     )
-    return page(f"{prose.TITLE}: claims", _head(report), "\n".join(body), _foot(report))
+    return page(
+        f"{prose.TITLE}: claims",
+        _head(report),
+        "\n".join(body),
+        _foot(report),
+        beside("claims.js"),
+        beside("claims.css"),
+    )
 
 
 def _head(report: Report) -> str:

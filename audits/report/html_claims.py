@@ -1,22 +1,27 @@
-"""The claims of the page: the table of the first screen and one section a claim."""
+"""The claims of the page: the table of the first screen, its filters, and one card a claim."""
 
 from __future__ import annotations
 
 from audits.claim import JudgedClaim
-from audits.report import tables
+from audits.report import prose, tables
 from audits.report.document import Report
 from audits.report.escape import markup
-from audits.report.marks import claim_mark, flags
-from audits.report.page import attention, definitions, folded, paragraph, pill, table
+from audits.report.html_chart import drawn
+from audits.report.html_filters import filters, traits
+from audits.report.marks import claim_mark, flags, tier_word
+from audits.report.page import attention, badge, charts, definitions, folded, paragraph, pill, table
+from audits.report.provenance import facts, provenance, reproduce, runs_table
 
 
 def claims_table(report: Report) -> str:
-    """One row a claim, linked to its section."""
+    """The filters and one row a claim, linked to its card."""
     if not report.judged:
         return paragraph("No claim has been judged yet.")
     rows = "".join(_row(item) for item in report.in_reading_order)
     head = "".join(f'<th scope="col">{word}</th>' for word in ("Verdict", "Claim", "Why"))
-    return f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    caption = '<caption class="unseen">Every claim with its verdict and the reason</caption>'
+    grid = f'<table class="claims">{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return filters(report.in_reading_order) + grid
 
 
 def _row(item: JudgedClaim) -> str:
@@ -24,44 +29,89 @@ def _row(item: JudgedClaim) -> str:
     name = markup(item.claim.id)
     link = f'<a class="id" href="#claim-{name}">{name}</a>'
     notes = "".join(f"<br>{attention(flag)}" for flag in flags(item))
-    verdict = pill(claim_mark(item.judgement.verdict))
     claim, why = link + paragraph(item.claim.statement), markup(item.judgement.reason) + notes
-    return f"<tr><td>{verdict}</td><td>{claim}</td><td>{why}</td></tr>"
+    return f"<tr {traits(item)}><td>{_marks(item)}</td><td>{claim}</td><td>{why}</td></tr>"
+
+
+def _marks(item: JudgedClaim) -> str:
+    """The verdict, its tier, and whether its evidence is stale."""
+    stale = '<span class="badge stale">stale</span>' if item.stale else ""
+    return pill(claim_mark(item.judgement.verdict)) + badge(tier_word(item.tier)) + stale
 
 
 def claim_section(report: Report, item: JudgedClaim) -> str:
-    """Everything known of one claim."""
+    """Everything known of one claim, the figures first, what a reader needs less folded away."""
     name = markup(item.claim.id)
-    head = f"<h3><code>{name}</code>{pill(claim_mark(item.judgement.verdict))}</h3>"
-    statement = f"<blockquote>{markup(item.claim.statement)}</blockquote>"
-    shown = "".join(table(content) for content in item.judgement.tables)
-    content = statement + _facts(report, item) + shown + _evidence(report, item)
-    return f'<article class="claim" id="claim-{name}">{head}{content}</article>'
+    head = f'<h3 id="name-{name}"><code>{name}</code>{_marks(item)}</h3>'
+    parts = (
+        head,
+        f"<blockquote>{markup(item.claim.statement)}</blockquote>",
+        "".join(f"<p>{attention(flag)}</p>" for flag in flags(item)),
+        _figures(item),
+        _facts(item),
+        "".join(table(content) for content in item.judgement.tables),
+        _others(item),
+        _test(item),
+        _provenance(report, item),
+    )
+    opening = f'<article class="claim" id="claim-{name}" aria-labelledby="name-{name}" {traits(item)}>'
+    return f"{opening}{''.join(parts)}</article>"
 
 
-def _facts(report: Report, item: JudgedClaim) -> str:
-    """The claim's record in words."""
+def _figures(item: JudgedClaim) -> str:
+    """What the claim's evidence looks like."""
+    shown = enumerate(item.judgement.figures)
+    return charts([drawn(f"claim-{item.claim.id}-{item.tier}-{index}", figure) for index, figure in shown])
+
+
+def _facts(item: JudgedClaim) -> str:
+    """What was printed, what was found, and what that does not show."""
     claim, judgement = item.claim, item.judgement
     published = "<br>".join(f"{markup(key)}: {markup(value)}" for key, value in claim.published.items())
     return definitions(
         [
-            ("Verdict", f"{markup(judgement.verdict)}, tier {markup(item.tier)}"),
-            ("Attention", "<br>".join(map(attention, flags(item)))),
+            ("Published numbers", published or "none"),
+            ("Verdict", markup(f"{judgement.verdict}, {tier_word(item.tier)}")),
             ("Reason", markup(judgement.reason)),
             ("Power", markup(tables.detectable_text(judgement) or "")),
-            ("Source", markup(claim.source)),
-            ("Published numbers", published or "none"),
-            ("Test fixed beforehand", markup(claim.test)),
-            ("Refuted by", markup(claim.refuted_by)),
             ("Would change the verdict", markup(judgement.would_change)),
-            ("Experiments", markup(tables.needs_text(report, claim.needs))),
+            ("Limits", "<br>".join(map(markup, prose.limits_of(item)))),
+            ("To reproduce", f"<code>{markup(reproduce(item))}</code>"),
         ]
     )
 
 
-def _evidence(report: Report, item: JudgedClaim) -> str:
+def _others(item: JudgedClaim) -> str:
+    """The verdicts of the other tiers with their figures."""
+    if not item.others:
+        return ""
+    return table(tables.tiers_table(item)) + "".join(
+        folded(f"Figures, {tier_word(other.tier)}", _figures(other)) for other in item.others if other.judgement.figures
+    )
+
+
+def _test(item: JudgedClaim) -> str:
+    """What was fixed before a run was judged."""
+    claim = item.claim
+    told = definitions(
+        [
+            ("Test", markup(claim.test)),
+            ("Refuted by", markup(claim.refuted_by)),
+            ("Source", markup(claim.source)),
+            ("Expected", markup(item.expected or "not reviewed yet")),
+            ("Experiments", markup(tables.needs_text(item))),
+        ]
+    )
+    return folded("The test, fixed beforehand", told)
+
+
+def _provenance(report: Report, item: JudgedClaim) -> str:
     """The runs that decided, folded away."""
-    runs = item.judgement.evidence
-    if not runs:
+    told = provenance(report, item)
+    if not told.runs:
         return paragraph("No run of ours entered this verdict.", "soft small")
-    return folded(f"Runs that decided ({len(runs)})", table(tables.evidence_table(report, item.judgement)))
+    listed = definitions([(name, markup(value)) for name, value in facts(told)])
+    stale = f", {len(told.stale)} stale" if told.stale else ""
+    return folded(
+        f"Where it comes from: runs that decided ({len(told.runs)}{stale})", listed + table(runs_table(report, item))
+    )

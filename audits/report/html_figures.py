@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from audits.report import peers, prose, tables
+from audits.report.cost import flops_curves, time_curves
 from audits.report.document import Report
-from audits.report.figure_cost import cost_plot, flops_curves, time_curves
 from audits.report.figure_influence import influence_map, largest
 from audits.report.figure_kill_matrix import kill_matrix_plot
-from audits.report.figure_perplexity import perplexity_plot
+from audits.report.html_chart import drawn
 from audits.report.page import figure, folded, paragraph, section, table, wide_figure
+from audits.report.perplexity import perplexity_dots
 from audits.report.views import (
     LeakWorth,
     TrainingRun,
@@ -26,17 +27,10 @@ def worth_section(report: Report) -> str:
     heading, worth = "What a leak is worth", leak_worth(report)
     if worth is None:
         return section("worth", heading, paragraph(tables.empty_note("Training runs")))
-    plot = figure([perplexity_plot("perplexity", worth), table(tables.means_table(worth))], _PLOT_CAPTION)
+    plot = drawn("perplexity", perplexity_dots(worth))
     details = folded("All training runs", table(tables.perplexity_table(worth)))
     setting = paragraph(prose.setting_text(worth), "soft small")
     return section("worth", heading, _maps(worth), plot, details, setting)
-
-
-_PLOT_CAPTION = (
-    "Validation perplexity of the same data and seeds, arm by arm; a line joins the runs of one seed, the bar is the "
-    "geometric mean. An improvement that only a leaky model shows, and that turns round once the same weights must not "
-    "look ahead, is read off the future and not learned."
-)
 
 
 def _mapped(worth: LeakWorth) -> list[tuple[str, TrainingRun]]:
@@ -88,7 +82,8 @@ def kill_section(report: Report) -> str:
         return section("kill", heading, paragraph(tables.empty_note("Kill matrix")))
     caption = (
         "Each row is a leak planted in a small model, grouped by class; each column a probe. Left half: the leaky "
-        "model, where a filled box means seen. Right half: its clean twin, where a filled box is a false alarm."
+        "model, where a filled box means seen. Right half: its clean twin, where a filled box is a false alarm. "
+        "A blank half: the probe does not apply, or was not run."
     )
     plot = wide_figure(kill_matrix_plot("kill-matrix", matrix), caption)
     told = paragraph(prose.kill_sentence(matrix)) + paragraph(prose.battery_sentence(matrix))
@@ -111,20 +106,7 @@ def cost_section(report: Report) -> str:
     heading, costs = "Cost of a layer", layer_costs(report)
     if not costs:
         return section("cost", heading, paragraph(tables.empty_note("Layer cost")))
-    counted = cost_plot("cost-flops", "Counted FLOPs", "FLOPs of a layer (log scale)", flops_curves(costs))
-    measured = cost_plot("cost-time", "Measured time", "milliseconds, median (log scale)", time_curves(costs))
-    caption = (
-        "Counted from the operations carried out: the same on every machine. The exponent is the slope of the line."
-    )
-    timed = figure([measured, table(tables.time_exponent_table(costs))], _TIME_CAPTION)
-    box = f'<div class="measured"><h4>{prose.TIMING_NOTE}</h4>{timed}'
-    box += folded("Measured times", table(tables.time_table(costs))) + "</div>"
-    flops = folded("Counted FLOPs", table(tables.flops_table(costs)))
-    shown = figure([counted, table(tables.exponent_table(costs))], caption)
-    return section("cost", heading, shown, flops, box)
-
-
-_TIME_CAPTION = (
-    "Wall-clock time of the same layers, median with its interval. The exponent is fitted over the lengths shown, "
-    "where fixed overheads still weigh; it is not an asymptotic statement."
-)
+    box = f'<div class="measured"><h4>{prose.TIMING_NOTE}</h4>{drawn("cost-time", time_curves(costs))}'
+    box += table(tables.time_exponent_table(costs)) + "</div>"
+    counted = drawn("cost-flops", flops_curves(costs)) + table(tables.exponent_table(costs))
+    return section("cost", heading, counted, box)

@@ -6,17 +6,23 @@ from audits.claim import ClaimVerdict, JudgedClaim
 from audits.report.document import Report
 from audits.report.junit_document import Case, Outcome, junit_document
 from audits.report.marks import flags
+from audits.report.provenance import listed
 
 _UNDECIDED = (ClaimVerdict.INCONCLUSIVE, ClaimVerdict.NOT_TESTABLE)
 
 
 def outcome(item: JudgedClaim) -> Outcome:
-    """ERROR is an error; a failed gate or an unexpected verdict a failure; an expected open verdict is skipped."""
-    if item.judgement.verdict is ClaimVerdict.ERROR:
+    """ERROR is an error, a failed gate or an unexpected verdict a failure, at any tier.
+
+    What stays open, and what rests on stale or missing evidence, is skipped: it is never silently green.
+    """
+    if any(at.judgement.verdict is ClaimVerdict.ERROR for at in item.at_every_tier):
         return Outcome.ERROR
-    if flags(item):
+    if item.needs_attention:
         return Outcome.FAILURE
-    return Outcome.SKIPPED if item.judgement.verdict in _UNDECIDED else Outcome.PASSED
+    judgement = item.judgement
+    skipped = item.stale or judgement.missing or judgement.verdict in _UNDECIDED
+    return Outcome.SKIPPED if skipped else Outcome.PASSED
 
 
 def junit(report: Report) -> str:
@@ -27,5 +33,6 @@ def junit(report: Report) -> str:
 def _case(item: JudgedClaim) -> Case:
     """One claim."""
     end, verdict, reason = outcome(item), item.judgement.verdict, item.judgement.reason
-    message = "; ".join((f"{verdict}", *flags(item), *((reason,) if end is Outcome.SKIPPED else ())))
+    runs = (f"runs {listed(item.stale)}",) if item.stale else ()
+    message = "; ".join((f"{verdict}", *flags(item), *runs, *((reason,) if end is Outcome.SKIPPED else ())))
     return Case(item.claim.id, end, message, kind=str(verdict), text=reason)

@@ -2,90 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from audits.claim import JudgedClaim, Table
 from audits.report import peers, prose, tables
+from audits.report.cost import flops_curves, time_curves
 from audits.report.document import Report
-from audits.report.escape import code
 from audits.report.escape import markdown as text
-from audits.report.marks import claim_mark, flags
+from audits.report.figures import figure_table
+from audits.report.markdown_claims import claim, summary
+from audits.report.markdown_parts import bullets, table
+from audits.report.perplexity import perplexity_dots
 from audits.report.views import kill_matrix, layer_costs, leak_worth, selection_attack
 
 
 def markdown(report: Report) -> str:
     """The whole document."""
     parts = [
-        f"# {text(prose.TITLE)}: claims",
-        f"{text(prose.SUBTITLE)}",
-        f"**{text(report.tally_text())}.** {text(prose.expectation_sentence(report))}",
-        *map(text, prose.story(report)),
+        *head(report),
         "## Summary",
-        _summary(report),
+        summary(report),
         "## Claim by claim",
-        *(part for item in report.in_reading_order for part in _claim(report, item)),
+        *(part for item in report.in_reading_order for part in claim(report, item)),
         "## Measurements",
         *_measurements(report),
         "## Method",
-        _bullets(prose.METHOD),
+        bullets(prose.METHOD),
         "## What a PASS does not prove",
-        _bullets(prose.LIMITS),
+        bullets(prose.LIMITS),
     ]
+    return joined(parts)
+
+
+def head(report: Report) -> list[str]:
+    """The outcome, before any table."""
+    return [
+        f"# {text(prose.TITLE)}: claims",
+        text(prose.SUBTITLE),
+        f"**{text(report.tally_text())}.** {text(prose.expectation_sentence(report))}",
+        *map(text, prose.story(report)),
+    ]
+
+
+def joined(parts: list[str]) -> str:
+    """Paragraphs, empty ones left out."""
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _bullets(sentences: Sequence[str]) -> str:
-    """A list."""
-    return "\n".join(f"- {text(sentence)}" for sentence in sentences)
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _table(table: Table) -> str:
-    """A titled table."""
-    rows = [[text(cell) for cell in row] for row in table.rows]
-    return f"**{text(table.title)}**\n\n{_grid([text(cell) for cell in table.header], rows)}"
-
-
-def _summary(report: Report) -> str:
-    """One row a claim."""
-    if not report.judged:
-        return "No claim has been judged yet."
-    rows = []
-    for item in report.in_reading_order:
-        link = f"[{code(item.claim.id)}](#{item.claim.id})"
-        mark = f"**{text(claim_mark(item.judgement.verdict).text)}**"
-        notes = "".join(f" **! {text(flag)}**" for flag in flags(item))
-        rows.append([mark, link, text(item.claim.statement), text(item.judgement.reason) + notes])
-    return _grid(["verdict", "claim", "statement", "reason"], rows)
-
-
-def _claim(report: Report, item: JudgedClaim) -> list[str]:
-    """The section of one claim; its heading is its id alone, so that the summary can link to it."""
-    claim, judgement = item.claim, item.judgement
-    facts = [
-        ("Verdict", f"{text(claim_mark(judgement.verdict).text)}, {code(judgement.verdict)}, tier {code(item.tier)}"),
-        *((("Attention", text("; ".join(flags(item)))),) if flags(item) else ()),
-        ("Reason", text(judgement.reason)),
-        *((("Power", text(detectable)),) if (detectable := tables.detectable_text(judgement)) else ()),
-        ("Source", text(claim.source)),
-        *(
-            (("Published", text("; ".join(f"{k}: {v}" for k, v in claim.published.items()))),)
-            if claim.published
-            else ()
-        ),
-        ("Test fixed beforehand", text(claim.test)),
-        ("Refuted by", text(claim.refuted_by)),
-        ("What would change the verdict", text(judgement.would_change)),
-        ("Experiments", text(tables.needs_text(report, claim.needs))),
-    ]
-    runs = ", ".join(code(run) for run in judgement.evidence) or "none"
-    listing = "\n".join(f"- **{name}.** {value}" for name, value in [*facts, ("Evidence", runs)])
-    return [f"### {claim.id}", f"> {text(claim.statement)}", listing, *map(_table, judgement.tables)]
 
 
 def _measurements(report: Report) -> list[str]:
@@ -95,15 +53,15 @@ def _measurements(report: Report) -> list[str]:
     if worth:
         parts += [
             text(prose.setting_text(worth)),
-            _table(tables.means_table(worth)),
-            _table(tables.perplexity_table(worth)),
+            table(figure_table(perplexity_dots(worth))),
+            table(tables.perplexity_table(worth)),
         ]
     else:
         parts.append(tables.empty_note("Training runs"))
     parts.append("### A leak without a gradient")
-    parts.append(_table(tables.selection_table(selection)) if selection else tables.empty_note("Selection attack"))
+    parts.append(table(tables.selection_table(selection)) if selection else tables.empty_note("Selection attack"))
     parts.append("### Kill matrix")
-    parts.append(_table(tables.kill_table(matrix)) if matrix.twins else tables.empty_note("Kill matrix"))
+    parts.append(table(tables.kill_table(matrix)) if matrix.twins else tables.empty_note("Kill matrix"))
     parts.append(text(prose.battery_sentence(matrix)))
     return [*filter(None, parts), *_peers(report), *_cost(report)]
 
@@ -114,9 +72,9 @@ def _peers(report: Report) -> list[str]:
     heading = f"### {peers.HEADING}"
     if found is None:
         return [heading, text(peers.NOT_RUN)]
-    timed = ["#### Time of both", f"*{prose.TIMING_NOTE}*", _table(peers.time_table(found))] if found.times else []
+    timed = ["#### Time of both", f"*{prose.TIMING_NOTE}*", table(peers.time_table(found))] if found.times else []
     verdicts = (peers.class_table(found), peers.twin_table(found))
-    return [heading, text(peers.sentence(found)), *map(_table, verdicts), *timed]
+    return [heading, text(peers.sentence(found)), *map(table, verdicts), *timed]
 
 
 def _cost(report: Report) -> list[str]:
@@ -124,7 +82,7 @@ def _cost(report: Report) -> list[str]:
     costs = layer_costs(report)
     if not costs:
         return ["### Cost of a layer", tables.empty_note("Layer cost")]
-    counted = [_table(tables.exponent_table(costs)), _table(tables.flops_table(costs))]
-    measured = [_table(tables.time_exponent_table(costs)), _table(tables.time_table(costs))]
+    counted = [table(tables.exponent_table(costs)), table(figure_table(flops_curves(costs)))]
+    measured = [table(tables.time_exponent_table(costs)), table(figure_table(time_curves(costs)))]
     heading = "#### Measured on this machine"
     return ["### Cost of a layer", *counted, heading, f"*{prose.TIMING_NOTE}*", *measured]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from audits.claim import ClaimVerdict, JudgedClaim
+from audits.claim import PRINTED, ClaimVerdict, JudgedClaim
 from audits.verdicts import Verdict
 
 
@@ -58,7 +58,13 @@ def audit_mark(verdict: str) -> Mark:
 
 
 def flags(judged: JudgedClaim) -> tuple[str, ...]:
-    """What must not be overlooked about a judgement, each in one short sentence; empty when all is in order."""
+    """What must not be overlooked about a claim, lower tiers included; empty when all is in order."""
+    below = (f"tier {other.tier}: {flag}" for other in judged.others for flag in flags_at_tier(other))
+    return (*flags_at_tier(judged), *below)
+
+
+def flags_at_tier(judged: JudgedClaim) -> tuple[str, ...]:
+    """What must not be overlooked about a judgement at its own tier, each in one short sentence."""
     found = []
     if judged.gate_failed:
         found.append("causality gate failed")
@@ -69,3 +75,8 @@ def flags(judged: JudgedClaim) -> tuple[str, ...]:
     elif not judged.as_expected:
         found.append(f"not as expected: the expectations file says {judged.expected}")
     return tuple(found)
+
+
+def tier_word(tier: str) -> str:
+    """The tier as a reader meets it: "tier full", or that nothing but printed numbers was judged."""
+    return "printed numbers" if tier == PRINTED else f"tier {tier}"

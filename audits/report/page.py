@@ -17,9 +17,9 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 @cache
-def style() -> str:
-    """The style sheet, which lies beside this module."""
-    return files("audits.report").joinpath("page.css").read_text(encoding="utf-8")
+def beside(name: str) -> str:
+    """The text of a style sheet or script that lies beside this module."""
+    return files("audits.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def page(
@@ -33,7 +33,7 @@ def page(
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{markup(title)}</title>\n<style>\n{style()}{more_style}</style>\n</head>\n{body_tag}\n"
+        f"<title>{markup(title)}</title>\n<style>\n{beside('page.css')}{more_style}</style>\n</head>\n{body_tag}\n"
         f"<header><div>\n{head}\n</div></header>\n<main>\n{body}\n</main>\n<footer>{paragraph(foot)}</footer>\n"
         f"{f'<script>{script}</script>' if script else ''}</body>\n</html>\n"
     )
@@ -51,6 +51,12 @@ def paragraph(text: str, style_class: str = "") -> str:
 def pill(mark: Mark) -> str:
     """A verdict: symbol, word and colour."""
     return f'<span class="pill tone-{mark.tone}">{markup(mark.text)}</span>'
+
+
+def badge(text: str, title: str = "") -> str:
+    """A small fact beside a verdict."""
+    hint = f' title="{markup(title)}"' if title else ""
+    return f'<span class="badge"{hint}>{markup(text)}</span>'
 
 
 def attention(text: str) -> str:
@@ -82,6 +88,19 @@ def table(content: Table) -> str:
 def figure(drawings: Sequence[str], caption: str) -> str:
     """Drawings and tables side by side, below each other on a narrow screen, with their caption."""
     return f'<figure><div class="pair">{"".join(drawings)}</div><figcaption>{markup(caption)}</figcaption></figure>'
+
+
+def chart(title: str, drawing: str, note: str, numbers: Table) -> str:
+    """A drawing under its title, how to read it, and its numbers as a table that opens on demand."""
+    shown = drawing or paragraph("No run has a value that could be drawn.", "soft")
+    head = f"<figcaption><b>{markup(title)}</b></figcaption>"
+    told = paragraph(note, "soft small") if note and drawing else ""
+    return f'<figure class="chart">{head}{shown}{told}{folded("The numbers", table(numbers))}</figure>'
+
+
+def charts(drawn: Sequence[str]) -> str:
+    """Charts side by side, below each other on a narrow screen; empty text without any."""
+    return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
 
 
 def wide_figure(drawing: str, caption: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from audits.claim import PRINTED, ClaimVerdict, JudgedClaim
 from audits.report.document import NO_RUN, Report
-from audits.report.figure_perplexity import Column, columns
 from audits.report.formatting import count, number, perplexity
+from audits.report.perplexity import CLEAN, COUNCIL, MASKED, Column, columns
 from audits.report.views import KillMatrix, LeakWorth, kill_matrix, leak_worth
 
 TITLE = "HubRouter Audit"
@@ -12,8 +13,10 @@ SUBTITLE = "Published claims about a sequence model, put to tests that were fixe
 
 METHOD = (
     "Every claim was written down with its test, and with what would refute it, before a run was judged.",
-    "A run is addressed by a hash of its experiment, configuration and seed, and kept in an append-only ledger; "
+    "A run is addressed by a hash of its experiment, configuration, seed and code, and kept in an append-only ledger; "
     "a verdict lists the hashes of the runs that decided it, or says that it rests on printed numbers alone.",
+    "A claim is judged at each tier that has evidence of its own; the highest stands first, the others beside it.",
+    "Evidence whose code has changed since is stale: shown as such, with the runs named, and never a failure.",
     "Verdicts are compared with a reviewed file of expectations; one that differs is flagged here and fails the job.",
     "A model that must be causal first passes a causality gate; if it leaks, its perplexity claims are void.",
     "The auditor itself is audited: each probe meets planted leaks and their clean twins (the kill matrix), "
@@ -32,6 +35,26 @@ LIMITS = (
     "INCONCLUSIVE is not a polite FAIL: the smallest effect that could have been detected, and the seeds it would "
     "take, are printed beside it.",
 )
+
+_TIERS = {
+    "quick": "Minutes of small runs: they test the direction of an effect, not a printed number.",
+    "full": "Hours on two cores, at small scale: they test the ordering, not a printed number.",
+    "paper": "On a GPU at the published scale, as far as the paper describes it; one machine, one implementation.",
+    PRINTED: "Judged from printed numbers alone: no run of ours stands behind it.",
+}
+
+
+def limits_of(item: JudgedClaim) -> tuple[str, ...]:
+    """What the verdict on one claim does not show."""
+    told = [] if item.judgement.missing else [_TIERS.get(item.tier, f"Evidence of tier {item.tier}.")]
+    if item.judgement.verdict is ClaimVerdict.SUPPORTED:
+        told.append("That the test came out as claimed at this scale does not carry over to other models or data.")
+    if item.stale:
+        told.append("The code of deciding runs has changed since: the verdict is one on the code of then.")
+    if not item.judgement.gate:
+        told.append("A model that had to be causal was not: perplexities of this claim do not count.")
+    return tuple(told)
+
 
 TIMING_NOTE = "Measured on this machine; differs from run to run."
 
@@ -60,8 +83,8 @@ def _pairs(clean: Column, leaky: Column) -> str:
 
 def worth_sentence(worth: LeakWorth | None) -> str:
     """The story of the training runs in one or two sentences, computed from their losses."""
-    shown = {column.style: column for column in columns(worth)} if worth else {}
-    clean, leaky, masked = (shown.get(style) for style in ("arm0", "arm1", "arm2"))
+    shown = {column.title: column for column in columns(worth)} if worth else {}
+    clean, leaky, masked = (shown.get(title) for title in (CLEAN, COUNCIL, MASKED))
     if not clean or not leaky or not masked or not clean.scores or not leaky.scores:
         return f"What a leak is worth in training is {NO_RUN}."
     return _leak_sentence(clean, leaky, masked)
@@ -104,10 +127,19 @@ def expectation_sentence(report: Report) -> str:
     if not report.judged:
         return "No claim has been judged yet."
     if not report.unexpected:
-        return "Every verdict is as the reviewed expectations file says."
+        return f"Every verdict is as the reviewed expectations file says.{_stale_sentence(report)}"
     names = ", ".join(item.claim.id for item in report.unexpected)
     verb = "needs" if len(report.unexpected) == 1 else "need"
-    return f"{count(len(report.unexpected), 'claim')} {verb} attention: {names}."
+    return f"{count(len(report.unexpected), 'claim')} {verb} attention: {names}.{_stale_sentence(report)}"
+
+
+def _stale_sentence(report: Report) -> str:
+    """How many verdicts rest on runs of code that has changed since; empty where none does."""
+    stale = sum(bool(item.stale) for item in report.judged)
+    if not stale:
+        return ""
+    verb = "rests" if stale == 1 else "rest"
+    return f" {count(stale, 'verdict')} {verb} on stale evidence: code has changed since it was made."
 
 
 def setting_text(worth: LeakWorth) -> str:

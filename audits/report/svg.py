@@ -46,16 +46,25 @@ def path(points: Iterable[tuple[float, float]], style: str) -> str:
     return element("path", {"d": f"M{steps}", "class": style}) if steps else ""
 
 
+SHAPES = 6  # circle, square, triangle, diamond, triangle on its tip, cross
+_CORNERS: Mapping[int, tuple[tuple[float, float], ...]] = {
+    2: ((0, -1.2), (1.2, 1), (-1.2, 1)),
+    3: ((0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)),
+    4: ((0, 1.2), (1.2, -1), (-1.2, -1)),
+    5: ((-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4), (1.2, 0.4), (0.4, 0.4), (0.4, 1.2), (-0.4, 1.2),
+        (-0.4, 0.4), (-1.2, 0.4), (-1.2, -0.4), (-0.4, -0.4)),
+}  # fmt: skip
+
+
 def marker(shape: int, x: float, y: float, style: str, title: str) -> str:
-    """A data point, read out by its title; the shapes circle, square, triangle, diamond repeat after four."""
+    """A data point, read out by its title; the shapes repeat after `SHAPES`."""
     told = element("title", {}, markup(title))
-    r = 5.0
-    if shape % 4 == 0:
+    r, shape = 5.0, shape % SHAPES
+    if shape == 0:
         return element("circle", {"cx": x, "cy": y, "r": r, "class": style}, told)
-    if shape % 4 == 1:
+    if shape == 1:
         return element("rect", {"x": x - r, "y": y - r, "width": 2 * r, "height": 2 * r, "class": style}, told)
-    corners = ((0, -1.2), (1.2, 1), (-1.2, 1)) if shape % 4 == 2 else ((0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0))
-    spots = " ".join(f"{coordinate(x + dx * r)},{coordinate(y + dy * r)}" for dx, dy in corners)
+    spots = " ".join(f"{coordinate(x + dx * r)},{coordinate(y + dy * r)}" for dx, dy in _CORNERS[shape])
     return element("polygon", {"points": spots, "class": style}, told)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from audits.claim import Judgement, Table
-from audits.report.document import NO_RUN, Report
-from audits.report.figure_cost import exponent_text
+from audits.claim import JudgedClaim, Judgement, Table
+from audits.report.cost import exponent_text
+from audits.report.document import NO_RUN
 from audits.report.figure_influence import largest_future
 from audits.report.figure_kill_matrix import named_text
-from audits.report.figure_perplexity import columns
 from audits.report.formatting import MISSING, number, perplexity
-from audits.report.marks import audit_mark
+from audits.report.marks import audit_mark, claim_mark
 from audits.report.views import KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun
 from audits.verdicts import AuditResult
 
@@ -45,15 +44,6 @@ def perplexity_table(worth: LeakWorth) -> Table:
     return Table("Training runs", header, tuple(_training_row(run) for run in worth.runs))
 
 
-def means_table(worth: LeakWorth) -> Table:
-    """The geometric mean perplexity of each way of scoring."""
-    rows = [(" ".join(c.title), perplexity(c.nats), str(len(c.scores)), str(c.left_out)) for c in columns(worth)]
-    unigram = next((run.unigram_nats for run in worth.runs if run.unigram_nats is not None), None)
-    rows.append(("unigram model of the corpus", perplexity(unigram), MISSING, MISSING))
-    header = ("arm", "perplexity", "seeds", "left out")
-    return Table("Geometric mean perplexity; left out: diverged or not scored", header, tuple(rows))
-
-
 def kill_table(matrix: KillMatrix) -> Table:
     """The kill matrix in words: leaky verdict / clean verdict."""
     rows = []
@@ -68,24 +58,8 @@ def kill_table(matrix: KillMatrix) -> Table:
     )
 
 
-def flops_table(costs: tuple[LayerCost, ...]) -> Table:
-    """Counted operations: the same on every machine."""
-    rows = [(cost.layer, str(point.n), number(point.flops, 4)) for cost in costs for point in cost.points]
-    return Table("Counted FLOPs", ("layer", "n", "FLOPs"), tuple(rows))
-
-
-def time_table(costs: tuple[LayerCost, ...]) -> Table:
-    """Measured times: different on every machine and in every run."""
-    rows = [
-        (cost.layer, str(point.n), number(point.ms), f"{number(point.ms_low)} to {number(point.ms_high)}")
-        for cost in costs
-        for point in cost.points
-    ]
-    return Table("Measured time", ("layer", "n", "median, ms", "range, ms"), tuple(rows))
-
-
 def exponent_table(costs: tuple[LayerCost, ...]) -> Table:
-    """The fitted exponents of both."""
+    """The fitted exponents of counted operations: the same on every machine."""
     rows = [(cost.layer, number(cost.flops_exponent)) for cost in costs]
     return Table("Exponent of cost in n", ("layer", "counted FLOPs"), tuple(rows))
 
@@ -107,25 +81,20 @@ def selection_table(runs: tuple[SelectionRun, ...]) -> Table:
     )
 
 
-def evidence_table(report: Report, judgement: Judgement) -> Table:
-    """The runs that decided a claim; hashes the ledger does not hold are said to be missing."""
-    known = {record.run: record for record in report.evidence.records}
+def tiers_table(item: JudgedClaim) -> Table:
+    """The verdict at every tier that has evidence of its own, the one that stands first."""
     rows = []
-    for run in judgement.evidence:
-        record = known.get(run)
-        arm = (
-            next((str(record.config[k]) for k in ("arm", "twin", "layer") if k in record.config), "") if record else ""
-        )
-        place = (record.experiment, arm or "-", str(record.seed)) if record else ("not in the ledger", "-", "-")
-        rows.append((run, *place))
-    return Table("Runs that decided", ("run", "experiment", "arm", "seed"), tuple(rows))
+    for at in item.at_every_tier:
+        expected = "not reviewed" if at.expected is None else str(at.expected)
+        runs = f"{len(at.judgement.evidence)}" + (f", {len(at.stale)} stale" if at.stale else "")
+        rows.append((at.tier, claim_mark(at.judgement.verdict).text, expected, runs, at.judgement.reason))
+    return Table("The claim at every tier", ("tier", "verdict", "expected", "runs", "reason"), tuple(rows))
 
 
-def needs_text(report: Report, needs: tuple[str, ...]) -> str:
-    """The experiments a claim reads and how many runs of each there are."""
-    if not needs:
-        return "none"
-    return "; ".join(f"{need}: {report.runs_of(need)}" for need in needs)
+def needs_text(item: JudgedClaim) -> str:
+    """The experiments a claim reads, and that none was run where that is so."""
+    names = ", ".join(item.claim.needs) or "none"
+    return f"{names}: {NO_RUN}" if item.judgement.missing else names
 
 
 def detectable_text(judgement: Judgement) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from audits.report.audit_view import parse_audit
 from audits.report.document import Report
 from audits.verdicts import AuditResult
 
-ARMS = ("clean", "council", "selection")
+_ARMS = {"causal": "clean", "council": "council", "selection": "selection"}  # by the routing of the hub layers
 Matrix = tuple[tuple[float, ...], ...]
 
 
@@ -162,10 +162,10 @@ def _setting(record: Record, varied: str) -> dict[str, Any]:
     return {key: record.config[key] for key in sorted(record.config) if key != varied}
 
 
-def _settings(report: Report, experiment: str, varied: str) -> list[tuple[Record, ...]]:
+def _settings(report: Report, records: Iterable[Record], varied: str) -> list[tuple[Record, ...]]:
     """Records by setting; first the setting that decided most claims, then the one of most steps (our choice)."""
     groups: dict[str, list[Record]] = {}
-    for record in report.evidence.of(experiment):
+    for record in records:
         groups.setdefault(json.dumps(_setting(record, varied), sort_keys=True, default=str), []).append(record)
 
     def rank(key: str) -> tuple[int, float, int, str]:
@@ -176,10 +176,10 @@ def _settings(report: Report, experiment: str, varied: str) -> list[tuple[Record
 
 
 def _training_run(record: Record) -> TrainingRun:
-    """The view of one record of "leak-worth"."""
+    """The view of one trained language model."""
     result = record.result
     return TrainingRun(
-        arm=_text(record.config, "arm"),
+        arm=_ARMS.get(_text(record.config, "routing"), ""),
         seed=record.seed,
         run=record.run,
         valid_nats=finite(result, "valid_nats"),
@@ -193,12 +193,13 @@ def _training_run(record: Record) -> TrainingRun:
 
 
 def leak_worth(report: Report) -> LeakWorth | None:
-    """What a leak is worth in training; None when nothing was trained."""
-    settings = _settings(report, "leak-worth", "arm")
+    """What a leak is worth in training: models of hub layers alone that differ in routing; None without any."""
+    models = (r for r in report.evidence.of("language-model") if set(_text(r.config, "pattern")) == {"H"})
+    settings = _settings(report, (r for r in models if _text(r.config, "routing") in _ARMS), "routing")
     if not settings:
         return None
     runs = sorted((_training_run(record) for record in settings[0]), key=lambda run: (run.arm, run.seed, run.run))
-    return LeakWorth(tuple(runs), _setting(settings[0][0], "arm"), len(settings) - 1)
+    return LeakWorth(tuple(runs), _setting(settings[0][0], "routing"), len(settings) - 1)
 
 
 def _verdicts(value: Any) -> dict[str, str]:
@@ -238,7 +239,7 @@ def _cost_points(rows: Any) -> tuple[CostPoint, ...]:
 def layer_costs(report: Report) -> tuple[LayerCost, ...]:
     """One cost curve a layer, by name, of one setting; empty when none was measured."""
     costs: dict[str, LayerCost] = {}
-    for record in next(iter(_settings(report, "layer-cost", "layer")), ()):
+    for record in next(iter(_settings(report, report.evidence.of("layer-cost"), "layer")), ()):
         slope = _mapping(record.result.get("ms_exponent"))
         layer = _text(record.config, "layer") or "unnamed"
         points = _cost_points(record.result.get("rows"))

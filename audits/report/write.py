@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from audits.report.claims_json import claims_json
+from audits.report.claims_schema import FILE_NAME, claims_schema_json
 from audits.report.document import Report
 from audits.report.html import html
 from audits.report.junit import junit
 from audits.report.leaks_json import leaks_json
 from audits.report.markdown import markdown
+from audits.report.step_summary import LIMIT, step_summary
 from audits.report.survey_changes import changes_html, changes_markdown
 from audits.report.survey_html import survey_html
 from audits.report.survey_json import survey_json
@@ -40,6 +42,7 @@ def write_reports(report: Report, folder: Path) -> list[Path]:
         ReportError: The folder or a file cannot be written. Files that were there before are then whole, old or new.
     """
     texts = {folder / name: render(report) for name, render in _RENDERERS.items()}
+    texts[folder / FILE_NAME] = claims_schema_json()
     _write(texts)
     return list(texts)
 
@@ -59,6 +62,20 @@ def write_changes(comparisons: Sequence[Comparison], folder: Path) -> list[Path]
     texts = {folder / "changes.md": changes_markdown(comparisons), folder / "changes.html": changes_html(comparisons)}
     _write(texts)
     return list(texts)
+
+
+def append_summary(report: Report, path: Path) -> None:
+    """Append the report to a job's summary page, as much of it as the page has room for.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    try:
+        already = path.stat().st_size if path.exists() else 0
+        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(step_summary(report, LIMIT - already))
+    except OSError as error:
+        raise ReportError(f"cannot append the summary to {path}: {error.strerror or type(error).__name__}") from error
 
 
 def write_text(path: Path, text: str) -> None:

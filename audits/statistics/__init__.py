@@ -52,6 +52,7 @@ from audits.statistics.tipping import (
     tipping_point,
 )
 from audits.statistics.trend import Trend, cochran_armitage, trend_power
+from audits.statistics.trend_cells import trend_over_cells
 from audits.statistics.trend_design import detectable_trend, exact_trend_power, trend_runs_needed
 from audits.statistics.trend_exact import TrendTest, trend_over_runs, trend_within_seeds
 from audits.statistics.trend_null import Direction
@@ -124,6 +125,7 @@ __all__ = [
     "smallest_margin_paired",
     "summarise",
     "tipping_point",
+    "trend_over_cells",
     "trend_over_runs",
     "trend_power",
     "trend_runs_needed",

@@ -74,4 +74,4 @@ def _rejected(grid: tuple[int, ...], trials: int, direction: Direction, alpha: f
     cells = [trials] * len(grid)
     joint = spread(grid, cells, [0.5] * len(grid))
     nulls = (Null(row / row.sum(), mean_sum(grid, cells, hits)) for hits, row in enumerate(joint))
-    return np.stack([tails_of(null, direction) <= alpha + 1e-12 for null in nulls])
+    return np.stack([tails_of(null, direction).p <= alpha + 1e-12 for null in nulls])

@@ -10,7 +10,8 @@ Which runs may trade outcomes:
 - Those of one seed (`trend_within_seeds`) if a seed means the same data order or the same starting weights at every
   dose, so that runs of one seed succeed or fail together. Right in both cases, but it has less power in the first.
 
-The null hypothesis is one rate for all doses (of a seed). Rates that go up and down without a trend violate it too.
+The null hypothesis is one rate for all doses (of a seed). Rates that go up and down without a trend violate it too:
+`trend_over_cells` asks for the trend alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audits.statistics.counts import Counts
-from audits.statistics.trend_null import Direction, Null, check_runs, mean_sum, on_grid, spread, tails_of
+from audits.statistics.trend_null import Direction, Tails, on_grid, tails_over_runs, tails_within_seeds
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,9 @@ def trend_over_runs(
     """
     if len(doses) != len(counts):
         raise ValueError(f"a trend needs one count for each dose, got {len(counts)} for {len(doses)}")
-    grid, trials = on_grid(doses), [count.trials for count in counts]
-    check_runs(sum(trials))
+    grid, trials = on_grid(doses), tuple(count.trials for count in counts)
     hits = [count.successes for count in counts]
-    null = spread(grid, trials, [0.5] * len(grid))[sum(hits)]
-    return _test(doses, hits, trials, Null(null / null.sum(), mean_sum(grid, trials, sum(hits))), direction)
+    return _test(doses, hits, trials, tails_over_runs(grid, trials, sum(hits), direction))
 
 
 def trend_within_seeds(
@@ -68,31 +67,14 @@ def trend_within_seeds(
         raise ValueError("a trend within seeds needs at least 1 seed, and each seed at every dose")
     if any(outcome not in (0, 1) for row in outcomes for outcome in row):
         raise ValueError("an outcome is true (converged) or false; leave out a seed with a missing run")
-    grid, ones = on_grid(doses), [1] * len(doses)
-    check_runs(len(outcomes) * len(doses))
-    of_one = spread(grid, ones, [0.5] * len(grid))
-    null = np.ones(1)
-    for row in outcomes:
-        share = of_one[sum(map(bool, row))]
-        null = np.convolve(null, share / share.sum())
+    tails = tails_within_seeds(on_grid(doses), tuple(sorted(sum(map(bool, row)) for row in outcomes)), direction)
     hits = [sum(bool(row[cell]) for row in outcomes) for cell in range(len(doses))]
-    middle = sum(mean_sum(grid, ones, sum(map(bool, row))) for row in outcomes)
-    return _test(doses, hits, [len(outcomes)] * len(doses), Null(null, middle), direction)
+    return _test(doses, hits, [len(outcomes)] * len(doses), tails)
 
 
-def _test(
-    doses: Sequence[float], hits: Sequence[int], trials: Sequence[int], null: Null, direction: Direction
-) -> TrendTest:
-    grid = on_grid(doses)
-    tails = tails_of(null, direction)
-    possible = null.shares > 0
-    return TrendTest(
-        _slope(doses, hits, trials),
-        float(tails[int(np.dot(grid, hits))]),
-        float(tails[possible].min()),
-        sum(hits),
-        sum(trials),
-    )
+def _test(doses: Sequence[float], hits: Sequence[int], trials: Sequence[int], tails: Tails) -> TrendTest:
+    p = float(tails.p[int(np.dot(on_grid(doses), hits))])
+    return TrendTest(_slope(doses, hits, trials), p, tails.smallest, sum(hits), sum(trials))
 
 
 def _slope(doses: Sequence[float], hits: Sequence[int], trials: Sequence[int]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -67,6 +67,9 @@ TIERS = {
 }
 
 
+SHAPE = ("steps", "batch", "seq_len", "lr", "valid_tokens")  # the part of a size that defines a run
+
+
 def why_not(twin: Twin) -> str | None:
     """Why the price of this leak is not defined in perplexity of a trained language model; None where it is."""
     if twin.vocab_size is None:
@@ -87,7 +90,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
     corpus = _text(options.corpus)
     corpus.require(size.seq_len, size.batch)
     text = {"name": corpus.name, "sha256": corpus.sha256, "bytes": corpus.n_bytes}
-    shape = {name: value for name, value in asdict(size).items() if name not in ("seeds", "twins")}
+    shape = {name: getattr(size, name) for name in SHAPE}
     return tuple(
         RunSpec(
             NAME,
@@ -103,7 +106,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
     """Train both sides of one twin from the same weights on the same batches, then evaluate them, and exchanged."""
-    size = TIERS[options.tier]
+    size = Size(seeds=1, **{name: spec.config[name] for name in SHAPE})
     twin = next(twin for twin in all_twins() if twin.name == spec.config["twin"])
     corpus = reduced(options.corpus, twin.vocab_size or BYTES)
     leaky, clean = (side.to(options.device) for side in sides(twin, spec.seed))

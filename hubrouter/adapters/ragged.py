@@ -1,0 +1,172 @@
+"""Rows of unequal length: padding is taken out before routing, so that a row never depends on how it was padded.
+
+Chunk borders are then counted from each row's first real token, wherever padding stands: left, right or in between. In
+a stream the rows no longer keep step, so rows that have seen equally many tokens are routed together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hubrouter.adapters.errors import AdapterError
+from hubrouter.encode import Summary
+from hubrouter.router import HubRouter, RouterState
+from hubrouter.shapes import Bool, Float, Int
+
+
+@dataclass(frozen=True)
+class RaggedState:
+    """What a stream of B rows remembers: `RouterState`, with every row at its own position.
+
+    All fields are tensors with the rows first, so whoever keeps the state may select, repeat or move them alike.
+
+    Attributes:
+        columns: tokens seen, padding included; the same in every row.
+        seen: real tokens among them.
+        peak: with `total` and `weighted`, the hubs' summary of all closed chunks.
+        total: see `peak`.
+        weighted: see `peak`.
+        claim: claims of the selected tokens.
+        selected_k: their rotated keys.
+        selected_v: their gated values.
+        recent: scores of the last `neighbours` tokens before the open chunk.
+        open_k: keys of the open chunk; the first `seen` mod C of C - 1 places are taken.
+        open_v: its values.
+        open_score: its scores.
+    """
+
+    columns: Int[Tensor, " B"]
+    seen: Int[Tensor, " B"]
+    peak: Float[Tensor, "B 1 H M"]
+    total: Float[Tensor, "B 1 H M"]
+    weighted: Float[Tensor, "B 1 H M E"]
+    claim: Float[Tensor, "B K"]
+    selected_k: Float[Tensor, "B H K E"]
+    selected_v: Float[Tensor, "B H K E"]
+    recent: Float[Tensor, "B R"]
+    open_k: Float[Tensor, "B H S E"]
+    open_v: Float[Tensor, "B H S E"]
+    open_score: Float[Tensor, "B S"]
+
+    @property
+    def past(self) -> int:
+        """Tokens seen in every row, padding included."""
+        return int(self.columns[0]) if len(self.columns) else 0
+
+    def take(self, rows: Int[Tensor, " Q"]) -> RaggedState:
+        """The state of a batch whose row i goes on from row rows[i] of this one."""
+        return RaggedState(**{name: part[rows.to(part.device)] for name, part in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All fields by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+def start(router: HubRouter, x: Float[Tensor, "B N D"]) -> RaggedState:
+    """Before any token."""
+    none = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    return _packed(router.start(x), none, none, router.config.chunk)
+
+
+def route(router: HubRouter, x: Float[Tensor, "B N D"], real: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+    """The whole of every row at once; outputs at padding are zero."""
+    if bool(real.all()):
+        whole: Tensor = router(x)
+        return whole
+    order = real.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    index = order[..., None].expand_as(x)
+    routed = router(x.gather(1, index), real.gather(1, order))
+    return torch.zeros_like(routed).scatter(1, index, routed)
+
+
+def stream(
+    router: HubRouter, x: Float[Tensor, "B N D"], real: Bool[Tensor, "B N"], before: RaggedState | None = None
+) -> tuple[Float[Tensor, "B N D"], RaggedState]:
+    """The next N tokens of every row; equals `route` on the whole.
+
+    One call of the layer for each number of real tokens that rows have seen: padding on the left costs batching.
+
+    Raises:
+        AdapterError: the state has another number of rows.
+        ConfigError: the layer is bidirectional.
+    """
+    before = start(router, x) if before is None else before
+    if len(before.seen) != len(x):
+        raise AdapterError(f"the cache has {len(before.seen)} rows, and {len(x)} are to be continued")
+    steps = list(_in_step(before.seen, real))
+    if len(steps) == 1:
+        return _together(router, x, real, before)
+    outputs, states, order = [], [], []
+    for rows in steps:
+        output, state = _together(router, x[rows], real[rows], before.take(rows))
+        outputs.append(output)
+        states.append(state.tensors())
+        order.append(rows)
+    back = torch.cat(order).argsort()
+    joined = {name: torch.cat([state[name] for state in states])[back] for name in states[0]}
+    return torch.cat(outputs)[back], RaggedState(**joined)
+
+
+def _in_step(seen: Int[Tensor, " B"], real: Bool[Tensor, "B N"]) -> Iterator[Int[Tensor, " Q"]]:
+    """Rows that have seen equally many tokens and see equally many more."""
+    steps, which = torch.stack([seen, real.sum(1)]).unique(dim=1, return_inverse=True)
+    for step in range(steps.shape[1]):
+        yield (which == step).nonzero().squeeze(1)
+
+
+def _together(
+    router: HubRouter, x: Float[Tensor, "Q N D"], real: Bool[Tensor, "Q N"], before: RaggedState
+) -> tuple[Float[Tensor, "Q N D"], RaggedState]:
+    """The same for rows that are in step."""
+    columns = before.columns + x.shape[1]
+    if not bool(real.any()):
+        return torch.zeros_like(x), dataclasses.replace(before, columns=columns)
+    everything = bool(real.all())
+    pieces = x if everything else x[real].unflatten(0, (len(x), -1))
+    routed, state = router.stream(pieces, _unpacked(before, router.config.chunk))
+    packed = _packed(state, columns, before.seen + pieces.shape[1], router.config.chunk)
+    if everything:
+        return routed, packed
+    return routed.new_zeros(*x.shape[:2], routed.shape[2]).masked_scatter(real[..., None], routed), packed
+
+
+def _packed(state: RouterState, columns: Tensor, seen: Tensor, chunk: int) -> RaggedState:
+    free = chunk - 1 - state.open_k.shape[2]
+    return RaggedState(
+        columns=columns,
+        seen=seen,
+        peak=state.summary.peak,
+        total=state.summary.total,
+        weighted=state.summary.weighted,
+        claim=state.claim,
+        selected_k=state.selected_k,
+        selected_v=state.selected_v,
+        recent=state.recent,
+        open_k=F.pad(state.open_k, (0, 0, 0, free)),
+        open_v=F.pad(state.open_v, (0, 0, 0, free)),
+        open_score=F.pad(state.open_score, (0, free)),
+    )
+
+
+def _unpacked(state: RaggedState, chunk: int) -> RouterState:
+    """Of rows that have seen equally many tokens."""
+    position = int(state.seen[0])
+    taken = position % chunk
+    return RouterState(
+        position=position,
+        summary=Summary(state.peak, state.total, state.weighted),
+        claim=state.claim,
+        selected_k=state.selected_k,
+        selected_v=state.selected_v,
+        recent=state.recent,
+        open_k=state.open_k[:, :, :taken],
+        open_v=state.open_v[:, :, :taken],
+        open_score=state.open_score[:, :taken],
+        open_valid=torch.ones(len(state.seen), taken, dtype=torch.bool, device=state.seen.device),
+    )

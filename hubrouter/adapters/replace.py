@@ -1,0 +1,110 @@
+"""Swaps attention modules of a Hugging Face model for HubRouter layers: a Hub-Jamba out of a Jamba, for instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hubrouter.adapters.errors import AdapterError
+from hubrouter.adapters.huggingface import HubAttention
+from hubrouter.config import RouterConfig
+from hubrouter.router import HubRouter
+
+PLACE = "self_attn"  # what the attention of a Llama or Jamba block is called
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+def replace_attention(
+    model: nn.Module,
+    router: RouterConfig | None = None,
+    layers: Iterable[int] | None = None,
+    *,
+    from_projections: bool = False,
+) -> tuple[int, ...]:
+    """Swap the attention of some blocks for HubRouter layers, in place.
+
+    Args:
+        model: a Llama or Jamba model, or one whose blocks keep their attention in `self_attn` as these do.
+        router: the layer to put there; None takes width, heads and rotary base from the model's config.
+        layers: numbers of the blocks; None means every block that has attention.
+        from_projections: start from the q, k, v and o projections, with the heads of grouped keys and values expanded;
+            hubs and score head are new in any case. The rotary base must be the model's for the keys to mean the same.
+
+    Returns:
+        The numbers of the blocks that changed.
+
+    Raises:
+        AdapterError: a block has no attention, or its attention does not fit the layer.
+    """
+    found = _attention_of(model)
+    wanted = sorted(found if layers is None else set(layers))
+    missing = [number for number in wanted if number not in found]
+    if missing or not wanted:
+        raise AdapterError(f"blocks {missing} have no attention with {PROJECTIONS}; blocks that have: {sorted(found)}")
+    config = _router_of(model) if router is None else router
+    # All are made before any is put in place, so that an error leaves the model as it was.
+    made = {number: _made(getattr(found[number], PLACE), config, number, from_projections) for number in wanted}
+    for number, attention in made.items():
+        setattr(found[number], PLACE, attention)
+    return tuple(wanted)
+
+
+def _attention_of(model: nn.Module) -> dict[int, nn.Module]:
+    """Blocks with attention, by the number under which their attention uses a cache."""
+    found: dict[int, nn.Module] = {}
+    for block in model.modules():
+        attention = getattr(block, PLACE, None)
+        number = getattr(attention, "layer_idx", None)
+        if number is None or not all(isinstance(getattr(attention, name, None), nn.Linear) for name in PROJECTIONS):
+            continue
+        if number in found:
+            raise AdapterError(f"two blocks have the layer_idx {number}: hand over one decoder at a time")
+        found[number] = block
+    return found
+
+
+def _router_of(model: nn.Module) -> RouterConfig:
+    config: Any = getattr(model, "config", None)
+    if not hasattr(config, "hidden_size") or not hasattr(config, "num_attention_heads"):
+        raise AdapterError("the model has no config with hidden_size and num_attention_heads: pass a RouterConfig")
+    rope = getattr(config, "rope_parameters", None) or {}
+    base = rope.get("rope_theta") or getattr(config, "rope_theta", None) or RouterConfig.rope_base
+    return RouterConfig(d_model=config.hidden_size, n_heads=config.num_attention_heads, rope_base=float(base))
+
+
+def _made(attention: Any, config: RouterConfig, number: int, from_projections: bool) -> HubAttention:
+    """The layer for one block, in the dtype and on the device of what was there."""
+    width = attention.q_proj.in_features
+    if config.d_model != width:
+        raise AdapterError(f"block {number} has width {width}, and the router d_model={config.d_model}")
+    weight = attention.q_proj.weight
+    router = HubRouter(config).to(dtype=weight.dtype, device=weight.device)
+    if from_projections:
+        _copy_projections(attention, router, number)
+    return HubAttention(router, number).train(attention.training)
+
+
+@torch.no_grad()
+def _copy_projections(attention: Any, router: HubRouter, number: int) -> None:
+    extra = {name for name, _ in attention.named_parameters()} - {f"{name}.weight" for name in PROJECTIONS}
+    if extra:
+        raise AdapterError(f"the attention of block {number} has {sorted(extra)}, which HubRouter does not")
+    width, config = getattr(attention, "head_dim", None), router.config
+    if width != config.head_width or attention.q_proj.out_features != config.d_model:
+        raise AdapterError(
+            f"block {number} has heads of width {width}, and the router of {config.head_width}: give it the model's "
+            f"number of heads, or leave from_projections off"
+        )
+    weights = [_expanded(getattr(attention, name).weight, config) for name in PROJECTIONS[:3]]
+    router.project.weight.copy_(torch.cat(weights))
+    router.output.weight.copy_(attention.o_proj.weight)
+
+
+def _expanded(weight: Tensor, config: RouterConfig) -> Tensor:
+    """Rows of grouped heads once for each head that reads them: [H·E, D]."""
+    heads = weight.shape[0] // config.head_width
+    rows: Tensor = weight.unflatten(0, (heads, -1)).repeat_interleave(config.n_heads // heads, dim=0)
+    return rows.flatten(0, 1)

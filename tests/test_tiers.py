@@ -1,0 +1,86 @@
+"""A claim is judged at every tier that has evidence; stale evidence is shown and contradicts nothing."""
+
+from collections.abc import Callable
+
+import pytest
+
+import audits.claim
+from audits.claim import Claim, ClaimVerdict, Judgement, judge_all, no_run_yet
+from audits.commands.claims import exit_code
+from audits.ledger import Evidence, Record
+
+TODAY = {"demo": "new"}
+EXPECTED = {"demo": {"quick": ClaimVerdict.INCONCLUSIVE, "full": ClaimVerdict.SUPPORTED}}
+
+
+def run(tier: str | None, verdict: str, code: str = "new", seed: int = 0) -> Record:
+    config = {} if tier is None else {"tier": tier}
+    return Record("demo", config, seed, {"verdict": verdict}, {}, 1.0, code)
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """The verdict that the last run says."""
+    runs = evidence.of("demo")
+    if not runs:
+        return no_run_yet("demo")
+    verdict = ClaimVerdict(runs[-1].result["verdict"])
+    return Judgement(verdict, "r", "w", evidence=tuple(r.run for r in runs), gate=verdict is not ClaimVerdict.REFUTED)
+
+
+CLAIM = Claim("demo", "s", "s", "t", "r", judge, needs=("demo",))
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., audits.claim.JudgedClaim]:
+    monkeypatch.setattr(audits.claim, "expectations", lambda: EXPECTED)
+    return lambda *records: judge_all((CLAIM,), Evidence(records), TODAY)[0]
+
+
+def test_the_highest_tier_with_evidence_stands_first(judged) -> None:
+    item = judged(run("quick", "INCONCLUSIVE"), run("full", "SUPPORTED"))
+    assert [(j.tier, j.judgement.verdict) for j in item.at_every_tier] == [
+        ("full", ClaimVerdict.SUPPORTED), ("quick", ClaimVerdict.INCONCLUSIVE),
+    ]  # fmt: skip
+    assert exit_code([item], failed=False) == 0
+
+
+def test_evidence_that_is_the_same_at_every_tier_is_judged_once(judged) -> None:
+    item = judged(run(None, "INCONCLUSIVE"))
+    assert (item.tier, item.others) == ("quick", ())
+
+
+def test_without_evidence_the_claim_is_missing_and_contradicts_nothing(judged) -> None:
+    item = judged()
+    assert item.judgement.missing
+    assert exit_code([item], failed=False) == 0
+
+
+def test_fresh_evidence_against_the_reviewed_verdict_fails_at_any_tier(judged) -> None:
+    assert exit_code([judged(run("full", "INCONCLUSIVE"))], failed=False) == 1
+    assert exit_code([judged(run("quick", "SUPPORTED"), run("full", "SUPPORTED"))], failed=False) == 1
+    assert exit_code([judged(run("paper", "SUPPORTED"))], failed=False) == 1  # nobody reviewed that tier
+
+
+def test_stale_evidence_is_told_and_does_not_fail(judged) -> None:
+    old = run("full", "REFUTED", code="old")
+    item = judged(run("quick", "INCONCLUSIVE"), old)
+    assert (item.tier, item.stale) == ("full", (old.run,))
+    assert not item.gate_failed
+    assert exit_code([item], failed=False) == 0
+
+
+def test_fresh_runs_are_judged_without_the_stale_ones(judged) -> None:
+    item = judged(run("full", "REFUTED", code="old", seed=1), run("full", "SUPPORTED"))
+    assert (item.judgement.verdict, item.stale) == (ClaimVerdict.SUPPORTED, ())
+
+
+def test_a_fresh_closed_gate_fails(judged) -> None:
+    item = judged(run("full", "REFUTED"))
+    assert item.gate_failed
+    assert exit_code([item], failed=False) == 1
+
+
+def test_a_verdict_without_a_tier_holds_at_every_tier() -> None:
+    by_tier = audits.claim._by_tier({"verdict": "SUPPORTED", "full": "REFUTED", "why": "w"})
+    assert by_tier["quick"] is ClaimVerdict.SUPPORTED
+    assert by_tier["full"] is ClaimVerdict.REFUTED
