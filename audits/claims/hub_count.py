@@ -17,10 +17,10 @@ from audits.statistics import (
     boschloo,
     detectable_rate,
     exact_power,
+    exact_trend_power,
     fisher,
     rate_interval,
     runs_needed,
-    trend_power,
 )
 
 SEEDS = 5
@@ -30,7 +30,6 @@ GRID = (8, 10, 12, 14, 20, 24, 28, 32)  # hub counts of an assumed sweep; the pa
 BAND_RATE = 0.9  # our reading of "4-5 of 5"
 FINAL_RATES = (0.9, 0.7, 0.5, 0.3, 0.1)  # assumed true rates at the largest M
 STEEP_FALL = 0.3  # the assumed final rate quoted in the reasoning
-TREND_SEED = 0
 
 
 def cells() -> Table:
@@ -62,8 +61,8 @@ def falling_rates(final: float) -> tuple[float, ...]:
 
 
 def power_of_trend(final: float) -> str:
-    """How often the trend test finds a fall from `BAND_RATE` to `final`, as a percentage."""
-    return percent(trend_power(GRID, falling_rates(final), SEEDS, TREND_SEED, ALPHA))
+    """How often the exact trend test finds a fall from `BAND_RATE` to `final`, as a percentage."""
+    return percent(exact_trend_power(GRID, falling_rates(final), SEEDS, alpha=ALPHA))
 
 
 def trend() -> Table:
