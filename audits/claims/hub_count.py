@@ -114,8 +114,8 @@ CLAIM = Claim(
     id="hub-count",
     statement="M = 8 to 14 hubs converge reliably (4-5 of 5 seeds), while M >= 20 is increasingly seed sensitive.",
     source=f"{SOURCE}; it prints neither the counts for M >= 20 nor the grid of M",
-    test=f"One exact two-sided trend test at alpha {ALPHA} over all unregularised runs with M >= {FIRST} of a "
-    f"supervised routing task, converged or not. SUPPORTED if convergence falls and every cell with M = {FIRST} to "
+    test=f"Two two-sided trend tests at alpha {ALPHA}, over all unregularised runs with M >= {FIRST} and over their "
+    f"cells, on a supervised routing task, converged or not; both have to reject. SUPPORTED if convergence falls and every cell with M = {FIRST} to "
     f"{LAST_RELIABLE} has at least {percent(RELIABLE_SHARE)} converged. REFUTED if it rises, or if it does not fall, "
     f"not all runs end alike, and a fall to a third of the band's rate would be found with {percent(POWER)} power. "
     f"From print alone: Fisher's and Boschloo's exact tests of reliable cells against the next lower count, "
