@@ -22,7 +22,7 @@ def audit(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests of the project itself."""
-    install(session, "audit,test")
+    install(session, "audit,cluster,test")
     session.run("pytest", "tests", "-n", "2", *session.posargs)
 
 
@@ -43,7 +43,7 @@ def peers(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and formatting."""
-    install(session, "audit,test,lint")
+    install(session, "audit,cluster,test,lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")

@@ -13,13 +13,16 @@ import pytest
 import torch
 from rich.console import Console
 from slurm_cluster import Cluster, missing, running_cluster
+from torch import nn
 
+from audits.corpus import Corpus
 from audits.executors import Event, ExecutorError, Told
 from audits.executors.slurm import SlurmExecutor
 from audits.experiment import Experiment, Options, Progress, RunSpec
 from audits.ledger import Ledger
 from audits.machine import environment
 from audits.runner import Gathered, gather
+from audits.training import TrainingConfig, train
 
 HERE = Path(__file__).resolve()
 STEPS = 6
@@ -57,22 +60,25 @@ def timed(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]
     return {"start": start, "end": time.time()}
 
 
-def counting(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
-    """Adds up random numbers, keeps its state after each step, and waits before its fourth until it is let go."""
+def trained(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+    """Trains for real with a checkpoint after each step, notes its steps, and waits in the third until it is let go."""
     assert options.checkpoints is not None
-    file, folder = Path(options.checkpoints, "state.json"), Path(spec.config["folder"])
-    step, total = json.loads(file.read_text()) if file.exists() else (0, 0.0)
-    while step < STEPS:
-        while step == 3 and not (folder / "go").exists():
-            time.sleep(0.05)
-        total += torch.rand((), generator=torch.Generator().manual_seed(spec.seed + step)).item()
-        step += 1
+    folder = Path(spec.config["folder"])
+    tokens = torch.randint(5, (200,), generator=torch.Generator().manual_seed(spec.seed))
+    corpus = Corpus("made up", "0" * 64, 200, tokens, tokens, 5, 200)
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Dropout(0.2), nn.Linear(4, 5))  # weights and dropout drawn by the seed
+
+    def tell(done: int, total: int, note: str = "") -> None:
         with (folder / f"steps-{spec.seed}").open("a") as log:
-            log.write(f"{step} ")
-        file.with_suffix(".new").write_text(json.dumps((step, total)))
-        file.with_suffix(".new").replace(file)
-        progress(step, STEPS, f"total {total:.3f}")
-    return {"total": total}
+            log.write("resumed " if note.startswith("resumed") else f"{done} ")
+        progress(done, total, note)
+        while done == 3 and not (folder / "go").exists():
+            time.sleep(0.05)
+
+    file = Path(options.checkpoints, "training.safetensors")
+    config = TrainingConfig(steps=STEPS, batch=2, seq_len=8, warmup=1)
+    outcome = train(model, corpus, config, spec.seed, tell, checkpoint=file, checkpoint_seconds=0)
+    return {"curve": outcome.curve, "weights": [parameter.tolist() for parameter in model.parameters()]}
 
 
 def gathered(
@@ -125,7 +131,7 @@ def test_jobs_give_what_local_processes_give_and_failures_in_one_line(cluster: C
 
 def test_killed_and_preempted_jobs_are_requeued_and_go_on_to_the_same_result(cluster: Cluster, tmp_path: Path) -> None:
     runs = tuple(RunSpec("demo", {"folder": str(tmp_path)}, seed, f"run {seed}") for seed in (10, 20))
-    demo = Experiment("demo", lambda options: runs, counting)
+    demo = Experiment("demo", lambda options: runs, trained)
     found: list[tuple[Gathered, str]] = []
     work = threading.Thread(target=lambda: found.append(gathered(tmp_path, on_slurm(tmp_path), demo)), daemon=True)
     work.start()
@@ -141,7 +147,7 @@ def test_killed_and_preempted_jobs_are_requeued_and_go_on_to_the_same_result(clu
     assert outcome.failures == ()
     results = {r.seed: r.result for r in outcome.evidence.records}
     assert results == {seed: undisturbed(tmp_path, seed) for seed in (10, 20)}
-    assert [steps(tmp_path, seed) for seed in (10, 20)] == ["1 2 3 4 5 6 "] * 2
+    assert [steps(tmp_path, seed) for seed in (10, 20)] == ["1 2 3 resumed 3 4 5 6 "] * 2
     assert f"job {killed} ended (CANCELLED); beginning it once more" in text
     assert f"job {preempted} was requeued" in text
     for job in (killed, preempted):
@@ -149,12 +155,18 @@ def test_killed_and_preempted_jobs_are_requeued_and_go_on_to_the_same_result(clu
 
 
 def undisturbed(folder: Path, seed: int) -> dict[str, Any]:
-    """The result in this process, from the start."""
+    """The result in this process, from the start, as it reads back from JSON."""
     apart = folder / f"apart-{seed}"
     apart.mkdir()
     (apart / "go").write_text("")
+    torch.manual_seed(seed)
     spec = RunSpec("demo", {"folder": str(apart)}, seed)
-    return counting(spec, Options(checkpoints=str(apart)), lambda done, total, note="": None)
+    result: dict[str, Any] = json.loads(json.dumps(trained(spec, Options(checkpoints=str(apart)), _unheard)))
+    return result
+
+
+def _unheard(done: int, total: int, note: str = "") -> None:
+    """Progress that nobody sees."""
 
 
 class Impatient(SlurmExecutor):
@@ -168,7 +180,7 @@ class Impatient(SlurmExecutor):
 
 
 def test_after_ctrl_c_the_same_command_collects_what_went_on_without_it(cluster: Cluster, tmp_path: Path) -> None:
-    demo = Experiment("demo", lambda options: (RunSpec("demo", {"folder": str(tmp_path)}, 30),), counting)
+    demo = Experiment("demo", lambda options: (RunSpec("demo", {"folder": str(tmp_path)}, 30),), trained)
     text, before = io.StringIO(), set(cluster.jobs())
     options, ledger = Options(checkpoints=str(tmp_path / "checkpoints")), Ledger(tmp_path / "evidence")
     with pytest.raises(KeyboardInterrupt):

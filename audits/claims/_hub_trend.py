@@ -24,7 +24,7 @@ from audits.statistics import (
 FIRST, LAST_RELIABLE = 8, 14  # the band that the claim calls reliable
 RELIABLE_SHARE = 0.8  # "4-5 of 5"
 LEFT = 1 / 3  # the stated fall: the rate at the largest M is a third of the band's (our reading, .9 to .3)
-LIMIT = 20  # runs a cell up to which the seeds needed are looked for (the exact test takes 200 runs in all)
+RUNS = 200  # the exact trend test takes so many at most; more are not planned for
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,11 @@ def _detectable(found: Found, seeds: int) -> str:
 
 
 def _seeds(found: Found) -> int | None:
-    """Runs a cell that find the stated fall; None beyond `LIMIT`."""
+    """Runs a cell that find the stated fall; None beyond `RUNS` in all."""
     if found.rate == 0:
         return None
     rates = falling(found.grid, found.rate, LEFT * found.rate)
-    return trend_runs_needed(found.grid, rates, alpha=ALPHA, power=POWER, limit=LIMIT)
+    return trend_runs_needed(found.grid, rates, alpha=ALPHA, power=POWER, limit=RUNS // len(found.grid))
 
 
 def recall_trend(sweep: Sweep, grid: tuple[int, ...]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
@@ -96,9 +97,15 @@ def judge_counts(reliable: tuple[int, ...], other: int, seeds: int) -> Judgement
     )
 
 
+@cache
+def judge_printed() -> Judgement:
+    """The judgement from the printed counts; seconds of exact tests, so done once."""
+    return judge_counts(RELIABLE, NEXT_BELOW, SEEDS)
+
+
 def judge(evidence: Evidence) -> Judgement:
     """Judge by the sweep; from the printed counts alone where runs of the tier's design are missing."""
-    found, printed = sweep(evidence), judge_counts(RELIABLE, NEXT_BELOW, SEEDS)
+    found, printed = sweep(evidence), judge_printed()
     if not found.complete(PLAIN):
         return replace(printed, missing=True)
     return judge_runs(found, printed.tables)

@@ -50,8 +50,6 @@ def carry_out(data: bytes, tell: Progress) -> Result | NoResult:
         job: Job = pickle.loads(data)  # noqa: S301 - packed by the process that gathers
         if job.code and code_behind(job.execute, job.beside) != job.code:
             return NoResult("its code has changed since it was submitted; run the same command again")
-        if job.options.checkpoints is not None:
-            Path(job.options.checkpoints).mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(1)
         torch.manual_seed(job.spec.seed)
         result: object = job.execute(job.spec, job.options, tell)

@@ -99,7 +99,7 @@ class SlurmExecutor:
 
     def submit(self, orders: Sequence[Order]) -> None:
         """Submit runs as arrays, but those that a job has already, queued by an earlier process."""
-        known = states()
+        known = states() if orders else {}
         new: dict[bool, list[SlurmRun]] = {False: [], True: []}
         for order in orders:
             try:
@@ -233,11 +233,10 @@ class SlurmExecutor:
         """The end of a run."""
         run = tracked.run.run
         try:
-            answer = tracked.job.result()
-        except Exception as problem:  # a damaged answer can raise anything
-            yield Failed(run, f"job {tracked.job.job_id}: {' '.join(str(problem).split())[-300:]}")
+            answer = _read_answer(tracked.job)
+        except ExecutorError as problem:
+            yield Failed(run, str(problem))
             return
-        assert isinstance(answer, Answer)
         if tracked.attempt is None:
             yield Began(run, answer.environment)
         match answer.outcome:
@@ -245,3 +244,19 @@ class SlurmExecutor:
                 yield Finished(run, text, seconds)
             case NoResult(error):
                 yield Failed(run, error)
+
+
+def _read_answer(job: SlurmJob[object]) -> Answer:
+    """What a job sent back.
+
+    Raises:
+        ExecutorError: it cannot be read.
+    """
+    try:
+        answer = job.result()
+    except Exception as problem:  # a damaged file can raise anything
+        why = " ".join(str(problem).split())[-300:]
+        raise ExecutorError(f"job {job.job_id}: its answer cannot be read: {why}") from None
+    if not isinstance(answer, Answer):
+        raise ExecutorError(f"job {job.job_id}: its answer cannot be read: it is of type {type(answer).__name__}")
+    return answer

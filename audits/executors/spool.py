@@ -62,10 +62,12 @@ class Spool:
 
     def report_of(self, run: str) -> Report | None:
         """What the run's job told last; None where it told nothing readable."""
-        try:
-            return Report(**(_read(self._file(run, "report")) or {}))
-        except TypeError:
+        value = _read(self._file(run, "report"))
+        kinds = {"attempt": str, "environment": dict, "done": int, "total": int, "note": str}
+        whole = value is not None and value.keys() == kinds.keys()
+        if value is None or not whole or not all(isinstance(value[name], kind) for name, kind in kinds.items()):
             return None
+        return Report(**value)
 
     def tell(self, run: str, report: Report) -> None:
         """Tell how far a run is."""
