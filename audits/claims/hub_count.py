@@ -115,11 +115,11 @@ CLAIM = Claim(
     statement="M = 8 to 14 hubs converge reliably (4-5 of 5 seeds), while M >= 20 is increasingly seed sensitive.",
     source=f"{SOURCE}; it prints neither the counts for M >= 20 nor the grid of M",
     test=f"Two two-sided trend tests at alpha {ALPHA}, over all unregularised runs with M >= {FIRST} and over their "
-    f"cells, on a supervised routing task, converged or not; both have to reject. SUPPORTED if convergence falls and every cell with M = {FIRST} to "
-    f"{LAST_RELIABLE} has at least {percent(RELIABLE_SHARE)} converged. REFUTED if it rises, or if it does not fall, "
-    f"not all runs end alike, and a fall to a third of the band's rate would be found with {percent(POWER)} power. "
-    f"From print alone: Fisher's and Boschloo's exact tests of reliable cells against the next lower count, "
-    f"{NEXT_BELOW} of {SEEDS}.",
+    "cells, on a supervised routing task, converged or not; both have to reject. SUPPORTED if convergence falls and "
+    f"every cell with M = {FIRST} to {LAST_RELIABLE} has at least {percent(RELIABLE_SHARE)} converged. REFUTED if it "
+    "rises, or if it does not fall, not all runs end alike, and a fall to a third of the band's rate would be found "
+    f"with {percent(POWER)} power. From print alone: Fisher's and Boschloo's exact tests of reliable cells against the "
+    f"next lower count, {NEXT_BELOW} of {SEEDS}.",
     refuted_by=f"Convergence that rises beyond M = {LAST_RELIABLE}, or no fall in a test with at least 80 % power.",
     judge=judge,
     published={"M = 8 to 14": "4-5 of 5 seeds converge", "runs in the sweep": "~105 over M = 1 to 32"},
