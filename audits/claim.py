@@ -162,7 +162,6 @@ def _judge_tiers(
     if not claim.needs:
         return JudgedClaim(claim, PRINTED, _judged(claim, Evidence()), expected.get(PRINTED))
     kept: list[JudgedClaim] = []
-    nothing: list[JudgedClaim] = []
     for tier in TIERS:
         judgement = _judged(claim, fresh.at(tier))
         if judgement.missing:
@@ -170,9 +169,13 @@ def _judge_tiers(
         stale = tuple(run for run in judgement.evidence if not fresh.has(run))
         item = JudgedClaim(claim, tier, judgement, expected.get(tier), stale)
         told_before = any(set(judgement.evidence) == set(other.judgement.evidence) for other in kept)
-        (nothing if judgement.missing or told_before else kept).append(item)
-    first, *others = (*reversed(kept), *nothing[:1])[: max(1, len(kept))]
-    return replace(first, others=tuple(others))
+        if not (judgement.missing or told_before):
+            kept.append(item)
+    if not kept:
+        tier = PRINTED if claim.published_in_paper else TIERS[0]
+        return JudgedClaim(claim, tier, _judged(claim, standing.at(TIERS[0])), expected.get(tier))
+    *others, first = kept
+    return replace(first, others=tuple(reversed(others)))
 
 
 def no_run_yet(what: str) -> Judgement:
