@@ -78,6 +78,7 @@ class SlurmExecutor:
         self._at_a_time, self._poll = at_a_time, poll
         self._tracked: dict[str, _Tracked] = {}
         self._news: list[Event] = []
+        self._lock = contextlib.ExitStack()
         self._next_look, self._heard = 0.0, time.monotonic()
         try:
             self._spool.make()
@@ -85,17 +86,20 @@ class SlurmExecutor:
             raise ExecutorError(f"{folder}: cannot be written: {error.strerror}; choose --checkpoints DIR") from None
 
     def __enter__(self) -> Self:
+        """Take the folder: two processes would collect each other's jobs."""
+        self._lock.enter_context(self._spool.held())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Jobs stay: on a cluster a gathering takes longer than a terminal is open."""
+        self._lock.close()
 
     @property
     def left_behind(self) -> str:
         """How many jobs go on without this process, and what to do with them."""
         count = len(self._tracked)
-        doing = f"{count} runs stay with Slurm: the same command collects them, scancel --name={JOB_NAME} ends them"
-        return doing if count else ""
+        what = f"the same command collects them, scancel --name={JOB_NAME} ends them"
+        return f"runs that stay with Slurm: {count}; {what}" if count else ""
 
     def submit(self, orders: Sequence[Order]) -> None:
         """Submit runs as arrays, but those that a job has already, queued by an earlier process."""
