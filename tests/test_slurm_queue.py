@@ -29,9 +29,10 @@ from audits.executors import (
     slurm_submit,
 )
 from audits.executors.carrying import NoResult, Result, carry_out, packed
-from audits.executors.slurm import LOOKS_WITHOUT_ANSWER, SlurmExecutor
+from audits.executors.slurm import SlurmExecutor
 from audits.executors.slurm_job import Answer, SlurmRun
 from audits.executors.slurm_submit import ARRAY_LIMIT, Cluster
+from audits.executors.slurm_watch import LOOKS_WITHOUT_ANSWER
 from audits.executors.spool import Report, Spool
 from audits.experiment import Options, Progress, RunSpec
 
