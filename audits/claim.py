@@ -73,6 +73,11 @@ class Claim:
     published: Mapping[str, str] = field(default_factory=dict)  # printed numbers as printed
     needs: tuple[str, ...] = ()  # names of experiments in audits/claims/experiments
 
+    @property
+    def published_in_paper(self) -> bool:
+        """Whether the claim was published, and is not one of ours."""
+        return self.source.startswith("arXiv:")
+
 
 @dataclass(frozen=True)
 class JudgedClaim:

@@ -15,7 +15,7 @@ from audits.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, all_claims
 from audits.commands.claims import exit_code
 from audits.ledger import Evidence, Ledger, Record
 
-PRINTED = ["hub-gpt-ppl", "hub-jamba-ppl", "retrofit"]
+JUDGED = ["hub-gpt-ppl", "hub-jamba-ppl", "throughput-90x"]
 RESULT = {"leak_class": "dense", "named": "dense", "leaky": {"gradient": "LEAK"}, "clean": {"gradient": "PASS"}}
 FILES = {"claims.md", "claims.html", "claims.json", "claims.schema.json", "leaks.json", "junit.xml"}
 
@@ -41,7 +41,7 @@ def test_every_claim_of_the_paper_is_judged() -> None:
 def test_without_evidence_no_claim_is_supported_or_refuted_by_a_run() -> None:
     needy = tuple(claim for claim in all_claims() if claim.needs)
     verdicts = {item.judgement.verdict for item in judge_all(needy, Evidence(), {})}
-    assert verdicts == {ClaimVerdict.NOT_TESTABLE}
+    assert not verdicts & {ClaimVerdict.SUPPORTED, ClaimVerdict.REFUTED, ClaimVerdict.ERROR}
 
 
 def test_a_test_that_raises_is_an_error_and_does_not_take_the_others_down() -> None:
@@ -82,14 +82,22 @@ def test_a_report_without_any_evidence_exits_2_and_writes_nothing(
     assert not (tmp_path / "mistyped").exists()
 
 
-def test_claims_from_print_are_judged_and_the_reports_are_written(tmp_path: Path) -> None:
-    assert main(["claims", "--only", *PRINTED, "--reports", str(tmp_path)]) == 0
+@pytest.fixture
+def nothing_to_gather(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every claim needs runs, some of them minutes long; what is tested here comes after them."""
+    monkeypatch.setattr("audits.commands.claims.all_experiments", lambda: ())
+
+
+@pytest.mark.usefixtures("nothing_to_gather")
+def test_claims_are_judged_and_the_reports_are_written(tmp_path: Path) -> None:
+    assert main(["claims", "--only", *JUDGED, "--reports", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} >= FILES
     claims = {claim["id"]: claim for claim in json.loads((tmp_path / "claims.json").read_text())["claims"]}
     assert set(claims) == {claim.id for claim in all_claims()}
     assert claims["hub-gpt-ppl"]["verdict"] == "INCONCLUSIVE"
 
 
+@pytest.mark.usefixtures("nothing_to_gather")
 def test_the_report_is_rebuilt_byte_for_byte(tmp_path: Path) -> None:
     Ledger(tmp_path / "evidence").append(Record("kill-matrix", {"twin": "needle"}, 0, RESULT, {}, 1.0))
     main(["claims", "--only", "retrofit", "--reports", str(tmp_path)])

@@ -238,3 +238,23 @@ def test_no_record_of_another_commit_is_lost():
     runs = (record(0), record(1, commit="abc+"))
     item = at("gain", "full", ClaimVerdict.SUPPORTED, evidence=tuple(run.run for run in runs))
     assert provenance(only(item, *runs), item).commits == ("0123456789ab", "abc+")
+
+
+def published(identity, p):
+    item = at(identity, "full", ClaimVerdict.SUPPORTED, p=p)
+    return replace(item, claim=replace(item.claim, source="arXiv:0000.00000"))
+
+
+def test_p_values_are_corrected_over_the_papers_claims_those_without_one_counting_as_1():
+    ours = replace(at("ours", "full", ClaimVerdict.SUPPORTED, p=1e-9))
+    report = Report((published("firm", 0.004), published("thin", 0.04), published("bare", None), ours), Evidence())
+    assert {name: (round(a.adjusted, 6), a.rejected) for name, a in report.corrected.items()} == {
+        "firm": (0.012, True),
+        "thin": (0.08, False),
+    }
+    for text in (markdown(report), html(report)):
+        assert "the paper's 3 claims" in text.replace("\\", "").replace("&#x27;", "'").replace("&#39;", "'")
+        assert "not significant any more" in text
+    assert [claim["corrected"] is None for claim in json.loads(claims_json(report))["claims"]] == [
+        False, False, True, True,
+    ]  # fmt: skip

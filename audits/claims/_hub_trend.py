@@ -16,6 +16,7 @@ from audits.statistics import (
     exact_trend_power,
     least_rate,
     slope_weights,
+    trend_over_cells,
     trend_over_runs,
     trend_runs_needed,
     trend_within_seeds,
@@ -24,7 +25,7 @@ from audits.statistics import (
 FIRST, LAST_RELIABLE = 8, 14  # the band that the claim calls reliable
 RELIABLE_SHARE = 0.8  # "4-5 of 5"
 LEFT = 1 / 3  # the stated fall: the rate at the largest M is a third of the band's (our reading, .9 to .3)
-LIMIT = 20  # runs a cell up to which the seeds needed are looked for (the exact test takes 200 runs in all)
+RUNS = 200  # the exact trend test takes so many at most; more are not planned for
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Found:
     counts: tuple[Counts, ...]
     test: TrendTest
     within_seeds: float  # p
+    over_cells: float  # p where cells may differ without a trend
     power: float  # against a fall from the band's own rate to a third of it
     band: Counts
 
@@ -70,14 +72,18 @@ def find(sweep: Sweep) -> Found:
         counts,
         trend_over_runs(grid, counts),
         trend_within_seeds(grid, outcomes).p,
+        trend_over_cells(grid, counts).p,
         exact_trend_power(grid, falling(grid, rate, LEFT * rate), seeds, alpha=ALPHA),
         band,
     )
 
 
 def decide(found: Found) -> ClaimVerdict:
-    """The rule fixed beforehand: the trend decides, the band's level hangs on our step budget and cannot refute."""
-    if found.test.p <= ALPHA:
+    """The rule fixed beforehand: the trend decides, the band's level hangs on our step budget and cannot refute.
+
+    A trend has to be one over cells too: the test over runs also rejects where rates differ without one.
+    """
+    if max(found.test.p, found.over_cells) <= ALPHA:
         if found.test.slope > 0:
             return ClaimVerdict.REFUTED
         return ClaimVerdict.SUPPORTED if found.reliable else ClaimVerdict.INCONCLUSIVE
@@ -103,7 +109,7 @@ def judge_runs(sweep: Sweep, printed: tuple[Table, ...]) -> Judgement:
             rates_figure(sweep),
             recall_figure(sweep, [(PLAIN, m) for m in sweep.hubs(PLAIN)], joined=False),
         ),
-        p=found.test.p,
+        p=max(found.test.p, found.over_cells),
     )
 
 
@@ -113,9 +119,10 @@ def _said(found: Found) -> str:
     band = [f"{c} at {m}" for m, c in zip(found.grid, found.counts, strict=True) if m <= LAST_RELIABLE]
     return (
         f"Over {test.runs} runs with {where} the rate {way} (slope {test.slope:+.3f} a hub, exact trend p = "
-        f"{p_text(test.p)}; within seeds {p_text(found.within_seeds)}); a fall from the band's rate {found.rate:.2f} "
-        f"to a third of it would be found with {percent(found.power)} power. The band M = {FIRST} to {LAST_RELIABLE} "
-        f"{'is' if found.reliable else 'is not'} reliable here: {', '.join(band)}, together {found.band}, at 95 % "
+        f"{p_text(test.p)}; within seeds {p_text(found.within_seeds)}, over cells {p_text(found.over_cells)}); a fall "
+        f"from the band's rate {found.rate:.2f} to a third of it would be found with {percent(found.power)} power. The "
+        f"band M = {FIRST} to {LAST_RELIABLE} {'is' if found.reliable else 'is not'} reliable here: {', '.join(band)}, "
+        f"together {found.band}, at 95 % "
         f"confidence a rate of {least_rate(found.band):.2f} or more."
     )
 
@@ -132,11 +139,11 @@ def _detectable(found: Found, seeds: int) -> str:
 
 
 def _seeds(found: Found) -> int | None:
-    """Runs a cell that find the stated fall; None beyond `LIMIT`."""
+    """Runs a cell that find the stated fall; None beyond `RUNS` in all."""
     if found.rate == 0:
         return None
     rates = falling(found.grid, found.rate, LEFT * found.rate)
-    return trend_runs_needed(found.grid, rates, alpha=ALPHA, power=POWER, limit=LIMIT)
+    return trend_runs_needed(found.grid, rates, alpha=ALPHA, power=POWER, limit=RUNS // len(found.grid))
 
 
 def recall_trend(sweep: Sweep, grid: tuple[int, ...]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
@@ -16,10 +17,10 @@ from audits.statistics import (
     boschloo,
     detectable_rate,
     exact_power,
+    exact_trend_power,
     fisher,
     rate_interval,
     runs_needed,
-    trend_power,
 )
 
 SEEDS = 5
@@ -29,7 +30,6 @@ GRID = (8, 10, 12, 14, 20, 24, 28, 32)  # hub counts of an assumed sweep; the pa
 BAND_RATE = 0.9  # our reading of "4-5 of 5"
 FINAL_RATES = (0.9, 0.7, 0.5, 0.3, 0.1)  # assumed true rates at the largest M
 STEEP_FALL = 0.3  # the assumed final rate quoted in the reasoning
-TREND_SEED = 0
 
 
 def cells() -> Table:
@@ -61,8 +61,8 @@ def falling_rates(final: float) -> tuple[float, ...]:
 
 
 def power_of_trend(final: float) -> str:
-    """How often the trend test finds a fall from `BAND_RATE` to `final`, as a percentage."""
-    return percent(trend_power(GRID, falling_rates(final), SEEDS, TREND_SEED, ALPHA))
+    """How often the exact trend test finds a fall from `BAND_RATE` to `final`, as a percentage."""
+    return percent(exact_trend_power(GRID, falling_rates(final), SEEDS, alpha=ALPHA))
 
 
 def trend() -> Table:
@@ -96,9 +96,15 @@ def judge_counts(reliable: tuple[int, ...], other: int, seeds: int) -> Judgement
     )
 
 
+@cache
+def judge_printed() -> Judgement:
+    """The judgement from the printed counts; seconds of exact tests, so done once."""
+    return judge_counts(RELIABLE, NEXT_BELOW, SEEDS)
+
+
 def judge(evidence: Evidence) -> Judgement:
     """Judge by the sweep; from the printed counts alone where runs of the tier's design are missing."""
-    found, printed = sweep(evidence), judge_counts(RELIABLE, NEXT_BELOW, SEEDS)
+    found, printed = sweep(evidence), judge_printed()
     if not found.complete(PLAIN):
         return replace(printed, missing=True)
     return judge_runs(found, printed.tables)
@@ -108,12 +114,12 @@ CLAIM = Claim(
     id="hub-count",
     statement="M = 8 to 14 hubs converge reliably (4-5 of 5 seeds), while M >= 20 is increasingly seed sensitive.",
     source=f"{SOURCE}; it prints neither the counts for M >= 20 nor the grid of M",
-    test=f"One exact two-sided trend test at alpha {ALPHA} over all unregularised runs with M >= {FIRST} of a "
-    f"supervised routing task, converged or not. SUPPORTED if convergence falls and every cell with M = {FIRST} to "
-    f"{LAST_RELIABLE} has at least {percent(RELIABLE_SHARE)} converged. REFUTED if it rises, or if it does not fall, "
-    f"not all runs end alike, and a fall to a third of the band's rate would be found with {percent(POWER)} power. "
-    f"From print alone: Fisher's and Boschloo's exact tests of reliable cells against the next lower count, "
-    f"{NEXT_BELOW} of {SEEDS}.",
+    test=f"Two two-sided trend tests at alpha {ALPHA}, over all unregularised runs with M >= {FIRST} and over their "
+    "cells, on a supervised routing task, converged or not; both have to reject. SUPPORTED if convergence falls and "
+    f"every cell with M = {FIRST} to {LAST_RELIABLE} has at least {percent(RELIABLE_SHARE)} converged. REFUTED if it "
+    "rises, or if it does not fall, not all runs end alike, and a fall to a third of the band's rate would be found "
+    f"with {percent(POWER)} power. From print alone: Fisher's and Boschloo's exact tests of reliable cells against the "
+    f"next lower count, {NEXT_BELOW} of {SEEDS}.",
     refuted_by=f"Convergence that rises beyond M = {LAST_RELIABLE}, or no fall in a test with at least 80 % power.",
     judge=judge,
     published={"M = 8 to 14": "4-5 of 5 seeds converge", "runs in the sweep": "~105 over M = 1 to 32"},

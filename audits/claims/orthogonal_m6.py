@@ -66,7 +66,10 @@ def judge_printed(rescued: Counts) -> Judgement:
 
 @dataclass(frozen=True)
 class Rescue:
-    """M = 6 in both arms: counts, both exact p values, power against a rescue of all, and the pairs that differ."""
+    """M = 6 in both arms: counts, both exact p values, power against a rescue of all, and the pairs that differ.
+
+    The power is that of Fisher's test, whose p is never the smaller one.
+    """
 
     treated: Counts
     control: Counts
@@ -92,7 +95,7 @@ def find(found: Sweep) -> Rescue:
         control,
         fisher(treated, control),
         boschloo(treated, control),
-        exact_power(boschloo, 1.0, rate, treated.trials, ALPHA),
+        exact_power(fisher, 1.0, rate, treated.trials, ALPHA),
         discordant([a for a, _ in outcomes], [b for _, b in outcomes]),
     )
 
@@ -109,7 +112,7 @@ def judge_runs(found: Sweep) -> Judgement:
     """The judgement from the runs of M = 6; the table of the printed count stays beside it."""
     rescue, n = find(found), len(found.cell(PLAIN, HUBS))
     rate = rescue.control.successes / n
-    reach = detectable_rate(boschloo, 1.0, n, ALPHA, POWER)
+    reach = detectable_rate(fisher, 1.0, n, ALPHA, POWER)
     effect = "none at this size" if reach is None else f"all converging against a rate of {reach:.2f} or lower without"
     cells = [(PLAIN, HUBS), (ORTHOGONAL, HUBS)]
     return Judgement(
@@ -121,7 +124,7 @@ def judge_runs(found: Sweep) -> Judgement:
         f"it alone (McNemar p = {p_text(rescue.pairs.p)}).",
         "The paper's task, penalty and weight, and its count without the penalty; or more seeds.",
         minimum_detectable_effect=f"{effect} ({n} seeds an arm, {percent(POWER)} power, alpha {ALPHA})",
-        seeds_needed=runs_needed(boschloo, 1.0, rate, ALPHA, POWER) if rate < 1 else None,
+        seeds_needed=runs_needed(fisher, 1.0, rate, ALPHA, POWER) if rate < 1 else None,
         evidence=tuple(sorted(run.run for arm, hubs in cells for run in found.cell(arm, hubs))),
         tables=(table(found), by_baseline(RESCUED)),
         figures=(recall_figure(found, cells, joined=True), rates_figure(found)),

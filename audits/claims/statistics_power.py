@@ -58,7 +58,9 @@ def judge_rows(rows: tuple[Row, ...], runs: tuple[str, ...]) -> Judgement:
     broken = [row.name for row in used if row.interval.low > REFUTING]
     unsure = [row for row in used if row.interval.high > SUFFICIENT]
     change = f"A test in use that rejects a true null in more than {REFUTING:.0%} of simulations."
-    held = Judgement(ClaimVerdict.SUPPORTED, _reason(used), change, None, None, runs, _tables(rows), _figures(rows))
+    held = Judgement(
+        ClaimVerdict.SUPPORTED, _reason(used), change, evidence=runs, tables=_tables(rows), figures=_figures(rows)
+    )
     if broken:
         return replace(held, verdict=ClaimVerdict.REFUTED, reason=f"Above the level: {'; '.join(broken)}.")
     if unsure:

@@ -97,6 +97,7 @@ def _judgement() -> Schema:
         "limits": _list(_TEXT, "what the verdict does not show"),
         "minimum_detectable_effect": {"type": ["string", "null"]},
         "seeds_needed": {"type": ["integer", "null"]},
+        "p": _told(_NUMBER, "the p value that decided; null where no single one did"),
         "evidence": _list(_RUN, "the runs that decided"),
         "provenance": {"$ref": "#/$defs/provenance"},
         "reproduce": _told(_TEXT, "a command line"),
@@ -106,6 +107,7 @@ def _judgement() -> Schema:
 
 
 def _claim() -> Schema:
+    corrected = _object({"p": _NUMBER, "adjusted": _NUMBER, "rejected": _YES_OR_NO})
     published = {"type": "object", "additionalProperties": _TEXT, "description": "printed numbers as printed"}
     return _object(
         {
@@ -116,6 +118,7 @@ def _claim() -> Schema:
             "test": _told(_TEXT, "fixed before a run was judged"),
             "refuted_by": _TEXT,
             "needs": _list(_TEXT, "experiments that the claim reads"),
+            "corrected": {"anyOf": [{"type": "null"}, corrected], "description": "by Holm over the paper's claims"},
             **_judgement(),
             "tiers": {**_list(_object(_judgement())), "minItems": 1, "description": "every tier, highest first"},
         }

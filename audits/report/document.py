@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from audits.claim import ClaimVerdict, JudgedClaim, all_claims, judge_all
@@ -9,6 +10,7 @@ from audits.ledger import Evidence
 from audits.registry import todays_code
 from audits.report.formatting import count
 from audits.report.marks import READING_ORDER, claim_mark
+from audits.statistics import Adjusted, holm_by_claim
 
 NO_RUN = "not verified: no run yet"
 
@@ -29,6 +31,13 @@ class Report:
     def unexpected(self) -> tuple[JudgedClaim, ...]:
         """Claims whose verdict is not the reviewed one, or whose causality gate failed."""
         return tuple(item for item in self.judged if item.needs_attention)
+
+    @property
+    def corrected(self) -> Mapping[str, Adjusted]:
+        """By claim, the deciding p value corrected by Holm over the paper's claims; those without one count as 1."""
+        published = [item for item in self.judged if item.claim.published_in_paper]
+        known = {item.claim.id: item.judgement.p for item in published if item.judgement.p is not None}
+        return holm_by_claim(known, family=len(published)) if known else {}
 
     @property
     def cited(self) -> frozenset[str]:

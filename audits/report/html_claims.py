@@ -48,7 +48,7 @@ def claim_section(report: Report, item: JudgedClaim) -> str:
         f"<blockquote>{markup(item.claim.statement)}</blockquote>",
         "".join(f"<p>{attention(flag)}</p>" for flag in flags(item)),
         _figures(item),
-        _facts(item),
+        _facts(report, item),
         "".join(table(content) for content in item.judgement.tables),
         _others(item),
         _test(item),
@@ -64,7 +64,7 @@ def _figures(item: JudgedClaim) -> str:
     return charts([drawn(f"claim-{item.claim.id}-{item.tier}-{index}", figure) for index, figure in shown])
 
 
-def _facts(item: JudgedClaim) -> str:
+def _facts(report: Report, item: JudgedClaim) -> str:
     """What was printed, what was found, and what that does not show."""
     claim, judgement = item.claim, item.judgement
     published = "<br>".join(f"{markup(key)}: {markup(value)}" for key, value in claim.published.items())
@@ -74,6 +74,7 @@ def _facts(item: JudgedClaim) -> str:
             ("Verdict", markup(f"{judgement.verdict}, {tier_word(item.tier)}")),
             ("Reason", markup(judgement.reason)),
             ("Power", markup(tables.detectable_text(judgement) or "")),
+            ("Over all claims", markup(tables.corrected_text(report, item) or "")),
             ("Would change the verdict", markup(judgement.would_change)),
             ("Limits", "<br>".join(map(markup, prose.limits_of(item)))),
             ("To reproduce", f"<code>{markup(reproduce(item))}</code>"),

@@ -51,6 +51,7 @@ def _facts(report: Report, item: JudgedClaim) -> list[tuple[str, str]]:
         ("Published numbers", text("; ".join(f"{k}: {v}" for k, v in published.published.items())) or "none"),
         ("Reason", text(judgement.reason)),
         ("Power", text(tables.detectable_text(judgement) or "")),
+        ("Over all claims", text(tables.corrected_text(report, item) or "")),
         ("Limits", text(" ".join(prose.limits_of(item)))),
         ("Source", text(published.source)),
         ("Test fixed beforehand", text(published.test)),

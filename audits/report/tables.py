@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from audits.claim import JudgedClaim, Judgement, Table
 from audits.report.cost import exponent_text
-from audits.report.document import NO_RUN
+from audits.report.document import NO_RUN, Report
 from audits.report.figure_influence import largest_future
 from audits.report.figure_kill_matrix import named_text
 from audits.report.formatting import MISSING, number, perplexity
 from audits.report.marks import audit_mark, claim_mark
 from audits.report.views import KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun
 from audits.verdicts import AuditResult
+
+ALPHA = 0.05  # of every test, and of the correction over all claims
 
 
 def audit_word(audit: AuditResult | None) -> str:
@@ -105,6 +107,18 @@ def detectable_text(judgement: Judgement) -> str | None:
     if judgement.seeds_needed is not None:
         parts.append(f"seeds needed: {judgement.seeds_needed}")
     return "; ".join(parts) or None
+
+
+def corrected_text(report: Report, item: JudgedClaim) -> str | None:
+    """The deciding p value before and after the correction over all of the paper's claims."""
+    found = report.corrected.get(item.claim.id)
+    if found is None:
+        return None
+    family = sum(other.claim.published_in_paper for other in report.judged)
+    kept = (
+        "still significant" if found.rejected else "not significant any more" if found.p <= ALPHA else "open before too"
+    )
+    return f"p = {number(found.p)}; corrected by Holm over the paper's {family} claims {number(found.adjusted)}: {kept}"
 
 
 def empty_note(what: str) -> str:
