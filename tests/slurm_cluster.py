@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -121,11 +122,26 @@ def _configure(folder: Path) -> Path:
     key = folder / "munge" / "key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o600)
+    if _version() >= (
+        23,
+        2,
+    ):  # those look for control groups even where no plugin uses them; older ones know no such word
+        (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
     conf = folder / "slurm.conf"
     host = socket.gethostname().partition(".")[0]
     settings = {"host": host, "user": getpass.getuser(), "ports": _free_ports(2), "cpus": min(2, os.cpu_count() or 1)}
     conf.write_text(CONF.format(folder=folder, **settings))
     return conf
+
+
+def _version() -> tuple[int, int]:
+    """Year and month of the installed Slurm."""
+    path = shutil.which("slurmd", path=DAEMONS["slurmd"])
+    assert path is not None
+    told = subprocess.run([path, "-V"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"(\d+)\.(\d+)", told)
+    assert found is not None, told
+    return int(found[1]), int(found[2])
 
 
 def _munge_options(folder: Path) -> list[str]:

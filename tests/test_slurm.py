@@ -188,7 +188,7 @@ def test_after_ctrl_c_the_same_command_collects_what_went_on_without_it(cluster:
             [demo], options, ledger, console=Console(file=text, width=60),
             executor=Impatient(tmp_path / "shared", {}, poll=0.3),
         )  # fmt: skip
-    assert "1 runs stay with Slurm: the same command collects them" in text.getvalue()
+    assert "runs that stay with Slurm: 1; the same command collects them" in text.getvalue()
     (tmp_path / "go").write_text("")
     outcome, _ = gathered(tmp_path, on_slurm(tmp_path), demo)
     assert [r.result for r in outcome.evidence.records] == [undisturbed(tmp_path, 30)]

@@ -29,9 +29,10 @@ from audits.executors import (
     slurm_submit,
 )
 from audits.executors.carrying import NoResult, Result, carry_out, packed
-from audits.executors.slurm import LOOKS_WITHOUT_ANSWER, SlurmExecutor
+from audits.executors.slurm import SlurmExecutor
 from audits.executors.slurm_job import Answer, SlurmRun
 from audits.executors.slurm_submit import ARRAY_LIMIT, Cluster
+from audits.executors.slurm_watch import LOOKS_WITHOUT_ANSWER
 from audits.executors.spool import Report, Spool
 from audits.experiment import Options, Progress, RunSpec
 
@@ -202,7 +203,7 @@ def test_a_controller_may_be_away_for_a_while_but_not_forever(
     monkeypatch.setattr(slurm, "OUTAGE_SECONDS", -1.0)
     with pytest.raises(ExecutorError, match=r"has not answered .* squeue: no answer"):
         look(work)
-    assert work.left_behind.startswith("1 runs stay with Slurm")
+    assert work.left_behind.startswith("runs that stay with Slurm: 1; ")
 
 
 def test_jobs_of_an_earlier_process_are_taken_over_and_finished_ones_collected(queue: Queue, tmp_path: Path) -> None:
@@ -225,6 +226,28 @@ def test_a_run_to_be_done_afresh_loses_the_job_and_the_answer_it_had(queue: Queu
     work.submit([order("a"), order("b")])
     assert queue.arrays == [(2, False), (2, False)]
     assert look(work) == []
+
+
+def test_one_process_at_a_time_uses_a_folder(queue: Queue, tmp_path: Path) -> None:
+    with executor(tmp_path), pytest.raises(ExecutorError, match="another command gathers through this folder"):
+        executor(tmp_path).__enter__()
+    with executor(tmp_path):
+        pass
+
+
+def test_what_a_killed_attempt_left_half_written_does_not_stop_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = tmp_path / "7_0_result.pkl.save_tmp"
+    half.write_text("half")
+    for name, value in {
+        "SUBMITIT_FOLDER": str(tmp_path),
+        "SUBMITIT_EXECUTOR": "slurm",
+        "SLURM_JOB_ID": "7",
+    }.items():
+        monkeypatch.setenv(name, value)
+    SlurmRun(packed(Job(telling, RunSpec("demo"), Options())), "a", "cpu", tmp_path)()
+    assert not half.exists()
 
 
 def test_the_log_of_a_failed_run_is_kept(queue: Queue, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ class SlurmRun:
 
     def __call__(self) -> Answer:
         """Carry the run out."""
+        _clear_half_written()
         report = Report(attempt(), environment(self.device))
         outcome = carry_out(self.data, _teller(Spool(self.folder), self.run, report))
         if self._leaves and isinstance(outcome, NoResult) and outcome.error.startswith(SystemExit.__name__):
@@ -60,6 +61,17 @@ class SlurmRun:
 
         self._leaves = True
         return DelayedSubmission(SlurmRun(self.data, self.run, self.device, self.folder))
+
+
+def _clear_half_written() -> None:
+    """Delete what an attempt that was killed while writing left: submitit refuses to write beside it."""
+    if "SUBMITIT_FOLDER" not in os.environ:
+        return
+    from submitit import JobEnvironment
+
+    paths = JobEnvironment().paths
+    for file in (paths.result_pickle, paths.submitted_pickle):
+        file.with_name(f"{file.name}.save_tmp").unlink(missing_ok=True)
 
 
 def attempt() -> str:

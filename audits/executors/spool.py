@@ -5,11 +5,16 @@ Files are written beside and renamed, so that no reader meets half of one; one t
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from audits.executors.executor import ExecutorError
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,22 @@ class Spool:
         """
         self.jobs.mkdir(parents=True, exist_ok=True)
         _write(self.folder / "writable.json", {})
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out, this one's end included; where the file system knows no locks, nobody is kept out.
+
+        Raises:
+            ExecutorError: another process holds the folder.
+        """
+        with (self.folder / "lock").open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ExecutorError(f"{self.folder}: another command gathers through this folder; let it end") from None
+            except OSError:
+                pass
+            yield
 
     def job_of(self, run: str) -> str | None:
         """The job that a run was given to; None where none is known."""
