@@ -1,6 +1,7 @@
 """A claim is judged at every tier that has evidence; stale evidence is shown and contradicts nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -53,6 +54,12 @@ def test_without_evidence_the_claim_is_missing_and_contradicts_nothing(judged) -
     item = judged()
     assert item.judgement.missing
     assert exit_code([item], failed=False) == 0
+
+
+def test_without_evidence_a_published_claim_stands_on_its_printed_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audits.claim, "expectations", lambda: {"demo": {"printed": ClaimVerdict.NOT_TESTABLE}})
+    (item,) = judge_all((replace(CLAIM, source="arXiv:1"),), Evidence(), TODAY)
+    assert (item.tier, item.expected) == ("printed", ClaimVerdict.NOT_TESTABLE)
 
 
 def test_fresh_evidence_against_the_reviewed_verdict_fails_at_any_tier(judged) -> None:
