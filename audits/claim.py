@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.resources import files
+from typing import Any
 
 from audits.experiment import TIERS
 from audits.figures import Figure
@@ -90,6 +91,7 @@ class JudgedClaim:
         expected: the reviewed verdict at this tier; None where nobody reviewed it.
         stale: addresses of deciding runs whose code has changed since.
         others: the same claim at the lower tiers that have evidence of their own.
+        may_stay_open: whether INCONCLUSIVE is no surprise either: what is timed on a busy machine may decide nothing.
     """
 
     claim: Claim
@@ -98,11 +100,15 @@ class JudgedClaim:
     expected: ClaimVerdict | None
     stale: tuple[str, ...] = ()
     others: tuple[JudgedClaim, ...] = ()
+    may_stay_open: bool = False
 
     @property
     def as_expected(self) -> bool:
         """Whether nothing speaks against the reviewed verdict; stale and missing evidence does not speak at all."""
-        return bool(self.stale) or self.judgement.missing or self.judgement.verdict == self.expected
+        if self.stale or self.judgement.missing:
+            return True
+        open_still = self.may_stay_open and self.judgement.verdict is ClaimVerdict.INCONCLUSIVE
+        return self.expected is not None and (open_still or self.judgement.verdict == self.expected)
 
     @property
     def gate_failed(self) -> bool:
@@ -129,16 +135,25 @@ def all_claims() -> tuple[Claim, ...]:
     return tuple(sorted(claims, key=lambda claim: claim.id))
 
 
-def expectations() -> Mapping[str, Mapping[str, ClaimVerdict]]:
+@dataclass(frozen=True)
+class Expected:
+    """What a review of a claim's evidence came to: a verdict for each tier, and whether it may also stay open."""
+
+    by_tier: Mapping[str, ClaimVerdict] = field(default_factory=dict)
+    may_stay_open: bool = False
+
+
+def expectations() -> Mapping[str, Expected]:
     """The reviewed verdict of every claim at every tier, from `audits/claims/expected.toml`."""
     text = files("audits.claims").joinpath("expected.toml").read_text(encoding="utf-8")
-    return {claim: _by_tier(entry) for claim, entry in tomllib.loads(text).items()}
+    return {claim: expected_of(entry) for claim, entry in tomllib.loads(text).items()}
 
 
-def _by_tier(entry: Mapping[str, str]) -> Mapping[str, ClaimVerdict]:
-    """An entry's verdicts: `verdict` holds wherever no tier of its own is named."""
+def expected_of(entry: Mapping[str, Any]) -> Expected:
+    """An entry of the file: `verdict` holds wherever no tier of its own is named."""
     named = {tier: entry.get(tier, entry.get("verdict")) for tier in (*TIERS, PRINTED)}
-    return {tier: ClaimVerdict(verdict) for tier, verdict in named.items() if verdict is not None}
+    by_tier = {tier: ClaimVerdict(verdict) for tier, verdict in named.items() if verdict is not None}
+    return Expected(by_tier, bool(entry.get("may_stay_open", False)))
 
 
 def judge_all(claims: tuple[Claim, ...], evidence: Evidence, codes: Mapping[str, str]) -> tuple[JudgedClaim, ...]:
@@ -153,27 +168,26 @@ def judge_all(claims: tuple[Claim, ...], evidence: Evidence, codes: Mapping[str,
     """
     expected = expectations()
     fresh, standing = evidence.fresh(codes).standing(codes), evidence.standing(codes)
-    return tuple(_judge_tiers(claim, fresh, standing, expected.get(claim.id, {})) for claim in claims)
+    return tuple(_judge_tiers(claim, fresh, standing, expected.get(claim.id, Expected())) for claim in claims)
 
 
-def _judge_tiers(
-    claim: Claim, fresh: Evidence, standing: Evidence, expected: Mapping[str, ClaimVerdict]
-) -> JudgedClaim:
+def _judge_tiers(claim: Claim, fresh: Evidence, standing: Evidence, expected: Expected) -> JudgedClaim:
     if not claim.needs:
-        return JudgedClaim(claim, PRINTED, _judged(claim, Evidence()), expected.get(PRINTED))
+        return JudgedClaim(claim, PRINTED, _judged(claim, Evidence()), expected.by_tier.get(PRINTED))
     kept: list[JudgedClaim] = []
     for tier in TIERS:
         judgement = _judged(claim, fresh.at(tier))
         if judgement.missing:
             judgement = _judged(claim, standing.at(tier))
         stale = tuple(run for run in judgement.evidence if not fresh.has(run))
-        item = JudgedClaim(claim, tier, judgement, expected.get(tier), stale)
+        reviewed = expected.by_tier.get(tier)
+        item = JudgedClaim(claim, tier, judgement, reviewed, stale, may_stay_open=expected.may_stay_open)
         told_before = any(set(judgement.evidence) == set(other.judgement.evidence) for other in kept)
         if not (judgement.missing or told_before):
             kept.append(item)
     if not kept:
         tier = PRINTED if claim.published_in_paper else TIERS[0]
-        return JudgedClaim(claim, tier, _judged(claim, standing.at(TIERS[0])), expected.get(tier))
+        return JudgedClaim(claim, tier, _judged(claim, standing.at(TIERS[0])), expected.by_tier.get(tier))
     *others, first = kept
     return replace(first, others=tuple(reversed(others)))
 

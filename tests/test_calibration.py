@@ -133,6 +133,6 @@ def test_a_rate_above_the_level_by_less_than_a_fifth_is_named_in_the_support():
 
 
 def test_the_claim_is_reviewed_and_reads_the_calibration():
-    assert expectations()[CLAIM.id]["quick"] is ClaimVerdict.SUPPORTED
+    assert expectations()[CLAIM.id].by_tier["quick"] is ClaimVerdict.SUPPORTED
     assert CLAIM.needs == (calibration.EXPERIMENT.name,)
     assert statistics_power.REFUTING < statistics_power.SUFFICIENT

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 import audits.claim
-from audits.claim import Claim, ClaimVerdict, Judgement, judge_all, no_run_yet
+from audits.claim import Claim, ClaimVerdict, Expected, Judgement, expected_of, judge_all, no_run_yet
 from audits.commands.claims import exit_code
 from audits.ledger import Evidence, Record
 
 TODAY = {"demo": "new"}
-EXPECTED = {"demo": {"quick": ClaimVerdict.INCONCLUSIVE, "full": ClaimVerdict.SUPPORTED}}
+EXPECTED = {"demo": Expected({"quick": ClaimVerdict.INCONCLUSIVE, "full": ClaimVerdict.SUPPORTED})}
 
 
 def run(tier: str | None, verdict: str, code: str = "new", seed: int = 0) -> Record:
@@ -57,7 +57,9 @@ def test_without_evidence_the_claim_is_missing_and_contradicts_nothing(judged) -
 
 
 def test_without_evidence_a_published_claim_stands_on_its_printed_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audits.claim, "expectations", lambda: {"demo": {"printed": ClaimVerdict.NOT_TESTABLE}})
+    monkeypatch.setattr(
+        audits.claim, "expectations", lambda: {"demo": Expected({"printed": ClaimVerdict.NOT_TESTABLE})}
+    )
     (item,) = judge_all((replace(CLAIM, source="arXiv:1"),), Evidence(), TODAY)
     assert (item.tier, item.expected) == ("printed", ClaimVerdict.NOT_TESTABLE)
 
@@ -88,6 +90,18 @@ def test_a_fresh_closed_gate_fails(judged) -> None:
 
 
 def test_a_verdict_without_a_tier_holds_at_every_tier() -> None:
-    by_tier = audits.claim._by_tier({"verdict": "SUPPORTED", "full": "REFUTED", "why": "w"})
+    by_tier = expected_of({"verdict": "SUPPORTED", "full": "REFUTED", "why": "w"}).by_tier
     assert by_tier["quick"] is ClaimVerdict.SUPPORTED
     assert by_tier["full"] is ClaimVerdict.REFUTED
+
+
+@pytest.mark.parametrize(("open_too", "exit_by"), [(True, 0), (False, 1)])
+def test_a_verdict_that_may_stay_open_is_not_contradicted_by_noise(
+    monkeypatch: pytest.MonkeyPatch, open_too: bool, exit_by: int
+) -> None:
+    expected = expected_of({"verdict": "REFUTED", "may_stay_open": open_too})
+    monkeypatch.setattr(audits.claim, "expectations", lambda: {"demo": expected})
+    (noisy,) = judge_all((CLAIM,), Evidence((run("full", "INCONCLUSIVE"),)), TODAY)
+    assert exit_code([noisy], failed=False) == exit_by
+    (opposite,) = judge_all((CLAIM,), Evidence((run("full", "SUPPORTED"),)), TODAY)
+    assert exit_code([opposite], failed=False) == 1
