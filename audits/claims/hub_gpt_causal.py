@@ -39,8 +39,9 @@ def judge(evidence: Evidence) -> Judgement:
             False,
         )
     reason = (
-        f"All {len(checked)} trained Hub-GPTs whose selection is frozen at the chunk's border pass every applicable "
-        f"probe, {scale}. This holds for our implementation: a council mask alone is not enough (see attack-selection)."
+        f"All {len(checked)} trained Hub-GPTs whose selection is frozen at the chunk's border pass their audit (every "
+        f"probe for the first seed, the quick preset for the others), {scale}. This holds for our implementation: a "
+        "council mask alone is not enough (see attack-selection)."
     )
     return Judgement(
         ClaimVerdict.SUPPORTED, reason, "One input that moves an earlier output.", evidence=runs, tables=(table,)
