@@ -23,3 +23,8 @@ def p_text(p: float) -> str:
 def percent(share: float) -> str:
     """A share as a whole percentage."""
     return f"{100 * share:.0f} %"
+
+
+def from_print(reason: str) -> str:
+    """What the printed numbers say by themselves, as a remark beside a verdict from runs."""
+    return f"From print: {reason.removesuffix(PRINTED_ALONE).rstrip()}"

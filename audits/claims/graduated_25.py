@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
 from audits.claims._gate import void
-from audits.claims._paper import ALPHA, POWER, PRINTED_ALONE, SOURCE, p_text
+from audits.claims._paper import ALPHA, POWER, PRINTED_ALONE, SOURCE, from_print, p_text
 from audits.claims._replacement import Replacement, replacement_table
 from audits.claims._trained import SEEDS, column, compare, detectable_text, losses, models, runs_of, tier_arms
 from audits.claims.experiments import graduated
@@ -98,7 +98,7 @@ def judge_sweep(swept: Sequence[Replacement], scale: str, printed: Judgement) ->
     return Judgement(
         verdict,
         f"{quarter.sentence} Holm over the {len(swept)} shares leaves p = {p_text(corrected.adjusted[0])} ({scale}). "
-        f"From print: {printed.reason}",
+        f"{from_print(printed.reason)}",
         f"{strict.seeds_needed or 'More'} paired seeds at this scale, or the paper's scale; a gain counts only if the "
         "strictly causal arm shows it.",
         minimum_detectable_effect=detectable_text(strict),

@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
 from audits.claims._gate import void
-from audits.claims._paper import ALPHA, FAMILY, HUB_GPT, JAMBA, POWER, PRINTED_ALONE, SOURCE, p_text, percent
+from audits.claims._paper import (
+    ALPHA,
+    FAMILY,
+    HUB_GPT,
+    JAMBA,
+    POWER,
+    PRINTED_ALONE,
+    SOURCE,
+    from_print,
+    p_text,
+    percent,
+)
 from audits.claims._trained import (
     SEEDS,
     Trained,
@@ -137,7 +148,7 @@ def judge_runs(hub_gpt: Sequence[Trained], jamba: Sequence[Trained], scale: str,
     return Judgement(
         worse if test.significant else ClaimVerdict.INCONCLUSIVE,
         f"Strictly causal Hub-GPT has {ratio_text(test)} times the perplexity of Jamba (p = {p_text(test.p)}, {test.n} "
-        f"paired seeds, {scale}). From print: {printed.reason}",
+        f"paired seeds, {scale}). {from_print(printed.reason)}",
         f"{test.seeds_needed or 'More'} paired seeds at this scale, or the paper's scale.",
         minimum_detectable_effect=detectable_text(test),
         seeds_needed=test.seeds_needed,

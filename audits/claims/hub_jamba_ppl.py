@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
 from audits.claims._gate import void
-from audits.claims._paper import ALPHA, HUB_GPT, JAMBA, POWER, PRINTED_ALONE, SOURCE, p_text, percent
+from audits.claims._paper import ALPHA, HUB_GPT, JAMBA, POWER, PRINTED_ALONE, SOURCE, from_print, p_text, percent
 from audits.claims._replacement import Replacement, replacement_table
 from audits.claims._trained import SEEDS, column, detectable_text, models, runs_of, tier_arms
 from audits.claims.experiments import hybrids
@@ -91,7 +91,7 @@ def judge_runs(found: Replacement, scale: str, printed: Judgement) -> Judgement:
     strict = found.strict
     return Judgement(
         found.verdict,
-        f"{found.sentence} ({scale}.) From print: {printed.reason}",
+        f"{found.sentence} ({scale}.) {from_print(printed.reason)}",
         f"{strict.seeds_needed or 'More'} paired seeds at this scale, or the paper's scale; for SUPPORTED the strictly "
         "causal arm has to be better.",
         minimum_detectable_effect=detectable_text(strict),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
-from audits.claims._paper import PRINTED_ALONE, SOURCE, percent
+from audits.claims._paper import PRINTED_ALONE, SOURCE, from_print, percent
 from audits.claims._trained import SEEDS, detectable_text, ratio_text
 from audits.claims.experiments import retrofit as experiment
 from audits.claims.experiments.retrofit import TUNING_SHARE
@@ -80,7 +80,7 @@ def judge_runs(attempts: tuple[Attempt, ...]) -> Judgement:
         decide(back),
         f"After the swap and a tuning of {100 * TUNING_SHARE:.0f} % of the pretraining budget, the retrofit has "
         f"{ratio_text(back)} times the perplexity of the pretrained model and {ratio_text(beside)} times that of a "
-        f"control tuned as long ({back.n} seeds, small scale). From print: {judge_printed().reason}",
+        f"control tuned as long ({back.n} seeds, small scale). {from_print(judge_printed().reason)}",
         "A larger pretrained model, a longer budget, or another way of taking the weights over.",
         minimum_detectable_effect=detectable_text(back),
         seeds_needed=back.seeds_needed,
