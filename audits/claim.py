@@ -91,7 +91,7 @@ class JudgedClaim:
         expected: the reviewed verdict at this tier; None where nobody reviewed it.
         stale: addresses of deciding runs whose code has changed since.
         others: the same claim at the lower tiers that have evidence of their own.
-        may_stay_open: whether INCONCLUSIVE is no surprise either: what is timed on a busy machine may decide nothing.
+        may_stay_open: whether INCONCLUSIVE is no surprise either: timing on a busy machine, or three seeds at the edge.
     """
 
     claim: Claim
@@ -137,10 +137,10 @@ def all_claims() -> tuple[Claim, ...]:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a review of a claim's evidence came to: a verdict for each tier, and whether it may also stay open."""
+    """What a review of a claim's evidence came to: a verdict for each tier, and the tiers at which it may stay open."""
 
     by_tier: Mapping[str, ClaimVerdict] = field(default_factory=dict)
-    may_stay_open: bool = False
+    may_stay_open: frozenset[str] = frozenset()
 
 
 def expectations() -> Mapping[str, Expected]:
@@ -153,7 +153,7 @@ def expected_of(entry: Mapping[str, Any]) -> Expected:
     """An entry of the file: `verdict` holds wherever no tier of its own is named."""
     named = {tier: entry.get(tier, entry.get("verdict")) for tier in (*TIERS, PRINTED)}
     by_tier = {tier: ClaimVerdict(verdict) for tier, verdict in named.items() if verdict is not None}
-    return Expected(by_tier, bool(entry.get("may_stay_open", False)))
+    return Expected(by_tier, frozenset(entry.get("may_stay_open", ())))
 
 
 def judge_all(claims: tuple[Claim, ...], evidence: Evidence, codes: Mapping[str, str]) -> tuple[JudgedClaim, ...]:
@@ -181,7 +181,7 @@ def _judge_tiers(claim: Claim, fresh: Evidence, standing: Evidence, expected: Ex
             judgement = _judged(claim, standing.at(tier))
         stale = tuple(run for run in judgement.evidence if not fresh.has(run))
         reviewed = expected.by_tier.get(tier)
-        item = JudgedClaim(claim, tier, judgement, reviewed, stale, may_stay_open=expected.may_stay_open)
+        item = JudgedClaim(claim, tier, judgement, reviewed, stale, may_stay_open=tier in expected.may_stay_open)
         told_before = any(set(judgement.evidence) == set(other.judgement.evidence) for other in kept)
         if not (judgement.missing or told_before):
             kept.append(item)

@@ -95,9 +95,9 @@ def test_a_verdict_without_a_tier_holds_at_every_tier() -> None:
     assert by_tier["full"] is ClaimVerdict.REFUTED
 
 
-@pytest.mark.parametrize(("open_too", "exit_by"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(("open_too", "exit_by"), [(["full"], 0), (["quick"], 1), ([], 1)])
 def test_a_verdict_that_may_stay_open_is_not_contradicted_by_noise(
-    monkeypatch: pytest.MonkeyPatch, open_too: bool, exit_by: int
+    monkeypatch: pytest.MonkeyPatch, open_too: list[str], exit_by: int
 ) -> None:
     expected = expected_of({"verdict": "REFUTED", "may_stay_open": open_too})
     monkeypatch.setattr(audits.claim, "expectations", lambda: {"demo": expected})
