@@ -163,13 +163,13 @@ def _setting(record: Record, varied: str) -> dict[str, Any]:
 
 
 def _settings(report: Report, records: Iterable[Record], varied: str) -> list[tuple[Record, ...]]:
-    """Records by setting; first the setting that decided most claims, then the one of most steps (our choice)."""
+    """Records by setting; first those that decided a claim, among them the one of most steps (our choice)."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(json.dumps(_setting(record, varied), sort_keys=True, default=str), []).append(record)
 
-    def rank(key: str) -> tuple[int, float, int, str]:
-        cited = sum(record.run in report.cited for record in groups[key])
+    def rank(key: str) -> tuple[bool, float, int, str]:
+        cited = any(record.run in report.cited for record in groups[key])
         return cited, finite(groups[key][0].config, "steps") or 0.0, len(groups[key]), key
 
     return [tuple(groups[key]) for key in sorted(groups, key=rank, reverse=True)]
