@@ -111,11 +111,12 @@ def test_columns_that_hold_no_text_are_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
-def test_an_empty_validation_split_is_not_used(folder: Path) -> None:
+def test_an_empty_split_which_the_library_cannot_load_is_refused_in_one_line(folder: Path) -> None:
     (folder / "train.csv").write_text("text\n" + text(LINES))
     (folder / "validation.csv").write_text("text\n")
-    read = read_dataset(f"hf:{folder}")
-    assert "".join((*read.train, *read.valid)) == text(LINES)
+    with pytest.raises(CorpusError, match=r"cannot be loaded: .*validation") as caught:
+        read_dataset(f"hf:{folder}")
+    assert "\n" not in str(caught.value)
 
 
 def test_splits_without_a_training_part_are_refused(folder: Path) -> None:
