@@ -229,7 +229,7 @@ def test_ctrl_c_ends_all_workers_promptly_and_keeps_finished_runs(tmp_path: Path
     with group(tmp_path, 2) as process:
         workers = wait_for_workers(tmp_path, 2, process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
-        out, err = process.communicate(timeout=30)  # the runs under way would take longer
+        out, err = process.communicate(timeout=30)  # runs under way never end by themselves
         assert process.returncode == 130
         assert out == "interrupted\n"
         assert "Traceback" not in err
