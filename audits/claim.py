@@ -168,10 +168,13 @@ def judge_all(claims: tuple[Claim, ...], evidence: Evidence, codes: Mapping[str,
     """
     expected = expectations()
     fresh, standing = evidence.fresh(codes).standing(codes), evidence.standing(codes)
-    return tuple(_judge_tiers(claim, fresh, standing, expected.get(claim.id, Expected())) for claim in claims)
+    runs = frozenset(record.run for record in fresh.records)
+    return tuple(_judge_tiers(claim, fresh, runs, standing, expected.get(claim.id, Expected())) for claim in claims)
 
 
-def _judge_tiers(claim: Claim, fresh: Evidence, standing: Evidence, expected: Expected) -> JudgedClaim:
+def _judge_tiers(
+    claim: Claim, fresh: Evidence, runs: frozenset[str], standing: Evidence, expected: Expected
+) -> JudgedClaim:
     if not claim.needs:
         return JudgedClaim(claim, PRINTED, _judged(claim, Evidence()), expected.by_tier.get(PRINTED))
     kept: list[JudgedClaim] = []
@@ -179,7 +182,7 @@ def _judge_tiers(claim: Claim, fresh: Evidence, standing: Evidence, expected: Ex
         judgement = _judged(claim, fresh.at(tier))
         if judgement.missing:
             judgement = _judged(claim, standing.at(tier))
-        stale = tuple(run for run in judgement.evidence if not fresh.has(run))
+        stale = tuple(run for run in judgement.evidence if run not in runs)
         reviewed = expected.by_tier.get(tier)
         item = JudgedClaim(claim, tier, judgement, reviewed, stale, may_stay_open=tier in expected.may_stay_open)
         told_before = any(set(judgement.evidence) == set(other.judgement.evidence) for other in kept)

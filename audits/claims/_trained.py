@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audits.claims.experiments._language_model import CAUSAL, KIND, SIZES, Arm
+from audits.claims.experiments._language_model import KIND, SIZES, Arm
 from audits.experiment import Options
 from audits.figures import DotColumn
 from audits.ledger import Evidence, Record
@@ -141,11 +141,6 @@ def column(label: str, arm: Sequence[Trained], *, masked: bool = False) -> DotCo
     points = tuple((seed, math.exp(nats)) for seed, nats in scored if nats is not None)
     style = "masked" if masked else "leaky" if leaks(arm) else "causal"
     return DotColumn(label, style, points, failed=len(arm) - len(points))
-
-
-def causal(arm: Arm) -> bool:
-    """Whether an arm has to pass the causality gate."""
-    return arm.routing == CAUSAL
 
 
 def _trained(record: Record) -> Trained:

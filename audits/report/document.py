@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from audits.claim import ClaimVerdict, JudgedClaim, all_claims, judge_all
 from audits.ledger import Evidence
@@ -32,14 +33,14 @@ class Report:
         """Claims whose verdict is not the reviewed one, or whose causality gate failed."""
         return tuple(item for item in self.judged if item.needs_attention)
 
-    @property
+    @cached_property
     def corrected(self) -> Mapping[str, Adjusted]:
         """By claim, the deciding p value corrected by Holm over the paper's claims; those without one count as 1."""
         published = [item for item in self.judged if item.claim.published_in_paper]
         known = {item.claim.id: item.judgement.p for item in published if item.judgement.p is not None}
         return holm_by_claim(known, family=len(published)) if known else {}
 
-    @property
+    @cached_property
     def cited(self) -> frozenset[str]:
         """The hashes of all runs that decided a claim."""
         return frozenset(
