@@ -40,8 +40,7 @@ class RunSpec:
 class Experiment:
     """One kind of evidence. `execute` must be a module-level function: it is called in a worker process.
 
-    `alone` asks that nothing else runs meanwhile, for runs that measure time. The runs of a `cumulative` experiment are
-    further draws of the same thing at every tier: those of another tier count too. A run that takes longer than
+    `alone` asks that nothing else runs meanwhile, for runs that measure time. A run that takes longer than
     `seconds` is ended. `lost` turns the reason why a run gave no result into one that is recorded, so that it is not
     tried again. Studies of one `kind` share their runs: they are recorded under that name (the experiment's own where
     it is None), so what two studies ask for is done once. `beside` names modules whose code does not decide the result
@@ -52,7 +51,6 @@ class Experiment:
     runs: Callable[[Options], tuple[RunSpec, ...]]
     execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
     alone: bool = False
-    cumulative: bool = False
     seconds: float | None = None
     lost: Callable[[str], dict[str, Any]] | None = None
     kind: str | None = None

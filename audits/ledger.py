@@ -2,6 +2,7 @@
 
 A run answers a question: an experiment, its configuration (corpus included, by its content) and a seed. Its address
 adds the hash of the code that defines it: a record made by other code is another run, and stale for today's question.
+The line's digest covers everything in it, results too: one that was edited is refused, not read.
 
 Lines are only ever appended, one write each under a lock, so that writers cannot interleave and a killed one can leave
 nothing worse than a last line without its newline. Such a torn line is passed over on reading and cut off before the
@@ -19,11 +20,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NoReturn
 
-SCHEMA = 2
+SCHEMA = 3
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TYPES: dict[str, tuple[type, ...]] = {
     "experiment": (str,),
@@ -36,16 +38,19 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "commit": (str,),
     "recorded": (str,),
 }
-_NEW_IN_2 = ("code", "commit", "recorded")  # a record of schema 1 is read with these empty
 
 
 def run_hash(experiment: str, config: dict[str, Any], seed: int, code: str = "") -> str:
     """The address of a run: SHA-256 over experiment, configuration, seed and code, its first 16 hex digits.
 
-    Without `code` it addresses the question that runs of any code answer (and is the address of a run of schema 1).
+    Without `code` it addresses the question that runs of any code answer.
     """
-    parts = {"experiment": experiment, "config": config, "seed": seed} | ({"code": code} if code else {})
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+    return _hash({"experiment": experiment, "config": config, "seed": seed} | ({"code": code} if code else {}))
+
+
+def _hash(entry: dict[str, Any]) -> str:
+    """The first 16 hex digits of SHA-256 over the entry as JSON."""
+    return hashlib.sha256(json.dumps(entry, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Record:
         result: what the experiment returned.
         environment: machine, device and versions.
         seconds: wall-clock time of the run.
-        code: hash of the code that defines the run (`audits.code_hash`); empty in records of schema 1.
+        code: hash of the code that defines the run (`audits.code_hash`).
         commit: of the checkout it ran in, with a `+` where that had changes; empty where there was none.
         recorded: when, in UTC, ISO 8601.
     """
@@ -74,12 +79,12 @@ class Record:
     commit: str = ""
     recorded: str = ""
 
-    @property
+    @cached_property
     def run(self) -> str:
         """The run's address."""
         return run_hash(self.experiment, self.config, self.seed, self.code)
 
-    @property
+    @cached_property
     def question(self) -> str:
         """What the run answers, whatever code it was made by."""
         return run_hash(self.experiment, self.config, self.seed)
@@ -96,7 +101,8 @@ class Record:
 
     def to_line(self) -> str:
         """The record as one line of the ledger."""
-        return json.dumps({"schema": SCHEMA, "run": self.run, **asdict(self)}, sort_keys=True, allow_nan=False) + "\n"
+        entry = {"schema": SCHEMA, "run": self.run, **asdict(self)}
+        return json.dumps(entry | {"digest": _hash(entry)}, sort_keys=True, allow_nan=False) + "\n"
 
 
 @dataclass(frozen=True)
@@ -323,22 +329,22 @@ def _record_of(place: str, line: bytes, *, last: bool) -> Record | None:
 
 
 def _checked(place: str, entry: Any) -> Record:
-    """The record in a parsed line, its schema, fields and address verified."""
+    """The record in a parsed line, its schema, fields, address and digest verified."""
     schema = entry.get("schema") if isinstance(entry, dict) else None
-    if schema not in (1, SCHEMA):
+    if schema != SCHEMA:
         raise LedgerError(
             f"{place}: schema {schema!r} is not the known {SCHEMA}; update this program or delete the line"
         )
-    if schema == 1 and not set(_NEW_IN_2) & set(entry):
-        entry |= dict.fromkeys(_NEW_IN_2, "")
     wrong = [name for name, types in _TYPES.items() if not isinstance(entry.get(name), types)]
-    if wrong or set(entry) - set(_TYPES) != {"schema", "run"}:
+    if wrong or set(entry) - set(_TYPES) != {"schema", "run", "digest"}:
         raise LedgerError(f"{place}: damaged ({', '.join(wrong) or 'unknown fields'}); restore the line or delete it")
     record = Record(**{name: entry[name] for name in _TYPES})
     if entry["run"] != record.run:
         raise LedgerError(
             f"{place}: address {entry['run']} does not match experiment, config, seed and code; restore the line"
         )
+    if entry["digest"] != _hash({name: value for name, value in entry.items() if name != "digest"}):
+        raise LedgerError(f"{place}: edited, its digest does not match; restore the line or delete it")
     return record
 
 
