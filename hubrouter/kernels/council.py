@@ -13,6 +13,7 @@ from hubrouter.kernels.tiles import (
     HIGH,
     LAST,
     LOW,
+    add_rows,
     are_real,
     dot,
     gate_of,
@@ -35,14 +36,21 @@ def _load_values(base, position, stride, e, ok, SCORE, E: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def _logits(q1, q2, k1, k2, SCALE: tl.constexpr, WIDEN: tl.constexpr):
+def gated_values(v, gate):
+    """Values as the council reads them."""
+    return (v.to(gate.dtype) * gate[:, None]).to(v.dtype)
+
+
+@triton.jit
+@no_type_check
+def logits_of(q1, q2, k1, k2, SCALE: tl.constexpr, WIDEN: tl.constexpr):
     """Scaled products of queries and keys given as halves."""
     return (dot(q1, tl.trans(k1), WIDEN) + dot(q2, tl.trans(k2), WIDEN)) * SCALE
 
 
 @triton.jit
 @no_type_check
-def _absorb(logits, seen, v, top, total, mixed, WIDEN: tl.constexpr):
+def absorb(logits, seen, v, top, total, mixed, WIDEN: tl.constexpr):
     """One more tile of the online softmax."""
     logits = tl.where(seen, logits, LOW)
     higher = tl.maximum(top, tl.max(logits, 1))
@@ -62,7 +70,8 @@ def attend(
 ):  # fmt: skip
     """The read-out of the hubs plus the council, for the queries of one chunk and head."""
     chunk, b, h = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
-    exact, half = LOGSUM.dtype.element_ty, E // 2
+    exact = LOGSUM.dtype.element_ty
+    half: tl.constexpr = E // 2
     m, e, i, column = tl.arange(0, MP), tl.arange(0, EP), tl.arange(0, CP), tl.arange(0, HP)
     row = 3 * H * E
     tokens = QKV + b * N * row + h * E
@@ -76,15 +85,15 @@ def attend(
         token, filled = load_chosen(CHOSEN + (b * G + chunk) * K, slot, K)
         k1, k2 = load_rotated(tokens + H * E, token, row, column, filled, COS, SIN, half)
         v, gate = _load_values(tokens + 2 * H * E, token, row, e, filled, SCORE + b * N, E)
-        gated = (v * gate[:, None]).to(v.dtype)
+        gated = gated_values(v, gate)
         seen = mine[:, None] & filled[None, :]
-        top, total, mixed = _absorb(_logits(q1, q2, k1, k2, SCALE, WIDEN), seen, gated, top, total, mixed, WIDEN)
+        top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, gated, top, total, mixed, WIDEN)
     real = are_real(VALID + b * N, position, mine, HAS_VALID)
     k1, k2 = load_rotated(tokens + H * E, position, row, column, real, COS, SIN, half)
     v, gate = _load_values(tokens + 2 * H * E, position, row, e, real, SCORE + b * N, E)
-    gated = (v * gate[:, None]).to(v.dtype)
+    gated = gated_values(v, gate)
     seen = mine[:, None] & real[None, :] & (i[None, :] <= i[:, None])
-    top, total, mixed = _absorb(_logits(q1, q2, k1, k2, SCALE, WIDEN), seen, gated, top, total, mixed, WIDEN)
+    top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, gated, top, total, mixed, WIDEN)
 
     some = total > 0.0
     logsum = tl.where(some, top + tl.log(tl.where(some, total, 1.0)), HIGH)
@@ -124,9 +133,10 @@ def attend_backward(
     EP: tl.constexpr, HP: tl.constexpr, CP: tl.constexpr, TILE: tl.constexpr, SCALE: tl.constexpr,
     HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the chunk's q, k and gated v, and of the selected tokens' keys (rotated) and gated values by slot."""
+    """Gradients of the chunk's q, k and gated v, and by slot of the selected tokens' rotated keys and gated values."""
     chunk, b, h = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
-    exact, half = LOGSUM.dtype.element_ty, E // 2
+    exact = LOGSUM.dtype.element_ty
+    half: tl.constexpr = E // 2
     e, i, column = tl.arange(0, EP), tl.arange(0, CP), tl.arange(0, HP)
     row = 3 * H * E
     tokens, d_tokens = QKV + b * N * row + h * E, D_QKV + b * N * row + h * E
@@ -140,16 +150,16 @@ def attend_backward(
 
     k1, k2 = load_rotated(tokens + H * E, position, row, column, real, COS, SIN, half)
     v, gate = _load_values(tokens + 2 * H * E, position, row, e, real, SCORE + b * N, E)
-    gated = (v * gate[:, None]).to(v.dtype)
-    weight = _weights(_logits(q1, q2, k1, k2, SCALE, WIDEN), causal, logsum)
+    gated = gated_values(v, gate)
+    weight = _weights(logits_of(q1, q2, k1, k2, SCALE, WIDEN), causal, logsum)
     delta = tl.sum(weight * dot(d_out, tl.trans(gated), WIDEN), 1)
     for first in range(0, K, TILE):
         slot = first + tl.arange(0, TILE)
         token, filled = load_chosen(CHOSEN + (b * G + chunk) * K, slot, K)
         p1, p2 = load_rotated(tokens + H * E, token, row, column, filled, COS, SIN, half)
         u, sigma = _load_values(tokens + 2 * H * E, token, row, e, filled, SCORE + b * N, E)
-        chosen = _weights(_logits(q1, q2, p1, p2, SCALE, WIDEN), mine[:, None] & filled[None, :], logsum)
-        delta += tl.sum(chosen * dot(d_out, tl.trans((u * sigma[:, None]).to(u.dtype)), WIDEN), 1)
+        chosen = _weights(logits_of(q1, q2, p1, p2, SCALE, WIDEN), mine[:, None] & filled[None, :], logsum)
+        delta += tl.sum(chosen * dot(d_out, tl.trans(gated_values(u, sigma)), WIDEN), 1)
 
     d_logits = (weight * (dot(d_out, tl.trans(gated), WIDEN) - delta[:, None]) * SCALE).to(q1.dtype)
     d_gated = dot(tl.trans(weight).to(d_out.dtype), d_out, WIDEN)
@@ -163,8 +173,8 @@ def attend_backward(
         token, filled = load_chosen(CHOSEN + (b * G + chunk) * K, slot, K)
         p1, p2 = load_rotated(tokens + H * E, token, row, column, filled, COS, SIN, half)
         u, sigma = _load_values(tokens + 2 * H * E, token, row, e, filled, SCORE + b * N, E)
-        chosen = _weights(_logits(q1, q2, p1, p2, SCALE, WIDEN), mine[:, None] & filled[None, :], logsum)
-        d_chosen = dot(d_out, tl.trans((u * sigma[:, None]).to(u.dtype)), WIDEN)
+        chosen = _weights(logits_of(q1, q2, p1, p2, SCALE, WIDEN), mine[:, None] & filled[None, :], logsum)
+        d_chosen = dot(d_out, tl.trans(gated_values(u, sigma)), WIDEN)
         d_chosen = (chosen * (d_chosen - delta[:, None]) * SCALE).to(q1.dtype)
         picked = ((b * H + h) * G + chunk) * K * E
         store_rows(D_PICKED_V + picked, slot, E, e, slot < K, dot(tl.trans(chosen).to(d_out.dtype), d_out, WIDEN), E)
@@ -190,7 +200,8 @@ def collect_selected(
     chunk, b, h = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
     begin, end = tl.load(STARTS + b * (G + 1) + chunk), tl.load(STARTS + b * (G + 1) + chunk + 1)
     if begin < end:
-        e, i, column, half = tl.arange(0, EP), tl.arange(0, CP), tl.arange(0, HP), E // 2
+        e, i, column = tl.arange(0, EP), tl.arange(0, CP), tl.arange(0, HP)
+        half: tl.constexpr = E // 2
         row = 3 * H * E
         here = b * N * row + h * E
         exact = D_PICKED_V.dtype.element_ty
@@ -202,26 +213,21 @@ def collect_selected(
             key = tl.load(CHOSEN + b * G * K + slot)
             token = (-(key & LAST) + LAST).to(tl.int32) - chunk * C
             pick = ((i[:, None] == token[None, :]) & (entry < end)[None, :]).to(exact)
-            d_v += tl.dot(pick, load_rows(D_PICKED_V + picked, slot, E, e, entry < end, E), input_precision="ieee")
+            d_v += dot(pick, load_rows(D_PICKED_V + picked, slot, E, e, entry < end, E), False)
             left = load_rows(D_PICKED_K + picked, slot, E, column, entry < end, half)
-            d_k1 += tl.dot(pick, left, input_precision="ieee")
+            d_k1 += dot(pick, left, False)
             right = load_rows(D_PICKED_K + picked + half, slot, E, column, entry < end, half)
-            d_k2 += tl.dot(pick, right, input_precision="ieee")
+            d_k2 += dot(pick, right, False)
         position = chunk * C + i
         mine = (i < C) & (position < N)
-        cos, sin = load_rows(COS, position, half, column, mine, half), load_rows(SIN, position, half, column, mine, half)
+        cos, sin = (
+            load_rows(COS, position, half, column, mine, half),
+            load_rows(SIN, position, half, column, mine, half),
+        )
         d_k1, d_k2 = rotate(d_k1, d_k2, cos, -sin)
-        _add(D_QKV + here + H * E, position, row, column, mine, d_k1, half)
-        _add(D_QKV + here + H * E + half, position, row, column, mine, d_k2, half)
-        _add(D_QKV + here + 2 * H * E, position, row, e, mine, d_v, E)
+        add_rows(D_QKV + here + H * E, position, row, column, mine, d_k1, half)
+        add_rows(D_QKV + here + H * E + half, position, row, column, mine, d_k2, half)
+        add_rows(D_QKV + here + 2 * H * E, position, row, e, mine, d_v, E)
         v = load_rows(QKV + here + 2 * H * E, position, row, e, mine, E).to(exact)
         place = D_GATE + (b * H + h) * N + position
         tl.store(place, tl.load(place, mask=mine, other=0.0) + tl.sum(d_v * v, 1), mask=mine)
-
-
-@triton.jit
-@no_type_check
-def _add(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
-    """Adds to rows that no other program touches meanwhile."""
-    before = load_rows(base, row, stride, column, ok, WIDTH)
-    store_rows(base, row, stride, column, ok, (before + value).to(before.dtype), WIDTH)

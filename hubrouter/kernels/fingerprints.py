@@ -5,7 +5,7 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from hubrouter.kernels.tiles import are_real, dot, gate_of, load_rows, softmax_over_hubs, store_rows
+from hubrouter.kernels.tiles import add_rows, are_real, dot, gate_of, load_rows, softmax_over_hubs, store_rows
 
 
 @triton.jit
@@ -21,7 +21,7 @@ def score_tokens(
     position = chunk * C + i
     mine = (i < C) & (position < N)
     score = tl.zeros([CP], SCORE.dtype.element_ty) + tl.load(BIAS).to(SCORE.dtype.element_ty)
-    for h in range(0, H):
+    for h in range(H):
         q = load_rows(QKV + b * N * 3 * H * E + h * E, position, 3 * H * E, e, mine, E)
         state = load_rows(STATE + ((b * H + h) * G + chunk) * M * E, m, E, e, m < M, E)
         fingerprint = softmax_over_hubs(dot(q, tl.trans(state), WIDEN) * SCALE, M, MP)
@@ -48,7 +48,7 @@ def decode_backward(
     mine = (i < C) & (position < N)
     score = tl.load(SCORE + b * N + position, mask=mine, other=0.0)
     d_score = tl.zeros([CP], score.dtype)
-    for head in range(0, H):
+    for head in range(H):
         d_score += tl.load(D_GATE + (b * H + head) * N + position, mask=mine, other=0.0)
     gate = gate_of(score)
     d_score = d_score * gate * (1.0 - gate)
@@ -70,8 +70,7 @@ def decode_backward(
     d_weight = tl.sum(tl.where(mine[:, None], d_score[:, None] * (fingerprint * M - 1.0), 0.0), 0)
     tl.store(D_WEIGHT + (b * G + chunk) * H * M + h * M + m, d_weight, mask=m < M)
 
-    d_q = load_rows(D_QKV + here, position, 3 * H * E, e, mine, E)
-    d_q = d_q + dot(d_logits.to(q.dtype), state, WIDEN).to(d_q.dtype)
-    store_rows(D_QKV + here, position, 3 * H * E, e, mine, d_q, E)
+    add_rows(D_QKV + here, position, 3 * H * E, e, mine, dot(d_logits.to(q.dtype), state, WIDEN), E)
     d_v = load_rows(D_QKV + here + 2 * H * E, position, 3 * H * E, e, mine, E)
-    store_rows(D_QKV + here + 2 * H * E, position, 3 * H * E, e, mine, (d_v * gate[:, None]).to(d_v.dtype), E)
+    d_v = (d_v.to(gate.dtype) * gate[:, None]).to(d_v.dtype)
+    store_rows(D_QKV + here + 2 * H * E, position, 3 * H * E, e, mine, d_v, E)

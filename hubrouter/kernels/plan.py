@@ -19,7 +19,7 @@ class Plan:
     """One launch of the layer: B rows of N tokens in G chunks, H heads of width E, M hubs, K selected tokens.
 
     Attributes:
-        exact: the dtype of sums and statistics, at least float32.
+        dtype: of tokens and outputs.
         widen: multiply in float32 whatever the dtype, for Triton's interpreter, whose bfloat16 products are wrong.
     """
 
@@ -33,8 +33,13 @@ class Plan:
     neighbours: int
     rope_base: float
     has_valid: bool
-    exact: torch.dtype
+    dtype: torch.dtype
     widen: bool
+
+    @property
+    def exact(self) -> torch.dtype:
+        """The dtype of sums and statistics: at least float32."""
+        return torch.promote_types(self.dtype, torch.float32)
 
     @property
     def chunks(self) -> int:
@@ -67,7 +72,7 @@ class Plan:
         return min(TILE, padded(self.k))
 
     def sizes(self, *names: str) -> dict[str, Any]:
-        """The kernels' compile-time arguments of these names."""
+        """The kernels' compile-time arguments of these names, and how a program is spread over a processor."""
         known = {
             "H": self.heads,
             "E": self.width,
@@ -85,15 +90,21 @@ class Plan:
             "HAS_VALID": self.has_valid,
             "WIDEN": self.widen,
         }
-        return {name: known[name] for name in names}
+        bytes_of_tile = padded(self.chunk) * padded(self.width) * self.dtype.itemsize
+        spread = {
+            "num_warps": 4 if bytes_of_tile <= 64 * 64 * 2 else 8,
+            "num_stages": 1 if bytes_of_tile > 2**14 else 2,
+        }
+        return {name: known[name] for name in names} | spread
 
     def empty(self, like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """A buffer that some kernel fills; of the exact dtype unless told."""
         return torch.empty(shape, dtype=dtype or self.exact, device=like.device)
 
-    def rotary(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of every angle up to the length, [≥ N, E/2] each."""
-        rows = -(-self.length // 4096) * 4096 if self.length > 256 else self.length
+    def rotary(self, like: Tensor, length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of every angle up to a length (N where absent), [≥ N, E/2] each."""
+        length = length or self.length
+        rows = -(-length // 4096) * 4096 if length > 256 else length
         return _angles(rows, self.width // 2, self.rope_base, self.exact, like.device)
 
 

@@ -4,8 +4,6 @@ Registered with torch, so that `torch.compile` takes it whole and shape checks k
 the backward pass are its further outputs: O(N) numbers, no N by N and no gathered tensor among them.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -20,17 +18,17 @@ from hubrouter.kernels.states import carry_states, encode_backward, sum_segments
 from hubrouter.kernels.tiles import LAST
 from hubrouter.select import GRID
 
-Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def _plan(
+def plan_of(
     qkv: Tensor, hubs: Tensor, valid: Tensor | None, k: int, chunk: int, neighbours: int, rope_base: float
 ) -> Plan:
+    """The launch for these tensors."""
     batch, length, _, heads, width = qkv.shape
-    exact = torch.promote_types(qkv.dtype, torch.float32)
-    widen = interpreted() and exact == torch.float32
+    widen = interpreted() and qkv.dtype != torch.float64
     return Plan(
-        batch, length, heads, width, hubs.shape[1], k, chunk, neighbours, rope_base, valid is not None, exact, widen
+        batch, length, heads, width, hubs.shape[1], k, chunk, neighbours, rope_base, valid is not None, qkv.dtype, widen
     )
 
 
@@ -61,9 +59,10 @@ def route(
 
     Returns:
         mixed [B, N, H, E]; scores [B, N]; hub states before every chunk [B·H, G, M, E]; their peaks and totals; keys of
-        the selected tokens [B, G, K]; logarithmic sums of the council's softmax [B, H, N].
+        the selected tokens [B, G, K]; logarithmic sums of the council's softmax [B, H, N]; and, for streaming, the hubs'
+        weighted sums before the last chunk [B·H, M, E].
     """
-    plan = _plan(qkv, hubs, valid, k, chunk, neighbours, rope_base)
+    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base)
     qkv, mask, (cos, sin) = qkv.contiguous(), _mask(valid, qkv), plan.rotary(qkv)
     rows = plan.batch * plan.heads
     g, s, n = plan.chunks, plan.segments, plan.length
@@ -74,8 +73,9 @@ def route(
         qkv, hubs, mask, peak, total, weighted, n, g, s,
         **plan.sizes("H", "E", "M", "C", "SPAN", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
     )  # fmt: skip
+    last = plan.empty(qkv, rows, plan.hubs, plan.width)
     carry_states[plan.by_segment](
-        hubs, peak, total, weighted, state, g, s, **plan.sizes("H", "E", "M", "SPAN", "EP", "MP")
+        hubs, peak, total, weighted, state, last, g, s, **plan.sizes("H", "E", "M", "SPAN", "EP", "MP")
     )
     score = plan.empty(qkv, plan.batch, n)
     score_tokens[(g, plan.batch)](
@@ -87,7 +87,7 @@ def route(
         qkv, mask, state, score, chosen, cos, sin, mixed, logsum, n, g,
         **plan.sizes("H", "E", "M", "C", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "HAS_VALID", "WIDEN"),
     )  # fmt: skip
-    return mixed, score, state, peak, total, chosen, logsum
+    return mixed, score, state, peak, total, chosen, logsum, last
 
 
 def _mask(valid: Tensor | None, like: Tensor) -> Tensor:
@@ -112,15 +112,15 @@ def _select(plan: Plan, score: Tensor, mask: Tensor) -> Tensor:
 def _(
     qkv: Tensor,
     hubs: Tensor,
-    weight: Tensor,
-    bias: Tensor,
+    _weight: Tensor,
+    _bias: Tensor,
     valid: Tensor | None,
     k: int,
     chunk: int,
     neighbours: int,
     rope_base: float,
 ) -> Outputs:
-    plan = _plan(qkv, hubs, valid, k, chunk, neighbours, rope_base)
+    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base)
     rows, g = plan.batch * plan.heads, plan.chunks
     peak = plan.empty(qkv, rows, g + plan.segments, plan.hubs)
     return (
@@ -131,6 +131,7 @@ def _(
         torch.empty_like(peak),
         plan.empty(qkv, plan.batch, g, k, dtype=torch.int64),
         plan.empty(qkv, plan.batch, plan.heads, plan.length),
+        plan.empty(qkv, rows, plan.hubs, plan.width),
     )
 
 
@@ -152,7 +153,7 @@ def route_backward(
     rope_base: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of qkv, hubs, and the score head's weight and bias."""
-    plan = _plan(qkv, hubs, valid, chosen.shape[-1], chunk, neighbours, rope_base)
+    plan = plan_of(qkv, hubs, valid, chosen.shape[-1], chunk, neighbours, rope_base)
     qkv, d_mixed, mask = qkv.contiguous(), d_mixed.contiguous(), _mask(valid, qkv)
     n, g, s, batch, rows = plan.length, plan.chunks, plan.segments, plan.batch, plan.batch * plan.heads
     d_qkv = torch.empty_like(qkv)
@@ -219,22 +220,7 @@ def inverted(chosen: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
 
 
 @route_backward.register_fake
-def _(
-    d_mixed: Tensor,
-    qkv: Tensor,
-    hubs: Tensor,
-    weight: Tensor,
-    valid: Tensor | None,
-    score: Tensor,
-    state: Tensor,
-    peak: Tensor,
-    total: Tensor,
-    chosen: Tensor,
-    logsum: Tensor,
-    chunk: int,
-    neighbours: int,
-    rope_base: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(_: Tensor, qkv: Tensor, hubs: Tensor, weight: Tensor, *_others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
         torch.empty_like(qkv, memory_format=torch.contiguous_format),
         torch.empty_like(hubs),
@@ -245,7 +231,7 @@ def _(
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
     qkv, hubs, weight, _, valid, _, chunk, neighbours, rope_base = inputs
-    ctx.save_for_backward(qkv, hubs, weight, valid, *output[1:])
+    ctx.save_for_backward(qkv, hubs, weight, valid, *output[1:-1])
     ctx.settings = (chunk, neighbours, rope_base)
     ctx.mark_non_differentiable(*output[1:])
 

@@ -34,7 +34,7 @@ def _keys_of_chunk(
     position = chunk * C + i
     real = are_real(VALID, position, (i < C) & (position < N), HAS_VALID)
     claim = tl.full(i.shape, EMPTY, tl.int32)
-    for back in range(0, NEIGHBOURS + 1):
+    for back in range(NEIGHBOURS + 1):
         before = position - back
         there = are_real(VALID, before, (i < C) & (before >= 0) & (before < N), HAS_VALID)
         score = tl.load(SCORE + before, mask=there, other=0.0)
@@ -74,7 +74,7 @@ def carry_selection(KEYS, CHOSEN, G, SEGMENTS, K: tl.constexpr, SPAN: tl.constex
     segment, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     i = tl.arange(0, WIDE)
     best = tl.full([WIDE], EMPTY_KEY, tl.int64)
-    for earlier in range(0, segment):
+    for earlier in range(segment):
         best = _merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + G + earlier) * WIDE + i))
     for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
         here = _merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + chunk) * WIDE + i))

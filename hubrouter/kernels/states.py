@@ -10,7 +10,7 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from hubrouter.kernels.tiles import LOW, are_real, dot, load_rows, store_rows
+from hubrouter.kernels.tiles import LOW, add_rows, are_real, dot, load_rows, store_rows
 
 
 @triton.jit
@@ -80,17 +80,20 @@ def _combine(peak, total, weighted, other_peak, other_total, other_weighted):
 @triton.jit
 @no_type_check
 def carry_states(
-    HUBS, PEAK, TOTAL, WEIGHTED, STATE, G, SEGMENTS,
+    HUBS, PEAK, TOTAL, WEIGHTED, STATE, LAST_WEIGHTED, G, SEGMENTS,
     H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, SPAN: tl.constexpr, EP: tl.constexpr, MP: tl.constexpr,
 ):  # fmt: skip
-    """Carries earlier segments into each; peak and total become those of whole prefixes, `STATE` their averages."""
+    """Carries earlier segments into each; peak and total become those of whole prefixes, `STATE` their averages.
+
+    `LAST_WEIGHTED` gets the last prefix's weighted sum, unrounded: streams go on from it.
+    """
     segment, h = tl.program_id(0), tl.program_id(1) % H
     exact = PEAK.dtype.element_ty
     m, e = tl.arange(0, MP), tl.arange(0, EP)
     first_row = tl.program_id(1).to(tl.int64) * (G + SEGMENTS)
     peak, total = tl.zeros([MP], exact), tl.full([MP], 1.0, exact)
     weighted = _hub_rows(HUBS + h * M * E, m, e, M, E).to(exact)
-    for earlier in range(0, segment):
+    for earlier in range(segment):
         p, z, w = _load_summary(PEAK, TOTAL, WEIGHTED, first_row + G + earlier, m, e, M, E)
         peak, total, weighted = _combine(peak, total, weighted, p, z, w)
     for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
@@ -101,6 +104,8 @@ def carry_states(
         tl.store(TOTAL + row * M + m, z, mask=m < M)
         state = (tl.program_id(1).to(tl.int64) * G + chunk) * M * E
         store_rows(STATE + state, m, E, e, m < M, (w / z[:, None]).to(STATE.dtype.element_ty), E)
+        if chunk == G - 1:
+            store_rows(LAST_WEIGHTED + tl.program_id(1).to(tl.int64) * M * E, m, E, e, m < M, w, E)
 
 
 @triton.jit
@@ -158,7 +163,7 @@ def encode_backward(
     here = b.to(tl.int64) * N * 3 * H * E + h * E
     d_total, d_weighted, d_hubs = tl.zeros([MP], exact), tl.zeros([MP, EP], exact), tl.zeros([MP, EP], exact)
     peak = tl.zeros([MP], exact)
-    for back in range(0, SEGMENTS - 1 - segment):
+    for back in range(SEGMENTS - 1 - segment):
         later = SEGMENTS - 1 - back
         start = tl.load(PEAK + (first_row + later * SPAN) * M + m, mask=m < M, other=0.0)
         fade = tl.exp(tl.minimum(start - peak, 0.0))  # only the first can be above, and there nothing fades yet
@@ -167,7 +172,7 @@ def encode_backward(
         d_weighted = d_weighted * fade[:, None] + _hub_rows(D_WEIGHTED + row * M * E, m, e, M, E)
         peak = start
     last = tl.minimum(segment * SPAN + SPAN, G)
-    for back in range(0, last - segment * SPAN):
+    for back in range(last - segment * SPAN):
         chunk = last - 1 - back
         position = chunk * C + i
         real = are_real(VALID + b.to(tl.int64) * N, position, (i < C) & (position < N), HAS_VALID)
@@ -180,8 +185,8 @@ def encode_backward(
         d_logits = weight * (dot(d_weighted.to(v.dtype), tl.trans(v), WIDEN) + d_total[:, None]) * SCALE
         d_k = dot(tl.trans(d_logits).to(k.dtype), hubs.to(k.dtype), WIDEN)
         d_hubs += dot(d_logits.to(k.dtype), k, WIDEN)
-        _add_rows(D_QKV + here + H * E, position, 3 * H * E, e, real, d_k, E)
-        _add_rows(D_QKV + here + 2 * H * E, position, 3 * H * E, e, real, d_v, E)
+        add_rows(D_QKV + here + H * E, position, 3 * H * E, e, real, d_k, E)
+        add_rows(D_QKV + here + 2 * H * E, position, 3 * H * E, e, real, d_v, E)
         here_peak, dw, dz = _from_state(PEAK, TOTAL, STATE, D_STATE, first_row + chunk, first_state + chunk, m, e, M, E)
         fade = tl.exp(tl.minimum(here_peak - peak, 0.0))
         d_total, d_weighted, peak = d_total * fade + dz, d_weighted * fade[:, None] + dw, here_peak
@@ -189,11 +194,3 @@ def encode_backward(
         d_hubs += d_weighted  # a hub's own embedding is its first value, of weight 1
     row = tl.program_id(1).to(tl.int64) * SEGMENTS + segment
     store_rows(D_HUBS + row * M * E, m, E, e, m < M, d_hubs, E)
-
-
-@triton.jit
-@no_type_check
-def _add_rows(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
-    """Adds to rows that no other program touches meanwhile."""
-    before = load_rows(base, row, stride, column, ok, WIDTH)
-    store_rows(base, row, stride, column, ok, before + value.to(before.dtype), WIDTH)

@@ -20,9 +20,11 @@ LAST = tl.constexpr(0x7FFFFFFF)  # positions count down from here in a key, so t
 @triton.jit
 @no_type_check
 def dot(a, b, WIDEN: tl.constexpr):
-    """a @ b, accumulated in at least float32; `WIDEN` is for the interpreter, which cannot multiply bfloat16."""
+    """The product, accumulated in at least float32; `WIDEN` is for the interpreter, which cannot multiply bfloat16."""
     if WIDEN:
         a, b = a.to(tl.float32), b.to(tl.float32)
+    if a.dtype == tl.float32:  # three products of tensor cores, about as exact as one of float32
+        return tl.dot(a, b, input_precision="tf32x3")
     return tl.dot(a, b, input_precision="ieee")
 
 
@@ -40,6 +42,14 @@ def store_rows(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
     """The opposite of `load_rows`; what is not `ok` stays as it is."""
     inside = ok[:, None] & (column < WIDTH)[None, :]
     tl.store(base + row[:, None] * stride + column[None, :], value, mask=inside)
+
+
+@triton.jit
+@no_type_check
+def add_rows(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
+    """Adds to rows that no other program touches meanwhile; the sum is rounded once."""
+    before = load_rows(base, row, stride, column, ok, WIDTH)
+    store_rows(base, row, stride, column, ok, (before.to(value.dtype) + value).to(before.dtype), WIDTH)
 
 
 @triton.jit
