@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from hubrouter.config import ConfigError, RouterConfig
 from hubrouter.council import Council, Members
 from hubrouter.decode import Decode
 from hubrouter.encode import Encode, Summary, combine
+from hubrouter.implementations import implementation
 from hubrouter.rotary import rotate
 from hubrouter.score import Score
 from hubrouter.select import NOBODY, Chosen, Select
@@ -53,7 +54,8 @@ class RouterState:
 class HubRouter(nn.Module):
     """The routing layer of arXiv:2604.22442, strictly causal (default) or bidirectional as published.
 
-    `forward(x, valid)` maps [B, N, D] to [B, N, D]. The strictly causal layer also streams. Why its output at t depends
+    `forward(x, valid)` maps [B, N, D] to [B, N, D]. The strictly causal layer also streams. This class is the reference
+    implementation; `impl` names the one that is used, and may be set anew at any time. Why its output at t depends
     on tokens up to t only, through values, selection, statistics and length alike, is derived in `hubrouter/README.md`.
     """
 
@@ -67,6 +69,21 @@ class HubRouter(nn.Module):
         self.select = Select(config)
         self.council = Council()
         self.output = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.impl = config.impl
+
+    @property
+    def impl(self) -> str:
+        """The implementation in use, one of `hubrouter.config.IMPLS`."""
+        return self.config.impl
+
+    @impl.setter
+    def impl(self, impl: str) -> None:
+        """Change it; ConfigError where the layer cannot be computed that way."""
+        config = replace(self.config, impl=impl)
+        other = None if impl == "reference" else implementation(impl)
+        if other is not None:
+            other.prepare(config)
+        self.config, self._other = config, other
 
     def forward(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None) -> Float[Tensor, "B N D"]:
         """Route N >= 1 tokens.
@@ -79,6 +96,13 @@ class HubRouter(nn.Module):
         if valid is not None:
             # A weight of 0 does not silence NaN or infinity, so whatever stands at padding goes no further than this.
             x = x.masked_fill(~valid[..., None], 0)
+        if self._other is not None:
+            output: Tensor = self._other.forward(self, x, valid)
+            return output
+        return self.reference(x, valid)
+
+    def reference(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B N D"]:
+        """The reference implementation of `forward`, whatever `impl` says; padding is zero already."""
         if self.config.causal:
             return self._advance(x, valid, self.start(x))[0]
         return self._whole(x, valid)
@@ -93,6 +117,9 @@ class HubRouter(nn.Module):
         """
         if not self.config.causal:
             raise ConfigError("a bidirectional HubRouter cannot stream: build it with causal=True")
+        if self._other is not None:
+            following: tuple[Tensor, RouterState] = self._other.stream(self, x, state)
+            return following
         state = self.start(x) if state is None else state
         outputs = []
         while x.shape[1]:
