@@ -1,4 +1,4 @@
-"""What the bench measured, read from the ledger: times, ratios, floors and rates, a machine at a time."""
+"""What the bench measured, read from the ledger, a machine at a time."""
 
 from __future__ import annotations
 
@@ -7,102 +7,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from audits.bench_row import PASSES, Ceilings, Row, paired_ratio, spread
 from audits.experiment import TIERS
 from audits.ledger import Evidence, Record
 from audits.statistics import Exponent, scaling_exponent
 
 EXPERIMENT = "bench"
-PASSES = ("forward", "forward+backward", "decode")
 BASE, PROJECTIONS, HUB = "attention", "projections", "hub"
 _VARIED = ("pass", "n", "layers")  # what differs between the runs of one bench
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median, lowest and highest over the rounds of a run."""
-
-    median: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Ceilings:
-    """What the machine did at most in the same run: operations a second (matmul), bytes a second (copy)."""
-
-    flops: float
-    bytes: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """One layer at one length in one pass.
-
-    Attributes:
-        layer: what it computes.
-        impl: how.
-        backend: the alternative that was fastest; empty where there are none.
-        n: tokens, or the position of a decode step.
-        passes: one of `PASSES`.
-        ms: milliseconds of a step; of a decode step, of one token. None where it was not run.
-        ratio: to attention in the same round; None without attention.
-        peak_bytes: at a step's peak, beyond what was held before.
-        flops: operations that its definition demands; None where they are not counted, as the next one.
-        bytes: traffic that it demands.
-        ceilings: those of the same run.
-        core_share: of the measured copy rate that the layer reaches without its projections; forward only.
-        not_run: why there is no time.
-        run: address of the run.
-    """
-
-    layer: str
-    impl: str
-    backend: str
-    n: int
-    passes: str
-    ms: Spread | None
-    ratio: Spread | None
-    peak_bytes: int | None
-    flops: float | None
-    bytes: float | None
-    ceilings: Ceilings | None
-    core_share: float | None
-    not_run: str | None
-    run: str
-
-    @property
-    def name(self) -> str:
-        """Layer and implementation."""
-        return f"{self.layer}/{self.impl}"
-
-    @property
-    def floor_ms(self) -> float | None:
-        """The least time that the demanded operations and traffic take at the measured rates."""
-        if self.flops is None or self.bytes is None or self.ceilings is None:
-            return None
-        return 1000 * max(self.flops / self.ceilings.flops, self.bytes / self.ceilings.bytes)
-
-    @property
-    def bound(self) -> str | None:
-        """Which of the two decides the floor: "operations" or "traffic"."""
-        if self.flops is None or self.bytes is None or self.ceilings is None:
-            return None
-        return "operations" if self.flops / self.ceilings.flops >= self.bytes / self.ceilings.bytes else "traffic"
-
-    @property
-    def flop_share(self) -> float | None:
-        """Achieved operations a second, as a share of the measured matmul rate."""
-        return self._share(self.flops, None if self.ceilings is None else self.ceilings.flops)
-
-    @property
-    def byte_share(self) -> float | None:
-        """Achieved traffic a second, as a share of the measured copy rate."""
-        return self._share(self.bytes, None if self.ceilings is None else self.ceilings.bytes)
-
-    def _share(self, amount: float | None, rate: float | None) -> float | None:
-        if amount is None or rate is None or self.ms is None:
-            return None
-        return 1000 * amount / self.ms.median / rate
 
 
 @dataclass(frozen=True)
@@ -145,10 +57,25 @@ class Bench:
         """One row."""
         return next((row for row in self.of(passes, name) if row.n == n), None)
 
+    @property
+    def shape(self) -> str:
+        """The sizes in words."""
+        named = ("d_model", "width"), ("n_heads", "heads"), ("n_hubs", "hubs"), ("k", "k"), ("chunk", "chunk")
+        sizes = ", ".join(f"{word} {self.config[key]}" for key, word in named)
+        return f"{sizes}, batch {self.config['batch']}, {self.config['dtype']}"
+
+    @property
+    def place(self) -> str:
+        """The machine in words."""
+        if self.cuda:
+            return self.environment.get("device", self.machine)
+        threads = "one thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.environment.get('cpu', self.machine)}, {threads}"
+
     def exponent(self, passes: str, name: str, low: int = 0, high: int = 2**62) -> Exponent | None:
         """How the time grows over the lengths from `low` to `high`; None below three of them."""
-        timed = [(row.n, row.ms.median) for row in self.of(passes, name) if row.ms and low <= row.n <= high]
-        return scaling_exponent(*zip(*timed, strict=True)) if len(timed) >= 3 else None
+        timed = {row.n: row.ms.median for row in self.of(passes, name) if row.ms and low <= row.n <= high}
+        return scaling_exponent(list(timed), list(timed.values())) if len(timed) >= 3 else None
 
 
 def benches(evidence: Evidence) -> tuple[Bench, ...]:
@@ -200,7 +127,8 @@ def _slowness(entry: Mapping[str, Any]) -> float:
 
 
 def _ceilings(told: Mapping[str, Any]) -> Ceilings | None:
-    rates = {name: top["amount"] / median(top["seconds"]) for name, top in told.items() if top["seconds"]}
+    """Of the fastest round each: what slows the machine for a while does not lower what it can do at most."""
+    rates = {name: top["amount"] / min(top["seconds"]) for name, top in told.items() if top["seconds"]}
     return Ceilings(rates["matmul"], rates["copy"]) if {"matmul", "copy"} <= set(rates) else None
 
 
@@ -226,22 +154,8 @@ def _row(
     )
 
 
-def spread(values: Sequence[float]) -> Spread | None:
-    """Median and range; None of nothing."""
-    return Spread(median(values), min(values), max(values)) if values else None
-
-
-def paired_ratio(seconds: Sequence[float], base: Sequence[float]) -> Spread | None:
-    """Ratios within the rounds, so that what slows the machine for a while is in both; None where one was not run."""
-    if not seconds or len(seconds) != len(base):
-        return None
-    return spread([taken / other for taken, other in zip(seconds, base, strict=True)])
-
-
-def _core_share(
-    entry: Mapping[str, Any], rates: Ceilings | None, projections: Sequence[float]
-) -> float | None:
-    """Traffic of the mixing alone over its time, which is the layer's less that of its projections in the same round."""
+def _core_share(entry: Mapping[str, Any], rates: Ceilings | None, projections: Sequence[float]) -> float | None:
+    """Traffic of the mixing alone over its time: the layer's less that of the projections in the same round."""
     seconds, amount = entry.get("seconds", ()), entry.get("core_bytes")
     if amount is None or rates is None or not seconds or len(seconds) != len(projections):
         return None

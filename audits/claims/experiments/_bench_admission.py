@@ -49,10 +49,20 @@ class Admitted:
 
 
 class Admission:
-    """Decides one layer after the other; the first ones cannot lose their time to those that come later."""
+    """Decides one layer after the other; the first ones cannot lose their time to those that come later.
 
-    def __init__(self, limits: Limits, make: Make, n: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limits, self.make, self.n, self.clock = limits, make, n, clock
+    Args:
+        limits: what the run may take.
+        make: makes a layer's step at a length.
+        n: the whole length.
+        grows: whether a step's time grows with the length, so that short lengths foretell it; else it is tried.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, limits: Limits, make: Make, n: int, *, grows: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.limits, self.make, self.n, self.grows, self.clock = limits, make, n, grows, clock
         self.began, self.promised = clock(), 0.0
 
     def decide(self, entry: Entry) -> Admitted:
@@ -74,12 +84,12 @@ class Admission:
         return Admitted(entry, step, peak, predicted)
 
     def _foreseen(self, entry: Entry) -> Outlook:
-        if not entry.compiled:
+        if self.grows and not entry.compiled:
             return outlook(lambda length: self.make(entry, length).seconds(), self.n, self.limits.step)
         step = self.make(entry, self.n)
-        if not self.limits.compiles:
+        if entry.compiled and not self.limits.compiles:
             return Outlook(None, "compiling it takes longer than this tier has")
-        step.seconds()  # compiles, and does not count
+        step.seconds()  # warms up or compiles, and does not count
         taken = step.seconds()
         return too_slow(taken, self.limits.step) if taken > self.limits.step else Outlook(taken)
 
@@ -92,8 +102,8 @@ class Admission:
         return f"predicted {asked:.3g} s in all, and {max(0.0, left):.3g} s of the run's {self.limits.budget:g} s left"
 
     def _no_memory(self, entry: Entry) -> str | None:
-        """Whether the peak, which grows at least linearly, would be too high; a compiled layer has run already."""
-        if entry.compiled:
+        """Whether the peak, which grows at least linearly, would be too high; others have run already."""
+        if entry.compiled or not self.grows:
             return None
         short = max(1, self.n // 4)
         least = self.make(entry, short).peak() * (self.n / short)

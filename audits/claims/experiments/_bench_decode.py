@@ -16,7 +16,7 @@ from hubrouter.rotary import rotate
 TOKENS = 64  # decoded in a step: a whole chunk, so that its last token, which closes it, counts with its weight
 PIECE = 1024  # tokens at a time while the state of the prefix is made
 
-Decoded = Callable[[Tensor], None]  # tokens [B, TOKENS, D]
+Decoded = Callable[[Tensor], Tensor]  # tokens [B, S, D] to the last one's output [B, 1, D]
 Decoder = Callable[[nn.Module, Tensor], Decoded]  # of a layer and a prefix [B, N, D]
 
 
@@ -26,10 +26,11 @@ def streamed(module: nn.Module, prefix: Tensor) -> Decoded:
     for piece in prefix.split(PIECE, dim=1):
         _, state = layer.stream(piece, state)
 
-    def decode(tokens: Tensor) -> None:
-        at = state
+    def decode(tokens: Tensor) -> Tensor:
+        output, at = tokens, state
         for token in tokens.split(1, dim=1):
-            _, at = layer.stream(token, at)
+            output, at = layer.stream(token, at)
+        return output
 
     return decode
 
@@ -46,14 +47,16 @@ def cached(module: nn.Module, prefix: Tensor) -> Decoded:
     heads, total = layer.n_heads, start + TOKENS
     keys, values = (prefix.new_empty(batch, heads, total, width // heads).normal_() for _ in range(2))
 
-    def decode(tokens: Tensor) -> None:
+    def decode(tokens: Tensor) -> Tensor:
+        output = tokens
         for place, token in enumerate(tokens.split(1, dim=1), start):
             q, k, v = layer.project(token).reshape(batch, 1, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
             keys[:, :, place : place + 1] = rotate(k, place, layer.rope_base)
             values[:, :, place : place + 1] = v
             q, upto = rotate(q, place, layer.rope_base), place + 1
             mixed = F.scaled_dot_product_attention(q, keys[:, :, :upto], values[:, :, :upto])
-            layer.output(mixed.transpose(1, 2).flatten(2))
+            output = layer.output(mixed.transpose(1, 2).flatten(2))
+        return output
 
     return decode
 
@@ -65,8 +68,8 @@ def with_fla_cache(module: nn.Module, prefix: Tensor) -> Decoded:
     with torch.no_grad():
         module(prefix, past_key_values=cache, use_cache=True)
 
-    def decode(tokens: Tensor) -> None:
-        for token in tokens.split(1, dim=1):
-            module(token, past_key_values=cache, use_cache=True)
+    def decode(tokens: Tensor) -> Tensor:
+        outputs = [module(token, past_key_values=cache, use_cache=True)[0] for token in tokens.split(1, dim=1)]
+        return cast("Tensor", outputs[-1])
 
     return decode

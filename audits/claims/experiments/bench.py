@@ -38,7 +38,7 @@ class Size:
 LENGTHS = tuple(2**power for power in range(8, 17))  # 256 to 65536
 SIZES = {
     "quick": Size(
-        Shape(64, 4, 8, 64, 64, 2, "float32"), LENGTHS[:4], Limits(0.5, 4.0, 2 * GIGABYTE, 5, compiles=False)
+        Shape(64, 4, 8, 64, 64, 2, "float32"), LENGTHS[:4], Limits(0.5, 5.0, 2 * GIGABYTE, 5, compiles=False)
     ),
     "full": Size(Shape(256, 4, 8, 64, 64, 2, "float32"), LENGTHS, Limits(20.0, 180.0, 8 * GIGABYTE, 5, compiles=True)),
     # On a GPU, eight minutes in all; fewer lengths, because every layer that is compiled is compiled at each of them.
@@ -84,7 +84,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         torch.compiler.reset()  # what earlier runs compiled counts towards a limit beyond which nothing is compiled
     n, passes = int(config["n"]), str(config["pass"])
     chosen = [entry for entry in entries(shape, device) if entry.name in config["layers"]]
-    admission = Admission(limits, Workshop(shape, passes, device).step, n)
+    admission = Admission(limits, Workshop(shape, passes, device).step, n, grows=passes != "decode")
     decided = []
     for done, entry in enumerate(chosen):
         progress(done, len(chosen) + limits.rounds + 1, f"trying {entry.name}")
