@@ -108,6 +108,8 @@ def test_the_window_is_attention_under_its_mask() -> None:
     mask = (place[:, None] >= place) & (place[:, None] - place < window)
     mixed = F.scaled_dot_product_attention(rotate(q, 0, 1e4), rotate(k, 0, 1e4), v, attn_mask=mask)
     assert torch.allclose(output, layer.output(mixed.transpose(1, 2).flatten(2)), atol=1e-5)
+    with pytest.raises(ConfigError, match="no backward pass on a CPU"):
+        layer(x)
 
 
 @torch.no_grad()

@@ -20,12 +20,10 @@ def _curves(bench: Bench, passes: str) -> Curves:
     x, y = _AXES.get(passes, ("tokens in a sequence n", "milliseconds"))
     timed = {name: [row for row in bench.of(passes, name) if row.ms] for name in bench.names}
     series = tuple(_series(name, rows) for name, rows in timed.items() if rows)
-    note = f"{bench.place}; {bench.shape}. Median of the rounds, with the lowest and the highest."
+    note = f"{bench.place}; {bench.shape}. Medians of the rounds; their ranges are in the tables."
     return Curves(f"{_TITLES[passes]}, measured", x, y, series, note, log_x=True, log_y=True)
 
 
 def _series(name: str, rows: list[Row]) -> Series:
-    points = tuple(
-        CurvePoint(float(row.n), row.ms.median, row.ms.low, row.ms.high) for row in rows if row.ms is not None
-    )
+    points = tuple(CurvePoint(float(row.n), row.ms.median) for row in rows if row.ms is not None)
     return Series(name, _STYLES.get(rows[0].layer, "other"), points)

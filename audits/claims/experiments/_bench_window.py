@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from hubrouter.config import ConfigError
 from hubrouter.rotary import rotate
 
 BLOCK = 128  # FlexAttention's own block size
@@ -31,7 +32,13 @@ class WindowAttention(nn.Module):
         self.mix = torch.compile(flex_attention, dynamic=False, fullgraph=True) if compiled else flex_attention
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, N, D] to [B, N, D]."""
+        """[B, N, D] to [B, N, D].
+
+        Raises:
+            ConfigError: a gradient is wanted on a CPU.
+        """
+        if torch.is_grad_enabled() and x.device.type == "cpu":
+            raise ConfigError("FlexAttention has no backward pass on a CPU")
         q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.n_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         base = 10_000.0
         mask = block_mask(x.shape[1], self.window, str(x.device))

@@ -5,6 +5,7 @@ No claim needs it, so `claims` never runs it; `hubrouter-audit bench` does, and 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -81,7 +82,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     config, device = spec.config, options.device
     shape, limits = shape_of(config), limits_of(config)
     if limits.compiles:
-        torch.compiler.reset()  # what earlier runs compiled counts towards a limit beyond which nothing is compiled
+        ready_to_compile()
     n, passes = int(config["n"]), str(config["pass"])
     chosen = [entry for entry in entries(shape, device) if entry.name in config["layers"]]
     admission = Admission(limits, Workshop(shape, passes, device).step, n, grows=passes != "decode")
@@ -90,6 +91,15 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         progress(done, len(chosen) + limits.rounds + 1, f"trying {entry.name}")
         decided.append(admission.decide(entry))
     return measured(decided, shape, limits.rounds, (n, passes, device), progress)
+
+
+def ready_to_compile() -> None:
+    """Forget what earlier runs compiled, which counts towards a limit beyond which nothing is compiled any more.
+
+    No processes that compile in the background: they would outlive the run, or take time from it.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    torch.compiler.reset()
 
 
 def measured(
