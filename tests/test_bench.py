@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from bench_samples import CPU, record, row
 
-from audits.bench import benches
-from audits.bench_row import paired_ratio
+from audits.bench import EXPERIMENT, benches
+from audits.bench_row import PASSES, paired_ratio
 from audits.claim import all_claims
 from audits.claims.experiments import _bench_floor as floor
 from audits.claims.experiments import bench as experiment
@@ -62,6 +62,10 @@ def test_a_machine_is_part_of_the_question_and_named_without_a_host(tiny: Option
     assert experiment.machine_name({**CPU, "device": "NVIDIA H200"}, "cuda:0") == "nvidia-h200"
     assert experiment.machine_name({**CPU, "cpu": "AMD EPYC(tm) 9R14"}, "cpu") == "amd-epyc-tm-9r14-2-cores"
     assert all(spec.config["machine"] for spec in experiment.runs(tiny))
+
+
+def test_those_who_read_records_know_the_names_that_the_experiment_gives() -> None:
+    assert (EXPERIMENT, PASSES) == (experiment.NAME, floor.PASSES)
 
 
 def test_no_claim_needs_the_bench_so_the_main_job_never_runs_it() -> None:

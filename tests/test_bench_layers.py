@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -96,6 +97,18 @@ def test_every_layer_that_is_asked_for_is_an_entry() -> None:
     assert names >= {"nsa/fla", "moba/fla", "gated-deltanet/fla", "mamba2/fla"}
     assert [e.backend for e in layers.entries(SHAPE, "cuda") if e.layer == "attention"] == list(layers.BACKENDS)
     assert [e.backend for e in layers.entries(SHAPE, "cpu") if e.layer == "attention"] == ["flash"]
+
+
+def test_every_implementation_of_the_hub_layer_is_built_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Config(RouterConfig):
+        impl: str = "reference"
+
+    monkeypatch.setattr(layers, "IMPLS", ("reference", "other"))
+    monkeypatch.setattr(layers, "RouterConfig", Config)
+    found = [entry for entry in layers.entries(SHAPE, "cpu") if entry.layer == "hub"]
+    assert [(e.name, e.compiled) for e in found] == [("hub/reference", False), ("hub/other", True)]
+    assert [e.build().config.impl for e in found] == ["reference", "other"]  # type: ignore[union-attr]
 
 
 def test_the_window_is_attention_under_its_mask() -> None:

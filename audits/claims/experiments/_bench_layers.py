@@ -107,7 +107,9 @@ def _attention(shape: Shape, device: str) -> tuple[Entry, ...]:
 
 def _hub(shape: Shape, impl: str) -> Entry:
     """HubRouter by one of its implementations."""
-    router = RouterConfig(shape.d_model, shape.n_heads, shape.n_hubs, shape.k, shape.chunk)
+    router = RouterConfig(
+        d_model=shape.d_model, n_heads=shape.n_heads, n_hubs=shape.n_hubs, k=shape.k, chunk=shape.chunk
+    )
     chosen: dict[str, Any] = {"impl": impl} if len(IMPLS) > 1 else {}
     return Entry(
         "hub",
