@@ -41,6 +41,13 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the layer beside others on this machine, and rebuild reports/."""
+    install(session, "audit")
+    session.run("hubrouter-audit", "bench", "--fresh", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and formatting."""
     install(session, "audit,cluster,test,lint")
