@@ -1,7 +1,7 @@
 """The implementations of one layer: the reference, which is the specification, and others that must equal it.
 
-Each of the others is a module that offers `IMPLEMENTATION`. It is loaded when a layer asks for it; `hubrouter` by itself
-needs torch alone.
+Each of the others is a module that offers `IMPLEMENTATION`. It is loaded when a layer asks for it; `hubrouter` by
+itself needs torch alone.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ OPTIONS = ("num_warps", "num_stages")
 compiled: dict[str, dict[str, int]] = {}
 
 
-def compile_instead(self: JITFunction[Any], *args: Any, grid: Any, warmup: bool = False, **kwargs: Any) -> None:  # noqa: ARG001
+def compile_instead(self: JITFunction[Any], *args: Any, grid: Any, warmup: bool = False, **kwargs: Any) -> None:
     given = dict(zip(self.arg_names, args, strict=False)) | kwargs
     options = {name: given.pop(name) for name in OPTIONS if name in given}
     constant = {p.name for p in self.params if p.is_constexpr}

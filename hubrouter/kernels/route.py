@@ -59,8 +59,8 @@ def route(
 
     Returns:
         mixed [B, N, H, E]; scores [B, N]; hub states before every chunk [B·H, G, M, E]; their peaks and totals; keys of
-        the selected tokens [B, G, K]; logarithmic sums of the council's softmax [B, H, N]; and, for streaming, the hubs'
-        weighted sums before the last chunk [B·H, M, E].
+        the selected tokens [B, G, K]; logarithmic sums of the council's softmax [B, H, N]; and, for streaming, the
+        hubs' weighted sums before the last chunk [B·H, M, E].
     """
     plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base)
     qkv, mask, (cos, sin) = qkv.contiguous(), _mask(valid, qkv), plan.rotary(qkv)

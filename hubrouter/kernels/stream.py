@@ -1,7 +1,7 @@
 """Streaming with kernels: a prefix at once through `route`, then a fused step for tokens that stay in the open chunk.
 
-The token that completes a chunk closes it with operations of the reference: once in C tokens, on C tokens. Streams carry
-no gradients.
+The token that completes a chunk closes it with operations of the reference: once in C tokens, on C tokens. Streams
+carry no gradients.
 """
 
 from __future__ import annotations
