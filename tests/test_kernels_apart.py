@@ -46,6 +46,7 @@ def run(*arguments: str, interpret: bool) -> subprocess.CompletedProcess[str]:
         ("1024", "16", "8", "64", "64", "bfloat16"),
         ("1024", "8", "64", "128", "128", "bfloat16"),
         ("256", "4", "8", "64", "64", "float32"),
+        ("512", "8", "64", "128", "128", "float32"),  # the largest that float32 may have
         ("192", "2", "3", "5", "20", "float16"),
     ],
     ids=" ".join,

@@ -57,7 +57,7 @@ def _table(records: tuple[Record, ...]) -> Table:
 
 CLAIM = Claim(
     id="kernels",
-    statement="The Triton kernels compute HubRouter, outputs and all gradients; they repeat bit for bit and are causal.",
+    statement="The Triton kernels compute HubRouter and its gradients, repeat bit for bit and are strictly causal.",
     source="our own claim about this project's kernels",
     test="Against a dense O(N²) computation in float64 with the same selection: every output and gradient at most "
     f"{SLACK:g} times as far off as dense code of the same dtype, plus {ROUNDINGS:g} roundings; two runs equal bit for "

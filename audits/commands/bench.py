@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.claims.experiments import bench as experiment
+from audits.claims.experiments import kernel_check
 from audits.claims.experiments._bench_layers import entries
 from audits.commands.claims import exit_code
 from audits.commands.exits import CommandError
@@ -22,7 +23,7 @@ from audits.runner import gather
 from audits.subject import Settings, SubjectError
 
 NAME, HELP = "bench", "times of HubRouter beside attention, windows and Mamba on this machine, against their floors"
-READERS = ("cost",)  # claims whose verdict the bench can change
+READERS = ("cost", "kernels")  # claims whose verdict the bench can change
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         Settings(device=options.device).check()
         chosen = _chosen(wished, options.only or ())
-        gathered = gather([chosen], wished, Ledger(folder / "evidence"), fresh=options.fresh, console=console)
+        checks = (kernel_check.EXPERIMENT,) if options.device.startswith("cuda") else ()
+        gathered = gather([*checks, chosen], wished, Ledger(folder / "evidence"), fresh=options.fresh, console=console)
         report = report_of(gathered.evidence)
         write_reports(report, folder)
     except (LedgerError, ReportError, SubjectError) as problem:

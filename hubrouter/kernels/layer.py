@@ -38,7 +38,7 @@ def between(layer: HubRouter, projected: Tensor, valid: Tensor | None) -> Routed
     Raises:
         ConfigError: kernels cannot run on its device.
     """
-    require_device(projected)
+    require_device(projected, layer.config)
     from hubrouter.kernels.route import route  # imports triton
 
     config, head = layer.config, layer.score.head
@@ -55,7 +55,7 @@ def forward(layer: HubRouter, x: Tensor, valid: Tensor | None) -> Tensor:
 
 def stream(layer: HubRouter, x: Tensor, state: RouterState | None) -> tuple[Tensor, RouterState]:
     """The next tokens of a stream, without gradients."""
-    require_device(x)
+    require_device(x, layer.config)
     from hubrouter.kernels.stream import streamed
 
     return streamed(layer, x, state)

@@ -81,7 +81,7 @@ def route(
     score_tokens[(g, plan.batch)](
         qkv, state, weight, bias, score, n, g, **plan.sizes("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "WIDEN")
     )
-    chosen = _select(plan, score, mask)
+    chosen = select_tokens(plan, score, mask)
     mixed, logsum = torch.empty_like(qkv[:, :, 0]), plan.empty(qkv, plan.batch, plan.heads, n)
     attend[plan.by_chunk](
         qkv, mask, state, score, chosen, cos, sin, mixed, logsum, n, g,
@@ -95,7 +95,7 @@ def _mask(valid: Tensor | None, like: Tensor) -> Tensor:
     return like if valid is None else valid.contiguous().view(torch.uint8)
 
 
-def _select(plan: Plan, score: Tensor, mask: Tensor) -> Tensor:
+def select_tokens(plan: Plan, score: Tensor, mask: Tensor) -> Tensor:
     """Keys of the selected tokens before every chunk, [B, G, K]."""
     g, s = plan.chunks, plan.segments
     keys = plan.empty(score, plan.batch, g + s, plan.wide, dtype=torch.int64)

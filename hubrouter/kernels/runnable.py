@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from hubrouter.config import ConfigError, RouterConfig
+from hubrouter.kernels.plan import padded
 
 LARGEST = {"chunk": 128, "n_hubs": 64, "k": 1024, "head_width": 128}
+FLOAT32_NUMBERS = 12288  # rows of chunk and hubs times head width: found by compiling for an H100
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 OTHERWISE = "; or take impl='reference'"
 
@@ -31,12 +33,22 @@ def require_sizes(config: RouterConfig) -> None:
             raise ConfigError(f"impl='triton' takes {name} up to {most}, not {getattr(config, name)}" + OTHERWISE)
 
 
-def require_device(x: Tensor) -> None:
-    """Raises ConfigError where kernels cannot run on the tensor's device or dtype."""
+def require_device(x: Tensor, config: RouterConfig) -> None:
+    """Raises ConfigError where kernels cannot run on the tensor's device, in its dtype or with these sizes in it."""
     if x.dtype not in DTYPES:
         raise ConfigError(f"impl='triton' takes {', '.join(str(d) for d in DTYPES)}, not {x.dtype}" + OTHERWISE)
-    if x.device.type != "cuda" and not (x.device.type == "cpu" and interpreted()):
+    if x.device.type == "cpu" and interpreted():
+        return
+    if x.device.type != "cuda":
         raise ConfigError(
             f"impl='triton' needs a CUDA device, and this is on {x.device.type}: move model and tokens there, or set "
             "TRITON_INTERPRET=1 before Python starts, for small tests" + OTHERWISE
+        )
+    if x.dtype == torch.float64:
+        raise ConfigError("impl='triton' takes float64 in Triton's interpreter only: use float32 on a GPU" + OTHERWISE)
+    rows = padded(config.chunk) + padded(config.n_hubs)
+    if x.dtype == torch.float32 and rows * padded(config.head_width) > FLOAT32_NUMBERS:
+        raise ConfigError(
+            f"impl='triton' in float32 takes (chunk + n_hubs) * head width up to {FLOAT32_NUMBERS}, each filled up to a "
+            "power of two: shared memory holds no more; use bfloat16" + OTHERWISE
         )

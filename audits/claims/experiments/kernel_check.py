@@ -5,6 +5,7 @@ On a CUDA device the kernels run there at full sizes; elsewhere they run in Trit
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -48,7 +49,9 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
-    """Every case in every dtype."""
+    """Every case in every dtype; none without triton."""
+    if importlib.util.find_spec("triton") is None:
+        return ()
     cases = ON_GPU if options.device.startswith("cuda") else INTERPRETED
     return tuple(
         RunSpec(NAME, {**asdict(case), "dtype": dtype, "device": options.device}, seed, _label(case, dtype))
