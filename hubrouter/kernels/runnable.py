@@ -49,6 +49,6 @@ def require_device(x: Tensor, config: RouterConfig) -> None:
     rows = padded(config.chunk) + padded(config.n_hubs)
     if x.dtype == torch.float32 and rows * padded(config.head_width) > FLOAT32_NUMBERS:
         raise ConfigError(
-            f"impl='triton' in float32 takes (chunk + n_hubs) * head width up to {FLOAT32_NUMBERS}, each filled up to a "
-            "power of two: shared memory holds no more; use bfloat16" + OTHERWISE
+            f"impl='triton' in float32 takes (chunk + n_hubs) * head width up to {FLOAT32_NUMBERS}, each filled up to "
+            "a power of two: shared memory holds no more; use bfloat16" + OTHERWISE
         )
