@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubrouter.config import ModelConfig
-from hubrouter.rotary import rotate
+from hubrouter.rotary import rotate, turn
 from hubrouter.shapes import Bool, Float
 
 LETTER = "A"
@@ -54,8 +54,10 @@ class CausalAttention(nn.Module):
         return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)), KeyValueCache(k, v)
 
     def _heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.n_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        return rotate(q, start, self.rope_base), rotate(k, start, self.rope_base), v
+        q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.n_heads, -1).unbind(2)
+        position = torch.arange(start, start + x.shape[1], device=x.device)
+        by = turn(position, q.shape[-1], self.rope_base, q.dtype)
+        return rotate(q, by).transpose(1, 2), rotate(k, by).transpose(1, 2), v.transpose(1, 2)
 
     def _merge(self, mixed: Tensor) -> Tensor:
         output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
