@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from hubrouter.router import HubRouter, RouterState
+    from hubrouter.router import HubRouter
+    from hubrouter.state import RouterState
 
 
 def prepare(config: RouterConfig) -> None:

@@ -11,7 +11,8 @@ from hubrouter.kernels.runnable import require_device, require_sizes
 
 if TYPE_CHECKING:
     from hubrouter.config import RouterConfig
-    from hubrouter.router import HubRouter, RouterState
+    from hubrouter.router import HubRouter
+    from hubrouter.state import RouterState
 
 
 class Routed(NamedTuple):

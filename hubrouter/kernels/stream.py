@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hubrouter.candidates import Candidates
 from hubrouter.encode import Summary
 from hubrouter.kernels.fingerprints import score_tokens
 from hubrouter.kernels.plan import Plan
@@ -82,7 +81,7 @@ def _step(layer: HubRouter, x: Tensor, state: RouterState) -> tuple[Tensor, Rout
     plan = plan_of(qkv, layer.encode.hubs, None, config.k, config.chunk, config.neighbours, config.rope_base)
     average = (hubs.weighted / hubs.total[..., None]).to(qkv.dtype).contiguous()
     score = _scores(plan, layer, qkv, average)
-    state = state.longer(
+    state = state.with_open(
         torch.cat([state.open_k, qkv[:, :, 1]], dim=1),
         torch.cat([state.open_v, qkv[:, :, 2]], dim=1),
         torch.cat([state.open_score, score], dim=1),
@@ -110,30 +109,7 @@ def _scores(plan: Plan, layer: HubRouter, qkv: Tensor, average: Tensor) -> Tenso
 
 
 def _closed_if_full(layer: HubRouter, state: RouterState) -> RouterState:
-    """The state once its open chunk is full: its tokens are seen by the hubs, and may be selected."""
-    if state.open_k.shape[1] < layer.config.chunk:
-        return state
-    k, v = state.open_k[:, None].transpose(2, 3), state.open_v[:, None].transpose(2, 3)
-    prefix = layer.encode(k, v, state.open_valid[:, None], state.summary)
-    claim = layer.select.claims(state.open_score, state.open_valid, state.recent)
-    chosen = layer.select(claim[:, None], layer.select.kept(state.claim), first=layer.config.k)
-    position = torch.arange(state.opened, state.position, device=claim.device)
-    gated = state.open_v * layer.score.gate(state.open_score).to(state.open_v.dtype)[..., None, None]
-    candidates = Candidates(
-        torch.cat([state.selected_k, _turned(layer, state.open_k, position)], dim=1),
-        torch.cat([state.selected_v, gated], dim=1),
-    )
-    selected_k, selected_v = candidates.pick(chosen.token[:, -1])
-    recent = torch.cat([state.recent, layer.select.rounded(state.open_score, state.open_valid)], dim=1)
-    return replace(
-        layer.start(state.open_k[:, :, 0]),
-        position=state.position,
-        summary=Summary._make(part[:, -1:].clone() for part in prefix),
-        claim=chosen.claim[:, -1].clone(),
-        selected_k=selected_k,
-        selected_v=selected_v,
-        recent=recent[:, recent.shape[1] - layer.config.neighbours :].clone(),
-    )
+    return layer.close(state) if state.open_k.shape[1] == layer.config.chunk else state
 
 
 def _projected(layer: HubRouter, x: Tensor) -> Tensor:

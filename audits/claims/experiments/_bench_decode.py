@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubrouter.mixers.attention import CausalAttention
-from hubrouter.rotary import rotate
 
 TOKENS = 64  # decoded in a step: a whole chunk, so that its last token, which closes it, counts with its weight
 PIECE = 1024  # tokens at a time while the state of the prefix is made
@@ -50,10 +49,8 @@ def cached(module: nn.Module, prefix: Tensor) -> Decoded:
     def decode(tokens: Tensor) -> Tensor:
         output = tokens
         for place, token in enumerate(tokens.split(1, dim=1), start):
-            q, k, v = layer.project(token).reshape(batch, 1, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-            keys[:, :, place : place + 1] = rotate(k, place, layer.rope_base)
-            values[:, :, place : place + 1] = v
-            q, upto = rotate(q, place, layer.rope_base), place + 1
+            q, keys[:, :, place : place + 1], values[:, :, place : place + 1] = layer.heads(token, place)
+            upto = place + 1
             mixed = F.scaled_dot_product_attention(q, keys[:, :, :upto], values[:, :, :upto])
             output = layer.output(mixed.transpose(1, 2).flatten(2))
         return output

@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-import hubrouter.config
 from audits.claims.experiments import _bench_floor as floor
 from audits.claims.experiments._bench_decode import (
     Decoder,
@@ -24,11 +23,10 @@ from audits.claims.experiments._bench_decode import (
 from audits.claims.experiments._bench_floor import Demand, Shape
 from audits.claims.experiments._bench_window import WindowAttention
 from hubrouter import HubRouter, ModelConfig, RouterConfig
-from hubrouter.config import SCANS, ConfigError
+from hubrouter.config import IMPLS, SCANS, ConfigError
 from hubrouter.mixers.attention import CausalAttention
 from hubrouter.mixers.mamba import Mamba
 
-IMPLS: tuple[str, ...] = getattr(hubrouter.config, "IMPLS", ("reference",))
 REFUSALS = (ConfigError, ImportError, RuntimeError)  # how a layer says that it cannot run here
 BACKENDS = {  # those of torch that do not hold the whole matrix; the fastest one stands for attention
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -107,14 +105,11 @@ def _attention(shape: Shape, device: str) -> tuple[Entry, ...]:
 
 def _hub(shape: Shape, impl: str) -> Entry:
     """HubRouter by one of its implementations."""
-    router = RouterConfig(
-        d_model=shape.d_model, n_heads=shape.n_heads, n_hubs=shape.n_hubs, k=shape.k, chunk=shape.chunk
-    )
-    chosen: dict[str, Any] = {"impl": impl} if len(IMPLS) > 1 else {}
+    sizes = {"n_heads": shape.n_heads, "n_hubs": shape.n_hubs, "k": shape.k, "chunk": shape.chunk}
     return Entry(
         "hub",
         impl,
-        lambda: HubRouter(replace(router, **chosen)),
+        lambda: HubRouter(RouterConfig(shape.d_model, **sizes, impl=impl)),
         floor.hub(shape),
         streamed,
         compiled=impl != "reference",
