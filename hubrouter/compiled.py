@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from hubrouter.state import RouterState
 
 
+SHAPES = 64  # graphs in one process; more of them are an error
+
+
 def prepare(config: RouterConfig) -> None:
     """Every configuration of the reference can be compiled."""
 
@@ -26,7 +29,8 @@ def prepare(config: RouterConfig) -> None:
 def forward(layer: HubRouter, x: Tensor, valid: Tensor | None) -> Tensor:
     """The reference layer, compiled; ConfigError where that fails, as without a C++ compiler or at too many lengths."""
     try:
-        return _compiled()(layer, x, valid)
+        with torch._dynamo.config.patch(recompile_limit=SHAPES):
+            return _compiled()(layer, x, valid)
     except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as problem:
         raise ConfigError(
             f"impl='compiled' cannot be compiled: {str(problem).strip().splitlines()[0]}; or take impl='reference'"

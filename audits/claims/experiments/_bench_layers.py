@@ -105,7 +105,7 @@ def _attention(shape: Shape, device: str) -> tuple[Entry, ...]:
 
 def _hub(shape: Shape, impl: str) -> Entry:
     """HubRouter by one of its implementations."""
-    sizes = {"n_heads": shape.n_heads, "n_hubs": shape.n_hubs, "k": shape.k, "chunk": shape.chunk}
+    sizes: dict[str, Any] = {"n_heads": shape.n_heads, "n_hubs": shape.n_hubs, "k": shape.k, "chunk": shape.chunk}
     return Entry(
         "hub",
         impl,
