@@ -1,8 +1,8 @@
 """The kernels under the instruments of the reference: a kernel is where a leak hides.
 
 They run in Triton's interpreter here, a hundred times slower than torch. So there is one small fixed case, which has
-what a tile can get wrong: a last piece of a chunk and neighbours over a border. Probes that take many forward passes, or
-look inside a kernel, are left to the direct instruments.
+what a tile can get wrong: a last piece of a chunk and neighbours over a border. Probes that take many forward passes,
+or look inside a kernel, are left to the direct instruments.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from hubrouter import HubRouter, ModelConfig, RouterConfig
 from hubrouter.config import SCANS, ConfigError
 from hubrouter.mixers.attention import CausalAttention
 from hubrouter.mixers.mamba import Mamba
-from hubrouter.rotary import rotate
+from hubrouter.rotary import rotate, turn
 
 SHAPE = Shape(16, 2, 3, 5, 8, 2, "float32")
 
@@ -99,16 +98,14 @@ def test_every_layer_that_is_asked_for_is_an_entry() -> None:
     assert [e.backend for e in layers.entries(SHAPE, "cpu") if e.layer == "attention"] == ["flash"]
 
 
-def test_every_implementation_of_the_hub_layer_is_built_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    @dataclass(frozen=True)
-    class Config(RouterConfig):
-        impl: str = "reference"
-
-    monkeypatch.setattr(layers, "IMPLS", ("reference", "other"))
-    monkeypatch.setattr(layers, "RouterConfig", Config)
+def test_every_implementation_of_the_hub_layer_is_built_as_itself() -> None:
     found = [entry for entry in layers.entries(SHAPE, "cpu") if entry.layer == "hub"]
-    assert [(e.name, e.compiled) for e in found] == [("hub/reference", False), ("hub/other", True)]
-    assert [e.build().config.impl for e in found] == ["reference", "other"]  # type: ignore[union-attr]
+    assert [(e.name, e.compiled) for e in found] == [
+        ("hub/reference", False),
+        ("hub/compiled", True),
+        ("hub/triton", True),
+    ]
+    assert [e.build().config.impl for e in found] == ["reference", "compiled", "triton"]  # type: ignore[union-attr]
 
 
 def test_the_window_is_attention_under_its_mask() -> None:
@@ -116,10 +113,12 @@ def test_the_window_is_attention_under_its_mask() -> None:
     layer, x = WindowAttention(16, 2, window, compiled=False), torch.randn(2, n, 16)
     with torch.no_grad(), pytest.warns(UserWarning, match="torch.compile"):
         output = layer(x)
-    q, k, v = layer.project(x).reshape(2, n, 3, 2, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    q, k, v = layer.project(x).reshape(2, n, 3, 2, -1).unbind(2)
     place = torch.arange(n)
+    by = turn(place, 8, 1e4, q.dtype)
+    q, k, v = (part.transpose(1, 2) for part in (rotate(q, by), rotate(k, by), v))
     mask = (place[:, None] >= place) & (place[:, None] - place < window)
-    mixed = F.scaled_dot_product_attention(rotate(q, 0, 1e4), rotate(k, 0, 1e4), v, attn_mask=mask)
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     assert torch.allclose(output, layer.output(mixed.transpose(1, 2).flatten(2)), atol=1e-5)
     with pytest.raises(ConfigError, match="no backward pass on a CPU"):
         layer(x)

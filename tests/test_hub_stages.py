@@ -268,6 +268,7 @@ def test_a_configuration_that_cannot_be_built_says_which_value_to_change(change,
 
 def test_every_field_of_the_layer_is_handed_on_by_the_model():
     values = {"d_model": 12, "n_heads": 3, "n_hubs": 5, "k": 7, "chunk": 9, "neighbours": 2, "rope_base": 50.0}
+    values["impl"] = "compiled"
     made = ModelConfig(vocab_size=5, causal=False, **values).router()
     assert dataclasses.asdict(made) == values | {"causal": False}
 
