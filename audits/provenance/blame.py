@@ -216,13 +216,9 @@ class _Walk:
         return any(_low(v) or (constant and isinstance(v, Tensor) and self._pairs(v.shape)) for v in others)
 
     def _onwards(self, steps: list[Step], shape: torch.Size) -> Iterator[Step]:
-        """From the crossing on towards the sink, while the shape stays: scores not masked yet are no crossing.
-
-        Products merge the axes before the last two, so these may be cut otherwise.
-        """
+        """From the crossing on towards the sink, while the shape stays: scores not masked yet are no crossing."""
         for step in reversed(steps):
-            now = self.recorder.events[step.event].targets[0].shape
-            if now[-2:] != shape[-2:] or now.numel() != shape.numel():
+            if self.recorder.events[step.event].targets[0].shape != shape:
                 return
             yield step
 
