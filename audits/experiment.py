@@ -40,11 +40,11 @@ class RunSpec:
 class Experiment:
     """One kind of evidence. `execute` must be a module-level function: it is called in a worker process.
 
-    `alone` asks that nothing else runs meanwhile, for runs that measure time. A run that takes longer than
-    `seconds` is ended. `lost` turns the reason why a run gave no result into one that is recorded, so that it is not
-    tried again. Studies of one `kind` share their runs: they are recorded under that name (the experiment's own where
-    it is None), so what two studies ask for is done once. `beside` names modules whose code does not decide the result
-    although `execute` imports them; a change there makes no record stale.
+    `alone` asks that nothing else runs meanwhile, for runs that measure time. A run that takes longer than `seconds` is
+    ended. `lost` turns the reason why a run gave no result into one that is recorded, so that it is not tried again.
+    Studies of one `kind` share their runs: they are recorded under that name (the experiment's own where it is None),
+    so what two studies ask for is done once. `beside` names modules whose code does not decide the result although
+    `execute` imports them; a change there makes no record stale.
     """
 
     name: str

@@ -100,8 +100,8 @@ class Record:
         return {key: value for key, value in self.config.items() if key not in varied}
 
     def to_line(self) -> str:
-        """The record as one line of the ledger."""
-        entry = {"schema": SCHEMA, "run": self.run, **asdict(self)}
+        """The record as one line of the ledger; its digest is that of what a reader finds, whose keys are texts."""
+        entry = json.loads(json.dumps({"schema": SCHEMA, "run": self.run, **asdict(self)}, sort_keys=True))
         return json.dumps(entry | {"digest": _hash(entry)}, sort_keys=True, allow_nan=False) + "\n"
 
 
@@ -333,7 +333,8 @@ def _checked(place: str, entry: Any) -> Record:
     schema = entry.get("schema") if isinstance(entry, dict) else None
     if schema != SCHEMA:
         raise LedgerError(
-            f"{place}: schema {schema!r} is not the known {SCHEMA}; update this program or delete the line"
+            f"{place}: schema {schema!r} is not the known {SCHEMA}; update this program if it is a later one, else "
+            "delete the line, and its run is repeated"
         )
     wrong = [name for name, types in _TYPES.items() if not isinstance(entry.get(name), types)]
     if wrong or set(entry) - set(_TYPES) != {"schema", "run", "digest"}:

@@ -49,6 +49,11 @@ def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in ledger.folder.iterdir()) == ["demo.jsonl", "other.jsonl"]
 
 
+def test_a_result_by_number_is_recorded_and_reads_back_by_text(tmp_path: Path) -> None:
+    Ledger(tmp_path).append(record(0, by_hubs={9: 1.0, 10: 2.0}))  # as numbers 9 comes first, as texts "10"
+    assert [r.result for r in Ledger(tmp_path).read().of("demo")] == [{"by_hubs": {"9": 1.0, "10": 2.0}}]
+
+
 def test_the_latest_record_of_a_run_replaces_earlier_ones(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append(record(0, loss=1.0))
