@@ -21,7 +21,12 @@
       form.querySelector("output").textContent = `${seen.size} of ${form.dataset.total} claims shown`;
     };
     form.addEventListener("input", apply);
-    form.addEventListener("reset", () => setTimeout(apply));
+    // By hand: a reset event comes before the fields are empty, and waiting for them would show the old filter on.
+    form.querySelector("[type=reset]").addEventListener("click", (event) => {
+      event.preventDefault();
+      form.reset();
+      apply();
+    });
     form.addEventListener("submit", (event) => event.preventDefault());
     form.hidden = false;
     apply();
