@@ -15,7 +15,7 @@ def install(session: nox.Session, extras: str) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Gather fresh evidence on this machine, judge every claim and rewrite reports/."""
-    install(session, "audit")
+    install(session, "audit,kernels")
     session.run("hubrouter-audit", "claims", "--fresh", "--page", "docs/what-each-probe-sees.md", *session.posargs)
 
 
@@ -38,6 +38,13 @@ def peers(session: nox.Session) -> None:
     """Measure this auditor and causal-certificate on the same models, and rebuild reports/."""
     install(session, "audit,peers")
     session.run("hubrouter-audit", "peers", "--fresh", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the layer beside others on this machine, and rebuild reports/."""
+    install(session, "audit,kernels")
+    session.run("hubrouter-audit", "bench", "--fresh", *session.posargs)
 
 
 @nox.session

@@ -52,7 +52,7 @@ class TrainingConfig:
         lr: AdamW's peak learning rate.
         warmup: steps of linear rise before the cosine decay, below `steps`.
         final_lr: the share of `lr` that the decay ends at.
-        weight_decay: applied to matrices, not to vectors (norms, biases).
+        weight_decay: applied to matrices, not to vectors (norms, biases) nor to what bears mamba's `_no_weight_decay`.
         clip: largest norm of all gradients together.
         curve_points: entries of the loss curve, each the mean over the steps since the one before.
         compiled: whether the model goes through torch.compile; None is on CUDA only (not verified there). On a CPU it
@@ -263,15 +263,20 @@ def _not_finite(loss: float, norm: float) -> str | None:
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over what can be trained; vectors (norms, biases) are not decayed."""
+    """AdamW over what can be trained; vectors (norms, biases) and what asks for it by mamba's mark are not decayed."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise TrainingError("the model has no trainable parameter; nothing can be trained")
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in parameters if _decays(p)], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if not _decays(p)], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, betas=(0.9, 0.95))
+
+
+def _decays(parameter: nn.Parameter) -> bool:
+    """Whether weight decay applies: not to a rate in a logarithm, which would drift to 1."""
+    return parameter.ndim >= 2 and not getattr(parameter, "_no_weight_decay", False)
 
 
 def _final(losses: list[float]) -> float:

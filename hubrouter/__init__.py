@@ -2,6 +2,7 @@
 
 from hubrouter.config import ConfigError, ModelConfig, RouterConfig
 from hubrouter.model import SequenceModel
-from hubrouter.router import HubRouter, RouterState
+from hubrouter.router import HubRouter
+from hubrouter.state import RouterState
 
 __all__ = ["ConfigError", "HubRouter", "ModelConfig", "RouterConfig", "RouterState", "SequenceModel"]

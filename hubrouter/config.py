@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+IMPLS = ("reference", "compiled", "triton")  # the implementations of HubRouter, see `hubrouter.implementations`
 SCANS = ("loop", "unbind", "chunked", "matmul", "fused")  # the implementations of `hubrouter.selective_scan`
 
 
@@ -30,6 +31,8 @@ class RouterConfig:
             neighbours", secondary note on the paper); they count towards k.
         causal: strictly causal, or bidirectional as published.
         rope_base: base of the rotary position embedding of the council.
+        impl: what computes the layer, one of `IMPLS`. It changes speed and rounding, not what is computed, and no other
+            one is ever taken in its place.
     """
 
     d_model: int
@@ -40,8 +43,10 @@ class RouterConfig:
     neighbours: int = 1
     causal: bool = True
     rope_base: float = 10_000.0
+    impl: str = "reference"
 
     def __post_init__(self) -> None:
+        _require(self.impl in IMPLS, f"impl must be one of {', '.join(IMPLS)}, not {self.impl!r}")
         for name in ("d_model", "n_heads", "n_hubs", "k", "chunk"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
         _require(self.neighbours >= 0, f"neighbours must not be negative, but is {self.neighbours}")
@@ -75,6 +80,7 @@ class ModelConfig:
         causal: strictly causal HubRouter, or bidirectional as published. Attention and Mamba are always causal.
         mlp_ratio: width of the MLP relative to D.
         rope_base: base of the rotary position embedding.
+        impl: implementation of HubRouter; as `RouterConfig`.
         ssm_state: states S of a channel of Mamba (the defaults of this and the next two are mamba's and Jamba's).
         ssm_conv: tokens that Mamba's convolution reads, the own one included.
         ssm_expand: inner width I of Mamba relative to D.
@@ -95,6 +101,7 @@ class ModelConfig:
     causal: bool = True
     mlp_ratio: int = 4
     rope_base: float = 10_000.0
+    impl: str = "reference"
     ssm_state: int = 16
     ssm_conv: int = 4
     ssm_expand: int = 2
@@ -139,4 +146,5 @@ class ModelConfig:
             neighbours=self.neighbours,
             causal=self.causal,
             rope_base=self.rope_base,
+            impl=self.impl,
         )

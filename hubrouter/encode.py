@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from hubrouter.config import RouterConfig
-from hubrouter.scan import inclusive_scan
 from hubrouter.shapes import Bool, Float
 
 
@@ -24,11 +23,33 @@ class Summary(NamedTuple):
 
 
 def combine(earlier: Summary, later: Summary) -> Summary:
-    """The summary of both token sets together; associative, so prefixes can be scanned."""
+    """The summary of both token sets together; associative."""
     peak = torch.maximum(earlier.peak, later.peak)
     a, b = (earlier.peak - peak).exp(), (later.peak - peak).exp()
-    total = earlier.total * a + later.total * b
-    return Summary(peak, total, earlier.weighted * a[..., None] + later.weighted * b[..., None])
+    total = torch.addcmul(earlier.total * a, later.total, b)
+    weighted = torch.addcmul(earlier.weighted * a[..., None], later.weighted, b[..., None])
+    return Summary(peak, total, weighted)
+
+
+def prefixes(before: Summary, chunks: Summary) -> Summary:
+    """Entry g is the summary of `before` [B, 1, ...] and chunks 0..g-1: `combine` from left to right.
+
+    All weights are known beforehand, since a prefix has the largest peak so far; two operations a chunk are left. How
+    entry g is put together depends on g alone, so a longer sequence cannot change the rounding of an earlier prefix.
+    """
+    peak = torch.cat([before.peak, chunks.peak], dim=1).cummax(dim=1).values
+    kept, added = (peak[:, :-1] - peak[:, 1:]).exp(), (chunks.peak - peak[:, 1:]).exp()
+    total = _running(before.total, kept, chunks.total * added)
+    weighted = _running(before.weighted, kept[..., None], chunks.weighted * added[..., None])
+    return Summary(peak, total, weighted)
+
+
+def _running(first: Tensor, kept: Tensor, added: Tensor) -> Tensor:
+    """y_0 = first, y_g = kept_g y_(g-1) + added_g along axis 1."""
+    sums = [first[:, 0]]
+    for keep, add in zip(kept.unbind(1), added.unbind(1), strict=True):
+        sums.append(torch.addcmul(add, keep, sums[-1]))
+    return torch.stack(sums, dim=1)
 
 
 class Encode(nn.Module):
@@ -54,7 +75,7 @@ class Encode(nn.Module):
     ) -> Summary:
         """One summary for each chunk by itself; accumulated in at least float32. Cost O(N M D)."""
         exact = torch.promote_types(k.dtype, torch.float32)
-        logits = (torch.einsum("hme,bghce->bghmc", self.hubs, k) * k.shape[-1] ** -0.5).to(exact)
+        logits = (self.hubs * k.shape[-1] ** -0.5 @ k.contiguous().mT).to(exact)
         seen = valid[:, :, None, None, :]
         logits = logits.masked_fill(~seen, torch.finfo(exact).min)
         peak = logits.detach().amax(-1)
@@ -81,6 +102,4 @@ class Encode(nn.Module):
         """
         if k.shape[1] == 0:
             return before
-        chunks = self.summarise(k, v, valid)
-        parts = Summary._make(torch.cat(pair, dim=1) for pair in zip(before, chunks, strict=True))
-        return inclusive_scan(combine, parts)
+        return prefixes(before, self.summarise(k, v, valid))

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from hubrouter.shapes import Float
+from hubrouter.shapes import Float, Int
 
 
-def rotate(x: Float[Tensor, "B H N E"], start: int, base: float) -> Float[Tensor, "B H N E"]:
-    """Rotate each pair (i, i + E/2) of features by its position times a frequency.
+class Turn(NamedTuple):
+    """How far features are turned at some positions; worked out once for queries and keys."""
+
+    cos: Float[Tensor, "*N 1 E"]
+    sin: Float[Tensor, "*N 1 E"]
+
+    def last(self, length: int) -> Turn:
+        """The turn at the last positions alone."""
+        return Turn(self.cos[..., -length:, :, :], self.sin[..., -length:, :, :])
+
+
+def turn(position: Int[Tensor, "*N"], width: int, base: float, dtype: torch.dtype) -> Turn:
+    """The turn of each pair (i, i + E/2) of features: the position times a frequency.
 
     Args:
-        x: queries or keys at positions start, start + 1, …
-        start: absolute position of the first token; the frequencies never depend on the length.
+        position: absolute positions; the frequencies never depend on the length.
+        width: head width E.
         base: wavelength base.
+        dtype: of the features.
     """
-    half = x.shape[-1] // 2
-    exact = torch.promote_types(x.dtype, torch.float32)
-    frequency = base ** (-torch.arange(half, device=x.device, dtype=exact) / half)
-    position = torch.arange(start, start + x.shape[-2], device=x.device, dtype=exact)
-    angle = position[:, None] * frequency
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    half, exact = width // 2, torch.promote_types(dtype, torch.float32)
+    frequency = base ** (-torch.arange(half, device=position.device, dtype=exact) / half)
+    angle = position[..., None, None] * frequency
+    cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+    return Turn(torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1))
+
+
+def rotate(x: Float[Tensor, "B *N H E"], by: Turn) -> Float[Tensor, "B *N H E"]:
+    """Queries or keys with each pair (a, b) turned to (a cos - b sin, b cos + a sin)."""
+    swapped = x.roll(x.shape[-1] // 2, dims=-1)
+    return (x * by.cos).addcmul_(swapped, by.sin)

@@ -2,58 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubrouter.config import ConfigError, RouterConfig
-from hubrouter.council import Council, Members
+from hubrouter.council import Council, Members, Selected, Tokens
 from hubrouter.decode import Decode
 from hubrouter.encode import Encode, Summary, combine
-from hubrouter.rotary import rotate
+from hubrouter.implementations import implementation
+from hubrouter.rotary import rotate, turn
 from hubrouter.score import Score
 from hubrouter.select import NOBODY, Chosen, Select
 from hubrouter.shapes import Bool, Float
+from hubrouter.state import RouterState, pieces, stretches
 
-Grouped = TypeVar("Grouped", Summary, Members)
+Grouped = TypeVar("Grouped", Summary, Chosen)
 
 
-@dataclass(frozen=True)
-class RouterState:
-    """All a strictly causal layer remembers of the tokens before; its size does not grow with their number.
+class Piece(NamedTuple):
+    """Queries of a piece of the sequence, and keys and values of all tokens of its chunks, heads after tokens."""
 
-    Attributes:
-        position: number of tokens seen.
-        summary: the hubs' summary of all closed chunks.
-        claim: claims of the selected tokens, largest first; -inf marks an empty slot.
-        selected_k: their rotated keys.
-        selected_v: their gated values.
-        recent: rounded scores of the last `neighbours` tokens before the open chunk.
-        open_k: keys of the open chunk's S < C tokens, not rotated.
-        open_v: their values, not gated.
-        open_score: their scores.
-        open_valid: which of them are real.
-    """
-
-    position: int
-    summary: Summary
-    claim: Float[Tensor, "B K"]
-    selected_k: Float[Tensor, "B H K E"]
-    selected_v: Float[Tensor, "B H K E"]
-    recent: Float[Tensor, "B R"]
-    open_k: Float[Tensor, "B H S E"]
-    open_v: Float[Tensor, "B H S E"]
-    open_score: Float[Tensor, "B S"]
-    open_valid: Bool[Tensor, "B S"]
+    q: Float[Tensor, "B G L H E"]
+    k: Float[Tensor, "B G C H E"]
+    v: Float[Tensor, "B G C H E"]
+    valid: Bool[Tensor, "B G C"]
 
 
 class HubRouter(nn.Module):
     """The routing layer of arXiv:2604.22442, strictly causal (default) or bidirectional as published.
 
-    `forward(x, valid)` maps [B, N, D] to [B, N, D]. The strictly causal layer also streams. Why its output at t depends
+    `forward(x, valid)` maps [B, N, D] to [B, N, D]. The strictly causal layer also streams. This class is the reference
+    implementation; `impl` names the one that is used, and may be set anew at any time. Why its output at t depends
     on tokens up to t only, through values, selection, statistics and length alike, is derived in `hubrouter/README.md`.
     """
 
@@ -67,6 +53,21 @@ class HubRouter(nn.Module):
         self.select = Select(config)
         self.council = Council()
         self.output = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.impl = config.impl
+
+    @property
+    def impl(self) -> str:
+        """The implementation in use, one of `hubrouter.config.IMPLS`."""
+        return self.config.impl
+
+    @impl.setter
+    def impl(self, impl: str) -> None:
+        """Change it; ConfigError where the layer cannot be computed that way."""
+        config = replace(self.config, impl=impl)
+        other = None if impl == "reference" else implementation(impl)
+        if other is not None:
+            other.prepare(config)
+        self.config, self._other = config, other
 
     def forward(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None) -> Float[Tensor, "B N D"]:
         """Route N >= 1 tokens.
@@ -76,12 +77,18 @@ class HubRouter(nn.Module):
             valid: True where a token is real (the opposite of torch's key_padding_mask). Padding is never read, and its
                 outputs are zero. Chunk borders are counted from the first column, padding included.
         """
-        if valid is not None:
-            # A weight of 0 does not silence NaN or infinity, so whatever stands at padding goes no further than this.
-            x = x.masked_fill(~valid[..., None], 0)
-        if self.config.causal:
-            return self._advance(x, valid, self.start(x))[0]
-        return self._whole(x, valid)
+        if valid is None:
+            return self._computed(x, None)
+        # A weight of 0 does not silence NaN or infinity, so whatever stands at padding goes no further than this.
+        padding = ~valid[..., None]
+        return self._computed(x.masked_fill(padding, 0), valid).masked_fill(padding, 0)
+
+    def reference(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B N D"]:
+        """The reference implementation, whatever `impl` says; tokens at padding are zero already."""
+        valid = _all_real(x) if valid is None else valid
+        if not self.config.causal:
+            return self._whole(x, valid)
+        return self._walk(x, valid, self.start(x), stretches(x.shape[1], self.config.chunk))[0]
 
     def stream(
         self, x: Float[Tensor, "B N D"], state: RouterState | None = None
@@ -93,157 +100,156 @@ class HubRouter(nn.Module):
         """
         if not self.config.causal:
             raise ConfigError("a bidirectional HubRouter cannot stream: build it with causal=True")
+        if self._other is not None:
+            following: tuple[Tensor, RouterState] = self._other.stream(self, x, state)
+            return following
         state = self.start(x) if state is None else state
-        outputs = []
-        while x.shape[1]:
-            size = state.open_k.shape[2]
-            fits = self.config.chunk - size if size else x.shape[1]
-            output, state = self._advance(x[:, :fits], None, state)
-            outputs.append(output)
-            x = x[:, fits:]
-        return torch.cat(outputs, dim=1), state
+        lengths = pieces(x.shape[1], state.open_k.shape[1], self.config.chunk)
+        output, remember = self._walk(x, _all_real(x), state, list(lengths))
+        return output, remember()
 
     def start(self, x: Float[Tensor, "B N D"]) -> RouterState:
         """The state before any token, for the batch size, dtype and device of x."""
         batch, config = x.shape[0], self.config
         exact = torch.promote_types(x.dtype, torch.float32)
-        heads = (batch, config.n_heads)
+        heads = (config.n_heads, config.head_width)
         return RouterState(
             position=0,
             summary=self.encode.start(batch),
             claim=x.new_full((batch, config.k), NOBODY, dtype=exact),
-            selected_k=x.new_zeros(*heads, config.k, config.head_width),
-            selected_v=x.new_zeros(*heads, config.k, config.head_width),
+            selected_k=x.new_zeros(batch, config.k, *heads),
+            selected_v=x.new_zeros(batch, config.k, *heads),
             recent=x.new_full((batch, config.neighbours), NOBODY, dtype=exact),
-            open_k=x.new_zeros(*heads, 0, config.head_width),
-            open_v=x.new_zeros(*heads, 0, config.head_width),
+            open_k=x.new_zeros(batch, 0, *heads),
+            open_v=x.new_zeros(batch, 0, *heads),
             open_score=x.new_zeros(batch, 0),
             open_valid=torch.zeros(batch, 0, dtype=torch.bool, device=x.device),
         )
 
-    def _advance(self, x: Tensor, valid: Tensor | None, state: RouterState) -> tuple[Tensor, RouterState]:
-        """The strictly causal layer on a piece that starts a chunk, or that ends within the open one."""
-        length, size = x.shape[1], state.open_k.shape[2]
-        opened = state.position - size
-        valid = _all_real(x) if valid is None else valid
-        q, k, v = self._heads(x)
-        k, v = torch.cat([state.open_k, k], dim=2), torch.cat([state.open_v, v], dim=2)
-        valid = torch.cat([state.open_valid, valid], dim=1)
-        closed = k.shape[2] // self.config.chunk
+    def close(self, state: RouterState) -> RouterState:
+        """The state once its open chunk is full: the hubs have seen its tokens, and they can be selected."""
+        piece = Piece(*(part[:, None] for part in (state.open_k, state.open_k, state.open_v, state.open_valid)))
+        prefix = self.encode(piece.k.transpose(2, 3), piece.v.transpose(2, 3), piece.valid, state.summary)
+        claim = self.select.claims(state.open_score, state.open_valid, state.recent)
+        chosen = self.select(claim[:, None], self.select.kept(state.claim), first=self.config.k)
+        score = state.open_score[:, None]
+        _, own = self._turned(piece, score, state.opened)  # it turns no queries here
+        return self._closed(state, score, prefix, chosen, own)
 
-        prefix = self.encode(*self._closed(closed, k, v), self._closed_flat(closed, valid), state.summary)
-        groups = max(closed + (k.shape[2] > closed * self.config.chunk), 1)
-        chunk = min(self.config.chunk, k.shape[2])
-        fingerprint, readout = self.decode(_chunks(q, groups, min(chunk, length)), _first(prefix, groups))
-        score = torch.cat([state.open_score, self.score(fingerprint).flatten(1)[:, :length]], dim=1)
-
-        claim = self.select.claims(score, valid, state.recent)
-        slots = torch.arange(self.config.k, device=x.device).expand(x.shape[0], 1, -1)
-        before = Chosen(state.claim[:, None], slots)
-        chosen = self.select(self._closed_flat(closed, claim), before, first=self.config.k)
-
-        rotated = rotate(k, opened, self.config.rope_base)
-        gated = v * self.score.gate(score)[:, None, :, None]
-        all_k, all_v = torch.cat([state.selected_k, rotated], dim=2), torch.cat([state.selected_v, gated], dim=2)
-        members = _gather(all_k, all_v, chosen)
-        own = Members(
-            _chunks(rotated, groups, chunk), _chunks(gated, groups, chunk), _chunks_flat(valid, groups, chunk)
-        )
-        q = _chunks(rotate(q, state.position, self.config.rope_base), groups, min(chunk, length))
-        mixed = readout + self.council(q, _first(members, groups), own)
-        output = self._merge_heads(mixed, length) * valid[:, size:, None]
-        return output, self._remember(state, prefix, members, chosen, k, v, score, valid, closed)
-
-    def _remember(
-        self,
-        state: RouterState,
-        prefix: Summary,
-        members: Members,
-        chosen: Chosen,
-        k: Tensor,
-        v: Tensor,
-        score: Tensor,
-        valid: Tensor,
-        closed: int,
-    ) -> RouterState:
-        """The state after a piece: last prefixes and open chunk, copied so that no view keeps the piece alive."""
-        end = closed * self.config.chunk
-        recent = torch.cat([state.recent, self.select.rounded(score[:, :end], valid[:, :end])], dim=1)
-        return RouterState(
-            position=state.position - state.open_k.shape[2] + k.shape[2],
-            summary=Summary._make(part[:, -1:].clone() for part in prefix),
-            claim=chosen.claim[:, -1].clone(),
-            selected_k=members.k[:, -1].clone(),
-            selected_v=members.v[:, -1].clone(),
-            recent=recent[:, recent.shape[1] - self.config.neighbours :].clone(),
-            open_k=k[:, :, end:].clone(),
-            open_v=v[:, :, end:].clone(),
-            open_score=score[:, end:].clone(),
-            open_valid=valid[:, end:].clone(),
-        )
-
-    def _whole(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """The bidirectional layer as published: hubs, ranking and council all see the whole sequence."""
-        length = x.shape[1]
-        valid = _all_real(x) if valid is None else valid
-        start = self.start(x)
-        q, k, v = self._heads(x)
-        everyone = self.encode.summarise(k[:, None], v[:, None], valid[:, None])
-        fingerprint, readout = self.decode(q[:, None], combine(start.summary, everyone))
-        score = self.score(fingerprint)[:, 0]
-        claim = self.select.claims(score, valid, start.recent)
-        slots = torch.arange(self.config.k, device=x.device).expand(x.shape[0], 1, -1)
-        chosen = self.select(claim[:, None], Chosen(start.claim[:, None], slots), first=self.config.k)
-        base = self.config.rope_base
-        gated = v * self.score.gate(score)[:, None, :, None]
-        all_k = torch.cat([start.selected_k, rotate(k, 0, base)], dim=2)
-        members = _gather(all_k, torch.cat([start.selected_v, gated], dim=2), Chosen._make(t[:, 1:] for t in chosen))
-        mixed = readout + self.council(rotate(q, 0, base)[:, None], members)
-        return self._merge_heads(mixed, length) * valid[..., None]
-
-    def _heads(self, x: Float[Tensor, "B N D"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each [B, H, N, E]."""
-        q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.config.n_heads, -1).unbind(2)
-        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-
-    def _merge_heads(self, mixed: Float[Tensor, "B G H L E"], length: int) -> Float[Tensor, "B N D"]:
-        merged = mixed.transpose(2, 3).flatten(3).flatten(1, 2)[:, :length]
-        output: Tensor = self.output(merged)
+    def _computed(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        if self._other is None:
+            return self.reference(x, valid)
+        output: Tensor = self._other.forward(self, x, valid)
         return output
 
-    def _closed(self, closed: int, *tensors: Tensor) -> list[Tensor]:
-        """[B, H, N, E] cut into the closed chunks [B, G, H, C, E]."""
-        return [_chunks(t[:, :, : closed * self.config.chunk], closed, self.config.chunk) for t in tensors]
+    def _walk(
+        self, x: Tensor, valid: Tensor, state: RouterState, lengths: list[int]
+    ) -> tuple[Tensor, Callable[[], RouterState]]:
+        """The strictly causal layer piece by piece: outputs, and the state after them for those who want it."""
+        if len(lengths) == 1:
+            return self._advance(x, valid, state)
+        outputs = []
+        *before, last = zip(x.split(lengths, dim=1), valid.split(lengths, dim=1), strict=True)
+        for piece in before:
+            output, remember = self._advance(*piece, state)
+            outputs.append(output)
+            state = remember()
+        output, remember = self._advance(*last, state)
+        return torch.cat([*outputs, output], dim=1), remember
 
-    def _closed_flat(self, closed: int, tensor: Tensor) -> Tensor:
-        """[B, N] cut into the closed chunks [B, G, C]."""
-        return _chunks_flat(tensor[:, : closed * self.config.chunk], closed, self.config.chunk)
+    def _advance(self, x: Tensor, valid: Tensor, state: RouterState) -> tuple[Tensor, Callable[[], RouterState]]:
+        """The strictly causal layer on tokens that all belong to the open chunk, or that start one.
+
+        The state comes out right only for whole chunks and for the open one, not for several of which one stays open.
+        """
+        groups = math.ceil((state.open_k.shape[1] + x.shape[1]) / self.config.chunk)
+        piece = self._cut(x, valid, state, groups)
+        q, k, v = (part.transpose(2, 3) for part in piece[:3])
+        closes = k.shape[3] == self.config.chunk
+        prefix = self.encode(k, v, piece.valid, state.summary) if closes else state.summary
+        fingerprint, readout = self.decode(q, _first(prefix, groups))
+        score = _after(state.open_score, self.score(fingerprint))
+        claim = self.select.claims(score.flatten(1), piece.valid.flatten(1), state.recent).view(score.shape)
+        chosen = self.select.kept(state.claim)
+        chosen = self.select(claim, chosen, first=self.config.k) if closes else chosen
+        q, own = self._turned(piece, score, state.opened)
+        read = self.council(q, _selected(state, _first(chosen, groups)), own)
+        output = self._output(read + readout, x.shape[1])
+        if closes:
+            return output, partial(self._closed, state, score, prefix, chosen, own)
+        return output, partial(state.with_open, piece.k[:, 0], piece.v[:, 0], score[:, 0], piece.valid[:, 0])
+
+    def _closed(self, state: RouterState, score: Tensor, prefix: Summary, chosen: Chosen, own: Members) -> RouterState:
+        """The state after a piece of whole chunks, copied so that no view keeps the piece alive."""
+        recent = torch.cat([state.recent, self.select.rounded(score.flatten(1), own.valid.flatten(1))], dim=1)
+        kept = Tokens(state.selected_k, state.selected_v).then(own)
+        selected_k, selected_v = (part[:, 0].transpose(1, 2) for part in kept.pick(chosen.token[:, -1:]))
+        return RouterState(
+            position=state.opened + own.valid[0].numel(),
+            summary=Summary._make(part[:, -1:].clone() for part in prefix),
+            claim=chosen.claim[:, -1].clone(),
+            selected_k=selected_k,
+            selected_v=selected_v,
+            recent=recent[:, recent.shape[1] - self.config.neighbours :].clone(),
+            open_k=state.open_k[:, :0].clone(),
+            open_v=state.open_v[:, :0].clone(),
+            open_score=state.open_score[:, :0].clone(),
+            open_valid=state.open_valid[:, :0].clone(),
+        )
+
+    def _whole(self, x: Tensor, valid: Tensor) -> Tensor:
+        """The bidirectional layer as published: hubs, ranking and council all see the whole sequence."""
+        start = self.start(x)
+        piece = self._cut(x, valid, start, groups=1)
+        q, k, v = (part.transpose(2, 3) for part in piece[:3])
+        fingerprint, readout = self.decode(q, combine(start.summary, self.encode.summarise(k, v, piece.valid)))
+        score = self.score(fingerprint)
+        claim = self.select.claims(score[:, 0], valid, start.recent)
+        chosen = self.select(claim[:, None], self.select.kept(start.claim), first=self.config.k)
+        q, own = self._turned(piece, score, 0)
+        everyone = Tokens(start.selected_k, start.selected_v).then(own)
+        selected = Selected(everyone, chosen.token[:, 1:], chosen.claim[:, 1:] != NOBODY)
+        return self._output(self.council(q, selected) + readout, x.shape[1])
+
+    def _cut(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"], state: RouterState, groups: int) -> Piece:
+        """Tokens projected and cut into chunks; those of the open chunk come before them.
+
+        The last of several chunks is filled up with tokens that are not real.
+        """
+        projected, missing = self.project(x), groups * self.config.chunk - x.shape[1] if groups > 1 else 0
+        if missing:
+            projected, valid = F.pad(projected, (0, 0, 0, missing)), F.pad(valid, (0, missing))
+        q, k, v = projected.view(x.shape[0], groups, -1, 3, self.config.n_heads, self.config.head_width).unbind(3)
+        valid = _after(state.open_valid, valid.unflatten(1, (groups, -1)))
+        return Piece(q, _after(state.open_k, k), _after(state.open_v, v), valid)
+
+    def _turned(self, piece: Piece, score: Float[Tensor, "B G C"], first: int) -> tuple[Tensor, Members]:
+        """Rotated queries [B, G, H, L, E], rotated keys and gated values of a piece that starts at position `first`."""
+        position = torch.arange(first, first + score[0].numel(), device=score.device).view(score.shape[1:])
+        by = turn(position, self.config.head_width, self.config.rope_base, piece.k.dtype)
+        q, k = rotate(piece.q, by.last(piece.q.shape[2])), rotate(piece.k, by)
+        v = piece.v * self.score.gate(score)[..., None, None]
+        return q.transpose(2, 3), Members(k.transpose(2, 3), v.transpose(2, 3), piece.valid)
+
+    def _output(self, mixed: Float[Tensor, "B G H L E"], length: int) -> Float[Tensor, "B N D"]:
+        output: Tensor = self.output(mixed.transpose(2, 3).flatten(3).flatten(1, 2)[:, :length])
+        return output
 
 
 def _all_real(x: Tensor) -> Tensor:
     return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
 
 
-def _chunks(tensor: Float[Tensor, "B H N E"], groups: int, size: int) -> Float[Tensor, "B G H C E"]:
-    """Cut the token axis into `groups` chunks of `size`, filling the last up with zeros."""
-    batch, heads, length, width = tensor.shape
-    padded = F.pad(tensor, (0, 0, 0, groups * size - length))
-    return padded.reshape(batch, heads, groups, size, width).transpose(1, 2)
-
-
-def _chunks_flat(tensor: Tensor, groups: int, size: int) -> Tensor:
-    """The same for [B, N]; False or zero fills up."""
-    return F.pad(tensor, (0, groups * size - tensor.shape[1])).reshape(len(tensor), groups, size)
+def _after(opened: Tensor, new: Tensor) -> Tensor:
+    """[B, S, ...] of the open chunk before [B, G, L, ...] of a piece; where several chunks come, none is open."""
+    return torch.cat([opened[:, None], new], dim=2) if new.shape[1] == 1 else new
 
 
 def _first(items: Grouped, groups: int) -> Grouped:
     return type(items)(*(part[:, :groups] for part in items))
 
 
-def _gather(k: Float[Tensor, "B H N E"], v: Float[Tensor, "B H N E"], chosen: Chosen) -> Members:
-    """Keys and values of the chosen tokens, once for each prefix: [B, G, H, K, E]."""
-    batch, groups, slots = chosen.token.shape
-    heads, width = k.shape[1], k.shape[3]
-    index = chosen.token.reshape(batch, 1, groups * slots, 1).expand(-1, heads, -1, width)
-    found = [t.gather(2, index).reshape(batch, heads, groups, slots, width).transpose(1, 2) for t in (k, v)]
-    return Members(found[0], found[1], chosen.claim != NOBODY)
+def _selected(state: RouterState, chosen: Chosen) -> Selected:
+    """For the first chunk, and so for an only one, those that were kept are selected, as they lie."""
+    number = chosen.token if chosen.token.shape[1] > 1 else None
+    return Selected(Tokens(state.selected_k, state.selected_v), number, chosen.claim != NOBODY)

@@ -39,6 +39,11 @@ class Select(nn.Module):
         self.k = config.k
         self.neighbours = config.neighbours
 
+    def kept(self, claim: Float[Tensor, "B K"]) -> Chosen:
+        """The tokens selected so far, which are the first K candidates: [B, 1, K]."""
+        slots = torch.arange(self.k, device=claim.device)
+        return Chosen(claim[:, None], slots.expand(claim.shape[0], 1, -1))
+
     def claims(
         self, score: Float[Tensor, "B N"], valid: Bool[Tensor, "B N"], recent: Float[Tensor, "B R"]
     ) -> Float[Tensor, "B N"]:
@@ -78,4 +83,6 @@ class Select(nn.Module):
         claim, order = candidates.claim.sort(dim=-1, descending=True, stable=True)
         claim, index = claim[..., : self.k], candidates.token.gather(-1, order[..., : self.k])
         missing = self.k - claim.shape[-1]
-        return Chosen(F.pad(claim, (0, missing), value=NOBODY), F.pad(index, (0, missing)))
+        if missing:
+            claim, index = F.pad(claim, (0, missing), value=NOBODY), F.pad(index, (0, missing))
+        return Chosen(claim, index)

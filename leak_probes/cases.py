@@ -24,6 +24,7 @@ class Case:
         pairs: rotary pairs a head, so that the width D is 2 * pairs * n_heads.
         training: call in training mode.
         seed: of weights and inputs.
+        impl: implementation of HubRouter.
     """
 
     pattern: str = ""
@@ -38,6 +39,7 @@ class Case:
     dtype: str = "float64"
     training: bool = False
     seed: int = 0
+    impl: str = "reference"
 
     def __repr__(self) -> str:
         """The call that makes this case, leaving out what is as by default: a shrunk case is then short."""
@@ -61,6 +63,7 @@ class Case:
             k=self.k,
             chunk=self.chunk,
             neighbours=self.neighbours,
+            impl=self.impl,
             mlp_ratio=2,
             ssm_chunk=self.chunk,
             ssm_state=self.n_hubs,

@@ -5,6 +5,7 @@ Without `--subject` the repository's own models are probed; with it, the named m
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{', '.join(given)} need --subject TARGET: they describe somebody's model")
         # The repository's probed models are tiny: threads would only wait for each other, the more so under -n 2.
         torch.set_num_threads(1)
+        os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported: kernels then run on the CPU
         return
     chosen = Settings(**{name.removeprefix("--").replace("-", "_"): value for name, value in given.items()})
     try:

@@ -6,7 +6,7 @@ of a stream), the limit is a number of roundings of the dtype, relative to the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -112,11 +112,11 @@ def gradient(case: Case, model: nn.Module | None = None) -> None:
     _limit(case, "gradient", what, float(future.max()), 0.0)
 
 
-def audited(case: Case, model: nn.Module | None = None) -> None:
-    """The whole auditor, in float64: where selections compare rounded numbers, decoding may rightly differ."""
+def audited(case: Case, model: nn.Module | None = None, probes: Sequence[str] | None = None, batch: int = 16) -> None:
+    """The auditor, in float64: where selections compare rounded numbers, decoding may rightly differ."""
     case = replace(case, dtype="float64")
     kind = {"vocab_size": VOCAB} if case.pattern else {"input": "features", "width": case.width}
-    result = audit(model or case.build(), **kind, seq_len=case.length, batch=16, seed=case.seed)
+    result = audit(model or case.build(), **kind, seq_len=case.length, batch=batch, seed=case.seed, probes=probes)
     assert result.verdict is Verdict.PASS, f"{explain(result)}\n{_origin(case, 'audited')}"
 
 

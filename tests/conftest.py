@@ -1,10 +1,14 @@
 """What all tests share: one thread a process, and an import path that no test leaves changed."""
 
+import os
 import sys
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported: kernels then run on the CPU
 
 torch.set_num_threads(1)  # tests run side by side; small tensors lose time to threads that wait for each other
 

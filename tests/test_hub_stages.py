@@ -11,9 +11,9 @@ from hub_layers import Size, build, draw
 from torch import Tensor
 
 from hubrouter import ConfigError, ModelConfig, RouterConfig
-from hubrouter.council import Council, Members
-from hubrouter.encode import Encode, combine
-from hubrouter.rotary import rotate
+from hubrouter.council import Council, Members, Selected, Tokens
+from hubrouter.encode import Encode, Summary, combine, prefixes
+from hubrouter.rotary import rotate, turn
 from hubrouter.scan import inclusive_scan
 from hubrouter.score import Score
 from hubrouter.select import GRID, NOBODY, Chosen, Select
@@ -107,6 +107,36 @@ def test_the_hub_prefix_is_the_softmax_average_of_every_prefix(chunks, chunk):
             torch.testing.assert_close(hubs, wanted, rtol=0, atol=1e-12)
 
 
+def summaries(chunks):
+    """Random summaries of `chunks` chunks after one of what was before, [2, 1 + G, 2, 3(, 4)]."""
+    gen = torch.Generator().manual_seed(chunks)
+    shape = (2, 1 + chunks, 2, 3)
+    peak, total = torch.randn(shape, generator=gen).double(), torch.rand(shape, generator=gen).double()
+    return Summary(4 * peak, total, torch.randn(*shape, 4, generator=gen).double())
+
+
+def cut(summary, *index):
+    return Summary._make(part[:, slice(*index)] for part in summary)
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 7, 16])
+def test_prefixes_are_combined_from_left_to_right(chunks):
+    items = summaries(chunks)
+    found, total = prefixes(cut(items, 0, 1), cut(items, 1, None)), cut(items, 0, 1)
+    for border in range(1 + chunks):
+        total = combine(total, cut(items, border, border + 1)) if border else total
+        for part, wanted in zip(cut(found, border, border + 1), total, strict=True):
+            torch.testing.assert_close(part, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunks", [2, 7, 16])
+def test_more_chunks_do_not_change_a_bit_of_the_prefixes_before(chunks):
+    items = summaries(chunks)
+    whole = prefixes(cut(items, 0, 1), cut(items, 1, None))
+    shorter = prefixes(cut(items, 0, 1), cut(items, 1, -1))
+    assert all(torch.equal(a[:, :-1], b) for a, b in zip(whole, shorter, strict=True))
+
+
 def _with_own(hubs, values):
     """Each hub's own embedding before the values of the tokens, [H, M, 1 + T, E]."""
     return torch.cat([hubs[:, :, None], values[:, None].expand(-1, hubs.shape[1], -1, -1)], dim=2)
@@ -151,8 +181,9 @@ def test_ties_go_to_the_earlier_tokens():
     size = Size(20, n_hubs=1, k=5)
     layer, x = build(size), draw(size)
     state = layer.stream(x)[1]
-    keys = rotate(layer._heads(x)[1], 0, layer.config.rope_base)
-    torch.testing.assert_close(state.selected_k, keys[:, :, :5], rtol=0, atol=1e-12)
+    keys = layer.project(x).view(*x.shape[:2], 3, size.n_heads, -1)[:, :, 1]
+    rotated = rotate(keys, turn(torch.arange(20), keys.shape[-1], layer.config.rope_base, keys.dtype))
+    torch.testing.assert_close(state.selected_k, rotated[:, :5], rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -194,15 +225,21 @@ def test_a_score_is_zero_before_its_bias_where_no_hub_is_preferred():
 @torch.no_grad()
 def test_a_query_that_may_read_nobody_gets_zeros_from_the_council():
     e = torch.ones(1, 1, 1, 2, 4)
-    members = Members(e, e, torch.zeros(1, 1, 2, dtype=torch.bool))
-    assert not Council()(e, members, members).any()
+    own = Members(e, e, torch.zeros(1, 1, 2, dtype=torch.bool))
+    for number in (None, torch.tensor([[[1, 2]]])):  # all that are kept; one that is kept and one of the own chunk
+        selected = Selected(Tokens(e[0].transpose(1, 2), e[0].transpose(1, 2)), number, own.valid)
+        assert not Council()(e, selected, own).any()
 
 
 @torch.no_grad()
 def test_rotated_scores_depend_on_the_distance_alone():
     gen = torch.Generator().manual_seed(0)
     q, k = (torch.randn(1, 1, 1, 8, generator=gen, dtype=torch.float64) for _ in range(2))
-    scores = [(rotate(q, at + 5, 1e4) * rotate(k, at, 1e4)).sum() for at in (0, 1, 1000)]
+
+    def turned(x, at):
+        return rotate(x, turn(torch.tensor([at]), 8, 1e4, x.dtype))
+
+    scores = [(turned(q, at + 5) * turned(k, at)).sum() for at in (0, 1, 1000)]
     torch.testing.assert_close(scores[0], scores[1])
     torch.testing.assert_close(scores[0], scores[2])
     assert (scores[0] - (q * k).sum()).abs() > 1e-3
@@ -231,6 +268,7 @@ def test_a_configuration_that_cannot_be_built_says_which_value_to_change(change,
 
 def test_every_field_of_the_layer_is_handed_on_by_the_model():
     values = {"d_model": 12, "n_heads": 3, "n_hubs": 5, "k": 7, "chunk": 9, "neighbours": 2, "rope_base": 50.0}
+    values["impl"] = "compiled"
     made = ModelConfig(vocab_size=5, causal=False, **values).router()
     assert dataclasses.asdict(made) == values | {"causal": False}
 

@@ -198,7 +198,7 @@ def attention(dtype=torch.float64):
 def test_attention_equals_its_definition():
     layer = attention()
     x = torch.randn(2, 9, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    q, k, v = layer._heads(x, 0)
+    q, k, v = layer.heads(x, 0)
     logits = (q @ k.mT / 2).masked_fill(torch.ones(9, 9, dtype=torch.bool).triu(1), -math.inf)
     wanted = layer.output((logits.softmax(-1) @ v).transpose(1, 2).flatten(2))
     torch.testing.assert_close(layer(x), wanted, rtol=0, atol=1e-12)

@@ -40,7 +40,7 @@ GUILTY = {
     "finite_mask_outgrown": "return scores + penalties",
     "global_key_selection": "ranks.topk(min(KEYS",
     "group_norm_over_time": "self.norm(x.mT).mT",
-    "hub_bidirectional_council": "masked_fill(~mask[:, :, None]",
+    "hub_bidirectional_council": "F.scaled_dot_product_attention(",
     "hub_bidirectional_layer": "logits.detach().amax(-1)",
     "in_block_mixing": "self.weights() @ blocks",
     "inverted_block_mask": "masked_fill(~self.visible(scores)",

@@ -170,37 +170,6 @@ def test_a_step_that_would_take_too_long_is_predicted_and_not_run(
     assert slow["predicted_s"] > 0
 
 
-@pytest.mark.parametrize(
-    ("times", "predicted"),
-    [
-        ((0.1, 0.2, 0.4), 1.6),  # linear
-        ((0.2, 0.6, 2.0), 0.1 * 16 + 0.1 * 256),  # 0.1 n + 0.1 n^2
-        ((0.4,), 6.4),  # one length alone: linear, the least it can be
-        ((0.2, 0.2, 0.2), 0.8),  # less than linear is taken for linear
-    ],
-)
-def test_predictions_follow_linear_and_quadratic_growth(times: tuple[float, ...], predicted: float) -> None:
-    lengths = (1, 2, 4)[: len(times)]
-    assert throughput.extrapolated(lengths, times, 16) == pytest.approx(predicted)
-
-
-def test_each_round_begins_with_another_subject_and_the_first_does_not_count() -> None:
-    order: list[str] = []
-
-    class Fake:
-        def __init__(self, name: str) -> None:
-            self.subject = throughput.Subject(name, None, torch.nn.Identity)
-
-        def seconds(self, _n: int) -> float:
-            order.append(self.subject.name)
-            return float(len(order))
-
-    steps: Any = [Fake("a"), Fake("b")]
-    times = throughput.in_turns(steps, 8, 2, quiet)
-    assert order == ["a", "b", "b", "a", "a", "b"]
-    assert {subject.name: taken for subject, taken in times.items()} == {"a": (4.0, 5.0), "b": (3.0, 6.0)}
-
-
 def test_equal_models_have_equal_weights_in_every_tier() -> None:
     config = {"what": "model", "d_model": 16, "layers": 2}
     jambas = [throughput.Step(s, 1, 16, "cpu") for s in throughput.subjects_of(config) if s.name == "Jamba"]

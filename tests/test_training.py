@@ -243,13 +243,16 @@ def test_matrices_decay_and_vectors_do_not() -> None:
         def __init__(self) -> None:
             super().__init__(torch.zeros(V))
             self.matrix, self.vector = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+            self.marked = nn.Parameter(torch.ones(2, 2))
+            self.marked._no_weight_decay = True  # type: ignore[attr-defined]
 
         def forward(self, tokens: Tensor) -> Tensor:
-            return super().forward(tokens) + 0 * (self.matrix.sum() + self.vector.sum())
+            return super().forward(tokens) + 0 * (self.matrix.sum() + self.vector.sum() + self.marked.sum())
 
     model = Unused()
     train(model, corpus(cycle(2000)), SMALL, 0, silent)
     assert torch.equal(model.vector, torch.ones(2))
+    assert torch.equal(model.marked, torch.ones(2, 2))
     assert bool((model.matrix < 0.999).all())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims._bench import with_layer_ratios
 from audits.claims._paper import SOURCE
 from audits.claims._throughput import Measured, Multiplier, figures, measured, tables
 from audits.claims.experiments.throughput import NAME
@@ -41,6 +42,10 @@ def amdahl() -> Table:
 
 def judge(evidence: Evidence) -> Judgement:
     """Whether any whole-model comparison at n = 1024 reaches the multiplier, whatever the baseline's tier."""
+    return with_layer_ratios(_judged(evidence), evidence)
+
+
+def _judged(evidence: Evidence) -> Judgement:
     found = measured(evidence)
     if found is None or not found.at(LENGTH):
         return replace(no_run_yet(f"whole models at n = {LENGTH}"), tables=(amdahl(),))

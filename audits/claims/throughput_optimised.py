@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims._bench import with_layer_ratios
 from audits.claims._paper import SOURCE
 from audits.claims._throughput import Measured, Multiplier, measured, tables
 from audits.claims.experiments.throughput import NAME
@@ -27,6 +28,10 @@ def implied_baseline() -> Table:
 
 def judge(evidence: Evidence) -> Judgement:
     """Whether a whole-model multiplier against the optimised tier meets the estimate at n = 1024."""
+    return with_layer_ratios(_judged(evidence), evidence)
+
+
+def _judged(evidence: Evidence) -> Judgement:
     found = measured(evidence)
     asked = () if found is None else tuple(m for m in found.at(LENGTH) if m.optimised and m.interval is not None)
     if found is None or not asked:

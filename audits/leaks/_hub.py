@@ -32,14 +32,16 @@ def with_stage(config: ModelConfig, name: str, stage: nn.Module) -> HubRouter:
     return router
 
 
-def hub_twin(name: str, layer: Layer, leak_class: LeakClass, *, mechanism: str, origin: str) -> Twin:
+def hub_twin(
+    name: str, layer: Layer, leak_class: LeakClass, *, mechanism: str, origin: str, config: ModelConfig = CONFIG
+) -> Twin:
     """The twin of a defective layer: a Hub-GPT built of it, and the strictly causal Hub-GPT."""
     return Twin(
         name=name,
         mechanism=mechanism,
         origin=origin,
         leak_class=leak_class,
-        leaky=lambda: hub_gpt(layer),
-        clean=hub_gpt,
+        leaky=lambda: hub_gpt(layer, config),
+        clean=lambda: hub_gpt(config=config),
         vocab_size=VOCAB,
     )

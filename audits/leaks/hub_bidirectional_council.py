@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from audits.leaks._hub import hub_twin, with_stage
+from audits.leaks._hub import CONFIG, hub_twin, with_stage
 from audits.verdicts import LeakClass
 from hubrouter import HubRouter, ModelConfig
 from hubrouter.council import Council, Members
@@ -29,5 +31,6 @@ TWIN = hub_twin(
     LeakClass.DENSE,
     mechanism="The council attends to the whole chunk of the query, so a token sees the rest of its chunk.",
     origin="arXiv:2604.22442, before the fix",
+    config=replace(CONFIG, n_heads=4),  # a head as wide as a chunk is long looks like tokens to who looks for the line
 )
 leaky, clean = TWIN.leaky, TWIN.clean

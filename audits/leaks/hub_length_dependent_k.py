@@ -8,13 +8,13 @@ from torch import Tensor
 from audits.leaks._hub import hub_twin, with_stage
 from audits.verdicts import LeakClass
 from hubrouter import HubRouter, ModelConfig
-from hubrouter.council import Council, Members
+from hubrouter.council import Council, Members, Selected
 
 
 class ProportionalCouncil(Council):
     """Reads one selected token for every twelve tokens of the whole sequence."""
 
-    def forward(self, q: Tensor, selected: Members, own: Members | None = None) -> Tensor:
+    def forward(self, q: Tensor, selected: Selected, own: Members | None = None) -> Tensor:
         """The council over the first N / 12 slots."""
         slots = max(1, q.shape[1] * q.shape[3] // 12)
         open_slots = torch.arange(selected.valid.shape[-1], device=q.device) < slots

@@ -10,7 +10,7 @@ from audits.leaks._hub import CONFIG, hub_gpt, hub_twin
 from audits.verdicts import LeakClass
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 from hubrouter.config import RouterConfig
-from hubrouter.council import Council, Members
+from hubrouter.council import Council, Members, Selected
 from hubrouter.select import Select
 
 
@@ -57,7 +57,7 @@ class NarrowCouncil(OwnChunkSelection):
         super().__init__(config, select)
         self.k = 1
 
-    def forward(self, q: Tensor, selected: Members, own: Members | None = None) -> Tensor:
+    def forward(self, q: Tensor, selected: Selected, own: Members | None = None) -> Tensor:
         """The council without the tokens of the chunks before."""
         return super().forward(q, selected._replace(valid=torch.zeros_like(selected.valid)), own)
 

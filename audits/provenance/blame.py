@@ -216,9 +216,13 @@ class _Walk:
         return any(_low(v) or (constant and isinstance(v, Tensor) and self._pairs(v.shape)) for v in others)
 
     def _onwards(self, steps: list[Step], shape: torch.Size) -> Iterator[Step]:
-        """From the crossing on towards the sink, while the shape stays: scores not masked yet are no crossing."""
+        """From the crossing on towards the sink, while the shape stays: scores not masked yet are no crossing.
+
+        Products merge the axes before the last two, so these may be cut otherwise.
+        """
         for step in reversed(steps):
-            if self.recorder.events[step.event].targets[0].shape != shape:
+            now = self.recorder.events[step.event].targets[0].shape
+            if now[-2:] != shape[-2:] or now.numel() != shape.numel():
                 return
             yield step
 

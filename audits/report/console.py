@@ -7,9 +7,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from audits.bench import benches
+from audits.bench_row import PASSES
 from audits.claim import Table as Cells
-from audits.report import peers, prose, tables
+from audits.report import bench_tables, peers, prose, tables
 from audits.report.audit_html import MEANING, not_run, place, probe_word
+from audits.report.bench_targets import target_table
 from audits.report.document import Report
 from audits.report.figure_kill_matrix import named_text
 from audits.report.marks import Mark, audit_mark, claim_mark, flags, tier_word
@@ -114,11 +117,22 @@ def print_peers(report: Report, console: Console) -> None:
     console.print(Text(peers.sentence(found)))
 
 
+def print_bench(report: Report, console: Console) -> None:
+    """The targets, and the ratios to attention on every machine."""
+    found = benches(report.evidence)
+    for bench in found:
+        console.print(Text(bench_tables.setting_sentence(bench), style="bold"))
+        for passes in PASSES:
+            console.print(_grid(bench_tables.ratio_table(bench, passes)))
+    console.print(_grid(target_table(found)))
+    console.print(Text(bench_tables.gpu_sentence(found)))
+
+
 def _grid(content: Cells) -> Table:
     """A titled table."""
     grid = Table(title=Text(content.title), title_justify="left")
     for heading in content.header:
-        grid.add_column(heading, overflow="fold")
+        grid.add_column(heading, overflow="fold", min_width=0 if grid.columns else 18)
     for row in content.rows:
         grid.add_row(*map(Text, row))
     return grid

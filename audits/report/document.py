@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from audits.claim import ClaimVerdict, JudgedClaim, all_claims, judge_all
-from audits.ledger import Evidence
+from audits.ledger import Evidence, is_fresh
 from audits.registry import todays_code
 from audits.report.formatting import count
 from audits.report.marks import READING_ORDER, claim_mark
@@ -22,6 +22,7 @@ class Report:
 
     judged: tuple[JudgedClaim, ...]
     evidence: Evidence
+    stale: frozenset[str] = frozenset()  # addresses of the runs that today's code did not make
 
     @property
     def in_reading_order(self) -> tuple[JudgedClaim, ...]:
@@ -61,4 +62,6 @@ class Report:
 def report_of(evidence: Evidence) -> Report:
     """The report of a ledger: a pure function of its records, the claims, and today's code."""
     codes = todays_code()
-    return Report(judge_all(all_claims(), evidence, codes), evidence.standing(codes))
+    standing = evidence.standing(codes)
+    stale = frozenset(record.run for record in standing.records if not is_fresh(record, codes))
+    return Report(judge_all(all_claims(), evidence, codes), standing, stale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from audits.report import prose
+from audits.report.bench_html import bench_section
 from audits.report.document import Report
 from audits.report.escape import markup
 from audits.report.html_claims import claim_section, claims_table
@@ -18,6 +19,7 @@ _ANCHORS = (
     ("kill", "Kill matrix"),
     ("peers", "Beside another checker"),
     ("cost", "Cost"),
+    ("bench", "Bench"),
     ("method", "Method"),
     ("limits", "What a PASS does not prove"),
 )
@@ -33,6 +35,7 @@ def html(report: Report) -> str:
         kill_section(report),
         peers_section(report),
         cost_section(report),
+        bench_section(report),
         section("method", "Method", bullets(prose.METHOD)),
         section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(prose.LIMITS)}</div>'),
     )

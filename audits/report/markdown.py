@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from audits.report import peers, prose, tables
+from audits.report.bench_markdown import bench_parts
 from audits.report.cost import flops_curves, time_curves
 from audits.report.document import Report
 from audits.report.escape import markdown as text
@@ -63,7 +64,7 @@ def _measurements(report: Report) -> list[str]:
     parts.append("### Kill matrix")
     parts.append(table(tables.kill_table(matrix)) if matrix.twins else tables.empty_note("Kill matrix"))
     parts.append(text(prose.battery_sentence(matrix)))
-    return [*filter(None, parts), *_peers(report), *_cost(report)]
+    return [*filter(None, parts), *_peers(report), *_cost(report), *bench_parts(report)]
 
 
 def _peers(report: Report) -> list[str]:

@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from audits.bench import benches
+from audits.report.bench_json import FOLDER as BENCH
+from audits.report.bench_json import bench_json
 from audits.report.claims_json import claims_json
 from audits.report.claims_schema import FILE_NAME, claims_schema_json
 from audits.report.document import Report
@@ -43,6 +46,7 @@ def write_reports(report: Report, folder: Path) -> list[Path]:
     """
     texts = {folder / name: render(report) for name, render in _RENDERERS.items()}
     texts[folder / FILE_NAME] = claims_schema_json()
+    texts |= {folder / BENCH / f"{bench.machine}.json": bench_json(bench) for bench in benches(report.evidence)}
     _write(texts)
     return list(texts)
 

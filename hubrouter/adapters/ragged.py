@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from hubrouter.adapters.errors import AdapterError
 from hubrouter.encode import Summary
-from hubrouter.router import HubRouter, RouterState
+from hubrouter.router import HubRouter
 from hubrouter.shapes import Bool, Float, Int
+from hubrouter.state import RouterState
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class RaggedState:
     total: Float[Tensor, "B 1 H M"]
     weighted: Float[Tensor, "B 1 H M E"]
     claim: Float[Tensor, "B K"]
-    selected_k: Float[Tensor, "B H K E"]
-    selected_v: Float[Tensor, "B H K E"]
+    selected_k: Float[Tensor, "B K H E"]
+    selected_v: Float[Tensor, "B K H E"]
     recent: Float[Tensor, "B R"]
-    open_k: Float[Tensor, "B H S E"]
-    open_v: Float[Tensor, "B H S E"]
+    open_k: Float[Tensor, "B S H E"]
+    open_v: Float[Tensor, "B S H E"]
     open_score: Float[Tensor, "B S"]
 
     @property
@@ -137,7 +138,7 @@ def _together(
 
 
 def _packed(state: RouterState, columns: Tensor, seen: Tensor, chunk: int) -> RaggedState:
-    free = chunk - 1 - state.open_k.shape[2]
+    free = chunk - 1 - state.open_k.shape[1]
     return RaggedState(
         columns=columns,
         seen=seen,
@@ -148,8 +149,8 @@ def _packed(state: RouterState, columns: Tensor, seen: Tensor, chunk: int) -> Ra
         selected_k=state.selected_k,
         selected_v=state.selected_v,
         recent=state.recent,
-        open_k=F.pad(state.open_k, (0, 0, 0, free)),
-        open_v=F.pad(state.open_v, (0, 0, 0, free)),
+        open_k=F.pad(state.open_k, (0, 0, 0, 0, 0, free)),
+        open_v=F.pad(state.open_v, (0, 0, 0, 0, 0, free)),
         open_score=F.pad(state.open_score, (0, free)),
     )
 
@@ -165,8 +166,8 @@ def _unpacked(state: RaggedState, chunk: int) -> RouterState:
         selected_k=state.selected_k,
         selected_v=state.selected_v,
         recent=state.recent,
-        open_k=state.open_k[:, :, :taken],
-        open_v=state.open_v[:, :, :taken],
+        open_k=state.open_k[:, :taken],
+        open_v=state.open_v[:, :taken],
         open_score=state.open_score[:, :taken],
         open_valid=torch.ones(len(state.seen), taken, dtype=torch.bool, device=state.seen.device),
     )

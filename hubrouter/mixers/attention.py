@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubrouter.config import ModelConfig
-from hubrouter.rotary import rotate
+from hubrouter.rotary import rotate, turn
 from hubrouter.shapes import Bool, Float
 
 LETTER = "A"
@@ -33,7 +33,7 @@ class CausalAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None) -> Float[Tensor, "B N D"]:
         """Attend causally; `valid` is True where a token is real, and outputs at padding are zero."""
-        q, k, v = self._heads(x, 0)
+        q, k, v = self.heads(x, 0)
         if valid is None:
             return self._merge(F.scaled_dot_product_attention(q, k, v, is_causal=True))
         causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
@@ -47,15 +47,20 @@ class CausalAttention(nn.Module):
     ) -> tuple[Float[Tensor, "B N D"], KeyValueCache]:
         """Attend from the next N tokens to themselves and all before; the cache grows with the sequence."""
         past = 0 if state is None else state.k.shape[2]
-        q, k, v = self._heads(x, past)
+        q, k, v = self.heads(x, past)
         if state is not None:
             k, v = torch.cat([state.k, k], dim=2), torch.cat([state.v, v], dim=2)
         mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=x.device).tril(past)
         return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)), KeyValueCache(k, v)
 
-    def _heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.n_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        return rotate(q, start, self.rope_base), rotate(k, start, self.rope_base), v
+    def heads(
+        self, x: Float[Tensor, "B N D"], start: int
+    ) -> tuple[Float[Tensor, "B H N E"], Float[Tensor, "B H N E"], Float[Tensor, "B H N E"]]:
+        """Queries and keys rotated from position `start` on, and values."""
+        q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.n_heads, -1).unbind(2)
+        position = torch.arange(start, start + x.shape[1], device=x.device)
+        by = turn(position, q.shape[-1], self.rope_base, q.dtype)
+        return rotate(q, by).transpose(1, 2), rotate(k, by).transpose(1, 2), v.transpose(1, 2)
 
     def _merge(self, mixed: Tensor) -> Tensor:
         output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))

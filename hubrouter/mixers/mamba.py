@@ -51,6 +51,7 @@ class Mamba(nn.Module):
         self.b_layernorm = nn.RMSNorm(self.states, eps=NORM_EPS)
         self.c_layernorm = nn.RMSNorm(self.states, eps=NORM_EPS)
         self.A_log = nn.Parameter(_first_rates(config).log())
+        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]  # mamba's mark, which trainers look for
         self.D = nn.Parameter(torch.ones(self.inner))
         self.out_proj = nn.Linear(self.inner, config.d_model, bias=False)
         self._start_steps()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from audits.claims.experiments._timing import seconds_of
 from audits.experiment import Experiment, Options, Progress, RunSpec
 from audits.statistics import scaling_exponent
 from hubrouter import HubRouter, ModelConfig, RouterConfig
@@ -73,16 +73,7 @@ def flops(name: str, n: int, hubs: int = HUBS) -> int:
 
 def _milliseconds(layer: nn.Module, n: int, device: str) -> float:
     x = torch.randn(BATCH, n, WIDTH, device=device, requires_grad=True)
-    _wait(device)
-    started = time.perf_counter()
-    layer(x).sum().backward()
-    _wait(device)
-    return 1000 * (time.perf_counter() - started)
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
+    return 1000 * seconds_of(lambda: layer(x).sum().backward(), device)
 
 
 EXPERIMENT = Experiment("layer-cost", runs, execute, alone=True)

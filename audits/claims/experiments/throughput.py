@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audits.claims.experiments._timing import Outlook, in_turns, outlook, seconds_of
 from audits.experiment import Experiment, Options, Progress, RunSpec
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 from hubrouter.config import SCANS, ConfigError
@@ -84,8 +85,9 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     subjects = subjects_of(config)
     progress(0, rounds + 1, "predicting")
     steps = {subject: Step(subject, batch, int(config["d_model"]), options.device) for subject in subjects}
-    told = {subject: outlook(steps[subject], n, float(config["limit"])) for subject in subjects}
-    timed = in_turns([steps[subject] for subject in subjects if told[subject].not_run is None], n, rounds, progress)
+    told = {subject: foreseen(steps[subject], n, float(config["limit"])) for subject in subjects}
+    running = {s: partial(steps[s].seconds, n) for s in subjects if told[s].not_run is None}
+    timed = in_turns(running, rounds, progress)
     rows = [row(subject, told[subject], timed.get(subject, ()), batch * n) for subject in subjects]
     return {"rows": rows, "disagreement": disagreement(config, options.device), "threads": torch.get_num_threads()}
 
@@ -143,17 +145,16 @@ class Step:
             self.module = subject.build().to(device)
 
     def seconds(self, n: int) -> float:
-        """Wall-clock time of one step at n tokens; the gradients are dropped afterwards and not before the clock."""
+        """Seconds of one step at n tokens; the gradients are dropped afterwards, when the clock has stopped."""
         inputs = self._inputs(n)
-        _wait(self.device)
-        started = time.perf_counter()
+        taken = seconds_of(lambda: self._forward_and_backward(inputs), self.device)
+        self.module.zero_grad(set_to_none=True)
+        return taken
+
+    def _forward_and_backward(self, inputs: Tensor) -> None:
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device.startswith("cuda")):
             loss = self._loss(inputs)
         loss.backward()
-        _wait(self.device)
-        taken = time.perf_counter() - started
-        self.module.zero_grad(set_to_none=True)
-        return taken
 
     def _inputs(self, n: int) -> Tensor:
         if isinstance(self.module, SequenceModel):
@@ -169,59 +170,12 @@ class Step:
         return output.float().square().sum()
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """What a step is predicted to take, in seconds (None where it cannot be run), and why it is not run."""
-
-    predicted: float | None
-    not_run: str | None = None
-
-
-def outlook(step: Step, n: int, limit: float) -> Outlook:
-    """Try short lengths, and say from them whether the whole one is within the limit.
-
-    Shorter lengths are tried first, so that a subject that is far too slow is given up early.
-    """
-    short = [max(1, n // 16), max(2, n // 8), max(3, n // 4)]
-    times: list[float] = []
+def foreseen(step: Step, n: int, limit: float) -> Outlook:
+    """Whether a step at n tokens is within the limit, in seconds; or that this machine does not have its tier."""
     try:
-        step.seconds(short[0])  # warms up, and does not count
-        for length in short:
-            times.append(step.seconds(length))
-            if extrapolated(short[: len(times)], times, n) > limit:  # once more: something else may have had the core
-                times[-1] = min(times[-1], step.seconds(length))
-            predicted = extrapolated(short[: len(times)], times, n)
-            if predicted > limit:
-                return Outlook(predicted, f"predicted {predicted:.3g} s a step, more than {limit:g} s")
-    except ConfigError as refusal:  # a tier that this machine does not have
+        return outlook(step.seconds, n, limit)
+    except ConfigError as refusal:
         return Outlook(None, str(refusal).partition(":")[0])
-    return Outlook(predicted)
-
-
-def extrapolated(lengths: Sequence[int], times: Sequence[float], n: int) -> float:
-    """Seconds at n from those of shorter lengths: a linear and a quadratic part through the last two.
-
-    Parts that noise makes negative are taken for zero; one length alone is taken to grow linearly, the least it can.
-    """
-    last = times[-1] / lengths[-1]
-    if len(times) == 1:
-        return last * n
-    quadratic = max(0.0, (last - times[-2] / lengths[-2]) / (lengths[-1] - lengths[-2]))
-    linear = last - quadratic * lengths[-1]
-    return max(0.0, linear) * n + quadratic * n * n
-
-
-def in_turns(steps: Sequence[Step], n: int, rounds: int, progress: Progress) -> dict[Subject, tuple[float, ...]]:
-    """Seconds of every step in every round; each round begins with another subject, after one that does not count."""
-    times: dict[Subject, list[float]] = {step.subject: [] for step in steps}
-    for done in range(rounds + 1):
-        progress(done, rounds + 1, f"round {done} of {rounds}")
-        start = done % max(1, len(steps))
-        for step in (*steps[start:], *steps[:start]):
-            taken = step.seconds(n)
-            if done:
-                times[step.subject].append(taken)
-    return {subject: tuple(taken) for subject, taken in times.items()}
 
 
 def row(subject: Subject, told: Outlook, seconds: Sequence[float], tokens: int) -> dict[str, Any]:
@@ -257,11 +211,6 @@ def _distance(module: nn.Module, x: Tensor, reference: Tensor) -> float | None:
         return float((module(x) - reference).abs().max() / reference.abs().max())
     except ConfigError:
         return None
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
 
 
 EXPERIMENT = Experiment(NAME, runs, execute, alone=True)

@@ -1,0 +1,121 @@
+"""Sizes of a launch: what the kernels are compiled for, found from shapes and configuration alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SPAN = 8  # chunks a segment; fixed, so that no prefix is put together differently in a longer sequence (our choice)
+SMALLEST = 16  # the least side of a tile that tensor cores multiply
+TILE = 64  # selected tokens in a tile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One launch of the layer: B rows of N tokens in G chunks, H heads of width E, M hubs, K selected tokens.
+
+    Attributes:
+        dtype: of tokens and outputs.
+        widen: multiply in float32 whatever the dtype, for Triton's interpreter, whose bfloat16 products are wrong.
+    """
+
+    batch: int
+    length: int
+    heads: int
+    width: int
+    hubs: int
+    k: int
+    chunk: int
+    neighbours: int
+    rope_base: float
+    has_valid: bool
+    dtype: torch.dtype
+    widen: bool
+
+    @property
+    def exact(self) -> torch.dtype:
+        """The dtype of sums and statistics: at least float32."""
+        return torch.promote_types(self.dtype, torch.float32)
+
+    @property
+    def chunks(self) -> int:
+        """G: chunks begun."""
+        return -(-self.length // self.chunk)
+
+    @property
+    def segments(self) -> int:
+        """Segments of `SPAN` chunks."""
+        return -(-self.chunks // SPAN)
+
+    @property
+    def by_chunk(self) -> tuple[int, int]:
+        """A program for each chunk, row and head."""
+        return (self.chunks, self.batch * self.heads)
+
+    @property
+    def by_segment(self) -> tuple[int, int]:
+        """A program for each segment, row and head."""
+        return (self.segments, self.batch * self.heads)
+
+    @property
+    def wide(self) -> int:
+        """Keys in a list of the strongest claims."""
+        return padded(max(self.k, self.chunk))
+
+    @property
+    def tile(self) -> int:
+        """Selected tokens read at a time."""
+        return min(TILE, padded(self.k))
+
+    def sizes(self, *names: str) -> dict[str, Any]:
+        """The kernels' compile-time arguments of these names, and how a program is spread over a processor."""
+        known = {
+            "H": self.heads,
+            "E": self.width,
+            "M": self.hubs,
+            "C": self.chunk,
+            "K": self.k,
+            "EP": padded(self.width),
+            "HP": padded(self.width // 2),
+            "MP": padded(self.hubs),
+            "CP": padded(self.chunk),
+            "TILE": self.tile,
+            "WIDE": self.wide,
+            "SPAN": SPAN,
+            "SCALE": self.width**-0.5,
+            "HAS_VALID": self.has_valid,
+            "WIDEN": self.widen,
+        }
+        bytes_of_tile = padded(self.chunk) * padded(self.width) * self.dtype.itemsize
+        spread = {
+            "num_warps": 4 if bytes_of_tile <= 64 * 64 * 2 else 8,
+            "num_stages": 1 if bytes_of_tile > 2**14 else 2,
+        }
+        return {name: known[name] for name in names} | spread
+
+    def empty(self, like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """A buffer that some kernel fills; of the exact dtype unless told."""
+        return torch.empty(shape, dtype=dtype or self.exact, device=like.device)
+
+    def rotary(self, like: Tensor, length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of every angle up to a length (N where absent), [≥ N, E/2] each."""
+        length = length or self.length
+        rows = -(-length // 4096) * 4096 if length > 256 else length
+        return _angles(rows, self.width // 2, self.rope_base, self.exact, like.device)
+
+
+def padded(size: int) -> int:
+    """The power of two that a tile's side is filled up to."""
+    return max(SMALLEST, 1 << (size - 1).bit_length())
+
+
+@lru_cache(maxsize=8)
+def _angles(rows: int, half: int, base: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """As `hubrouter.rotary` computes them; kept, because every layer and step asks for the same."""
+    frequency = base ** (-torch.arange(half, device=device, dtype=dtype) / half)
+    angle = torch.arange(rows, device=device, dtype=dtype)[:, None] * frequency
+    return angle.cos(), angle.sin()

@@ -1,0 +1,245 @@
+"""The operator `hubrouter::route`: everything of the layer between its two projections, forward and backward.
+
+Registered with torch, so that `torch.compile` takes it whole and shape checks know it. What the forward pass leaves for
+the backward pass are its further outputs: O(N) numbers, no N by N and no gathered tensor among them.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hubrouter.kernels.council import attend, attend_backward, collect_selected
+from hubrouter.kernels.fingerprints import decode_backward, score_tokens
+from hubrouter.kernels.plan import Plan
+from hubrouter.kernels.runnable import interpreted
+from hubrouter.kernels.selection import carry_selection, select_in_segments
+from hubrouter.kernels.states import carry_states, encode_backward, sum_segments_backward, summarise_segments
+from hubrouter.kernels.tiles import LAST
+from hubrouter.select import GRID
+
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def plan_of(
+    qkv: Tensor, hubs: Tensor, valid: Tensor | None, k: int, chunk: int, neighbours: int, rope_base: float
+) -> Plan:
+    """The launch for these tensors."""
+    batch, length, _, heads, width = qkv.shape
+    widen = interpreted() and qkv.dtype != torch.float64
+    return Plan(
+        batch, length, heads, width, hubs.shape[1], k, chunk, neighbours, rope_base, valid is not None, qkv.dtype, widen
+    )
+
+
+@torch.library.custom_op("hubrouter::route", mutates_args=())
+def route(
+    qkv: Tensor,
+    hubs: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    valid: Tensor | None,
+    k: int,
+    chunk: int,
+    neighbours: int,
+    rope_base: float,
+) -> Outputs:
+    """Read-out plus council of every token, [B, N, H, E], and what the backward pass needs.
+
+    Args:
+        qkv: the projection, [B, N, 3, H, E].
+        hubs: hub tokens [H, M, E].
+        weight: the score head's, [1, H·M].
+        bias: its bias, [1].
+        valid: True where a token is real, [B, N]; None where all are.
+        k: selected tokens K.
+        chunk: chunk size C.
+        neighbours: successors that share a claim.
+        rope_base: wavelength base of the rotary embedding.
+
+    Returns:
+        mixed [B, N, H, E]; scores [B, N]; hub states before every chunk [B·H, G, M, E]; their peaks and totals; keys of
+        the selected tokens [B, G, K]; logarithmic sums of the council's softmax [B, H, N]; and, for streaming, the
+        hubs' weighted sums before the last chunk [B·H, M, E].
+    """
+    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base)
+    qkv, mask, (cos, sin) = qkv.contiguous(), _mask(valid, qkv), plan.rotary(qkv)
+    rows = plan.batch * plan.heads
+    g, s, n = plan.chunks, plan.segments, plan.length
+    peak = plan.empty(qkv, rows, g + s, plan.hubs)
+    total, weighted = torch.empty_like(peak), plan.empty(qkv, rows, g + s, plan.hubs, plan.width)
+    state = plan.empty(qkv, rows, g, plan.hubs, plan.width, dtype=qkv.dtype)
+    summarise_segments[plan.by_segment](
+        qkv, hubs, mask, peak, total, weighted, n, g, s,
+        **plan.sizes("H", "E", "M", "C", "SPAN", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
+    )  # fmt: skip
+    last = plan.empty(qkv, rows, plan.hubs, plan.width)
+    carry_states[plan.by_segment](
+        hubs, peak, total, weighted, state, last, g, s, **plan.sizes("H", "E", "M", "SPAN", "EP", "MP")
+    )
+    score = plan.empty(qkv, plan.batch, n)
+    score_tokens[(g, plan.batch)](
+        qkv, state, weight, bias, score, n, g, **plan.sizes("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "WIDEN")
+    )
+    chosen = select_tokens(plan, score, mask)
+    mixed, logsum = torch.empty_like(qkv[:, :, 0]), plan.empty(qkv, plan.batch, plan.heads, n)
+    attend[plan.by_chunk](
+        qkv, mask, state, score, chosen, cos, sin, mixed, logsum, n, g,
+        **plan.sizes("H", "E", "M", "C", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "HAS_VALID", "WIDEN"),
+    )  # fmt: skip
+    return mixed, score, state, peak, total, chosen, logsum, last
+
+
+def _mask(valid: Tensor | None, like: Tensor) -> Tensor:
+    """The mask as bytes; anything where there is none, for it is not read."""
+    return like if valid is None else valid.contiguous().view(torch.uint8)
+
+
+def select_tokens(plan: Plan, score: Tensor, mask: Tensor) -> Tensor:
+    """Keys of the selected tokens before every chunk, [B, G, K]."""
+    g, s = plan.chunks, plan.segments
+    keys = plan.empty(score, plan.batch, g + s, plan.wide, dtype=torch.int64)
+    chosen = plan.empty(score, plan.batch, g, plan.k, dtype=torch.int64)
+    select_in_segments[(s, plan.batch)](
+        score, mask, keys, plan.length, g, s, NEIGHBOURS=plan.neighbours, GRID=GRID,
+        **plan.sizes("C", "SPAN", "WIDE", "HAS_VALID"),
+    )  # fmt: skip
+    carry_selection[(s, plan.batch)](keys, chosen, g, s, **plan.sizes("K", "SPAN", "WIDE"))
+    return chosen
+
+
+@route.register_fake
+def _(
+    qkv: Tensor,
+    hubs: Tensor,
+    _weight: Tensor,
+    _bias: Tensor,
+    valid: Tensor | None,
+    k: int,
+    chunk: int,
+    neighbours: int,
+    rope_base: float,
+) -> Outputs:
+    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base)
+    rows, g = plan.batch * plan.heads, plan.chunks
+    peak = plan.empty(qkv, rows, g + plan.segments, plan.hubs)
+    return (
+        qkv.new_empty(plan.batch, plan.length, plan.heads, plan.width),
+        plan.empty(qkv, plan.batch, plan.length),
+        plan.empty(qkv, rows, g, plan.hubs, plan.width, dtype=qkv.dtype),
+        peak,
+        torch.empty_like(peak),
+        plan.empty(qkv, plan.batch, g, k, dtype=torch.int64),
+        plan.empty(qkv, plan.batch, plan.heads, plan.length),
+        plan.empty(qkv, rows, plan.hubs, plan.width),
+    )
+
+
+@torch.library.custom_op("hubrouter::route_backward", mutates_args=())
+def route_backward(
+    d_mixed: Tensor,
+    qkv: Tensor,
+    hubs: Tensor,
+    weight: Tensor,
+    valid: Tensor | None,
+    score: Tensor,
+    state: Tensor,
+    peak: Tensor,
+    total: Tensor,
+    chosen: Tensor,
+    logsum: Tensor,
+    chunk: int,
+    neighbours: int,
+    rope_base: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of qkv, hubs, and the score head's weight and bias."""
+    plan = plan_of(qkv, hubs, valid, chosen.shape[-1], chunk, neighbours, rope_base)
+    qkv, d_mixed, mask = qkv.contiguous(), d_mixed.contiguous(), _mask(valid, qkv)
+    n, g, s, batch, rows = plan.length, plan.chunks, plan.segments, plan.batch, plan.batch * plan.heads
+    d_qkv = torch.empty_like(qkv)
+    d_gate = plan.empty(qkv, batch, plan.heads, n)
+    _council_backward(plan, qkv, mask, score, chosen, logsum, d_mixed, d_qkv, d_gate)
+
+    d_state = plan.empty(qkv, *state.shape)
+    d_score, d_weight = torch.empty_like(score), plan.empty(qkv, batch, g, plan.heads * plan.hubs)
+    decode_backward[plan.by_chunk](
+        qkv, mask, state, weight, score, d_mixed, d_gate, d_qkv, d_state, d_score, d_weight, n, g,
+        **plan.sizes("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
+    )  # fmt: skip
+    d_total, d_weighted = plan.empty(qkv, rows, s, plan.hubs), plan.empty(qkv, rows, s, plan.hubs, plan.width)
+    sum_segments_backward[plan.by_segment](
+        peak, total, state, d_state, d_total, d_weighted, g, s, **plan.sizes("E", "M", "SPAN", "EP", "MP")
+    )
+    d_hubs = torch.empty_like(d_weighted)
+    encode_backward[plan.by_segment](
+        qkv, hubs, mask, peak, total, state, d_state, d_total, d_weighted, d_qkv, d_hubs, n, g, s,
+        **plan.sizes("H", "E", "M", "C", "SPAN", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
+    )  # fmt: skip
+    d_hubs = d_hubs.view(batch, plan.heads, s, plan.hubs, plan.width).sum((0, 2)).to(hubs.dtype)
+    d_bias = d_score.sum().reshape(1).to(weight.dtype)
+    return d_qkv, d_hubs, d_weight.sum((0, 1)).to(weight.dtype).view_as(weight), d_bias
+
+
+def _council_backward(
+    plan: Plan,
+    qkv: Tensor,
+    mask: Tensor,
+    score: Tensor,
+    chosen: Tensor,
+    logsum: Tensor,
+    d_mixed: Tensor,
+    d_qkv: Tensor,
+    d_gate: Tensor,
+) -> None:
+    """Fills `d_qkv` and `d_gate` with the council's part."""
+    n, g, (cos, sin) = plan.length, plan.chunks, plan.rotary(qkv)
+    d_picked_k = plan.empty(qkv, plan.batch * plan.heads, g, plan.k, plan.width)
+    d_picked_v = torch.empty_like(d_picked_k)
+    attend_backward[plan.by_chunk](
+        qkv, mask, score, chosen, cos, sin, logsum, d_mixed, d_qkv, d_gate, d_picked_k, d_picked_v, n, g,
+        **plan.sizes("H", "E", "C", "K", "EP", "HP", "CP", "TILE", "SCALE", "HAS_VALID", "WIDEN"),
+    )  # fmt: skip
+    order, starts = inverted(chosen, plan.chunk)
+    collect_selected[plan.by_chunk](
+        qkv, chosen, order, starts, cos, sin, d_picked_k, d_picked_v, d_qkv, d_gate, n, g,
+        **plan.sizes("H", "E", "C", "K", "EP", "HP", "CP", "TILE"),
+    )  # fmt: skip
+
+
+def inverted(chosen: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """Slots in the order of the chunk that their token is in, [B, G·K], and where each chunk's begin, [B, G + 1].
+
+    Empty slots come last, behind the last beginning.
+    """
+    batch, chunks, _ = chosen.shape
+    token = LAST.value - (chosen & LAST.value)
+    home = torch.where((chosen >> 32) > -(1 << 31), token // chunk, chunks).flatten(1)
+    home, order = home.sort(dim=1, stable=True)
+    borders = torch.arange(chunks + 1, device=chosen.device).expand(batch, -1).contiguous()
+    return order, torch.searchsorted(home, borders)
+
+
+@route_backward.register_fake
+def _(_: Tensor, qkv: Tensor, hubs: Tensor, weight: Tensor, *_others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        torch.empty_like(qkv, memory_format=torch.contiguous_format),
+        torch.empty_like(hubs),
+        torch.empty_like(weight),
+        weight.new_empty(1),
+    )
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
+    qkv, hubs, weight, _, valid, _, chunk, neighbours, rope_base = inputs
+    ctx.save_for_backward(qkv, hubs, weight, valid, *output[1:-1])
+    ctx.settings = (chunk, neighbours, rope_base)
+    ctx.mark_non_differentiable(*output[1:])
+
+
+def _differentiate(ctx: Any, d_mixed: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    qkv, hubs, weight, valid, *rest = ctx.saved_tensors
+    d_qkv, d_hubs, d_weight, d_bias = route_backward(d_mixed, qkv, hubs, weight, valid, *rest, *ctx.settings)
+    return d_qkv, d_hubs, d_weight, d_bias, None, None, None, None, None
+
+
+route.register_autograd(_differentiate, setup_context=_keep)

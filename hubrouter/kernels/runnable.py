@@ -1,0 +1,54 @@
+"""Where the kernels can run: on a CUDA device, or in Triton's interpreter for tests. Anything else is a clear error."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import torch
+from torch import Tensor
+
+from hubrouter.config import ConfigError, RouterConfig
+from hubrouter.kernels.plan import padded
+
+LARGEST = {"chunk": 128, "n_hubs": 64, "k": 1024, "head_width": 128}
+FLOAT32_NUMBERS = 12288  # rows of chunk and hubs times head width: found by compiling for an H100
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+OTHERWISE = "; or take impl='reference'"
+
+
+def interpreted() -> bool:
+    """Whether Triton interprets kernels on the CPU: `TRITON_INTERPRET=1` was set before this process began."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def require_sizes(config: RouterConfig) -> None:
+    """Raises ConfigError where the kernels do not take a configuration, or triton is not installed."""
+    if importlib.util.find_spec("triton") is None:
+        raise ConfigError("impl='triton' needs the package triton: install hubrouter-audit[kernels]" + OTHERWISE)
+    if not config.causal:
+        raise ConfigError("impl='triton' is strictly causal only: set causal=True" + OTHERWISE)
+    for name, most in LARGEST.items():
+        if getattr(config, name) > most:
+            raise ConfigError(f"impl='triton' takes {name} up to {most}, not {getattr(config, name)}" + OTHERWISE)
+
+
+def require_device(x: Tensor, config: RouterConfig) -> None:
+    """Raises ConfigError where kernels cannot run on the tensor's device, in its dtype or with these sizes in it."""
+    if x.dtype not in DTYPES:
+        raise ConfigError(f"impl='triton' takes {', '.join(str(d) for d in DTYPES)}, not {x.dtype}" + OTHERWISE)
+    if x.device.type == "cpu" and interpreted():
+        return
+    if x.device.type != "cuda":
+        raise ConfigError(
+            f"impl='triton' needs a CUDA device, and this is on {x.device.type}: move model and tokens there, or set "
+            "TRITON_INTERPRET=1 before Python starts, for small tests" + OTHERWISE
+        )
+    if x.dtype == torch.float64:
+        raise ConfigError("impl='triton' takes float64 in Triton's interpreter only: use float32 on a GPU" + OTHERWISE)
+    rows = padded(config.chunk) + padded(config.n_hubs)
+    if x.dtype == torch.float32 and rows * padded(config.head_width) > FLOAT32_NUMBERS:
+        raise ConfigError(
+            f"impl='triton' in float32 takes (chunk + n_hubs) * head width up to {FLOAT32_NUMBERS}, each filled up to "
+            "a power of two: shared memory holds no more; use bfloat16" + OTHERWISE
+        )

@@ -1,0 +1,81 @@
+"""Select: the strongest claims among all earlier chunks, by the same scan in two steps over segments of chunks.
+
+A claim and its position make one int64 key: the claim in units of its grid above, counted-down position below. Keys are
+unique, larger claims come first and the lower position first among equals, so one sort of values does what a stable
+sort of pairs would. Merging two sorted lists is one elementwise maximum of the first with the second reversed, sorted.
+"""
+
+from typing import no_type_check
+
+import triton
+import triton.language as tl
+
+from hubrouter.kernels.tiles import EMPTY, EMPTY_KEY, LARGEST, LAST, are_real
+
+
+@triton.jit
+@no_type_check
+def _on_grid(score, GRID: tl.constexpr):
+    """Scores in units of the grid, halves to even as torch rounds; beyond ±2^30 all are equal, NaN comes first."""
+    scaled = score * GRID
+    nearest = tl.floor(scaled + 0.5)
+    odd = nearest - 2.0 * tl.floor(nearest * 0.5) > 0.5
+    nearest = tl.where((nearest - scaled == 0.5) & odd, nearest - 1.0, nearest)
+    nearest = tl.minimum(tl.maximum(nearest, -1.0 * LARGEST), 1.0 * LARGEST)
+    return tl.where(score == score, nearest, 1.0 * LARGEST).to(tl.int32)
+
+
+@triton.jit
+@no_type_check
+def _keys_of_chunk(
+    SCORE, VALID, chunk, i, N, C: tl.constexpr, NEIGHBOURS: tl.constexpr, GRID: tl.constexpr, HAS_VALID: tl.constexpr
+):
+    """The chunk's keys: a token's claim is the largest score among itself and its predecessors."""
+    position = chunk * C + i
+    real = are_real(VALID, position, (i < C) & (position < N), HAS_VALID)
+    claim = tl.full(i.shape, EMPTY, tl.int32)
+    for back in range(NEIGHBOURS + 1):
+        before = position - back
+        there = are_real(VALID, before, (i < C) & (before >= 0) & (before < N), HAS_VALID)
+        score = tl.load(SCORE + before, mask=there, other=0.0)
+        claim = tl.maximum(claim, tl.where(there, _on_grid(score, GRID), EMPTY))
+    claim = tl.where(real, claim, EMPTY)
+    return (claim.to(tl.int64) << 32) | (-position + LAST).to(tl.int64)
+
+
+@triton.jit
+@no_type_check
+def _merge(first, second):
+    """The best of two lists sorted downwards, again sorted."""
+    return tl.sort(tl.maximum(first, tl.flip(second, 0)), descending=True)
+
+
+@triton.jit
+@no_type_check
+def select_in_segments(
+    SCORE, VALID, KEYS, N, G, SEGMENTS, C: tl.constexpr, NEIGHBOURS: tl.constexpr, GRID: tl.constexpr,
+    SPAN: tl.constexpr, WIDE: tl.constexpr, HAS_VALID: tl.constexpr,
+):  # fmt: skip
+    """Rows 0 … G-1 of `KEYS`: the best of a segment before its chunk; row G + s: of all of segment s."""
+    segment, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    i = tl.arange(0, WIDE)
+    best = tl.full([WIDE], EMPTY_KEY, tl.int64)
+    for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
+        tl.store(KEYS + (b * (G + SEGMENTS) + chunk) * WIDE + i, best)
+        keys = _keys_of_chunk(SCORE + b * N, VALID + b * N, chunk, i, N, C, NEIGHBOURS, GRID, HAS_VALID)
+        best = _merge(best, tl.sort(keys, descending=True))
+    tl.store(KEYS + (b * (G + SEGMENTS) + G + segment) * WIDE + i, best)
+
+
+@triton.jit
+@no_type_check
+def carry_selection(KEYS, CHOSEN, G, SEGMENTS, K: tl.constexpr, SPAN: tl.constexpr, WIDE: tl.constexpr):
+    """Carries earlier segments into each: the K best before every chunk, strongest first."""
+    segment, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    i = tl.arange(0, WIDE)
+    best = tl.full([WIDE], EMPTY_KEY, tl.int64)
+    for earlier in range(segment):
+        best = _merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + G + earlier) * WIDE + i))
+    for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
+        here = _merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + chunk) * WIDE + i))
+        tl.store(CHOSEN + (b * G + chunk) * K + i, here, mask=i < K)

@@ -1,0 +1,108 @@
+"""Pieces that the kernels share: tiles of tokens, products, the rotary embedding, fingerprints and selection keys.
+
+Kernels read `qkv` as the projection lays it out, [B, N, 3, H, E], without a copy. Tiles are padded to powers of two, at
+least 16 a side; what lies outside a sequence is loaded as zero, so buffers need no clearing.
+"""
+
+from typing import no_type_check
+
+import triton
+import triton.language as tl
+
+LOW = tl.constexpr(-1e38)  # a masked logit: finite, so that no difference of two is NaN
+HIGH = tl.constexpr(1e38)  # the logsumexp of a query that may read nobody: every weight is then 0
+EMPTY = tl.constexpr(-(1 << 31))  # the claim of an empty slot or of padding, in units of the grid
+EMPTY_KEY = tl.constexpr(-(1 << 63))
+LARGEST = tl.constexpr(1 << 30)  # claims beyond are equal
+LAST = tl.constexpr(0x7FFFFFFF)  # positions count down from here in a key, so that lower ones come first
+
+
+@triton.jit
+@no_type_check
+def dot(a, b, WIDEN: tl.constexpr):
+    """The product, accumulated in at least float32; `WIDEN` is for the interpreter, which cannot multiply bfloat16."""
+    if WIDEN:
+        a, b = a.to(tl.float32), b.to(tl.float32)
+    if a.dtype == tl.float32:  # three products of tensor cores, about as exact as one of float32
+        return tl.dot(a, b, input_precision="tf32x3")
+    return tl.dot(a, b, input_precision="ieee")
+
+
+@triton.jit
+@no_type_check
+def load_rows(base, row, stride, column, ok, WIDTH: tl.constexpr):
+    """The rows `row` of a matrix with `WIDTH` columns; zero where not `ok` and beyond the width."""
+    inside = ok[:, None] & (column < WIDTH)[None, :]
+    return tl.load(base + row[:, None] * stride + column[None, :], mask=inside, other=0.0)
+
+
+@triton.jit
+@no_type_check
+def store_rows(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
+    """The opposite of `load_rows`; what is not `ok` stays as it is."""
+    inside = ok[:, None] & (column < WIDTH)[None, :]
+    tl.store(base + row[:, None] * stride + column[None, :], value, mask=inside)
+
+
+@triton.jit
+@no_type_check
+def add_rows(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
+    """Adds to rows that no other program touches meanwhile; the sum is rounded once."""
+    before = load_rows(base, row, stride, column, ok, WIDTH)
+    store_rows(base, row, stride, column, ok, (before.to(value.dtype) + value).to(before.dtype), WIDTH)
+
+
+@triton.jit
+@no_type_check
+def are_real(VALID, position, ok, HAS_VALID: tl.constexpr):
+    """Which of the positions that are `ok` hold real tokens."""
+    if HAS_VALID:
+        ok = ok & (tl.load(VALID + position, mask=ok, other=0) != 0)
+    return ok
+
+
+@triton.jit
+@no_type_check
+def rotate(first, second, cos, sin):
+    """The pairs (i, i + E/2) turned by their angles."""
+    return first * cos - second * sin, second * cos + first * sin
+
+
+@triton.jit
+@no_type_check
+def load_rotated(base, position, stride, column, ok, COS, SIN, HALF: tl.constexpr):
+    """Both halves of queries or keys at their positions, rotated; zero where not `ok`."""
+    first = load_rows(base, position, stride, column, ok, HALF)
+    second = load_rows(base + HALF, position, stride, column, ok, HALF)
+    cos = load_rows(COS, position, HALF, column, ok, HALF)
+    sin = load_rows(SIN, position, HALF, column, ok, HALF)
+    turned, other = rotate(first.to(cos.dtype), second.to(cos.dtype), cos, sin)
+    return turned.to(first.dtype), other.to(first.dtype)
+
+
+@triton.jit
+@no_type_check
+def softmax_over_hubs(logits, M: tl.constexpr, MP: tl.constexpr):
+    """Fingerprints of logits [C, M]; hubs that only fill the tile up get 0."""
+    hub = tl.arange(0, MP)
+    logits = tl.where((hub < M)[None, :], logits, LOW)
+    weight = tl.exp(logits - tl.max(logits, 1)[:, None])
+    weight = tl.where((hub < M)[None, :], weight, 0.0)
+    return weight / tl.sum(weight, 1)[:, None]
+
+
+@triton.jit
+@no_type_check
+def gate_of(score):
+    """The factor on a token's value: sigmoid of its score."""
+    return 1.0 / (1.0 + tl.exp(-score))
+
+
+@triton.jit
+@no_type_check
+def load_chosen(CHOSEN, slot, K: tl.constexpr):
+    """Positions of the selected tokens in some slots, and which of the slots are filled."""
+    key = tl.load(CHOSEN + slot, mask=slot < K, other=EMPTY_KEY)
+    filled = (key >> 32) > EMPTY
+    position = (-(key & LAST) + LAST).to(tl.int32)
+    return tl.where(filled, position, 0), filled

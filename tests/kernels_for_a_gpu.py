@@ -1,0 +1,61 @@
+"""Run as a program: compiles every kernel that the layer launches for an H100, and needs no GPU for that.
+
+Launches are caught on their way out and compiled for the very arguments they were made with. Prints what each kernel
+takes of a processor as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
+
+TARGET = GPUTarget("cuda", 90, 32)
+POINTERS = {
+    torch.float64: "*fp64",
+    torch.float32: "*fp32",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.int64: "*i64",
+    torch.uint8: "*u8",
+}
+OPTIONS = ("num_warps", "num_stages")
+compiled: dict[str, dict[str, int]] = {}
+
+
+def compile_instead(self: JITFunction[Any], *args: Any, grid: Any, warmup: bool = False, **kwargs: Any) -> None:
+    given = dict(zip(self.arg_names, args, strict=False)) | kwargs
+    options = {name: given.pop(name) for name in OPTIONS if name in given}
+    constant = {p.name for p in self.params if p.is_constexpr}
+    signature = {name: "constexpr" if name in constant else type_of(given[name]) for name in self.arg_names}
+    constants = {(self.arg_names.index(name),): given[name] for name in constant}
+    aligned = {(at,): [["tt.divisibility", 16]] for at, name in enumerate(self.arg_names) if signature[name][0] == "*"}
+    kernel = triton.compile(ASTSource(self, signature, constants, aligned), target=TARGET, options=options)
+    compiled[self.fn.__name__] = {"shared": kernel.metadata.shared, "binary": len(kernel.asm["cubin"])}
+
+
+def type_of(value: Any) -> str:
+    return POINTERS[value.dtype] if isinstance(value, torch.Tensor) else "i32"
+
+
+def main(width: int, heads: int, hubs: int, k: int, chunk: int, dtype: str) -> None:
+    JITFunction.run = compile_instead  # type: ignore[method-assign]
+    from hubrouter.kernels.route import route
+
+    kind = getattr(torch, dtype)
+    qkv = torch.zeros(1, 2 * chunk + 1, 3, heads, width // heads, dtype=kind, requires_grad=True)
+    valid = torch.ones(1, 2 * chunk + 1, dtype=torch.bool)
+    weights = (torch.zeros(heads, hubs, width // heads), torch.zeros(1, heads * hubs), torch.zeros(1))
+    mixed, *_ = route(qkv, *weights, valid, k, chunk, 1, 1e4)
+    mixed.sum().backward()
+    sys.stdout.write(json.dumps(compiled))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:6]), sys.argv[6])

@@ -1,0 +1,206 @@
+"""The Triton kernels equal the reference in outputs and all gradients; on the CPU through Triton's interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from hub_layers import Size, build, draw
+from torch import Tensor
+
+from hubrouter import HubRouter
+from hubrouter.kernels.plan import Plan, padded
+from hubrouter.kernels.route import route
+from hubrouter.select import NOBODY
+from hubrouter.state import RouterState
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# Sizes at which something can go wrong: a piece of a chunk, chunks of one token, one hub, more slots than tokens, two
+# segments of chunks, several tiles of selected tokens, tiles that are no power of two, wide heads, many hubs.
+SIZES = [
+    Size(1),
+    Size(5, batch=1),
+    Size(13, neighbours=2),
+    Size(9, chunk=1, k=1, batch=1, n_heads=1),
+    Size(7, chunk=64),
+    Size(13, n_hubs=1, k=64),
+    Size(28, chunk=3, k=5, d_model=64, batch=1),
+    Size(21, chunk=16, k=80, d_model=64, n_heads=1, batch=1, neighbours=0),
+    Size(23, chunk=20, k=17, d_model=96, n_heads=2, batch=1, n_hubs=17),
+    Size(20, chunk=8, k=4, d_model=128, n_heads=1, batch=1, n_hubs=64),
+]
+ORDINARY, SEGMENTS, ODD = SIZES[2], SIZES[6], SIZES[8]
+
+
+def layer_of(size: Size, dtype: torch.dtype = torch.float64) -> HubRouter:
+    """A layer whose scores differ enough for tokens to be told apart."""
+    layer = build(size, dtype).to(DEVICE)
+    with torch.no_grad():
+        layer.score.head.weight.mul_(3)
+    return layer
+
+
+def results(layer: HubRouter, x: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
+    """Output and all gradients of a fixed combination of outputs."""
+    x = x.detach().requires_grad_()
+    layer.zero_grad()
+    y = layer(x, valid)
+    (y * torch.linspace(-1, 1, y.numel(), device=y.device).view_as(y).to(y.dtype)).sum().backward()
+    gradients = {name: weight.grad for name, weight in layer.named_parameters()}
+    return {
+        name: part.detach().clone() for name, part in {"y": y, "x": x.grad, **gradients}.items() if part is not None
+    }
+
+
+def pair(size: Size, x: Tensor, valid: Tensor | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Results of the reference and of the kernels with the same weights."""
+    layer = layer_of(size, x.dtype)
+    expected = results(layer, x, valid)
+    layer.impl = "triton"
+    return expected, results(layer, x, valid)
+
+
+def inputs(size: Size, dtype: torch.dtype = torch.float64) -> Tensor:
+    return draw(size).to(DEVICE, dtype)
+
+
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], parts: float) -> None:
+    assert found.keys() == expected.keys()
+    for name in expected:
+        scale = expected[name].abs().max().clamp_min(1e-3)  # a gradient may vanish: of one hub every score is the bias
+        assert float((found[name] - expected[name]).abs().max()) <= parts * scale, name
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_outputs_and_all_gradients_equal_the_reference(size: Size) -> None:
+    expected, found = pair(size, inputs(size))
+    assert_equal(found, expected, 1e-12)  # float64 on both sides: some hundred roundings of 1e-16
+
+
+@pytest.mark.parametrize("size", [ORDINARY, SEGMENTS], ids=str)
+def test_padding_is_not_read_and_gets_no_gradient(size: Size) -> None:
+    x = inputs(size)
+    valid = torch.rand(x.shape[:2], generator=torch.Generator().manual_seed(1)).to(DEVICE) > 0.4
+    valid[0] = False
+    x = x.masked_fill(~valid[..., None], float("nan"))
+    expected, found = pair(size, x, valid)
+    assert not found["y"][~valid].any()
+    assert_equal(found, expected, 1e-12)
+
+
+def kernel_selection(layer: HubRouter, x: Tensor) -> Tensor:
+    """Keys of the tokens that the kernels select, [B, G, K]."""
+    return between(layer, layer.project(x).view(*x.shape[:2], 3, layer.config.n_heads, layer.config.head_width))[5]
+
+
+def between(layer: HubRouter, qkv: Tensor) -> tuple[Tensor, ...]:
+    """All that the operator between the projections gives."""
+    config, head = layer.config, layer.score.head
+    settings = (config.k, config.chunk, config.neighbours, config.rope_base)
+    return route(qkv, layer.encode.hubs, head.weight, head.bias, None, *settings)
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """A switch: from then on every buffer that kernels fill begins as NaN, or as the largest integer."""
+
+    def poison() -> None:
+        empty, empty_like = torch.empty, torch.empty_like
+        monkeypatch.setattr(torch, "empty", lambda *a, **k: spoil(empty(*a, **k)))
+        monkeypatch.setattr(torch, "empty_like", lambda *a, **k: spoil(empty_like(*a, **k)))
+
+    return poison
+
+
+def spoil(buffer: Tensor) -> Tensor:
+    return buffer.fill_(float("nan") if buffer.is_floating_point() else torch.iinfo(buffer.dtype).max)
+
+
+@pytest.mark.parametrize("size", [ORDINARY, SEGMENTS], ids=str)
+def test_what_lies_in_a_fresh_buffer_is_never_read(size: Size, poisoned: Callable[[], None]) -> None:
+    layer, x = layer_of(size), inputs(size)
+    layer.impl = "triton"
+    before = results(layer, x)
+    poisoned()
+    assert_equal(results(layer, x), before, 0.0)
+
+
+def test_two_runs_are_equal_bit_for_bit() -> None:
+    size = replace(SEGMENTS, k=9)
+    layer = layer_of(size, torch.float32)
+    layer.impl = "triton"
+    x = inputs(size, torch.float32)
+    first, second = results(layer, x), results(layer, x)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_no_output_changes_by_a_bit_when_later_tokens_change_or_are_cut_off() -> None:
+    size = Size(22, chunk=2, k=3, d_model=32, n_heads=1, batch=1)  # 11 chunks, two segments
+    layer, gen = layer_of(size), torch.Generator().manual_seed(0)
+    qkv = torch.randn(1, size.length, 3, 1, 32, generator=gen, dtype=torch.float64).to(DEVICE)
+    whole = between(layer, qkv)[0]
+    for cut in (1, 2, 7, 16, 17, 18, 21):
+        other = qkv.clone()
+        other[:, cut:] = -7 * other[:, cut:]
+        moved = between(layer, other)[0]
+        assert torch.equal(moved[:, :cut], whole[:, :cut])
+        assert not torch.equal(moved[:, cut:], whole[:, cut:])
+        assert torch.equal(between(layer, qkv[:, :cut])[0], whole[:, :cut])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [ORDINARY, Size(12, chunk=3, k=2, batch=1), Size(5, chunk=1, batch=1)], ids=str)
+def test_streams_in_pieces_equal_one_pass_and_leave_the_state_of_the_reference(size: Size) -> None:
+    layer, x = layer_of(size), inputs(size)
+    for pieces in ([1] * size.length, [5, 1, size.length - 6] if size.length > 6 else [2, 3], [size.length]):
+        ended = {}
+        for layer.impl in ("reference", "triton"):
+            outputs, state = [], None
+            for piece in x.split(pieces, dim=1):
+                y, state = layer.stream(piece, state)
+                outputs.append(y)
+            assert float((torch.cat(outputs, dim=1) - layer(x)).abs().max()) < 1e-12
+            ended[layer.impl] = state
+        assert_same_state(ended["triton"], ended["reference"])
+
+
+def assert_same_state(found: RouterState, expected: RouterState) -> None:
+    assert found.position == expected.position
+    filled = expected.claim != NOBODY  # what lies in an empty slot has no meaning
+    for name in ("claim", "recent", "open_k", "open_v", "open_score", "open_valid"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=1e-12)
+    for name in ("selected_k", "selected_v"):
+        torch.testing.assert_close(getattr(found, name)[filled], getattr(expected, name)[filled], rtol=0, atol=1e-12)
+    averages = [s.summary.weighted / s.summary.total[..., None] for s in (found, expected)]
+    torch.testing.assert_close(*averages, rtol=0, atol=1e-12)
+
+
+def test_scores_that_are_equal_prefer_the_lower_position() -> None:
+    size = Size(24, chunk=4, k=3, n_hubs=1, d_model=32)  # one hub: every score is the bias
+    filled = kernel_selection(layer_of(size), inputs(size))[:, 1:]
+    position = 0x7FFFFFFF - (filled & 0x7FFFFFFF)
+    assert position.tolist() == [[[0, 1, 2]] * 5] * 2
+
+
+def test_under_autocast_the_layer_computes_in_low_precision() -> None:
+    size = Size(13, d_model=32)
+    layer, x = layer_of(size, torch.float32), inputs(size, torch.float32)
+    layer.impl = "triton"
+    with torch.autocast(DEVICE, torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    y.float().sum().backward()
+    assert layer.encode.hubs.grad is not None
+    assert layer.encode.hubs.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("size", "to"), [(1, 16), (16, 16), (17, 32), (128, 128), (129, 256)])
+def test_tiles_are_powers_of_two_that_tensor_cores_take(size: int, to: int) -> None:
+    assert padded(size) == to
+
+
+def test_every_chunk_belongs_to_one_segment() -> None:
+    plan = Plan(1, 8 * 17 + 1, 1, 32, 8, 4, 1, 1, 1e4, False, torch.float32, False)
+    assert (plan.chunks, plan.segments) == (137, 18)
