@@ -23,6 +23,8 @@ from instruments import (
     suffix_swap,
 )
 
+from hubrouter import HubRouter
+
 CASE = Case(length=5, chunk=2, k=2, n_hubs=2, neighbours=1, impl="triton")
 DIRECT = (suffix_swap, prefix_length, other_rows, repeat_call, gradient)
 PROBES = ("gradient", "prefix-length", "isolation", "decode")
@@ -46,6 +48,13 @@ def test_kernels_stream_as_they_run_at_once() -> None:
 def test_kernels_pass_the_audit() -> None:
     """The auditor's own probes, as many as the interpreter carries out in a test."""
     audited(replace(CASE, length=3), probes=PROBES, batch=2)
+
+
+def test_kernels_of_the_bidirectional_layer_are_caught() -> None:
+    """As published: it sees the whole sequence, and so must its kernels."""
+    layer = HubRouter(replace(CASE.router(), causal=False))
+    with pytest.raises(AssertionError):
+        suffix_swap(CASE, CASE.prepared(layer))
 
 
 @pytest.mark.parametrize("instrument", [suffix_swap, prefix_length], ids=_name)

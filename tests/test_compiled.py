@@ -54,7 +54,6 @@ def test_an_unknown_implementation_is_refused() -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (RouterConfig(d_model=64, causal=False), "is strictly causal only: set causal=True"),
         (RouterConfig(d_model=64, chunk=129), "takes chunk up to 128, not 129"),
         (RouterConfig(d_model=64, n_hubs=65), "takes n_hubs up to 64, not 65"),
         (RouterConfig(d_model=2048, n_heads=8), "takes head_width up to 128, not 256"),

@@ -23,9 +23,10 @@ OPTIONS = Options("quick", "cpu")
 SOUND = {"errors": {"output": {"kernel": 2e-7, "dense": 1e-7}}, "eps": 1.2e-7, "repeats": True, "felt_before": 0.0}
 
 
-def test_the_dense_layer_is_the_layer() -> None:
-    layer, x = subject(SMALL, torch.float64, 0, "cpu")
-    allowed = readable(selection(layer, x), SMALL.length, SMALL.chunk)
+@pytest.mark.parametrize("case", [SMALL, replace(SMALL, causal=False)], ids=str)
+def test_the_dense_layer_is_the_layer(case: Case) -> None:
+    layer, x = subject(case, torch.float64, 0, "cpu")
+    allowed = readable(selection(layer, x), case.length, case.chunk, case.causal)
     layer.impl = "reference"
     expected, found = results(layer, x), results(layer, x, allowed)
     for name in expected:
@@ -35,8 +36,9 @@ def test_the_dense_layer_is_the_layer() -> None:
 def test_what_a_query_may_read_is_its_own_chunk_so_far_and_what_was_chosen() -> None:
     empty, keys = -(1 << 63), [(5 << 32) | ((1 << 31) - 1 - position) for position in (0, 1)]
     chosen = torch.tensor([[[empty, empty], [keys[1], empty], [keys[1], keys[0]]]])
-    allowed = readable(chosen, 5, 2)[0].int().tolist()
+    allowed = readable(chosen, 5, 2, causal=True)[0].int().tolist()
     assert allowed == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
+    assert readable(chosen, 5, 2, causal=False)[0].int().tolist()[2:] == [[0, 1, 0, 0, 0]] * 2 + [[1, 1, 0, 0, 0]]
 
 
 def test_a_sound_kernel_passes_every_part() -> None:

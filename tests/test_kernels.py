@@ -32,6 +32,11 @@ SIZES = [
     Size(20, chunk=8, k=4, d_model=128, n_heads=1, batch=1, n_hubs=64),
 ]
 ORDINARY, SEGMENTS, ODD = SIZES[2], SIZES[6], SIZES[8]
+# As published: shorter than a chunk, more slots than tokens, an own segment for what comes after the whole, one hub.
+BIDIRECTIONAL = [
+    replace(size, causal=False)
+    for size in (Size(1), Size(5, batch=1, k=9), Size(24, chunk=3, k=5, batch=1, neighbours=2), Size(13, n_hubs=1), ODD)
+]
 
 
 def layer_of(size: Size, dtype: torch.dtype = torch.float64) -> HubRouter:
@@ -73,13 +78,13 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], parts: f
         assert float((found[name] - expected[name]).abs().max()) <= parts * scale, name
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES + BIDIRECTIONAL, ids=str)
 def test_outputs_and_all_gradients_equal_the_reference(size: Size) -> None:
     expected, found = pair(size, inputs(size))
     assert_equal(found, expected, 1e-12)  # float64 on both sides: some hundred roundings of 1e-16
 
 
-@pytest.mark.parametrize("size", [ORDINARY, SEGMENTS], ids=str)
+@pytest.mark.parametrize("size", [ORDINARY, SEGMENTS, replace(ORDINARY, causal=False)], ids=str)
 def test_padding_is_not_read_and_gets_no_gradient(size: Size) -> None:
     x = inputs(size)
     valid = torch.rand(x.shape[:2], generator=torch.Generator().manual_seed(1)).to(DEVICE) > 0.4
@@ -98,7 +103,7 @@ def kernel_selection(layer: HubRouter, x: Tensor) -> Tensor:
 def between(layer: HubRouter, qkv: Tensor) -> tuple[Tensor, ...]:
     """All that the operator between the projections gives."""
     config, head = layer.config, layer.score.head
-    settings = (config.k, config.chunk, config.neighbours, config.rope_base)
+    settings = (config.k, config.chunk, config.neighbours, config.rope_base, config.causal)
     return route(qkv, layer.encode.hubs, head.weight, head.bias, None, *settings)
 
 
@@ -118,7 +123,7 @@ def spoil(buffer: Tensor) -> Tensor:
     return buffer.fill_(float("nan") if buffer.is_floating_point() else torch.iinfo(buffer.dtype).max)
 
 
-@pytest.mark.parametrize("size", [ORDINARY, SEGMENTS], ids=str)
+@pytest.mark.parametrize("size", [ORDINARY, SEGMENTS, replace(ORDINARY, causal=False)], ids=str)
 def test_what_lies_in_a_fresh_buffer_is_never_read(size: Size, poisoned: Callable[[], None]) -> None:
     layer, x = layer_of(size), inputs(size)
     layer.impl = "triton"
@@ -202,5 +207,5 @@ def test_tiles_are_powers_of_two_that_tensor_cores_take(size: int, to: int) -> N
 
 
 def test_every_chunk_belongs_to_one_segment() -> None:
-    plan = Plan(1, 8 * 17 + 1, 1, 32, 8, 4, 1, 1, 1e4, False, torch.float32, False)
+    plan = Plan(1, 8 * 17 + 1, 1, 32, 8, 4, 1, 1, 1e4, True, False, torch.float32, False)
     assert (plan.chunks, plan.segments) == (137, 18)

@@ -1,5 +1,7 @@
 """Council: one softmax over the selected tokens and the own chunk, a program for each chunk and head.
 
+The bidirectional layer reads the selected tokens alone.
+
 Queries of a chunk share their selection, so its keys and values are gathered once and read from registers by all of
 them. Keys are rotated and values gated where they are loaded; nothing rotated, gated or gathered is ever stored.
 """
@@ -66,7 +68,7 @@ def attend(
     QKV, VALID, STATE, SCORE, CHOSEN, COS, SIN, MIXED, LOGSUM, N, G,
     H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     EP: tl.constexpr, HP: tl.constexpr, MP: tl.constexpr, CP: tl.constexpr, TILE: tl.constexpr, SCALE: tl.constexpr,
-    HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
+    CAUSAL: tl.constexpr, HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     """The read-out of the hubs plus the council, for the queries of one chunk and head."""
     chunk, b, h = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
@@ -89,11 +91,12 @@ def attend(
         seen = mine[:, None] & filled[None, :]
         top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, gated, top, total, mixed, WIDEN)
     real = are_real(VALID + b * N, position, mine, HAS_VALID)
-    k1, k2 = load_rotated(tokens + H * E, position, row, column, real, COS, SIN, half)
-    v, gate = _load_values(tokens + 2 * H * E, position, row, e, real, SCORE + b * N, E)
-    gated = gated_values(v, gate)
-    seen = mine[:, None] & real[None, :] & (i[None, :] <= i[:, None])
-    top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, gated, top, total, mixed, WIDEN)
+    if CAUSAL:
+        k1, k2 = load_rotated(tokens + H * E, position, row, column, real, COS, SIN, half)
+        v, gate = _load_values(tokens + 2 * H * E, position, row, e, real, SCORE + b * N, E)
+        gated = gated_values(v, gate)
+        seen = mine[:, None] & real[None, :] & (i[None, :] <= i[:, None])
+        top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, gated, top, total, mixed, WIDEN)
 
     some = total > 0.0
     logsum = tl.where(some, top + tl.log(tl.where(some, total, 1.0)), HIGH)
@@ -131,7 +134,7 @@ def attend_backward(
     QKV, VALID, SCORE, CHOSEN, COS, SIN, LOGSUM, D_MIXED, D_QKV, D_GATE, D_PICKED_K, D_PICKED_V, N, G,
     H: tl.constexpr, E: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     EP: tl.constexpr, HP: tl.constexpr, CP: tl.constexpr, TILE: tl.constexpr, SCALE: tl.constexpr,
-    HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
+    CAUSAL: tl.constexpr, HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     """Gradients of the chunk's q, k and gated v, and by slot of the selected tokens' rotated keys and gated values."""
     chunk, b, h = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
@@ -146,12 +149,12 @@ def attend_backward(
     q1, q2 = load_rotated(tokens, position, row, column, mine, COS, SIN, half)
     logsum = tl.load(LOGSUM + (b * H + h) * N + position, mask=mine, other=HIGH)
     d_out = load_rows(D_MIXED + b * N * H * E + h * E, position, H * E, e, real, E)
-    causal = mine[:, None] & real[None, :] & (i[None, :] <= i[:, None])
+    own = mine[:, None] & real[None, :] & (i[None, :] <= i[:, None]) & CAUSAL  # else the selected tokens alone
 
     k1, k2 = load_rotated(tokens + H * E, position, row, column, real, COS, SIN, half)
     v, gate = _load_values(tokens + 2 * H * E, position, row, e, real, SCORE + b * N, E)
     gated = gated_values(v, gate)
-    weight = _weights(logits_of(q1, q2, k1, k2, SCALE, WIDEN), causal, logsum)
+    weight = _weights(logits_of(q1, q2, k1, k2, SCALE, WIDEN), own, logsum)
     delta = tl.sum(weight * dot(d_out, tl.trans(gated), WIDEN), 1)
     for first in range(0, K, TILE):
         slot = first + tl.arange(0, TILE)

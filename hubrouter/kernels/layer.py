@@ -44,7 +44,7 @@ def between(layer: HubRouter, projected: Tensor, valid: Tensor | None) -> Routed
 
     config, head = layer.config, layer.score.head
     qkv = projected.unflatten(-1, (3, config.n_heads, config.head_width))
-    settings = (config.k, config.chunk, config.neighbours, config.rope_base)
+    settings = (config.k, config.chunk, config.neighbours, config.rope_base, config.causal)
     return Routed(*route(qkv, layer.encode.hubs, head.weight, head.bias, valid, *settings))
 
 

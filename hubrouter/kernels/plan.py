@@ -32,6 +32,7 @@ class Plan:
     chunk: int
     neighbours: int
     rope_base: float
+    causal: bool
     has_valid: bool
     dtype: torch.dtype
     widen: bool
@@ -43,8 +44,8 @@ class Plan:
 
     @property
     def chunks(self) -> int:
-        """G: chunks begun."""
-        return -(-self.length // self.chunk)
+        """G: chunks begun; for the bidirectional layer one more without tokens, before which is the whole sequence."""
+        return -(-self.length // self.chunk) + (not self.causal)
 
     @property
     def segments(self) -> int:
@@ -87,6 +88,7 @@ class Plan:
             "WIDE": self.wide,
             "SPAN": SPAN,
             "SCALE": self.width**-0.5,
+            "CAUSAL": self.causal,
             "HAS_VALID": self.has_valid,
             "WIDEN": self.widen,
         }

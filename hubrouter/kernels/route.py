@@ -22,14 +22,13 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def plan_of(
-    qkv: Tensor, hubs: Tensor, valid: Tensor | None, k: int, chunk: int, neighbours: int, rope_base: float
+    qkv: Tensor, hubs: Tensor, valid: Tensor | None, k: int, chunk: int, neighbours: int, rope_base: float, causal: bool
 ) -> Plan:
     """The launch for these tensors."""
     batch, length, _, heads, width = qkv.shape
     widen = interpreted() and qkv.dtype != torch.float64
-    return Plan(
-        batch, length, heads, width, hubs.shape[1], k, chunk, neighbours, rope_base, valid is not None, qkv.dtype, widen
-    )
+    shape, real = (batch, length, heads, width, hubs.shape[1]), valid is not None
+    return Plan(*shape, k, chunk, neighbours, rope_base, causal, real, qkv.dtype, widen)
 
 
 @torch.library.custom_op("hubrouter::route", mutates_args=())
@@ -43,6 +42,7 @@ def route(
     chunk: int,
     neighbours: int,
     rope_base: float,
+    causal: bool,
 ) -> Outputs:
     """Read-out plus council of every token, [B, N, H, E], and what the backward pass needs.
 
@@ -56,13 +56,14 @@ def route(
         chunk: chunk size C.
         neighbours: successors that share a claim.
         rope_base: wavelength base of the rotary embedding.
+        causal: hubs, scores and council know earlier tokens only; False is the layer as published.
 
     Returns:
-        mixed [B, N, H, E]; scores [B, N]; hub states before every chunk [B·H, G, M, E]; their peaks and totals; keys of
-        the selected tokens [B, G, K]; logarithmic sums of the council's softmax [B, H, N]; and, for streaming, the
-        hubs' weighted sums before the last chunk [B·H, M, E].
+        mixed [B, N, H, E]; scores [B, N]; the hub states that every chunk reads [B·H, G, M, E]; peaks and totals of the
+        prefixes before every chunk; keys of the selected tokens [B, G, K]; logarithmic sums of the council's softmax
+        [B, H, N]; and, for streaming, the hubs' weighted sums before the last chunk [B·H, M, E].
     """
-    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base)
+    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base, causal)
     qkv, mask, (cos, sin) = qkv.contiguous(), _mask(valid, qkv), plan.rotary(qkv)
     rows = plan.batch * plan.heads
     g, s, n = plan.chunks, plan.segments, plan.length
@@ -77,6 +78,8 @@ def route(
     carry_states[plan.by_segment](
         hubs, peak, total, weighted, state, last, g, s, **plan.sizes("H", "E", "M", "SPAN", "EP", "MP")
     )
+    if not causal:
+        state.copy_(state[:, -1:].clone().expand_as(state))
     score = plan.empty(qkv, plan.batch, n)
     score_tokens[(g, plan.batch)](
         qkv, state, weight, bias, score, n, g, **plan.sizes("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "WIDEN")
@@ -85,7 +88,7 @@ def route(
     mixed, logsum = torch.empty_like(qkv[:, :, 0]), plan.empty(qkv, plan.batch, plan.heads, n)
     attend[plan.by_chunk](
         qkv, mask, state, score, chosen, cos, sin, mixed, logsum, n, g,
-        **plan.sizes("H", "E", "M", "C", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "HAS_VALID", "WIDEN"),
+        **plan.sizes("H", "E", "M", "C", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "CAUSAL", "HAS_VALID", "WIDEN"),
     )  # fmt: skip
     return mixed, score, state, peak, total, chosen, logsum, last
 
@@ -96,7 +99,7 @@ def _mask(valid: Tensor | None, like: Tensor) -> Tensor:
 
 
 def select_tokens(plan: Plan, score: Tensor, mask: Tensor) -> Tensor:
-    """Keys of the selected tokens before every chunk, [B, G, K]."""
+    """Keys of the tokens selected for every chunk, [B, G, K]: of those before it, or of all."""
     g, s = plan.chunks, plan.segments
     keys = plan.empty(score, plan.batch, g + s, plan.wide, dtype=torch.int64)
     chosen = plan.empty(score, plan.batch, g, plan.k, dtype=torch.int64)
@@ -105,7 +108,7 @@ def select_tokens(plan: Plan, score: Tensor, mask: Tensor) -> Tensor:
         **plan.sizes("C", "SPAN", "WIDE", "HAS_VALID"),
     )  # fmt: skip
     carry_selection[(s, plan.batch)](keys, chosen, g, s, **plan.sizes("K", "SPAN", "WIDE"))
-    return chosen
+    return chosen if plan.causal else chosen[:, -1:].repeat(1, g, 1)
 
 
 @route.register_fake
@@ -119,8 +122,9 @@ def _(
     chunk: int,
     neighbours: int,
     rope_base: float,
+    causal: bool,
 ) -> Outputs:
-    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base)
+    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base, causal)
     rows, g = plan.batch * plan.heads, plan.chunks
     peak = plan.empty(qkv, rows, g + plan.segments, plan.hubs)
     return (
@@ -151,9 +155,10 @@ def route_backward(
     chunk: int,
     neighbours: int,
     rope_base: float,
+    causal: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of qkv, hubs, and the score head's weight and bias."""
-    plan = plan_of(qkv, hubs, valid, chosen.shape[-1], chunk, neighbours, rope_base)
+    plan = plan_of(qkv, hubs, valid, chosen.shape[-1], chunk, neighbours, rope_base, causal)
     qkv, d_mixed, mask = qkv.contiguous(), d_mixed.contiguous(), _mask(valid, qkv)
     n, g, s, batch, rows = plan.length, plan.chunks, plan.segments, plan.batch, plan.batch * plan.heads
     d_qkv = torch.empty_like(qkv)
@@ -166,6 +171,9 @@ def route_backward(
         qkv, mask, state, weight, score, d_mixed, d_gate, d_qkv, d_state, d_score, d_weight, n, g,
         **plan.sizes("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
     )  # fmt: skip
+    if not causal:  # every chunk read the last state
+        d_last = d_state.sum(1)
+        d_state.zero_()[:, -1] = d_last
     d_total, d_weighted = plan.empty(qkv, rows, s, plan.hubs), plan.empty(qkv, rows, s, plan.hubs, plan.width)
     sum_segments_backward[plan.by_segment](
         peak, total, state, d_state, d_total, d_weighted, g, s, **plan.sizes("E", "M", "SPAN", "EP", "MP")
@@ -197,7 +205,7 @@ def _council_backward(
     d_picked_v = torch.empty_like(d_picked_k)
     attend_backward[plan.by_chunk](
         qkv, mask, score, chosen, cos, sin, logsum, d_mixed, d_qkv, d_gate, d_picked_k, d_picked_v, n, g,
-        **plan.sizes("H", "E", "C", "K", "EP", "HP", "CP", "TILE", "SCALE", "HAS_VALID", "WIDEN"),
+        **plan.sizes("H", "E", "C", "K", "EP", "HP", "CP", "TILE", "SCALE", "CAUSAL", "HAS_VALID", "WIDEN"),
     )  # fmt: skip
     order, starts = inverted(chosen, plan.chunk)
     collect_selected[plan.by_chunk](
@@ -230,16 +238,16 @@ def _(_: Tensor, qkv: Tensor, hubs: Tensor, weight: Tensor, *_others: Any) -> tu
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-    qkv, hubs, weight, _, valid, _, chunk, neighbours, rope_base = inputs
+    qkv, hubs, weight, _, valid, _, *settings = inputs
     ctx.save_for_backward(qkv, hubs, weight, valid, *output[1:-1])
-    ctx.settings = (chunk, neighbours, rope_base)
+    ctx.settings = settings
     ctx.mark_non_differentiable(*output[1:])
 
 
 def _differentiate(ctx: Any, d_mixed: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     qkv, hubs, weight, valid, *rest = ctx.saved_tensors
     d_qkv, d_hubs, d_weight, d_bias = route_backward(d_mixed, qkv, hubs, weight, valid, *rest, *ctx.settings)
-    return d_qkv, d_hubs, d_weight, d_bias, None, None, None, None, None
+    return d_qkv, d_hubs, d_weight, d_bias, None, None, None, None, None, None
 
 
 route.register_autograd(_differentiate, setup_context=_keep)

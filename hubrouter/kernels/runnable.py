@@ -26,8 +26,6 @@ def require_sizes(config: RouterConfig) -> None:
     """Raises ConfigError where the kernels do not take a configuration, or triton is not installed."""
     if importlib.util.find_spec("triton") is None:
         raise ConfigError("impl='triton' needs the package triton: install hubrouter-audit[kernels]" + OTHERWISE)
-    if not config.causal:
-        raise ConfigError("impl='triton' is strictly causal only: set causal=True" + OTHERWISE)
     for name, most in LARGEST.items():
         if getattr(config, name) > most:
             raise ConfigError(f"impl='triton' takes {name} up to {most}, not {getattr(config, name)}" + OTHERWISE)

@@ -43,7 +43,7 @@ def streamed(layer: HubRouter, x: Tensor, state: RouterState | None) -> tuple[Te
 def _begun(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
     """The first tokens, and the state that the last chunk begun leaves."""
     config, qkv = layer.config, _projected(layer, x)
-    head, settings = layer.score.head, (config.k, config.chunk, config.neighbours, config.rope_base)
+    head, settings = layer.score.head, (config.k, config.chunk, config.neighbours, config.rope_base, config.causal)
     mixed, score, _, peak, total, chosen, _, weighted = route(
         qkv, layer.encode.hubs, head.weight, head.bias, None, *settings
     )
@@ -78,7 +78,8 @@ def _begun(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
 def _step(layer: HubRouter, x: Tensor, state: RouterState) -> tuple[Tensor, RouterState]:
     """Tokens [B, L, D] that the open chunk has room for."""
     config, qkv, hubs = layer.config, _projected(layer, x), state.summary
-    plan = plan_of(qkv, layer.encode.hubs, None, config.k, config.chunk, config.neighbours, config.rope_base)
+    settings = (config.k, config.chunk, config.neighbours, config.rope_base, config.causal)
+    plan = plan_of(qkv, layer.encode.hubs, None, *settings)
     average = (hubs.weighted / hubs.total[..., None]).to(qkv.dtype).contiguous()
     score = _scores(plan, layer, qkv, average)
     state = state.with_open(

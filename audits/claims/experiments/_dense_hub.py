@@ -1,4 +1,4 @@
-"""The strictly causal layer as one dense computation with a given selection: O(N²), no chunks, no scan, no kernel."""
+"""The layer as one dense computation with a given selection: O(N²), no chunks, no scan, no kernel."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ def dense(layer: HubRouter, x: Tensor, allowed: Tensor) -> Tensor:
     config, length = layer.config, x.shape[1]
     q, k, v = layer.project(x).view(*x.shape[:2], 3, config.n_heads, config.head_width).permute(2, 0, 3, 1, 4)
     scale, place = config.head_width**-0.5, torch.arange(length, device=x.device)
-    border = place // config.chunk * config.chunk
-    seen = place < border[:: config.chunk, None]  # [G, N]: the prefix of each chunk
+    home = place // (config.chunk if config.causal else length)
+    border = home * config.chunk if config.causal else home + length
+    seen = place < border[:: config.chunk if config.causal else length, None]  # [G, N]: what each chunk's hubs saw
     hubs = layer.encode.hubs
     logits = torch.einsum("hme,bhne->bhmn", hubs, k)[:, :, None] * scale
     logits = logits.expand(-1, -1, len(seen), -1, -1).masked_fill(~seen[:, None], float("-inf"))
     weight = torch.cat([torch.zeros_like(logits[..., :1]), logits], dim=-1).softmax(-1)
     state = weight[..., 1:] @ v[:, :, None] + weight[..., :1] * hubs[:, None]
-    mine = state[:, :, place // config.chunk]  # [B, H, N, M, E]
+    mine = state[:, :, home]  # [B, H, N, M, E]
     fingerprint = (torch.einsum("bhne,bhnme->bhnm", q, mine) * scale).softmax(-1)
     score = layer.score.head((fingerprint * config.n_hubs - 1).transpose(1, 2).flatten(2))
     gated = v * score.sigmoid()[:, None]
@@ -39,10 +40,10 @@ def dense(layer: HubRouter, x: Tensor, allowed: Tensor) -> Tensor:
     return output
 
 
-def readable(chosen: Tensor, length: int, chunk: int) -> Tensor:
-    """The council's mask [B, N, N]: the own chunk up to the query, and the tokens whose keys [B, G, K] were chosen."""
+def readable(chosen: Tensor, length: int, chunk: int, causal: bool) -> Tensor:
+    """The council's mask [B, N, N]: tokens whose keys [B, G, K] were chosen and, if causal, the own chunk so far."""
     place = torch.arange(length, device=chosen.device)
-    own = (place[:, None] // chunk == place // chunk) & (place <= place[:, None])
+    own = (place[:, None] // chunk == place // chunk) & (place <= place[:, None]) & causal
     filled = (chosen >> 32) > -(1 << 31)
     token = torch.where(filled, POSITIONS - (chosen & POSITIONS), length)
     selected = torch.zeros(*chosen.shape[:2], length + 1, dtype=torch.bool, device=chosen.device)

@@ -35,6 +35,7 @@ class Case:
     chunk: int
     neighbours: int = 1
     batch: int = 2
+    causal: bool = True
 
 
 ON_GPU = (
@@ -43,8 +44,13 @@ ON_GPU = (
     Case(777, 512, 4, 64, 128, 128, neighbours=2),
     Case(513, 96, 3, 1, 5, 20, neighbours=0),
     Case(7, 64, 1, 3, 64, 64),
+    Case(1000, 256, 4, 8, 64, 64, causal=False),
 )
-INTERPRETED = (Case(28, 64, 2, 3, 5, 3, batch=1), Case(23, 96, 2, 17, 17, 20, batch=1))
+INTERPRETED = (
+    Case(28, 64, 2, 3, 5, 3, batch=1),
+    Case(23, 96, 2, 17, 17, 20, batch=1),
+    Case(13, 64, 2, 3, 5, 4, batch=1, causal=False),
+)
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -62,7 +68,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
 
 
 def _label(case: Case, dtype: str) -> str:
-    return f"kernels in {dtype} at n = {case.length}, width {case.d_model}"
+    return f"kernels in {dtype} at n = {case.length}, width {case.d_model}{'' if case.causal else ', bidirectional'}"
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
@@ -75,7 +81,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     progress(0, 3, "kernels")
     found, again = results(layer, x), results(layer, x)
     progress(1, 3, "float64")
-    allowed = readable(selection(layer, x), case.length, case.chunk)
+    allowed = readable(selection(layer, x), case.length, case.chunk, case.causal)
     exact = deepcopy(layer).double()
     truth = results(exact, x.double(), allowed)
     progress(2, 3, str(dtype))
@@ -87,7 +93,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         "errors": errors,
         "eps": torch.finfo(dtype).eps,
         "repeats": all(torch.equal(found[name], again[name]) for name in found),
-        "felt_before": felt_before(layer, x),
+        "felt_before": felt_before(layer, x) if case.causal else None,
     }
 
 
