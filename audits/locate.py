@@ -85,8 +85,7 @@ def record(subject: Subject, pair: Pair, inputs: Tensor) -> list[Call]:
     for name, module in subject.module.named_modules() if subject.module is not None else ():
         handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
     try:
-        with torch.compiler.set_stance("force_eager"):  # compiled modules call no hooks
-            subject.run(inputs, training=pair.training, told=pair.told)
+        subject.run(inputs, training=pair.training, told=pair.told)
     finally:
         for handle in handles:
             handle.remove()

@@ -202,7 +202,11 @@ class Subject:
         grad: bool = False,
         seed: int | None = None,
     ) -> Tensor:
-        """Like `run`, for another way of calling the model; the global generators are pinned around it."""
+        """Like `run`, for another way of calling the model; the global generators are pinned around it.
+
+        What goes through torch.compile runs as it is written: no hook and no tracer sees into a compiled graph, and
+        each of the many shapes would be compiled anew.
+        """
         self._snapshot.restore() if fresh else self._snapshot.rewind()
         if self.module is not None:
             self.module.train(training)
@@ -210,7 +214,8 @@ class Subject:
         given = self._cast(inputs)
         seed = self.settings.seed if seed is None else seed
         with pinned(seed), torch.set_grad_enabled(grad), self._disguised(), self.pace.forward():
-            output = as_sequence(_contained(function, self.model, given), inputs)
+            with torch.compiler.set_stance("force_eager"):
+                output = as_sequence(_contained(function, self.model, given), inputs)
             # A copy: some models return a buffer of theirs, which the next call overwrites.
             return output.clone()
 

@@ -1,13 +1,17 @@
-"""The kernels under the instruments of the reference: a kernel is where a leak hides.
+"""Implementations other than the reference under its instruments: a kernel is where a leak hides.
 
-They run in Triton's interpreter here, a hundred times slower than torch. So there is one small fixed case, which has
+Kernels run in Triton's interpreter here, a hundred times slower than torch. So there is one small fixed case, which has
 what a tile can get wrong: a last piece of a chunk and neighbours over a border. Probes that take many forward passes,
 or look inside a kernel, are left to the direct instruments.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +31,14 @@ from hubrouter import HubRouter
 
 CASE = Case(length=5, chunk=2, k=2, n_hubs=2, neighbours=1, impl="triton")
 DIRECT = (suffix_swap, prefix_length, other_rows, repeat_call, gradient)
+HERE = Path(__file__).resolve().parent
+COMPILED = """
+from cases import Case
+from instruments import gradient, other_rows, prefix_length, repeat_call, suffix_swap
+case = Case(length=4, chunk=3, k=2, n_hubs=2, neighbours=1, impl="compiled")
+for instrument in (suffix_swap, prefix_length, other_rows, repeat_call, gradient):
+    instrument(case)
+"""
 PROBES = ("gradient", "prefix-length", "isolation", "decode")
 
 
@@ -48,6 +60,15 @@ def test_kernels_stream_as_they_run_at_once() -> None:
 def test_kernels_pass_the_audit() -> None:
     """The auditor's own probes, as many as the interpreter carries out in a test."""
     audited(replace(CASE, length=3), probes=PROBES, batch=2)
+
+
+def test_the_compiled_layer_is_strictly_causal() -> None:
+    """In a process of its own: the shape checks of the tests cannot be compiled."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_kernels_of_the_bidirectional_layer_are_caught() -> None:

@@ -28,7 +28,7 @@ from audits.leaks import (
 )
 from audits.probe import all_probes
 from audits.twin import Twin
-from audits.verdicts import AuditResult, LeakClass
+from audits.verdicts import AuditResult, LeakClass, Verdict
 
 TWINS = [block_mean_broadcast.TWIN, global_key_selection.TWIN]
 
@@ -150,12 +150,29 @@ def test_a_leak_inside_a_module_of_torch_points_at_the_line_that_calls_it():
     assert (finding.module, lines[finding.line - 1].strip()) == ("mixer.cell", "return self.cell(x)[0]")
 
 
-def test_a_leak_in_a_compiled_module_has_a_place():
+def not_compiled(graph, inputs):
+    raise AssertionError("an audit compiles nothing")
+
+
+@pytest.mark.parametrize("fullgraph", [False, True])
+def test_a_leak_in_a_compiled_module_has_a_place(fullgraph):
     torch.manual_seed(0)
-    model = torch.compile(Tokens(Attention(causal=False)), backend="eager")
+    model = torch.compile(Tokens(Attention(causal=False)), backend=not_compiled, fullgraph=fullgraph)
     finding = audit(model, vocab_size=VOCAB, seq_len=8, probes=["perturbation"]).findings[0]
     assert finding.module == "_orig_mod.mixer"
     assert finding.file.endswith("auditor_models.py")
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_every_probe_runs_what_is_compiled_as_it_is_written(causal):
+    torch.manual_seed(0)
+    model = Tokens(Attention(causal=causal))
+    plain = audit(model, vocab_size=VOCAB, seq_len=8)
+    model.mixer.compile(backend=not_compiled, fullgraph=True)
+    compiled = audit(model, vocab_size=VOCAB, seq_len=8)
+    assert compiled.verdict is (Verdict.PASS if causal else Verdict.LEAK)
+    told = [[(p.name, p.verdict, p.why) for p in result.probes] for result in (plain, compiled)]
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("length", [32, 48, 96])
