@@ -13,6 +13,7 @@ from audits.claims.experiments._timing import Outlook, outlook, too_slow
 from hubrouter.config import ConfigError
 
 LONGEST = 160  # letters of a reason
+PROFILED = 256  # tokens at which the memory of a loop over tokens is listed: gigabytes of events at a thousand
 _FOLDERS = re.compile(r"(/[\w.+@-]+){2,}")  # others' messages may name places on this machine
 
 Make = Callable[[Entry, int], Step]
@@ -79,7 +80,7 @@ class Admission:
         if why is not None:
             return Admitted(entry, predicted=told.predicted, not_run=why)
         step = self.make(entry, self.n)
-        peak = step.peak()
+        peak = round(self._least(entry)) if entry.by_token and self.grows else step.peak()
         self.promised += predicted * (self.limits.rounds + 1)
         return Admitted(entry, step, peak, predicted)
 
@@ -105,11 +106,15 @@ class Admission:
         """Whether the peak, which grows at least linearly, would be too high; others have run already."""
         if entry.compiled or not self.grows:
             return None
-        short = max(1, self.n // 4)
-        least = self.make(entry, short).peak() * (self.n / short)
+        least = self._least(entry)
         if least <= self.limits.memory:
             return None
         return f"predicted {least / 1e9:.3g} GB at its peak, more than {self.limits.memory / 1e9:g} GB"
+
+    def _least(self, entry: Entry) -> float:
+        """Bytes at the whole length if they grow linearly, from a short one."""
+        short = max(1, min(self.n // 4, PROFILED) if entry.by_token else self.n // 4)
+        return self.make(entry, short).peak() * (self.n / short)
 
 
 def reason(refusal: Exception) -> str:

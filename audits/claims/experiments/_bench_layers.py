@@ -49,6 +49,7 @@ class Entry:
         decode: how it decodes; None where it has no decode step.
         backend: which alternative.
         compiled: compiled for each length at its first call, so that short lengths foretell nothing.
+        by_token: a loop over tokens, whose memory is read at a short length.
         within: what its steps are carried out in.
         refusals: errors by which it says that it cannot run; any other one is a defect and ends the run.
     """
@@ -60,6 +61,7 @@ class Entry:
     decode: Decoder | None = None
     backend: str = ""
     compiled: bool = False
+    by_token: bool = False
     within: Callable[[], AbstractContextManager[object]] = nullcontext
     refusals: tuple[type[Exception], ...] = REFUSALS
 
@@ -125,7 +127,8 @@ def _mamba(shape: Shape, scan: str) -> Entry:
     heads = max(1, 2 * shape.d_model // 64)
     config = ModelConfig(2, "M", d_model=shape.d_model, n_heads=shape.n_heads, ssm_heads=heads, scan=scan)
     demand = floor.mamba(shape, config.ssm_state, config.ssm_conv)
-    return Entry("mamba", scan, lambda: Mamba(config), demand, streamed_from_a_short_prefix)
+    by_token = scan in ("loop", "unbind")
+    return Entry("mamba", scan, lambda: Mamba(config), demand, streamed_from_a_short_prefix, by_token=by_token)
 
 
 def _flash_linear_attention(shape: Shape, device: str) -> tuple[Entry, ...]:
