@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from torch import nn
 
+from audits.claims.experiments import _bench_admission
 from audits.claims.experiments._bench_admission import Admission, Limits, reason
 from audits.claims.experiments._bench_layers import Entry
 from hubrouter.config import ConfigError
@@ -57,6 +58,13 @@ def test_a_layer_within_all_limits_is_admitted_with_its_peak() -> None:
     assert admitted.step is not None
     assert admitted.peak == 640
     assert admitted.predicted == pytest.approx(0.064)
+
+
+def test_the_memory_of_a_loop_over_tokens_is_read_at_a_short_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bench_admission, "PROFILED", 8)
+    bench = Bench(some=(0.001, 10.0))
+    assert bench.admission.decide(entry(by_token=True)).peak == 640
+    assert bench.log[-2:] == [8, 8]  # whether it fits, and its peak
 
 
 def test_a_step_that_is_too_slow_is_never_carried_out_at_the_whole_length() -> None:
