@@ -60,6 +60,16 @@ def test_a_layer_within_all_limits_is_admitted_with_its_peak() -> None:
     assert admitted.predicted == pytest.approx(0.064)
 
 
+def test_a_graph_that_grows_with_the_length_is_not_compiled_at_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bench_admission, "UNROLLED", 63)
+    bench = Bench(some=(0.001, 10.0))
+    told = bench.admission.decide(entry(compiled=True, unrolled=True)).not_run
+    assert told == "its graph grows with the length and is not compiled beyond 63 tokens"
+    assert bench.log == []
+    monkeypatch.setattr(_bench_admission, "UNROLLED", 64)
+    assert bench.admission.decide(entry(compiled=True, unrolled=True)).not_run is None
+
+
 def test_the_memory_of_a_loop_over_tokens_is_read_at_a_short_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bench_admission, "PROFILED", 8)
     bench = Bench(some=(0.001, 10.0))

@@ -13,6 +13,7 @@ from audits.claims.experiments._timing import Outlook, outlook, too_slow
 from hubrouter.config import ConfigError
 
 LONGEST = 160  # letters of a reason
+UNROLLED = 8192  # tokens up to which a graph is compiled that grows with their number: minutes already
 PROFILED = 256  # tokens at which the memory of a loop over tokens is listed: gigabytes of events at a thousand
 _FOLDERS = re.compile(r"(/[\w.+@-]+){2,}")  # others' messages may name places on this machine
 
@@ -90,6 +91,8 @@ class Admission:
         step = self.make(entry, self.n)
         if entry.compiled and not self.limits.compiles:
             return Outlook(None, "compiling it takes longer than this tier has")
+        if entry.unrolled and self.grows and self.n > UNROLLED:
+            return Outlook(None, f"its graph grows with the length and is not compiled beyond {UNROLLED} tokens")
         step.seconds()  # warms up or compiles, and does not count
         taken = step.seconds()
         return too_slow(taken, self.limits.step) if taken > self.limits.step else Outlook(taken)

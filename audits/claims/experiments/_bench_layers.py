@@ -49,6 +49,7 @@ class Entry:
         decode: how it decodes; None where it has no decode step.
         backend: which alternative.
         compiled: compiled for each length at its first call, so that short lengths foretell nothing.
+        unrolled: its compiled graph grows with the length, and so does compiling.
         by_token: a loop over tokens, whose memory is read at a short length.
         within: what its steps are carried out in.
         refusals: errors by which it says that it cannot run; any other one is a defect and ends the run.
@@ -61,6 +62,7 @@ class Entry:
     decode: Decoder | None = None
     backend: str = ""
     compiled: bool = False
+    unrolled: bool = False
     by_token: bool = False
     within: Callable[[], AbstractContextManager[object]] = nullcontext
     refusals: tuple[type[Exception], ...] = REFUSALS
@@ -115,6 +117,7 @@ def _hub(shape: Shape, impl: str) -> Entry:
         floor.hub(shape),
         streamed,
         compiled=impl != "reference",
+        unrolled=impl == "compiled",
     )
 
 
