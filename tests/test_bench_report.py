@@ -21,7 +21,7 @@ from audits.gathering import Failure
 from audits.ledger import Evidence, Ledger, Record
 from audits.report.bench_json import bench_json
 from audits.report.bench_tables import NO_GPU, missing_sentence
-from audits.report.bench_targets import fastest_hub, outcomes
+from audits.report.bench_targets import hubs_by_speed, outcomes
 from audits.report.document import Report
 from audits.report.html import html
 from audits.report.markdown import markdown
@@ -86,13 +86,14 @@ def test_targets_of_a_gpu_are_judged_by_its_records() -> None:
     assert list(worse.values())[5:] == ["missed"] * 3 + ["not verified", "missed"]
 
 
-def test_targets_are_read_from_the_fastest_hub_implementation_at_most_lengths() -> None:
-    rows = [row("hub/reference", 0.02), row("hub/compiled", 0.01), row("hub/triton", "impl='triton' needs CUDA")]
-    both = [record(n, [*rows[:2], rows[2]]) for n in (256, 512)]
-    (found,) = benches(seen(*both))
-    assert fastest_hub(found) == "hub/compiled"
-    (found,) = benches(seen(record(256, rows[:2]), record(512, [rows[0], row("hub/compiled", "lost")])))
-    assert fastest_hub(found) == "hub/reference"
+def test_a_target_is_read_from_the_fastest_hub_implementation_that_was_run_at_what_it_needs() -> None:
+    base, slow = row("attention/sdpa/flash", 0.05), row("hub/reference", 0.02)
+    fast, absent = row("hub/compiled", 0.01), row("hub/triton", "impl='triton' needs CUDA")
+    found = [record(1024, [base, slow, fast, absent]), record(4096, [base, slow, row("hub/compiled", "too long")])]
+    (bench,) = benches(seen(*found))
+    assert hubs_by_speed(bench) == ("hub/compiled", "hub/reference")
+    told = [outcome.measured.rpartition(" ")[2] for outcome in outcomes([bench])[:3]]
+    assert told == ["(hub/compiled)", "(hub/reference)", "run"]  # the third was run by none
 
 
 def test_the_json_holds_the_contracts_fields_and_the_reasons() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from audits.bench import BASE, PROJECTIONS, Bench
 from audits.bench_row import PASSES, Row, Spread
 from audits.claim import Table
-from audits.report.bench_targets import TRAINING, fastest_hub
+from audits.report.bench_targets import TRAINING, hubs_by_speed
 from audits.report.document import NO_RUN, Report
 from audits.report.formatting import MISSING, count, number
 
@@ -39,7 +39,7 @@ def setting_sentence(bench: Bench) -> str:
 
 def missing_sentence(bench: Bench) -> str:
     """What separates the hub layer from its floor at the longest length that was measured; empty without any."""
-    hub = fastest_hub(bench)
+    hub = next(iter(hubs_by_speed(bench)), None)
     rows = [row for row in bench.of(TRAINING, hub) if row.ms and row.floor_ms] if hub else []
     if not rows:
         return ""
