@@ -71,6 +71,7 @@ class RoutedModel(nn.Module):
         embedding: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model) if embedding is None else embedding
         self.representation, self.router = representation, router
         self.council = ReadingCouncil(config)
