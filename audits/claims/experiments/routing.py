@@ -38,7 +38,7 @@ ELSEWHERE = {
         "InfoNCE, frozen",
         "LinUCB",
         "bloom filter",
-    ),  # fmt: skip
+    ),
     NEAR: ("raw", "attention-causal", "attention, 4 layers"),
     MQAR: ("raw", "flow-causal", "attention", "attention-causal", "hub scores", "perceiver, M = 16"),
 }
