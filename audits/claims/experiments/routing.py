@@ -1,0 +1,151 @@
+"""The routing diagnostic: every mechanism of the companion paper on its tasks, at small scale on a CPU.
+
+A run trains one mechanism on one task from one seed at one learning rate, and records the curve of held-out precision
+and accuracy. Before anything is called a failure, the first seed is run at several learning rates; the others are run
+at the middle one. All sizes are ours: the paper prints d = 128, 8000 sequences, 40 epochs of batches of 32.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from audits.claims.experiments._diagnostic_backbone import train_backbone
+from audits.claims.experiments._diagnostic_bandit import learn
+from audits.claims.experiments._diagnostic_contrast import pretrain
+from audits.claims.experiments._diagnostic_rows import ROWS, Row
+from audits.claims.experiments._diagnostic_task import FAR, MQAR, NEAR, PLAIN, TASKS, Questions
+from audits.claims.experiments._diagnostic_train import Recipe, beside, train
+from audits.experiment import Experiment, Options, Progress, RunSpec
+from hubrouter.diagnostic.config import DiagnosticConfig, representation, router
+from hubrouter.diagnostic.model import RoutedModel, parameters_of
+from hubrouter.diagnostic.router import Router
+
+NAME = "routing"
+RATES = (1e-3, 3e-3, 1e-2)  # the sweep of the first seed
+MIDDLE = RATES[1]
+# Tasks other than the far one are for the rows whose numbers the paper prints there, and for those that attack them.
+ELSEWHERE = {
+    PLAIN: (
+        "raw",
+        "flow-causal",
+        "attention",
+        "attention-causal",
+        "cosine",
+        "InfoNCE, frozen",
+        "LinUCB",
+        "bloom filter",
+    ),
+    NEAR: ("raw", "attention-causal", "attention, 4 layers"),
+    MQAR: ("raw", "flow-causal", "attention", "attention-causal", "hub scores", "perceiver, M = 16"),
+}
+QUICK = ("raw", "flow-causal", "attention", "attention, rank-1", "attention, position alone", "bloom filter")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of one tier."""
+
+    d_model: int
+    n_heads: int
+    steps: int
+    batch: int
+    every: int
+    held_out: int
+    seeds: int
+
+    def recipe(self, lr: float) -> Recipe:
+        """Training at this size."""
+        return Recipe(self.steps, self.batch, lr, self.every, self.held_out)
+
+
+SIZES = {
+    "quick": Size(64, 4, 600, 32, 50, 256, 1),
+    "full": Size(64, 4, 1200, 32, 50, 512, 3),
+    "paper": Size(128, 4, 10_000, 32, 250, 1024, 3),
+}
+
+
+def runs(options: Options) -> tuple[RunSpec, ...]:
+    """Rows, tasks, seeds and learning rates of a tier."""
+    return tuple(
+        _spec(options.tier, task, ROWS[name], seed, lr)
+        for task, names in cells(options.tier).items()
+        for name in names
+        for seed in range(SIZES[options.tier].seeds)
+        for lr in rates(options.tier, ROWS[name], seed)
+    )
+
+
+def cells(tier: str) -> dict[str, tuple[str, ...]]:
+    """The rows of each task."""
+    return {FAR: QUICK} if tier == "quick" else {FAR: tuple(ROWS), **ELSEWHERE}
+
+
+def rates(tier: str, row: Row, seed: int) -> tuple[float, ...]:
+    """The learning rates of one seed; what has no gradient has none to sweep."""
+    swept = seed == 0 and tier != "quick" and row.recipe != "bandit" and row.router != "bloom"
+    return RATES if swept else (MIDDLE,)
+
+
+def _spec(tier: str, task: str, row: Row, seed: int, lr: float) -> RunSpec:
+    size = {key: value for key, value in asdict(SIZES[tier]).items() if key != "seeds"}
+    config = {"tier": tier, "task": task, **asdict(TASKS[tier][task]), **asdict(row), **size, "lr": lr}
+    return RunSpec(NAME, config, seed, f"{row.name} on {task}, seed {seed}, rate {lr:g}")
+
+
+def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+    """Train and measure; divergence is an outcome that is recorded."""
+    row, task = ROWS[str(spec.config["name"])], TASKS[options.tier][str(spec.config["task"])]
+    size = SIZES[options.tier]
+    recipe = size.recipe(float(spec.config["lr"]))
+    if row.recipe == "bandit":
+        curve = learn(row.router, size.d_model, task, recipe, row.budget, spec.seed, progress)
+        return outcome(curve, recipe, {"parameters": size.d_model})
+    config = _config(row, task, size, spec.seed)
+    model, told = _model(row, config, spec.seed, progress)
+    model.to(options.device)
+    if row.recipe.startswith("infonce"):
+        told["infonce"] = pretrain(model, task, recipe, spec.seed, progress, options.device)
+        model.router.requires_grad_(row.recipe == "infonce-tuned")
+    curve = train(model, task, recipe, spec.seed, progress, options.device)
+    return outcome(curve, recipe, told | beside(model, task, recipe, options.device))
+
+
+def _config(row: Row, task: Questions, size: Size, seed: int) -> DiagnosticConfig:
+    width, heads = size.d_model, size.n_heads
+    config = DiagnosticConfig(task.vocab_size, task.length, width, heads, row.layers, row.causal, row.hubs)
+    return replace(config, seed=seed)
+
+
+def _model(row: Row, config: DiagnosticConfig, seed: int, progress: Progress) -> tuple[RoutedModel, dict[str, Any]]:
+    """The untrained model; the same seed gives the same weights."""
+    told: dict[str, Any] = {}
+    embedding = None
+    if row.recipe == "backbone":
+        embedding, told["backbone_nats"] = train_backbone(config, seed, progress)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        routing = router(row.router).build(config)
+        assert isinstance(routing, Router)
+        model = RoutedModel(config, representation(row.representation).build(config), routing, embedding)
+    return model, told | {"parameters": parameters_of(model)}
+
+
+def outcome(curve: list[dict[str, float]], recipe: Recipe, told: dict[str, Any]) -> dict[str, Any]:
+    """The curve by columns, its last point, and whether the run was cut short by a loss that was not finite."""
+    last = curve[-1]
+    columns = {name: [point[name] for point in curve] for name in ("step", "precision", "accuracy")}
+    return {
+        **{name: last[name] for name in ("precision", "accuracy", "chance", "share")},
+        "rank": last["rank"] if math.isfinite(last["rank"]) else None,
+        "curve": columns,
+        "diverged": last["step"] < recipe.steps,
+        **told,
+    }
+
+
+EXPERIMENT = Experiment(NAME, runs, execute)

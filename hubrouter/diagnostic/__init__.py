@@ -1,0 +1,1 @@
+"""The routing diagnostic of arXiv:2603.20997: tasks, representations and routers, each in a module of its own."""

@@ -1,0 +1,1 @@
+"""Linear contextual bandits as routers, one module each: they learn from what they pick, without gradients."""

@@ -1,0 +1,84 @@
+"""Sizes of the routing diagnostic's models, and how their parts are found."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from hubrouter.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class DiagnosticConfig:
+    """Sizes; each part reads those it has (arXiv:2603.20997 prints d = 128 and about 486 K parameters, no more).
+
+    Attributes:
+        vocab_size: token values.
+        length: tokens N; Linformer's projections and segments depend on it.
+        d_model: width D.
+        n_heads: heads H.
+        layers: layers of the representation.
+        causal: for representations that come in both kinds.
+        hubs: hub tokens M of Perceiver, memory banks, segments.
+        window: tokens on each side that a window reads.
+        features: random features of Performer, rank of Linformer.
+        seed: of what is drawn once and never trained.
+    """
+
+    vocab_size: int
+    length: int
+    d_model: int = 64
+    n_heads: int = 4
+    layers: int = 1
+    causal: bool = False
+    hubs: int = 16
+    window: int = 16
+    features: int = 32
+    seed: int = 0
+
+    def model(self) -> ModelConfig:
+        """The configuration of this package's mixers at these sizes."""
+        return ModelConfig(
+            self.vocab_size,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            causal=self.causal,
+            n_hubs=min(self.hubs, 64),
+            mlp_ratio=2,
+        )
+
+    def one_layer(self) -> DiagnosticConfig:
+        """The same with a single layer."""
+        return replace(self, layers=1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A representation or a router.
+
+    Attributes:
+        cost: how its work grows with the number of tokens N.
+        build: makes it for a configuration.
+    """
+
+    cost: str
+    build: Callable[[DiagnosticConfig], nn.Module]
+
+
+def representation(name: str) -> Part:
+    """The representation in the module of this name."""
+    return _part(f"hubrouter.diagnostic.representations.{name}")
+
+
+def router(name: str) -> Part:
+    """The router in the module of this name."""
+    return _part(f"hubrouter.diagnostic.routers.{name}")
+
+
+def _part(module: str) -> Part:
+    part = importlib.import_module(module).PART
+    assert isinstance(part, Part)
+    return part

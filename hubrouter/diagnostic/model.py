@@ -1,0 +1,103 @@
+"""The diagnostic's model: embedding, representation, router, council over what is read, head (arXiv:2603.20997)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hubrouter.diagnostic.batch import Batch, Reading
+from hubrouter.diagnostic.config import DiagnosticConfig
+from hubrouter.diagnostic.router import Router, at
+from hubrouter.diagnostic.scores import Scores, read
+from hubrouter.shapes import Bool, Float
+
+
+class Answered(NamedTuple):
+    """What a model makes of a batch."""
+
+    h: Float[Tensor, "B N D"]  # what the router was shown
+    scores: Scores
+    logits: Float[Tensor, "B V"]  # of the token to be told
+
+
+class ReadingCouncil(nn.Module):
+    """Multi-head attention of the query to the tokens read, then an MLP."""
+
+    def __init__(self, config: DiagnosticConfig) -> None:
+        super().__init__()
+        self.heads = config.n_heads
+        self.query = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.pair = nn.Linear(config.d_model, 2 * config.d_model, bias=False)
+        self.output = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.mlp = nn.Sequential(
+            nn.RMSNorm(config.d_model),
+            nn.Linear(config.d_model, 2 * config.d_model),
+            nn.GELU(),
+            nn.Linear(2 * config.d_model, config.d_model),
+        )
+
+    def forward(
+        self, asking: Float[Tensor, "B D"], h: Float[Tensor, "B N D"], seen: Bool[Tensor, "B N"]
+    ) -> Float[Tensor, "B D"]:
+        """What the query reads among the tokens that are seen."""
+        q = self.query(asking).unflatten(-1, (self.heads, 1, -1))
+        k, v = self.pair(h).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None, None])
+        x = asking + self.output(mixed.flatten(1))
+        told: Tensor = x + self.mlp(x)
+        return told
+
+
+class RoutedModel(nn.Module):
+    """A question's sequence to scores and logits.
+
+    Choosing has no derivative and none is pretended: the router learns from `Router.loss` alone, the council and the
+    head from the label. Both reach the representation.
+
+    Args:
+        config: sizes.
+        representation: [B, N, D] to [B, N, D].
+        router: scores from it.
+        embedding: tokens to [B, N, D]; a learned table where absent.
+    """
+
+    def __init__(
+        self,
+        config: DiagnosticConfig,
+        representation: nn.Module,
+        router: Router,
+        embedding: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model) if embedding is None else embedding
+        self.representation, self.router = representation, router
+        self.council = ReadingCouncil(config)
+        self.head = nn.Linear(config.d_model, config.vocab_size)
+
+    def forward(self, batch: Batch, asked: Reading) -> Answered:
+        """Route and tell."""
+        h = self.representation(self.embedding(batch.tokens))
+        scores = self.router(h, batch)
+        seen = read(scores, batch, self.router.reading(asked))
+        told = self.council(at(h, batch.query), h, seen)
+        return Answered(h, scores, self.head(told))
+
+    def loss(self, answered: Answered, batch: Batch, route_weight: float) -> Tensor:
+        """Cross-entropy of the label plus the router's loss at its weight, in nats."""
+        told = F.cross_entropy(answered.logits, batch.label)
+        if route_weight == 0:
+            return told
+        return told + route_weight * self.router.loss(answered.scores, answered.h, batch)
+
+
+def parameters_of(model: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def decayed(step: int, steps: int, first: float = 1.0, last: float = 0.1) -> float:
+    """The weight of the router's loss, falling in a straight line (arXiv:2603.20997: decayed from 1.0 to 0.1)."""
+    return first + (last - first) * step / max(steps - 1, 1)

@@ -1,0 +1,1 @@
+"""What turns embedded tokens into what a router is shown, one module each."""

@@ -1,0 +1,15 @@
+"""Raw embeddings: every token stands for itself."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from hubrouter.diagnostic.config import DiagnosticConfig, Part
+
+
+def build(config: DiagnosticConfig) -> nn.Module:  # noqa: ARG001
+    """Nothing."""
+    return nn.Identity()
+
+
+PART = Part("O(N)", build)

@@ -1,0 +1,36 @@
+"""A sliding window, as in Longformer (arXiv:2004.05150): each token reads those at most `window` away.
+
+Computed with a mask, at the cost of full attention; the cost named is the mechanism's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hubrouter.diagnostic.blocks import stack
+from hubrouter.diagnostic.config import DiagnosticConfig, Part
+from hubrouter.diagnostic.representations.attention import Attention
+from hubrouter.shapes import Bool
+
+
+def near(length: int, window: int) -> Bool[Tensor, "N N"]:
+    """True where two positions are at most `window` apart."""
+    place = torch.arange(length)
+    return (place[:, None] - place).abs() <= window
+
+
+def build(config: DiagnosticConfig) -> nn.Module:
+    """Windows in both directions, or into the past."""
+    mask = near(config.length, config.window)
+    return stack(config, lambda: _uncausal(config, mask.tril() if config.causal else mask))
+
+
+def _uncausal(config: DiagnosticConfig, mask: Tensor) -> Attention:
+    """The mask says all: causality is in it."""
+    made = Attention(config, mask)
+    made.causal = False
+    return made
+
+
+PART = Part("O(N W D)", build)

@@ -1,0 +1,1 @@
+"""What scores positions for a query, one module each."""

@@ -1,0 +1,1 @@
+"""The tasks of the routing diagnostic, one module each."""
