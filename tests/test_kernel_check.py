@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +51,29 @@ def test_a_sound_kernel_passes_every_part() -> None:
     (spec, *_) = kernel_check.runs(OPTIONS)
     spec = replace(spec, config={**spec.config, **asdict(SMALL)})
     assert failures(record(**kernel_check.execute(spec, OPTIONS, lambda *_: None))) == []
+
+
+AFTER_TRITON = """
+import triton
+from audits.claims.experiments import kernel_check
+from audits.experiment import Options
+(spec, *_) = kernel_check.runs(Options())
+print(kernel_check.execute(spec, Options(), lambda *_: None)["repeats"])
+"""
+
+
+def test_the_check_is_interpreted_where_triton_was_loaded_before() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    command = [sys.executable, "-c", AFTER_TRITON]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr[-2000:]
+
+
+def test_a_check_that_fails_says_why() -> None:
+    (spec, *_) = kernel_check.runs(OPTIONS)
+    with pytest.raises(RuntimeError, match="AttributeError: .* no attribute 'float31'"):
+        kernel_check.execute(replace(spec, config={**spec.config, "dtype": "float31"}), OPTIONS, lambda *_: None)
 
 
 def test_a_kernel_that_feels_the_future_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

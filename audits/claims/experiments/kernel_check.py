@@ -6,7 +6,10 @@ On a CUDA device the kernels run there at full sizes; elsewhere they run in Trit
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import subprocess
+import sys
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -72,12 +75,35 @@ def _label(case: Case, dtype: str) -> str:
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
-    """Errors of kernels and of dense code of the same dtype, and what later tokens change of earlier outputs."""
-    if not options.device.startswith("cuda"):
-        os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported, which the first use of the layer does
+    """Errors of kernels and of dense code of the same dtype, and what later tokens change of earlier outputs.
+
+    Triton interprets what is defined after it was told to, and a worker may have loaded it before: a new process.
+    """
+    if options.device.startswith("cuda"):
+        return check(spec, progress)
+    progress(0, 1, "in a process of its own")
+    asked = json.dumps({"config": spec.config, "seed": spec.seed})
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", f"import {__name__} as check; check.answer()"]
+    done = subprocess.run(command, input=asked, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def answer() -> None:
+    """One check, asked for on standard input and told on standard output."""
+    asked = json.load(sys.stdin)
+    spec = RunSpec(NAME, asked["config"], asked["seed"])
+    sys.stdout.write(json.dumps(check(spec, lambda *_: None)))
+
+
+def check(spec: RunSpec, progress: Progress) -> dict[str, Any]:
+    """The check itself, in this process."""
     case = Case(**{name: spec.config[name] for name in Case.__dataclass_fields__})
     dtype = getattr(torch, str(spec.config["dtype"]))
-    layer, x = subject(case, dtype, spec.seed, options.device)
+    layer, x = subject(case, dtype, spec.seed, str(spec.config["device"]))
     progress(0, 3, "kernels")
     found, again = results(layer, x), results(layer, x)
     progress(1, 3, "float64")
