@@ -72,7 +72,7 @@ def test_the_check_is_interpreted_where_triton_was_loaded_before() -> None:
 
 def test_a_check_that_fails_says_why() -> None:
     (spec, *_) = kernel_check.runs(OPTIONS)
-    with pytest.raises(RuntimeError, match="AttributeError: .* no attribute 'float31'"):
+    with pytest.raises(RuntimeError, match=r"AttributeError: .* no attribute 'float31'"):
         kernel_check.execute(replace(spec, config={**spec.config, "dtype": "float31"}), OPTIONS, lambda *_: None)
 
 
