@@ -54,8 +54,8 @@ def outcomes(benches: Sequence[Bench]) -> tuple[Outcome, ...]:
 
 def target_table(benches: Sequence[Bench]) -> Table:
     """The outcomes."""
-    rows = tuple((o.target, o.machine, o.measured, o.verdict) for o in outcomes(benches))
-    return Table("Targets", ("target", "machine", "measured", "outcome"), rows)
+    rows = tuple((o.verdict, o.target, o.measured, o.machine) for o in outcomes(benches))
+    return Table("Targets", ("outcome", "target", "measured", "machine"), rows)
 
 
 def hubs_by_speed(bench: Bench) -> tuple[str, ...]:
