@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from hubrouter.rotary import Turn
     from hubrouter.router import HubRouter
     from hubrouter.state import RouterState
 
@@ -31,7 +30,7 @@ def forward(layer: HubRouter, x: Tensor, valid: Tensor | None) -> Tensor:
     """The reference layer, compiled; ConfigError where that fails, as without a C++ compiler or at too many lengths."""
     try:
         with torch._dynamo.config.patch(recompile_limit=SHAPES):
-            return _compiled()(layer, x, valid, layer.turns(x))
+            return _compiled()(layer, x, valid)
     except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as problem:
         raise ConfigError(
             f"impl='compiled' cannot be compiled: {str(problem).strip().splitlines()[0]}; or take impl='reference'"
@@ -44,14 +43,13 @@ def stream(layer: HubRouter, x: Tensor, state: RouterState | None) -> NoReturn: 
 
 
 @cache
-def _compiled() -> Callable[[HubRouter, Tensor, Tensor | None, Turn], Tensor]:
+def _compiled() -> Callable[[HubRouter, Tensor, Tensor | None], Tensor]:
     """One graph without breaks; which sizes it is for is fixed, because the scans unroll over chunks."""
     return torch.compile(_reference, fullgraph=True, dynamic=False)
 
 
-def _reference(layer: HubRouter, x: Tensor, valid: Tensor | None, turns: Turn) -> Tensor:
-    """The turns come from outside: in the graph their powers and cosines would be worked out again for every feature."""
-    return layer.reference(x, valid, turns)
+def _reference(layer: HubRouter, x: Tensor, valid: Tensor | None) -> Tensor:
+    return layer.reference(x, valid)
 
 
 IMPLEMENTATION = Implementation(prepare, forward, stream)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -20,11 +19,6 @@ class Turn(NamedTuple):
     def last(self, length: int) -> Turn:
         """The turn at the last positions alone."""
         return Turn(self.cos[..., -length:, :, :], self.sin[..., -length:, :, :])
-
-    def part(self, first: int, shape: tuple[int, ...], dtype: torch.dtype) -> Turn:
-        """Of a turn at positions in a row, those from `first` on, as many as the shape holds, in a dtype."""
-        count = math.prod(shape)
-        return Turn(*(part[first : first + count].to(dtype).unflatten(0, shape) for part in self))
 
 
 def turn(position: Int[Tensor, "*N"], width: int, base: float, dtype: torch.dtype) -> Turn:
@@ -45,5 +39,5 @@ def turn(position: Int[Tensor, "*N"], width: int, base: float, dtype: torch.dtyp
 
 def rotate(x: Float[Tensor, "B *N H E"], by: Turn) -> Float[Tensor, "B *N H E"]:
     """Queries or keys with each pair (a, b) turned to (a cos - b sin, b cos + a sin)."""
-    swapped = x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
+    swapped = x.roll(x.shape[-1] // 2, dims=-1)
     return (x * by.cos).addcmul_(swapped, by.sin)

@@ -17,7 +17,7 @@ from hubrouter.council import Council, Members, Selected, Tokens
 from hubrouter.decode import Decode
 from hubrouter.encode import Encode, Summary, combine
 from hubrouter.implementations import implementation
-from hubrouter.rotary import Turn, rotate, turn
+from hubrouter.rotary import rotate, turn
 from hubrouter.score import Score
 from hubrouter.select import NOBODY, Chosen, Select
 from hubrouter.shapes import Bool, Float
@@ -83,23 +83,12 @@ class HubRouter(nn.Module):
         padding = ~valid[..., None]
         return self._computed(x.masked_fill(padding, 0), valid).masked_fill(padding, 0)
 
-    def reference(
-        self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None, turns: Turn | None = None
-    ) -> Float[Tensor, "B N D"]:
-        """The reference implementation, whatever `impl` says; tokens at padding are zero already.
-
-        `turns` are those of all positions, for who has worked them out before.
-        """
-        valid, turns = _all_real(x) if valid is None else valid, self.turns(x) if turns is None else turns
+    def reference(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B N D"]:
+        """The reference implementation, whatever `impl` says; tokens at padding are zero already."""
+        valid = _all_real(x) if valid is None else valid
         if not self.config.causal:
-            return self._whole(x, valid, turns)
-        return self._walk(x, valid, self.start(x), stretches(x.shape[1], self.config.chunk), turns)[0]
-
-    def turns(self, x: Float[Tensor, "B N D"], first: int = 0) -> Turn:
-        """The turns of the tokens x, and of what fills up their last chunk, at the positions from `first` on."""
-        count = math.ceil(x.shape[1] / self.config.chunk + 1) * self.config.chunk
-        position = torch.arange(first, first + count, device=x.device)
-        return turn(position, self.config.head_width, self.config.rope_base, torch.promote_types(x.dtype, torch.float32))
+            return self._whole(x, valid)
+        return self._walk(x, valid, self.start(x), stretches(x.shape[1], self.config.chunk))[0]
 
     def stream(
         self, x: Float[Tensor, "B N D"], state: RouterState | None = None
@@ -116,8 +105,7 @@ class HubRouter(nn.Module):
             return following
         state = self.start(x) if state is None else state
         lengths = pieces(x.shape[1], state.open_k.shape[1], self.config.chunk)
-        turns = self.turns(x, state.opened)
-        output, remember = self._walk(x, _all_real(x), state, list(lengths), turns)
+        output, remember = self._walk(x, _all_real(x), state, list(lengths))
         return output, remember()
 
     def start(self, x: Float[Tensor, "B N D"]) -> RouterState:
@@ -145,8 +133,7 @@ class HubRouter(nn.Module):
         claim = self.select.claims(state.open_score, state.open_valid, state.recent)
         chosen = self.select(claim[:, None], self.select.kept(state.claim), first=self.config.k)
         score = state.open_score[:, None]
-        turns = self.turns(state.open_score[..., None], state.opened)
-        _, own = self._turned(piece, score, turns, 0)  # it turns no queries here
+        _, own = self._turned(piece, score, state.opened)  # it turns no queries here
         return self._closed(state, score, prefix, chosen, own)
 
     def _computed(self, x: Tensor, valid: Tensor | None) -> Tensor:
@@ -156,24 +143,21 @@ class HubRouter(nn.Module):
         return output
 
     def _walk(
-        self, x: Tensor, valid: Tensor, state: RouterState, lengths: list[int], turns: Turn
+        self, x: Tensor, valid: Tensor, state: RouterState, lengths: list[int]
     ) -> tuple[Tensor, Callable[[], RouterState]]:
         """The strictly causal layer piece by piece: outputs, and the state after them for those who want it."""
-        first = state.opened  # where the turns begin
         if len(lengths) == 1:
-            return self._advance(x, valid, state, turns, first)
+            return self._advance(x, valid, state)
         outputs = []
         *before, last = zip(x.split(lengths, dim=1), valid.split(lengths, dim=1), strict=True)
         for piece in before:
-            output, remember = self._advance(*piece, state, turns, first)
+            output, remember = self._advance(*piece, state)
             outputs.append(output)
             state = remember()
-        output, remember = self._advance(*last, state, turns, first)
+        output, remember = self._advance(*last, state)
         return torch.cat([*outputs, output], dim=1), remember
 
-    def _advance(
-        self, x: Tensor, valid: Tensor, state: RouterState, turns: Turn, first: int
-    ) -> tuple[Tensor, Callable[[], RouterState]]:
+    def _advance(self, x: Tensor, valid: Tensor, state: RouterState) -> tuple[Tensor, Callable[[], RouterState]]:
         """The strictly causal layer on tokens that all belong to the open chunk, or that start one.
 
         The state comes out right only for whole chunks and for the open one, not for several of which one stays open.
@@ -188,7 +172,7 @@ class HubRouter(nn.Module):
         claim = self.select.claims(score.flatten(1), piece.valid.flatten(1), state.recent).view(score.shape)
         chosen = self.select.kept(state.claim)
         chosen = self.select(claim, chosen, first=self.config.k) if closes else chosen
-        q, own = self._turned(piece, score, turns, state.opened - first)
+        q, own = self._turned(piece, score, state.opened)
         read = self.council(q, _selected(state, _first(chosen, groups)), own)
         output = self._output(read + readout, x.shape[1])
         if closes:
@@ -213,7 +197,7 @@ class HubRouter(nn.Module):
             open_valid=state.open_valid[:, :0].clone(),
         )
 
-    def _whole(self, x: Tensor, valid: Tensor, turns: Turn) -> Tensor:
+    def _whole(self, x: Tensor, valid: Tensor) -> Tensor:
         """The bidirectional layer as published: hubs, ranking and council all see the whole sequence."""
         start = self.start(x)
         piece = self._cut(x, valid, start, groups=1)
@@ -222,7 +206,7 @@ class HubRouter(nn.Module):
         score = self.score(fingerprint)
         claim = self.select.claims(score[:, 0], valid, start.recent)
         chosen = self.select(claim[:, None], self.select.kept(start.claim), first=self.config.k)
-        q, own = self._turned(piece, score, turns, 0)
+        q, own = self._turned(piece, score, 0)
         everyone = Tokens(start.selected_k, start.selected_v).then(own)
         selected = Selected(everyone, chosen.token[:, 1:], chosen.claim[:, 1:] != NOBODY)
         return self._output(self.council(q, selected) + readout, x.shape[1])
@@ -239,11 +223,10 @@ class HubRouter(nn.Module):
         valid = _after(state.open_valid, valid.unflatten(1, (groups, -1)))
         return Piece(q, _after(state.open_k, k), _after(state.open_v, v), valid)
 
-    def _turned(
-        self, piece: Piece, score: Float[Tensor, "B G C"], turns: Turn, first: int
-    ) -> tuple[Tensor, Members]:
-        """Rotated queries [B, G, H, L, E], rotated keys and gated values of a piece whose turns begin at `first`."""
-        by = turns.part(first, tuple(score.shape[1:]), piece.k.dtype)
+    def _turned(self, piece: Piece, score: Float[Tensor, "B G C"], first: int) -> tuple[Tensor, Members]:
+        """Rotated queries [B, G, H, L, E], rotated keys and gated values of a piece that starts at position `first`."""
+        position = torch.arange(first, first + score[0].numel(), device=score.device).view(score.shape[1:])
+        by = turn(position, self.config.head_width, self.config.rope_base, piece.k.dtype)
         q, k = rotate(piece.q, by.last(piece.q.shape[2])), rotate(piece.k, by)
         v = piece.v * self.score.gate(score)[..., None, None]
         return q.transpose(2, 3), Members(k.transpose(2, 3), v.transpose(2, 3), piece.valid)
