@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -22,7 +22,7 @@ class DiagnosticConfig:
         n_heads: heads H.
         layers: layers of the representation.
         causal: for representations that come in both kinds.
-        hubs: hub tokens M of Perceiver, memory banks, segments.
+        hubs: hub tokens M of Perceiver and HubRouter, global tokens of sparse attention.
         window: tokens on each side that a window reads.
         features: random features of Performer, rank of Linformer.
         seed: of what is drawn once and never trained.
@@ -49,10 +49,6 @@ class DiagnosticConfig:
             n_hubs=min(self.hubs, 64),
             mlp_ratio=2,
         )
-
-    def one_layer(self) -> DiagnosticConfig:
-        """The same with a single layer."""
-        return replace(self, layers=1)
 
 
 @dataclass(frozen=True)

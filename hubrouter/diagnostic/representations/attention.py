@@ -12,13 +12,13 @@ from hubrouter.shapes import Bool, Float
 
 
 class Attention(CausalAttention):
-    """The family's attention; all positions are read unless it is causal, or a mask [N, N] says which."""
+    """The family's attention; a mask [N, N] says what is read, without one the configuration's `causal`."""
 
     mask: Tensor | None
 
     def __init__(self, config: DiagnosticConfig, mask: Bool[Tensor, "N N"] | None = None) -> None:
         super().__init__(config.model())
-        self.causal = config.causal
+        self.causal = config.causal and mask is None
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Float[Tensor, "B N D"], valid: Tensor | None = None) -> Float[Tensor, "B N D"]:

@@ -22,15 +22,9 @@ def near(length: int, window: int) -> Bool[Tensor, "N N"]:
 
 def build(config: DiagnosticConfig) -> nn.Module:
     """Windows in both directions, or into the past."""
-    mask = near(config.length, config.window)
-    return stack(config, lambda: _uncausal(config, mask.tril() if config.causal else mask))
-
-
-def _uncausal(config: DiagnosticConfig, mask: Tensor) -> Attention:
-    """The mask says all: causality is in it."""
-    made = Attention(config, mask)
-    made.causal = False
-    return made
+    both = near(config.length, config.window)
+    mask = both.tril() if config.causal else both
+    return stack(config, lambda: Attention(config, mask))
 
 
 PART = Part("O(N W D)", build)

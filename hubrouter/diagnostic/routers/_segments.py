@@ -8,18 +8,19 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hubrouter.diagnostic.batch import Batch, Reading
 from hubrouter.diagnostic.config import DiagnosticConfig
-from hubrouter.diagnostic.router import Router, at
+from hubrouter.diagnostic.router import at
+from hubrouter.diagnostic.routers.investigator import Investigator
 from hubrouter.diagnostic.scores import Scores
 from hubrouter.shapes import Float
 
 SEGMENTS, PICKED = 16, 4
 
 
-class Segments(Router):
+class Segments(Investigator):
     """An Investigator on pooled segments.
 
     Raises:
@@ -27,11 +28,9 @@ class Segments(Router):
     """
 
     def __init__(self, config: DiagnosticConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         if config.length % SEGMENTS:
             raise ValueError(f"length must be a multiple of {SEGMENTS} for segments, not {config.length}")
-        self.query = nn.Linear(config.d_model, config.d_model, bias=False)
-        self.key = nn.Linear(config.d_model, config.d_model, bias=False)
         self.scale = config.d_model**-0.5
 
     @abstractmethod

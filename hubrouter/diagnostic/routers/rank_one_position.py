@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from hubrouter.diagnostic.batch import Batch
-from hubrouter.diagnostic.config import DiagnosticConfig, Part
-from hubrouter.diagnostic.router import Router
+from hubrouter.diagnostic.config import Part
+from hubrouter.diagnostic.routers.rank_one import RankOne
 from hubrouter.diagnostic.scores import Scores, by_token
 from hubrouter.shapes import Float
 
 
-class RankOnePosition(Router):
+class RankOnePosition(RankOne):
     """Scores f_j, whatever the query is."""
-
-    def __init__(self, config: DiagnosticConfig) -> None:
-        super().__init__()
-        self.fingerprint = nn.Linear(config.d_model, 1, bias=False)
 
     def forward(self, h: Float[Tensor, "B N D"], batch: Batch) -> Scores:  # noqa: ARG002
         """One score a token."""
