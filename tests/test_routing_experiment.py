@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from audits.claims.experiments import routing
+from audits.claims.experiments._diagnostic_backbone import load_backbone
 from audits.claims.experiments._diagnostic_bandit import learn
 from audits.claims.experiments._diagnostic_rows import ROWS, representations
 from audits.claims.experiments._diagnostic_task import FAR, MQAR, NEAR, PLAIN, TASKS, content_ceiling
 from audits.claims.experiments._diagnostic_train import Recipe
 from audits.claims.experiments.routing import RATES, SIZES, Size, cells, runs
 from audits.experiment import Options
-from hubrouter.diagnostic.config import representation, router
+from hubrouter.config import ConfigError
+from hubrouter.diagnostic.config import DiagnosticConfig, representation, router
 from hubrouter.diagnostic.tasks.distant_evidence import DistantEvidence
 from hubrouter.diagnostic.tasks.mqar import Mqar
 
@@ -55,7 +58,7 @@ def test_runs_are_all_rows_with_a_sweep_of_the_first_seed() -> None:
     assert len(runs(Options("quick"))) == len(cells("quick")[FAR]) * SIZES["quick"].seeds
 
 
-@pytest.mark.parametrize("name", ["raw", "attention", "segments of flow", "memory banks", "LinUCB", "budget 25 %"])
+@pytest.mark.parametrize("name", ["raw", "attention", "segments", "memory banks", "LinUCB", "budget 25 %"])
 def test_a_run_records_its_curve_and_its_chance(name: str, tiny: None) -> None:
     result = executed(name)
     assert result["curve"]["step"] == [0, 10, 20, 30]
@@ -118,3 +121,29 @@ def test_the_ceiling_of_content_is_the_share_of_like_keys_that_the_picks_hold() 
     assert content_ceiling(TASK) == 1
     assert content_ceiling(replace(TASK, same_key=False)) is None
     assert content_ceiling(Mqar()) is None
+
+
+def test_a_backbone_is_loaded_from_a_folder_stays_frozen_and_is_causal(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    transformers.GPTNeoXModel(transformers.GPTNeoXConfig(vocab_size=50, **sizes)).save_pretrained(tmp_path)
+    config = DiagnosticConfig(40, 32, 16, 2)
+    backbone = load_backbone(str(tmp_path), config, 0)
+    tokens = torch.randint(1, 40, (2, 32))
+    states = backbone(tokens)
+    assert states.shape == (2, 32, 16)
+    changed = backbone(torch.cat([tokens[:, :20], tokens[:, 20:].flip(1)], dim=1))
+    assert torch.allclose(states[:, :20], changed[:, :20], atol=1e-6)
+    states.sum().backward()
+    assert [name for name, p in backbone.named_parameters() if p.grad is not None] == ["narrow.weight"]
+    with pytest.raises(ConfigError, match="knows 50 tokens, and the task has 60"):
+        load_backbone(str(tmp_path), replace(config, vocab_size=60), 0)
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        load_backbone(str(tmp_path / "nowhere"), config, 0)
+
+
+def test_what_must_be_loaded_runs_at_the_papers_size_alone() -> None:
+    loaded = {name for name, row in ROWS.items() if row.backbone.startswith("hf:")}
+    assert loaded
+    assert loaded <= set(cells("paper")[FAR])
+    assert not loaded & set(cells("full")[FAR])

@@ -48,6 +48,7 @@ class DiagnosticConfig:
             causal=self.causal,
             n_hubs=min(self.hubs, 64),
             mlp_ratio=2,
+            ssm_chunk=128,
         )
 
 

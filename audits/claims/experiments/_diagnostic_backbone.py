@@ -1,6 +1,7 @@
-"""A frozen language model below a router (arXiv:2603.20997 freezes Pythia and Mamba): ours is trained here on bytes.
+"""A frozen language model below a router (arXiv:2603.20997 freezes Pythia and Mamba): trained here on bytes, or loaded.
 
-Its vocabulary, 256 bytes, is that of the task, whose tokens it reads as bytes. It is causal, as those are.
+The vocabulary of ours, 256 bytes, is that of the task, whose tokens it reads as bytes; one that is loaded reads them as
+token ids, for the paper does not say otherwise. All are causal.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from audits.corpora.library import read_standard_library
 from audits.experiment import Progress
 from hubrouter import ModelConfig, SequenceModel
+from hubrouter.config import ConfigError
 from hubrouter.diagnostic.config import DiagnosticConfig
 
 LAYERS, STEPS, BATCH, LR = "AAAA", 600, 16, 2e-3
@@ -32,6 +34,43 @@ class Frozen(nn.Module):
             x = block(x)
         states: Tensor = self.model.norm(x)
         return states
+
+
+class Loaded(nn.Module):
+    """Tokens [B, N] to the last hidden states of a model that is not trained, mapped to [B, N, D] by what is."""
+
+    def __init__(self, model: nn.Module, width: int, d_model: int) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.narrow = nn.Linear(width, d_model, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """No token reaches another one by the map alone."""
+        with torch.no_grad():
+            states = self.model(input_ids=tokens).last_hidden_state
+        narrowed: Tensor = self.narrow(states.to(self.narrow.weight.dtype))
+        return narrowed
+
+
+def load_backbone(name: str, config: DiagnosticConfig, seed: int) -> Loaded:
+    """The model of this name or in this folder, by transformers.
+
+    Raises:
+        ConfigError: transformers is not installed, there is no such model, or the task has more tokens than it knows.
+    """
+    try:
+        from transformers import AutoModel
+    except ImportError as missing:
+        raise ConfigError("a backbone hf:NAME needs transformers: python -m pip install transformers") from missing
+    try:
+        model = AutoModel.from_pretrained(name)
+    except (OSError, ValueError) as problem:
+        raise ConfigError(f"hf:{name} cannot be loaded: {str(problem).strip().splitlines()[0]}") from problem
+    if model.config.vocab_size < config.vocab_size:
+        raise ConfigError(f"hf:{name} knows {model.config.vocab_size} tokens, and the task has {config.vocab_size}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Loaded(model, model.config.hidden_size, config.d_model)
 
 
 def train_backbone(config: DiagnosticConfig, seed: int, progress: Progress) -> tuple[Frozen, float]:

@@ -17,8 +17,9 @@ class Row:
         layers: of the representation.
         hubs: hub tokens or global tokens.
         recipe: how it learns: "supervised" end to end; "infonce-frozen" and "infonce-tuned", contrastive pretraining
-            of the projections; "bandit"; "backbone", a frozen language model below.
+            of the projections; "bandit".
         budget: the share of positions a bandit picks; 0 for as many as the task says.
+        backbone: the frozen language model below: "bytes", trained here; "hf:NAME", loaded, at tier paper alone.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Row:
     hubs: int = 16
     recipe: str = "supervised"
     budget: float = 0.0
+    backbone: str = ""
 
 
 _PAPER = (
@@ -47,9 +49,9 @@ _PAPER = (
     Row("sparse", "sparse"),
     Row("perceiver, M = 16", "perceiver"),
     Row("perceiver, M = 1", "perceiver", hubs=1),
-    Row("segments of flow-causal", "flow", "segment_mean", causal=True),
-    Row("segments of flow", "flow", "segment_mean"),
-    Row("segments of attention, maximum", "attention", "segment_max"),
+    Row("segments-causal", "attention", "segment_mean", causal=True),
+    Row("segments", "attention", "segment_mean"),
+    Row("segments, maximum", "attention", "segment_max"),
     Row("linear-attention scores", "attention", "linear_attention"),
     Row("random projection", "attention", "random_projection"),
     Row("cosine", "attention", "cosine"),
@@ -63,8 +65,12 @@ _PAPER = (
     Row("memory banks", "raw", "memory_banks"),
     Row("closed loop", "raw", "closed_loop"),
     Row("bloom filter", "raw", "bloom"),
-    Row("frozen language model", "raw", recipe="backbone"),
-    Row("frozen language model, attention", "attention", recipe="backbone"),
+    Row("frozen language model", "raw", backbone="bytes"),
+    Row("frozen language model, attention", "attention", backbone="bytes"),
+    Row("frozen Pythia-1B", "raw", backbone="hf:EleutherAI/pythia-1b"),
+    Row("frozen Pythia-1B, attention", "attention", backbone="hf:EleutherAI/pythia-1b"),
+    Row("frozen Mamba-370M", "raw", backbone="hf:state-spaces/mamba-370m-hf"),
+    Row("frozen Mamba-1.4B", "raw", backbone="hf:state-spaces/mamba-1.4b-hf"),
 )
 _FAMILIES = (
     Row("sliding window", "sliding_window"),
@@ -81,9 +87,14 @@ _FAMILIES = (
 ROWS = {row.name: row for row in (*_PAPER, *_FAMILIES)}
 
 
+def rows(tier: str) -> tuple[str, ...]:
+    """The names of those that run at a tier: what has to be loaded is for a GPU."""
+    return tuple(row.name for row in ROWS.values() if tier == "paper" or not row.backbone.startswith("hf:"))
+
+
 def representations() -> dict[str, Row]:
     """One row for each different representation, by the name of the first that has it."""
     seen: dict[Row, str] = {}
     for row in ROWS.values():
-        seen.setdefault(replace(row, name="", router="", recipe="", budget=0.0), row.name)
+        seen.setdefault(replace(row, name="", router="", recipe="", budget=0.0, backbone=""), row.name)
     return {name: ROWS[name] for name in seen.values()}

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 
-from audits.claims.experiments._diagnostic_backbone import train_backbone
+from audits.claims.experiments._diagnostic_backbone import load_backbone, train_backbone
 from audits.claims.experiments._diagnostic_bandit import learn
 from audits.claims.experiments._diagnostic_contrast import pretrain
-from audits.claims.experiments._diagnostic_rows import ROWS, Row
+from audits.claims.experiments._diagnostic_rows import ROWS, Row, rows
 from audits.claims.experiments._diagnostic_task import FAR, MQAR, NEAR, PLAIN, TASKS, Questions
 from audits.claims.experiments._diagnostic_train import Recipe, beside, train
 from audits.experiment import Experiment, Options, Progress, RunSpec
@@ -29,16 +30,7 @@ RATES = (1e-3, 3e-3, 1e-2)  # the sweep of the first seed
 MIDDLE = RATES[1]
 # Tasks other than the far one are for the rows whose numbers the paper prints there, and for those that attack them.
 ELSEWHERE = {
-    PLAIN: (
-        "raw",
-        "flow-causal",
-        "attention",
-        "attention-causal",
-        "cosine",
-        "InfoNCE, frozen",
-        "LinUCB",
-        "bloom filter",
-    ),
+    PLAIN: ("raw", "attention", "attention-causal", "cosine", "InfoNCE, frozen", "LinUCB", "bloom filter"),
     NEAR: ("raw", "attention-causal", "attention, 4 layers"),
     MQAR: ("raw", "flow-causal", "attention", "attention-causal", "hub scores", "perceiver, M = 16"),
 }
@@ -64,7 +56,7 @@ class Size:
 
 SIZES = {
     "quick": Size(64, 4, 600, 32, 50, 256, 1),
-    "full": Size(64, 4, 1200, 32, 50, 512, 3),
+    "full": Size(64, 4, 800, 32, 50, 512, 3),
     "paper": Size(128, 4, 10_000, 32, 250, 1024, 3),
 }
 
@@ -82,7 +74,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
 
 def cells(tier: str) -> dict[str, tuple[str, ...]]:
     """The rows of each task."""
-    return {FAR: QUICK} if tier == "quick" else {FAR: tuple(ROWS), **ELSEWHERE}
+    return {FAR: QUICK} if tier == "quick" else {FAR: rows(tier), **ELSEWHERE}
 
 
 def rates(tier: str, row: Row, seed: int) -> tuple[float, ...]:
@@ -124,8 +116,10 @@ def _config(row: Row, task: Questions, size: Size, seed: int) -> DiagnosticConfi
 def _model(row: Row, config: DiagnosticConfig, seed: int, progress: Progress) -> tuple[RoutedModel, dict[str, Any]]:
     """The untrained model; the same seed gives the same weights."""
     told: dict[str, Any] = {}
-    embedding = None
-    if row.recipe == "backbone":
+    embedding: nn.Module | None = None
+    if row.backbone.startswith("hf:"):
+        embedding = load_backbone(row.backbone.removeprefix("hf:"), config, seed)
+    elif row.backbone:
         embedding, told["backbone_nats"] = train_backbone(config, seed, progress)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
