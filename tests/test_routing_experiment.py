@@ -17,6 +17,7 @@ from audits.claims.experiments._diagnostic_rows import ROWS, representations
 from audits.claims.experiments._diagnostic_task import FAR, MQAR, NEAR, PLAIN, TASKS, content_ceiling
 from audits.claims.experiments._diagnostic_train import Recipe
 from audits.claims.experiments.routing import RATES, SIZES, Size, cells, runs
+from audits.code_hash import modules_behind
 from audits.experiment import Options
 from hubrouter.config import ConfigError
 from hubrouter.diagnostic.config import DiagnosticConfig, representation, router
@@ -147,3 +148,11 @@ def test_what_must_be_loaded_runs_at_the_papers_size_alone() -> None:
     assert loaded
     assert loaded <= set(cells("paper")[FAR])
     assert not loaded & set(cells("full")[FAR])
+
+
+def test_every_part_is_code_behind_the_runs() -> None:
+    behind = modules_behind((routing.__name__,))
+    for row in ROWS.values():
+        assert f"hubrouter.diagnostic.representations.{row.representation}" in behind
+        kind = "bandits" if row.recipe == "bandit" else "routers"
+        assert f"hubrouter.diagnostic.{kind}.{row.router}" in behind

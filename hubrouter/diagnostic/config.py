@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 from torch import nn
 
+import hubrouter.diagnostic.representations as representations
+import hubrouter.diagnostic.routers as routers
 from hubrouter.config import ModelConfig
 
 
@@ -67,15 +70,15 @@ class Part:
 
 def representation(name: str) -> Part:
     """The representation in the module of this name."""
-    return _part(f"hubrouter.diagnostic.representations.{name}")
+    return _part(representations, name)
 
 
 def router(name: str) -> Part:
     """The router in the module of this name."""
-    return _part(f"hubrouter.diagnostic.routers.{name}")
+    return _part(routers, name)
 
 
-def _part(module: str) -> Part:
-    part = importlib.import_module(module).PART
+def _part(package: ModuleType, name: str) -> Part:
+    part = importlib.import_module(f"{package.__name__}.{name}").PART
     assert isinstance(part, Part)
     return part

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+import hubrouter.diagnostic.bandits as bandits
 from audits.claims.experiments._diagnostic_train import Recipe, questions, routed
 from audits.experiment import Progress
 from hubrouter.diagnostic.bandits.ridge import LinearBandit
@@ -28,7 +29,7 @@ def learn(
     """One round a question, as many questions as the recipe's steps; the curve of greedy picks on held-out ones."""
     generator = torch.Generator().manual_seed(seed)
     embedding = torch.randn(task.vocab_size, width, generator=generator, dtype=torch.float64)
-    bandit: LinearBandit = importlib.import_module(f"hubrouter.diagnostic.bandits.{name}").BANDIT(width, generator)
+    bandit: LinearBandit = importlib.import_module(f"{bandits.__name__}.{name}").BANDIT(width, generator)
     reading = Reading(max(1, round(budget * (task.length - 1)))) if budget else task.reading
     held_out = questions(task, recipe)
     held_out = Batch(*(part[:HELD_OUT] for part in held_out))
