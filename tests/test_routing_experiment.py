@@ -13,10 +13,10 @@ import torch
 from audits.claims.experiments import routing
 from audits.claims.experiments._diagnostic_backbone import load_backbone
 from audits.claims.experiments._diagnostic_bandit import learn
+from audits.claims.experiments._diagnostic_plan import RATES, SIZES, Size, cells, runs, seeds, spec_of
 from audits.claims.experiments._diagnostic_rows import ROWS, representations
 from audits.claims.experiments._diagnostic_task import FAR, MQAR, NEAR, PLAIN, TASKS, content_ceiling
 from audits.claims.experiments._diagnostic_train import Recipe
-from audits.claims.experiments.routing import RATES, SIZES, Size, cells, runs
 from audits.code_hash import modules_behind
 from audits.experiment import Options
 from hubrouter.config import ConfigError
@@ -30,12 +30,12 @@ TASK = DistantEvidence(32, 10, 40, 3)
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(routing.SIZES, "quick", TINY)
+    monkeypatch.setitem(SIZES, "quick", TINY)
     monkeypatch.setitem(TASKS, "quick", {FAR: TASK, PLAIN: replace(TASK, same_key=False), MQAR: Mqar(64, 4, 40)})
 
 
 def executed(name: str, task: str = FAR) -> dict[str, Any]:
-    spec = routing._spec("quick", task, ROWS[name], 0, 3e-3)
+    spec = spec_of("quick", task, ROWS[name], 0, 3e-3)
     result = routing.execute(spec, Options("quick"), lambda *_: None)
     return json.loads(json.dumps(result, allow_nan=False))
 
@@ -56,6 +56,7 @@ def test_runs_are_all_rows_with_a_sweep_of_the_first_seed() -> None:
         *((0, rate) for rate in RATES), (1, RATES[1]), (2, RATES[1])]  # fmt: skip
     assert {spec.config["task"] for spec in full} == {FAR, PLAIN, NEAR, MQAR}
     assert all(name in ROWS for names in cells("full").values() for name in names)
+    assert {seeds("full", name) for name in ROWS} == {3, 5}
     assert len(runs(Options("quick"))) == len(cells("quick")[FAR]) * SIZES["quick"].seeds
 
 
@@ -151,7 +152,7 @@ def test_what_must_be_loaded_runs_at_the_papers_size_alone() -> None:
 
 
 def test_every_part_is_code_behind_the_runs() -> None:
-    behind = modules_behind((routing.__name__,))
+    behind = modules_behind((routing.__name__,), routing.PLAN)
     for row in ROWS.values():
         assert f"hubrouter.diagnostic.representations.{row.representation}" in behind
         kind = "bandits" if row.recipe == "bandit" else "routers"

@@ -8,7 +8,7 @@ at the middle one. All sizes are ours: the paper prints d = 128, 8000 sequences,
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,76 +17,14 @@ from torch import nn
 from audits.claims.experiments._diagnostic_backbone import load_backbone, train_backbone
 from audits.claims.experiments._diagnostic_bandit import learn
 from audits.claims.experiments._diagnostic_contrast import pretrain
-from audits.claims.experiments._diagnostic_rows import ROWS, Row, rows
-from audits.claims.experiments._diagnostic_task import FAR, MQAR, NEAR, PLAIN, TASKS, Questions
+from audits.claims.experiments._diagnostic_plan import NAME, SIZES, Size, runs
+from audits.claims.experiments._diagnostic_rows import ROWS, Row
+from audits.claims.experiments._diagnostic_task import TASKS, Questions
 from audits.claims.experiments._diagnostic_train import Recipe, beside, train
 from audits.experiment import Experiment, Options, Progress, RunSpec
 from hubrouter.diagnostic.config import DiagnosticConfig, representation, router
 from hubrouter.diagnostic.model import RoutedModel, parameters_of
 from hubrouter.diagnostic.router import Router
-
-NAME = "routing"
-RATES = (1e-3, 3e-3, 1e-2)  # the sweep of the first seed
-MIDDLE = RATES[1]
-# Tasks other than the far one are for the rows whose numbers the paper prints there, and for those that attack them.
-ELSEWHERE = {
-    PLAIN: ("raw", "attention", "attention-causal", "cosine", "InfoNCE, frozen", "LinUCB", "bloom filter"),
-    NEAR: ("raw", "attention-causal", "attention, 4 layers"),
-    MQAR: ("raw", "flow-causal", "attention", "attention-causal", "hub scores", "perceiver, M = 16"),
-}
-QUICK = ("raw", "flow-causal", "attention", "attention, rank-1", "attention, position alone", "bloom filter")
-
-
-@dataclass(frozen=True)
-class Size:
-    """Sizes of one tier."""
-
-    d_model: int
-    n_heads: int
-    steps: int
-    batch: int
-    every: int
-    held_out: int
-    seeds: int
-
-    def recipe(self, lr: float) -> Recipe:
-        """Training at this size."""
-        return Recipe(self.steps, self.batch, lr, self.every, self.held_out)
-
-
-SIZES = {
-    "quick": Size(64, 4, 600, 32, 50, 256, 1),
-    "full": Size(64, 4, 800, 32, 50, 512, 3),
-    "paper": Size(128, 4, 10_000, 32, 250, 1024, 3),
-}
-
-
-def runs(options: Options) -> tuple[RunSpec, ...]:
-    """Rows, tasks, seeds and learning rates of a tier."""
-    return tuple(
-        _spec(options.tier, task, ROWS[name], seed, lr)
-        for task, names in cells(options.tier).items()
-        for name in names
-        for seed in range(SIZES[options.tier].seeds)
-        for lr in rates(options.tier, ROWS[name], seed)
-    )
-
-
-def cells(tier: str) -> dict[str, tuple[str, ...]]:
-    """The rows of each task."""
-    return {FAR: QUICK} if tier == "quick" else {FAR: rows(tier), **ELSEWHERE}
-
-
-def rates(tier: str, row: Row, seed: int) -> tuple[float, ...]:
-    """The learning rates of one seed; what has no gradient has none to sweep."""
-    swept = seed == 0 and tier != "quick" and row.recipe != "bandit" and row.router != "bloom"
-    return RATES if swept else (MIDDLE,)
-
-
-def _spec(tier: str, task: str, row: Row, seed: int, lr: float) -> RunSpec:
-    size = {key: value for key, value in asdict(SIZES[tier]).items() if key != "seeds"}
-    config = {"tier": tier, "task": task, **asdict(TASKS[tier][task]), **asdict(row), **size, "lr": lr}
-    return RunSpec(NAME, config, seed, f"{row.name} on {task}, seed {seed}, rate {lr:g}")
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
@@ -142,4 +80,6 @@ def outcome(curve: list[dict[str, float]], recipe: Recipe, told: dict[str, Any])
     }
 
 
-EXPERIMENT = Experiment(NAME, runs, execute)
+# What these two say of a run stands in its configuration.
+PLAN = ("audits.claims.experiments._diagnostic_plan", "audits.claims.experiments._diagnostic_rows")
+EXPERIMENT = Experiment(NAME, runs, execute, beside=PLAN)

@@ -1,0 +1,82 @@
+"""Which runs of the routing diagnostic there are: sizes, tasks, rows, seeds and learning rates of each tier.
+
+Nothing here decides what a run gives: all of it stands in the run's configuration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from audits.claims.experiments._diagnostic_rows import ROWS, Row, rows
+from audits.claims.experiments._diagnostic_task import FAR, MQAR, NEAR, PLAIN, TASKS
+from audits.claims.experiments._diagnostic_train import Recipe
+from audits.experiment import Options, RunSpec
+
+NAME = "routing"
+RATES = (1e-3, 3e-3, 1e-2)  # the sweep of the first seed
+MIDDLE = RATES[1]
+# Tasks other than the far one are for the rows whose numbers the paper prints there, and for those that attack them.
+ELSEWHERE = {
+    PLAIN: ("raw", "attention", "attention-causal", "cosine", "InfoNCE, frozen", "LinUCB", "bloom filter"),
+    NEAR: ("raw", "attention-causal", "attention, 4 layers"),
+    MQAR: ("raw", "flow-causal", "attention", "attention-causal", "hub scores", "perceiver, M = 16"),
+}
+CLOSE = ("attention-causal",)  # near a threshold, so that five seeds are run
+QUICK = ("raw", "flow-causal", "attention", "attention, rank-1", "attention, position alone", "bloom filter")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of one tier."""
+
+    d_model: int
+    n_heads: int
+    steps: int
+    batch: int
+    every: int
+    held_out: int
+    seeds: int
+
+    def recipe(self, lr: float) -> Recipe:
+        """Training at this size."""
+        return Recipe(self.steps, self.batch, lr, self.every, self.held_out)
+
+
+SIZES = {
+    "quick": Size(64, 4, 600, 32, 50, 256, 1),
+    "full": Size(64, 4, 800, 32, 50, 512, 3),
+    "paper": Size(128, 4, 10_000, 32, 250, 1024, 3),
+}
+
+
+def runs(options: Options) -> tuple[RunSpec, ...]:
+    """Rows, tasks, seeds and learning rates of a tier."""
+    return tuple(
+        spec_of(options.tier, task, ROWS[name], seed, lr)
+        for task, names in cells(options.tier).items()
+        for name in names
+        for seed in range(seeds(options.tier, name))
+        for lr in rates(options.tier, ROWS[name], seed)
+    )
+
+
+def cells(tier: str) -> dict[str, tuple[str, ...]]:
+    """The rows of each task."""
+    return {FAR: QUICK} if tier == "quick" else {FAR: rows(tier), **ELSEWHERE}
+
+
+def seeds(tier: str, name: str) -> int:
+    """The seeds of a row."""
+    return max(SIZES[tier].seeds, 5) if tier != "quick" and name in CLOSE else SIZES[tier].seeds
+
+
+def rates(tier: str, row: Row, seed: int) -> tuple[float, ...]:
+    """The learning rates of one seed; what has no gradient has none to sweep."""
+    swept = seed == 0 and tier != "quick" and row.recipe != "bandit" and row.router != "bloom"
+    return RATES if swept else (MIDDLE,)
+
+
+def spec_of(tier: str, task: str, row: Row, seed: int, lr: float) -> RunSpec:
+    size = {key: value for key, value in asdict(SIZES[tier]).items() if key != "seeds"}
+    config = {"tier": tier, "task": task, **asdict(TASKS[tier][task]), **asdict(row), **size, "lr": lr}
+    return RunSpec(NAME, config, seed, f"{row.name} on {task}, seed {seed}, rate {lr:g}")
