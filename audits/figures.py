@@ -13,6 +13,14 @@ def _known(style: str) -> None:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A value that the axis of values is read against, such as chance: a line across the figure."""
+
+    label: str
+    value: float
+
+
+@dataclass(frozen=True)
 class DotColumn:
     """One arm: a point (seed, value) for each run; `failed` counts runs without a value (diverged)."""
 
@@ -35,6 +43,7 @@ class Dots:
     note: str = ""
     log: bool = False
     joined: bool = True
+    references: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Curves:
     note: str = ""
     log_x: bool = False
     log_y: bool = False
+    references: tuple[Reference, ...] = ()
 
 
 Figure = Dots | Curves

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audits.figures import STYLES, CurvePoint, Curves, DotColumn, Dots, Series
+from audits.figures import STYLES, CurvePoint, Curves, DotColumn, Dots, Reference, Series
 from audits.report.axes import axis, drawable, tick_text
 from audits.report.figure_curves import curves_plot
 from audits.report.figure_dots import dots_plot, mean
@@ -190,3 +190,32 @@ def test_an_axis_encloses_whatever_can_be_drawn(values, log):
     found = axis(kept, 0.0, 100.0, log=log)
     assert all(-1e-6 <= found(value) <= 100 + 1e-6 for value in kept)
     assert 2 <= len(found.ticks) <= 12
+
+
+CHANCE = (Reference("chance", 0.0625), Reference("content alone", 4 / 9))
+
+
+@pytest.mark.parametrize("figure", [
+    dots(column(0.5, 0.9), references=CHANCE),
+    curves(series((1, 0.5), (2, 0.9)), references=CHANCE),
+])  # fmt: skip
+def test_a_reference_is_a_line_through_its_value_and_is_named_in_drawing_table_and_description(figure):
+    drawing = figure_plot("f", figure)
+    lines = [node for name, node in parts(drawing) if name == "line" and node.get("class") == "reference"]
+    assert len(lines) == 4  # two across the figure, two samples in the legend
+    assert {"chance: 0.0625", "content alone: 0.444"} <= set(texts(drawing))
+    desc = next(node.text for name, node in parts(drawing) if name == "desc")
+    assert "chance: 0.0625; content alone: 0.444" in desc
+    assert any("chance" in row for row in figure_table(figure).rows)
+    assert [item["label"] for item in figure_data(figure)["references"]] == ["chance", "content alone"]
+
+
+def test_a_reference_beyond_the_data_widens_the_axis_and_one_without_a_place_is_left_out():
+    far = curves(series((1, 0.5), (2, 0.6)), references=(Reference("limit", 3.0),))
+    heights = [float(node.get("y1")) for name, node in parts(figure_plot("f", far)) if node.get("class") == "reference"]
+    assert min(heights) >= 0
+    assert "reference" not in dots_plot("f", dots(column(2.0), log=True, references=(Reference("none", 0.0),)))
+
+
+def test_a_figure_without_references_is_drawn_as_before():
+    assert "reference" not in dots_plot("f", dots(column(1.0, 2.0)))

@@ -67,8 +67,13 @@ def _dots() -> Schema:
             "note": _TEXT,
             "log": _told(_YES_OR_NO, "drawn on a log axis, with geometric means"),
             "joined": _told(_YES_OR_NO, "points of one seed belong together (paired)"),
+            "references": _references(),
         }
     )
+
+
+def _references() -> Schema:
+    return _list(_object({"label": _TEXT, "value": _NUMBER}), "values that the others are read against, as chance")
 
 
 def _curves() -> Schema:
@@ -77,7 +82,8 @@ def _curves() -> Schema:
     series = _object({"label": _TEXT, "style": {"enum": [*STYLES]}, "points": _list(point)})
     texts: Schema = dict.fromkeys(("title", "x_label", "y_label"), _TEXT)
     logs: Schema = dict.fromkeys(("log_x", "log_y"), _YES_OR_NO)
-    return _object({"kind": {"const": "curves"}, **texts, "series": _list(series), "note": _TEXT, **logs})
+    rest: Schema = {"series": _list(series), "note": _TEXT, **logs, "references": _references()}
+    return _object({"kind": {"const": "curves"}, **texts, **rest})
 
 
 def _judgement() -> Schema:

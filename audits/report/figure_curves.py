@@ -11,6 +11,7 @@ from audits.figures import CurvePoint, Curves, Series
 from audits.report.axes import Axis, axis, drawable, tick_text
 from audits.report.formatting import MISSING, number
 from audits.report.labels import LETTER, beside
+from audits.report.references import legend, named, reference_line, references_of
 from audits.report.styles import Look, looks
 from audits.report.svg import Scale, drawing, element, label, line, marker, path, upright
 
@@ -142,17 +143,21 @@ def curves_plot(name: str, curves: Curves) -> str:
     if not points:
         return ""
     xs = [point.x for point in points]
-    y = axis([end for p in points for end in (*_ends(p, log=curves.log_y), p.y)], _BOTTOM, _TOP, log=curves.log_y)
+    references = references_of(curves)
+    ends = [end for p in points for end in (*_ends(p, log=curves.log_y), p.y)]
+    y = axis([*ends, *(reference.value for reference in references)], _BOTTOM, _TOP, log=curves.log_y)
     left = 34 + LETTER * max(len(tick_text(tick)) for tick in y.ticks)
     x = _narrow(axis(xs, left + 16, _RIGHT - 20, log=curves.log_x), xs, log=curves.log_x)
     styles = looks([series.style for series in curves.series])
     parts = [_frame(curves, x, y, _x_ticks(x, xs), left)]
+    parts += [reference_line(index, (left, y(r.value)), (_RIGHT, y(r.value))) for index, r in enumerate(references)]
     parts += [_series(curves, index, look, x, y) for index, look in enumerate(styles)]
     parts.append(_counts(curves, x, y))
-    legend, high = _legend(curves, styles, left, _BOTTOM + 62)
+    samples, high = _legend(curves, styles, left, _BOTTOM + 62)
+    lines, more = legend(references, left, _BOTTOM + 62 + high)
     names = "; ".join(f"{s.label}: {len(points_of(curves, s))} points{_missing(curves, s)}" for s in curves.series)
-    told = f"{curves.y_label} against {curves.x_label}. {names}."
-    return drawing(name, _WIDTH, _BOTTOM + 50 + high, curves.title, told, "".join(parts) + legend)
+    told = f"{curves.y_label} against {curves.x_label}. {'; '.join([names, *map(named, references)])}."
+    return drawing(name, _WIDTH, _BOTTOM + 50 + high + more, curves.title, told, "".join(parts) + samples + lines)
 
 
 def curves_table(curves: Curves) -> Table:
@@ -162,4 +167,5 @@ def curves_table(curves: Curves) -> Table:
         for series in curves.series
         for p in series.points
     ]
+    rows += [(r.label, "everywhere", number(r.value), MISSING, MISSING) for r in references_of(curves)]
     return Table(curves.title, ("series", curves.x_label, curves.y_label, "interval", "runs"), tuple(rows))

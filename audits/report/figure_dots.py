@@ -11,6 +11,7 @@ from audits.claim import Table
 from audits.figures import DotColumn, Dots
 from audits.report.axes import Axis, axis, drawable, tick_text
 from audits.report.formatting import MISSING, count, number
+from audits.report.references import legend, named, reference_line, references_of
 from audits.report.styles import shape_of
 from audits.report.svg import drawing, label, line, marker, path
 
@@ -141,14 +142,18 @@ def dots_plot(name: str, dots: Dots) -> str:
     values = [value for column in dots.columns for _, value in shown(column, log=dots.log)]
     if not values:
         return ""
-    x = axis(values, _LEFT + 6, _RIGHT - 10, log=dots.log)
+    references = references_of(dots)
+    x = axis([*values, *(reference.value for reference in references)], _LEFT + 6, _RIGHT - 10, log=dots.log)
     rows = _rows(dots, x)
     bottom = rows[-1].middle + rows[-1].half + 4
-    parts = [_scale(x, bottom, dots.y_label, log=dots.log), _pairs(rows) if dots.joined else ""]
-    parts += [_row(row, dots, x) for row in rows]
+    parts = [_scale(x, bottom, dots.y_label, log=dots.log)]
+    parts += [reference_line(index, (x(r.value), 0), (x(r.value), bottom)) for index, r in enumerate(references)]
+    parts += [_pairs(rows) if dots.joined else "", *(_row(row, dots, x) for row in rows)]
     height = bottom + 28 + _LINE * max(1, len(wrap(dots.y_label + " (log scale)", _LETTERS)))
+    lines, high = legend(references, _LEFT, height + 8)
     told = "; ".join(f"{column.label}: {_summary(column, log=dots.log)}" for column in dots.columns)
-    return drawing(name, _WIDTH, height, dots.title, f"{mean_word(dots)} of {dots.y_label}. {told}.", "".join(parts))
+    told = f"{mean_word(dots)} of {dots.y_label}. {'; '.join([told, *map(named, references)])}."
+    return drawing(name, _WIDTH, height + high, dots.title, told, "".join(parts) + lines)
 
 
 def mean_word(dots: Dots) -> str:
@@ -163,5 +168,6 @@ def dots_table(dots: Dots) -> Table:
         points = ", ".join(f"{seed}: {number(value, 4)}" for seed, value in sorted(column.points, key=lambda p: p[0]))
         told = number(mean(column, log=dots.log)), str(len(column.points)), left_out(column, log=dots.log) or "none"
         rows.append((column.label, *told, points or MISSING))
+    rows += [(r.label, number(r.value), MISSING, MISSING, "a line in the figure") for r in references_of(dots)]
     header = ("arm", mean_word(dots).lower(), "runs with a value", "without a point", f"{dots.y_label}, seed: value")
     return Table(dots.title, header, tuple(rows))
