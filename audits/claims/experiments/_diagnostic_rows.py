@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,3 @@ ROWS = {row.name: row for row in (*_PAPER, *_FAMILIES)}
 def rows(tier: str) -> tuple[str, ...]:
     """The names of those that run at a tier: what has to be loaded is for a GPU."""
     return tuple(row.name for row in ROWS.values() if tier == "paper" or not row.backbone.startswith("hf:"))
-
-
-def representations() -> dict[str, Row]:
-    """One row for each different representation, by the name of the first that has it."""
-    seen: dict[Row, str] = {}
-    for row in ROWS.values():
-        seen.setdefault(replace(row, name="", router="", recipe="", budget=0.0, backbone=""), row.name)
-    return {name: ROWS[name] for name in seen.values()}

@@ -1,0 +1,229 @@
+"""What the claims of arXiv:2603.20997 share: a mechanism's runs on a task, whether it routes, and the rule for it.
+
+Precision is normalised: 0 at the exact level of chance, 1 where the answer is always read. Thresholds are ours and were
+fixed before the runs: a mechanism routes from 0.8 on, and is at chance up to 0.1. The paper does not say what its
+distractors carry, so what it calls a failure is looked for in both versions of the task, and one of them is enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from audits.claim import ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.experiments._diagnostic_bandit import HELD_OUT
+from audits.claims.experiments._diagnostic_plan import MIDDLE, NAME, rates, seeds, spec_of
+from audits.claims.experiments._diagnostic_rows import ROWS, Row
+from audits.claims.experiments._diagnostic_task import FAR
+from audits.experiment import RunSpec
+from audits.ledger import Evidence, Record, run_hash
+from audits.statistics.mean import Mean, mean_of_runs
+from hubrouter.diagnostic.scores import normalised
+
+SOURCE = "arXiv:2603.20997 v2 (A. Basu, 2026), no code published"
+ROUTES, CHANCE = 0.8, 0.1
+SEEDS = 3
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One mechanism on one task: its seeds at the middle learning rate, and the first seed at every rate."""
+
+    row: Row
+    task: str
+    seeds: tuple[Record, ...]
+    swept: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """Mechanism and task."""
+        return f"{self.row.name} ({self.task})"
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The addresses of its runs."""
+        return tuple(dict.fromkeys(record.run for record in (*self.seeds, *self.swept)))
+
+    def values(self, key: str = "precision") -> list[float]:
+        """Normalised precision of each seed."""
+        return [normalised_of(record, key) for record in self.seeds]
+
+    def mean(self, key: str = "precision") -> Mean:
+        """Normalised precision over the seeds, at the accuracy that the held-out questions allow."""
+        found = sum(float(record.result[key]) for record in self.seeds) / len(self.seeds)
+        chance, asked = float(self.seeds[0].result["chance"]), int(self.seeds[0].config["held_out"])
+        asked = min(asked, HELD_OUT) if self.row.recipe == "bandit" else asked
+        return mean_of_runs(self.values(key), math.sqrt(found * (1 - found) / asked) / (1 - chance), LEVEL)
+
+    def average(self, key: str) -> float:
+        """The mean of a result over the seeds."""
+        return sum(float(record.result[key]) for record in self.seeds) / len(self.seeds)
+
+
+def normalised_of(record: Record, key: str = "precision") -> float:
+    """Normalised precision of one run."""
+    return normalised(float(record.result[key]), float(record.result["chance"]))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of the diagnostic at one tier, by the question they answer."""
+
+    tier: str
+    by_question: Mapping[str, Record]
+
+    def cell(self, name: str, task: str = FAR) -> Cell | None:
+        """The planned runs of a mechanism on a task; None where a seed or a rate of them is missing."""
+        row, tier = ROWS[name], self.tier
+        seeded = [spec_of(tier, task, row, seed, MIDDLE) for seed in range(max(SEEDS, seeds(tier, name)))]
+        swept = [spec_of(tier, task, row, 0, rate) for rate in rates(tier, row, 0)]
+        found, every = self._records(seeded), self._records(swept)
+        return None if found is None or every is None else Cell(row, task, found, every)
+
+    def _records(self, specs: Iterable[RunSpec]) -> tuple[Record, ...] | None:
+        found = [self.by_question.get(run_hash(NAME, spec.config, spec.seed)) for spec in specs]
+        known = tuple(record for record in found if record is not None)
+        return known if len(known) == len(found) else None
+
+
+def routing_runs(evidence: Evidence) -> Runs:
+    """The runs of the evidence, which is that of one tier."""
+    records = evidence.of(NAME)
+    return Runs(str(records[0].config["tier"]) if records else "quick", {record.question: record for record in records})
+
+
+def judge_cells(
+    wanted: Sequence[tuple[str, str]], rule: Callable[[Sequence[Cell]], Judgement]
+) -> Callable[[Evidence], Judgement]:
+    """A judge by these mechanisms on these tasks; not verified where one of them has not been run."""
+
+    def judge(evidence: Evidence) -> Judgement:
+        runs = routing_runs(evidence)
+        cells = [runs.cell(name, task) for name, task in wanted]
+        known = [cell for cell in cells if cell is not None]
+        if len(known) < len(cells):
+            missing = next(f"{name} ({task})" for (name, task), cell in zip(wanted, cells, strict=True) if cell is None)
+            return no_run_yet(f"{missing} with {SEEDS} seeds")
+        return rule(known)
+
+    return judge
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a claim says of one mechanism, and whether it holds; None where the runs leave it open.
+
+    `distance` is how far the mean lies from the threshold that decides.
+    """
+
+    holds: bool | None
+    said: str
+    mean: Mean
+    distance: float
+
+
+def routes(cell: Cell, key: str = "precision") -> Check:
+    """Whether it routes; that it does not is said only where no learning rate of the sweep does."""
+    mean = cell.mean(key)
+    low, high = mean.interval.low, mean.interval.high
+    holds = True if low >= ROUTES else False if max(high, best_rate(cell, key)) < ROUTES else None
+    return Check(holds, _said(cell, key), mean, abs(mean.mean - ROUTES))
+
+
+def at_chance(cell: Cell, key: str = "precision") -> Check:
+    """Whether it stays at chance, at every learning rate of the sweep."""
+    mean = cell.mean(key)
+    low, high = mean.interval.low, mean.interval.high
+    holds = False if low > CHANCE else True if max(high, best_rate(cell, key)) <= CHANCE else None
+    return Check(holds, _said(cell, key), mean, abs(mean.mean - CHANCE))
+
+
+def short_of(cell: Cell, key: str = "precision") -> Check:
+    """Whether it does not route, be it at chance or between."""
+    check = routes(cell, key)
+    return Check(None if check.holds is None else not check.holds, check.said, check.mean, check.distance)
+
+
+def best_rate(cell: Cell, key: str = "precision") -> float:
+    """The best normalised precision of the sweep; minus infinity where there is none."""
+    return max((normalised_of(record, key) for record in cell.swept), default=-math.inf)
+
+
+def _said(cell: Cell, key: str) -> str:
+    mean = cell.mean(key)
+    between = f"{mean.interval.low:.2f} to {mean.interval.high:.2f}"
+    return (
+        f"{cell.name}: precision {100 * cell.average(key):.1f} % at a chance of {100 * cell.average('chance'):.1f} %, "
+        f"normalised {mean.mean:.2f} (95 % interval {between}, {mean.n} seeds)"
+    )
+
+
+def either(checks: Sequence[Check]) -> bool | None:
+    """Whether one of several readings holds."""
+    return True if any(c.holds for c in checks) else False if all(c.holds is False for c in checks) else None
+
+
+def decide(held: Sequence[bool | None]) -> ClaimVerdict:
+    """One thing that does not hold refutes; all that hold support."""
+    if any(holds is False for holds in held):
+        return ClaimVerdict.REFUTED
+    return ClaimVerdict.SUPPORTED if all(held) else ClaimVerdict.INCONCLUSIVE
+
+
+def runs_of(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """The addresses of all their runs."""
+    return tuple(dict.fromkeys(run for cell in cells for run in cell.runs))
+
+
+def scale(cells: Sequence[Cell]) -> str:
+    """The scale of the runs in a few words."""
+    c = cells[0].seeds[0].config
+    return (
+        f"{c['tier']} tier: {c['length']} tokens, width {c['d_model']}, {c['steps']} steps of {c['batch']} questions; "
+        "the paper has 512, 128 and 10 000 of 32"
+    )
+
+
+def open_effect(checks: Sequence[Check]) -> tuple[str, int | None]:
+    """What the runs could not resolve, and the seeds that would, for the checks that are open."""
+    undecided = [check for check in checks if check.holds is None] or list(checks)
+    worst = min(undecided, key=lambda check: check.distance)
+    half = (worst.mean.interval.high - worst.mean.interval.low) / 2
+    return f"{half:.2f} of normalised precision ({worst.mean.n} seeds, 95 %)", worst.mean.runs_to_resolve(
+        worst.distance
+    )
+
+
+def cells_table(cells: Sequence[Cell], causality: Mapping[str, str] | None = None) -> Table:
+    """Everything measured of the mechanisms, both precisions and accuracy side by side."""
+    header = (
+        "mechanism", "task", "seeds", "precision, %", "chance, %", "normalised (95 % interval)", "accuracy, %",
+        "mean rank", "first seed by learning rate",
+    )  # fmt: skip
+    more = () if causality is None else ("audit of the representation",)
+    rows = tuple(_row(cell) + (() if causality is None else (causality.get(cell.row.name, "none"),)) for cell in cells)
+    return Table("Routing precision and task accuracy", header + more, rows)
+
+
+def _row(cell: Cell) -> tuple[str, ...]:
+    mean = cell.mean()
+    ranks = [record.result["rank"] for record in cell.seeds]
+    rank = "not finite" if None in ranks else f"{sum(ranks) / len(ranks):.1f}"
+    return (
+        cell.row.name,
+        cell.task,
+        f"{mean.n}" + _diverged(cell.seeds),
+        f"{100 * cell.average('precision'):.1f}",
+        f"{100 * cell.average('chance'):.1f}",
+        f"{mean.mean:.2f} ({mean.interval.low:.2f} to {mean.interval.high:.2f})",
+        f"{100 * cell.average('accuracy'):.1f}",
+        rank,
+        ", ".join(f"{r.config['lr']:g}: {normalised_of(r):.2f}" for r in cell.swept),
+    )
+
+
+def _diverged(records: Sequence[Record]) -> str:
+    lost = sum(bool(record.result["diverged"]) for record in records)
+    return f" ({lost} diverged)" if lost else ""

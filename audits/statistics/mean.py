@@ -1,0 +1,62 @@
+"""The mean of a few runs that are all measured on the same, finite number of questions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from audits.statistics.summary import Interval, summarise
+
+MOST = 1000  # runs; more are not planned for
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean with its interval.
+
+    Attributes:
+        mean: over the runs.
+        sd: of the runs.
+        n: number of runs.
+        sampling: half the width of the interval that the questions alone would give; more runs do not narrow it.
+        level: of the interval.
+    """
+
+    mean: float
+    sd: float
+    n: int
+    sampling: float
+    level: float
+
+    @property
+    def interval(self) -> Interval:
+        """Runs by Student's t, questions by the normal distribution, their half widths added in quadrature."""
+        half = self._half(self.n)
+        return Interval(self.mean - half, self.mean + half)
+
+    def runs_to_resolve(self, distance: float) -> int | None:
+        """Runs whose interval has at most this half width, with the same spread; None where no number has."""
+        return next((n for n in range(2, MOST) if self._half(n) <= distance), None)
+
+    def _half(self, n: int) -> float:
+        return math.hypot(float(stats.t.isf((1 - self.level) / 2, n - 1)) * self.sd / math.sqrt(n), self.sampling)
+
+
+def mean_of_runs(values: Sequence[float], sampling_sd: float = 0.0, level: float = 0.95) -> Mean:
+    """The mean of independent runs, [n].
+
+    Args:
+        values: one for each run.
+        sampling_sd: standard error of a value from the questions, which all runs share.
+        level: of the interval.
+
+    Raises:
+        ValueError: fewer than 2 runs, a value that is not finite, a negative standard error, or a level outside (0, 1).
+    """
+    if sampling_sd < 0 or not 0 < level < 1:
+        raise ValueError(f"need sampling_sd >= 0 and 0 < level < 1, got {sampling_sd} and {level}")
+    summary = summarise(values)
+    return Mean(summary.mean, summary.sd, summary.n, float(stats.norm.isf((1 - level) / 2)) * sampling_sd, level)
