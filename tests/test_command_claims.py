@@ -12,7 +12,8 @@ import pytest
 
 from audits.__main__ import main
 from audits.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, all_claims, expectations, judge_all
-from audits.commands.claims import exit_code
+from audits.commands.claims import _chosen, exit_code
+from audits.commands.exits import CommandError
 from audits.ledger import Evidence, Ledger, Record
 
 JUDGED = ["hub-gpt-ppl", "hub-jamba-ppl", "throughput-90x"]
@@ -176,3 +177,14 @@ def test_an_interrupt_while_torch_is_being_imported_is_one_line(tmp_path: Path) 
     assert process.returncode == 130, rest
     assert len(rest) == 1
     assert rest[0].startswith("hubrouter-audit: interrupted")
+
+
+def test_claims_are_chosen_by_id_or_pattern_and_an_unknown_one_is_named():
+    known = all_claims()
+    assert _chosen(known, None) == known
+    assert [claim.id for claim in _chosen(known, ["retrofit", "retrofit", "cost"])] == ["cost", "retrofit"]
+    routing = _chosen(known, ["routing-*"])
+    assert len(routing) >= 20
+    assert all(claim.id.startswith("routing-") for claim in routing)
+    with pytest.raises(CommandError, match=r"no claim is called warp-\*; there are attack-"):
+        _chosen(known, ["cost", "warp-*"])

@@ -46,5 +46,5 @@ BAD = (([0.5], 0.0, 0.95), ([0.5, float("nan")], 0.0, 0.95), ([0.1, 0.2], -1.0, 
 
 @pytest.mark.parametrize(("values", "sd", "level"), BAD)
 def test_bad_input_is_refused(values: list[float], sd: float, level: float) -> None:
-    with pytest.raises(ValueError, match="need|not finite"):
+    with pytest.raises(ValueError, match=r"need|not finite"):
         mean_of_runs(values, sd, level)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rich.console import Console
@@ -32,7 +33,12 @@ CORPUS_HELP = "a text file, or hf:NAME[:CONFIG] for a dataset or a folder; the P
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What to gather, on what, and where to."""
     parser.add_argument("--tier", choices=TIERS, default="quick", help="how much evidence: minutes, hours, or a GPU")
-    parser.add_argument("--only", nargs="+", metavar="ID", help="gather for these claims only, and exit by them")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="ID",
+        help="gather for these claims only (patterns as 'routing-*' too), and exit by them",
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--corpus", metavar="TEXT", help=CORPUS_HELP)
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
@@ -96,11 +102,13 @@ def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:
 
 
 def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ...]:
-    known = {claim.id: claim for claim in claims}
-    unknown = sorted(set(ids or ()) - set(known))
+    """The claims of these ids, or whose ids match a pattern such as `routing-*`; all where none is asked for."""
+    wanted = dict.fromkeys(ids or ["*"])
+    unknown = [pattern for pattern in wanted if not any(fnmatchcase(claim.id, pattern) for claim in claims)]
     if unknown:
-        raise CommandError(f"no claim is called {', '.join(unknown)}; there are {', '.join(known)}")
-    return tuple(known[name] for name in dict.fromkeys(ids)) if ids else claims
+        known = ", ".join(claim.id for claim in claims)
+        raise CommandError(f"no claim is called {', '.join(unknown)}; there are {known}")
+    return tuple(claim for claim in claims if any(fnmatchcase(claim.id, pattern) for pattern in wanted))
 
 
 def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:
