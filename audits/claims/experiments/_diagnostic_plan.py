@@ -18,8 +18,8 @@ MIDDLE = RATES[1]
 # Tasks other than the far one are for the rows whose numbers the paper prints there, and for those that attack them.
 ELSEWHERE = {
     PLAIN: ("raw", "attention", "attention-causal", "cosine", "InfoNCE, frozen", "LinUCB", "bloom filter"),
-    NEAR: ("raw", "attention-causal", "attention, 4 layers"),
     MQAR: ("raw", "flow-causal", "attention", "attention-causal", "hub scores", "perceiver, M = 16"),
+    NEAR: ("raw", "attention-causal", "attention, 4 layers"),
 }
 CLOSE = ("attention-causal",)  # near a threshold, so that five seeds are run
 QUICK = {FAR: ("raw", "attention, rank-1", "attention, position alone", "bloom filter"), PLAIN: ("raw", "bloom filter")}
