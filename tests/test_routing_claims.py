@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ from audits.claims import (
     routing_raw,
     routing_subspace,
 )
-from audits.claims._routing import CHANCE, ROUTES, routing_runs
-from audits.claims.experiments import routing, routing_causality, routing_retrieval
+from audits.claims._routing import CHANCE, ROUTES, at_chance, routes, routing_runs
+from audits.claims.experiments import routing, routing_causality, routing_long, routing_retrieval
 from audits.claims.experiments._diagnostic_plan import MIDDLE, runs
 from audits.claims.experiments._diagnostic_rows import ROWS, rows
 from audits.claims.experiments._diagnostic_task import FAR, PLAIN, TASKS
@@ -53,7 +54,10 @@ def result(spec: RunSpec, precision: float) -> dict[str, Any]:
 
 
 def evidence(precision: Precision, tier: str = "full") -> Evidence:
-    made = [record(spec, result(spec, precision(spec))) for spec in runs(Options(tier))]
+    made = [
+        record(spec, result(spec, precision(spec)))
+        for spec in (*runs(Options(tier)), *routing_long.runs(Options(tier)))
+    ]
     audits = [
         record(spec, {"verdict": "PASS" if spec.config["causal"] else "LEAK", "classes": [], "undecided": []})
         for spec in routing_causality.runs(Options())
@@ -100,7 +104,14 @@ def test_a_claim_that_a_mechanism_routes_follows_its_precision(precision: float,
     found = routing_perceiver.CLAIM.judge(made)
     assert found.verdict is verdict
     assert found.minimum_detectable_effect
-    assert len(found.evidence) == 10
+    assert len(found.evidence) == 12  # of each: three seeds, two other rates, one long run
+
+
+def test_longer_training_that_routes_forbids_to_say_that_a_mechanism_does_not() -> None:
+    def precision(spec: RunSpec) -> float:
+        return 0.95 if spec.experiment == routing_long.NAME else 0.4
+
+    assert routing_perceiver.CLAIM.judge(evidence(precision)).verdict is OPEN
 
 
 def test_one_learning_rate_that_routes_forbids_to_say_that_a_mechanism_does_not() -> None:
@@ -225,6 +236,16 @@ def test_accuracy_far_below_precision_refutes_that_one_stands_for_the_other() ->
             r.result["accuracy"] = r.result["precision"]
     assert attack_routing_accuracy.CLAIM.judge(made).verdict is SUPPORTED
     assert attack_routing_accuracy.CLAIM.judge(evidence(of_row({}))).verdict is OPEN  # nothing routes
+
+
+def test_what_was_not_trained_longer_is_not_said_to_fail() -> None:
+    made = evidence(of_row({"sparse": 0.3}))
+    cell = routing_runs(made).cell("sparse")
+    assert cell is not None
+    assert cell.long == ()
+    assert routes(cell).holds is None
+    assert at_chance(replace(cell, seeds=tuple(replace(r, result=r.result | {"precision": 0.06}) for r in cell.seeds),
+                             swept=())).holds is None  # fmt: skip
 
 
 @pytest.mark.parametrize(("found", "verdict"), [(36, SUPPORTED), (4, REFUTED), (11, OPEN)])

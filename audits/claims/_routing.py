@@ -16,6 +16,8 @@ from audits.claims.experiments._diagnostic_bandit import HELD_OUT
 from audits.claims.experiments._diagnostic_plan import MIDDLE, NAME, rates, seeds, spec_of
 from audits.claims.experiments._diagnostic_rows import ROWS, Row
 from audits.claims.experiments._diagnostic_task import FAR
+from audits.claims.experiments.routing_long import LONG, TIMES, long_spec
+from audits.claims.experiments.routing_long import NAME as LONGER
 from audits.experiment import RunSpec
 from audits.ledger import Evidence, Record, run_hash
 from audits.statistics.mean import Mean, mean_of_runs
@@ -23,18 +25,23 @@ from hubrouter.diagnostic.scores import normalised
 
 SOURCE = "arXiv:2603.20997 v2 (A. Basu, 2026), no code published"
 ROUTES, CHANCE = 0.8, 0.1
+NEEDS = (NAME, LONGER)
 SEEDS = 3
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One mechanism on one task: its seeds at the middle learning rate, and the first seed at every rate."""
+    """One mechanism on one task: its seeds at the middle learning rate, and what else the first seed was tried with.
+
+    `swept` has every learning rate, `long` several times the training, for those that may be said not to route.
+    """
 
     row: Row
     task: str
     seeds: tuple[Record, ...]
     swept: tuple[Record, ...]
+    long: tuple[Record, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,7 +51,7 @@ class Cell:
     @property
     def runs(self) -> tuple[str, ...]:
         """The addresses of its runs."""
-        return tuple(dict.fromkeys(record.run for record in (*self.seeds, *self.swept)))
+        return tuple(dict.fromkeys(record.run for record in (*self.seeds, *self.swept, *self.long)))
 
     def values(self, key: str = "precision") -> list[float]:
         """Normalised precision of each seed."""
@@ -80,17 +87,18 @@ class Runs:
         seeded = [spec_of(tier, task, row, seed, MIDDLE) for seed in range(max(SEEDS, seeds(tier, name)))]
         swept = [spec_of(tier, task, row, 0, rate) for rate in rates(tier, row, 0)]
         found, every = self._records(seeded), self._records(swept)
-        return None if found is None or every is None else Cell(row, task, found, every)
+        more = self._records([long_spec(tier, row)]) if task == FAR and name in LONG and tier != "quick" else ()
+        return None if found is None or every is None or more is None else Cell(row, task, found, every, more)
 
     def _records(self, specs: Iterable[RunSpec]) -> tuple[Record, ...] | None:
-        found = [self.by_question.get(run_hash(NAME, spec.config, spec.seed)) for spec in specs]
+        found = [self.by_question.get(run_hash(spec.experiment, spec.config, spec.seed)) for spec in specs]
         known = tuple(record for record in found if record is not None)
         return known if len(known) == len(found) else None
 
 
 def routing_runs(evidence: Evidence) -> Runs:
     """The runs of the evidence, which is that of one tier."""
-    records = evidence.of(NAME)
+    records = (*evidence.of(NAME), *evidence.of(LONGER))
     return Runs(str(records[0].config["tier"]) if records else "quick", {record.question: record for record in records})
 
 
@@ -125,18 +133,20 @@ class Check:
 
 
 def routes(cell: Cell, key: str = "precision") -> Check:
-    """Whether it routes; that it does not is said only where no learning rate of the sweep does."""
+    """Whether it routes; that it does not is said only where no learning rate does, and no longer training."""
     mean = cell.mean(key)
     low, high = mean.interval.low, mean.interval.high
-    holds = True if low >= ROUTES else False if max(high, best_rate(cell, key)) < ROUTES else None
+    short = bool(cell.long) and max(high, best(cell, key)) < ROUTES
+    holds = True if low >= ROUTES else False if short else None
     return Check(holds, _said(cell, key), mean, abs(mean.mean - ROUTES))
 
 
 def at_chance(cell: Cell, key: str = "precision") -> Check:
-    """Whether it stays at chance, at every learning rate of the sweep."""
+    """Whether it stays at chance, at every learning rate and in longer training."""
     mean = cell.mean(key)
     low, high = mean.interval.low, mean.interval.high
-    holds = False if low > CHANCE else True if max(high, best_rate(cell, key)) <= CHANCE else None
+    tried = bool(cell.long) or key != "precision"
+    holds = False if low > CHANCE else True if tried and max(high, best(cell, key)) <= CHANCE else None
     return Check(holds, _said(cell, key), mean, abs(mean.mean - CHANCE))
 
 
@@ -146,9 +156,10 @@ def short_of(cell: Cell, key: str = "precision") -> Check:
     return Check(None if check.holds is None else not check.holds, check.said, check.mean, check.distance)
 
 
-def best_rate(cell: Cell, key: str = "precision") -> float:
-    """The best normalised precision of the sweep; minus infinity where there is none."""
-    return max((normalised_of(record, key) for record in cell.swept), default=-math.inf)
+def best(cell: Cell, key: str = "precision") -> float:
+    """The best normalised precision of the first seed, by learning rate and in longer training."""
+    tried = (*cell.swept, *cell.long) if key == "precision" else cell.swept
+    return max((normalised_of(record, key) for record in tried), default=-math.inf)
 
 
 def _said(cell: Cell, key: str) -> str:
@@ -200,7 +211,7 @@ def cells_table(cells: Sequence[Cell], causality: Mapping[str, str] | None = Non
     """Everything measured of the mechanisms, both precisions and accuracy side by side."""
     header = (
         "mechanism", "task", "seeds", "precision, %", "chance, %", "normalised (95 % interval)", "accuracy, %",
-        "mean rank", "first seed by learning rate",
+        "mean rank", "first seed by learning rate", f"{TIMES} times as long",
     )  # fmt: skip
     more = () if causality is None else ("audit of the representation",)
     rows = tuple(_row(cell) + (() if causality is None else (causality.get(cell.row.name, "none"),)) for cell in cells)
@@ -221,6 +232,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
         f"{100 * cell.average('accuracy'):.1f}",
         rank,
         ", ".join(f"{r.config['lr']:g}: {normalised_of(r):.2f}" for r in cell.swept),
+        ", ".join(f"{normalised_of(r):.2f}" for r in cell.long) or "not run",
     )
 
 

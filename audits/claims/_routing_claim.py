@@ -9,6 +9,7 @@ from typing import Any
 from audits.claim import Claim, ClaimVerdict, Judgement
 from audits.claims._routing import (
     CHANCE,
+    NEEDS,
     ROUTES,
     SEEDS,
     SOURCE,
@@ -26,8 +27,8 @@ from audits.claims._routing import (
     short_of,
 )
 from audits.claims._routing_figures import curves_of
-from audits.claims.experiments._diagnostic_plan import NAME
 from audits.claims.experiments._diagnostic_task import FAR
+from audits.claims.experiments.routing_long import TIMES
 
 _WORDS = {routes.__name__: "routes", at_chance.__name__: "is at chance", short_of.__name__: "does not route"}
 
@@ -52,8 +53,8 @@ class Says:
 TEST = (
     f"At least {SEEDS} seeds at one learning rate, the first seed at two others too; precision on held-out questions, "
     f"normalised so that exact chance is 0, with a 95 % interval over seeds and questions. A mechanism routes where "
-    f"the interval lies from {ROUTES} on, does not where no learning rate reaches it, and is at chance where interval "
-    f"and every learning rate stay below {CHANCE}."
+    f"the interval lies from {ROUTES} on; it does not where interval, learning rates and the first seed trained {TIMES} "
+    f"times as long stay below it, and is at chance where they stay up to {CHANCE}."
 )
 
 
@@ -90,6 +91,6 @@ def mechanism_claim(id: str, statement: str, published: Mapping[str, str], *says
         "source": SOURCE,
         "test": f"{TEST} Here: {'; '.join(item.words for item in says)}.",
         "refuted_by": "One of these that does not hold in any of its readings.",
-        "needs": (NAME,),
+        "needs": NEEDS,
     }
     return Claim(id, statement, judge=judge_cells(wanted, rule), published=published, **(fields | other))

@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 
 from audits.claim import Claim, ClaimVerdict, Judgement
-from audits.claims._routing import SEEDS, Cell, cells_table, judge_cells, routes, runs_of, scale
-from audits.claims.experiments._diagnostic_plan import NAME
+from audits.claims._routing import NEEDS, SEEDS, Cell, cells_table, judge_cells, routes, runs_of, scale
 from audits.claims.experiments._diagnostic_rows import rows
 from audits.claims.experiments._diagnostic_task import FAR, TASKS
 from audits.figures import DotColumn, Dots, Reference
@@ -76,5 +75,5 @@ CLAIM = Claim(
     refuted_by="A mechanism that reads the answer and does not tell it.",
     judge=judge_cells([(name, FAR) for name in rows("full")], rule),
     published={"bidirectional Mamba": "99.5 % (accuracy 32.2 %)", "attention": "98.4 % (accuracy 74.5 %)"},
-    needs=(NAME,),
+    needs=NEEDS,
 )

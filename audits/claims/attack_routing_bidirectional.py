@@ -6,6 +6,7 @@ from dataclasses import replace
 from audits.claim import Claim, ClaimVerdict, Judgement
 from audits.claims._routing import (
     CHANCE,
+    NEEDS,
     ROUTES,
     SEEDS,
     Cell,
@@ -19,7 +20,6 @@ from audits.claims._routing import (
 )
 from audits.claims._routing_figures import curves_of
 from audits.claims._routing_landscape import audits_of, landscape, seen_by
-from audits.claims.experiments._diagnostic_plan import NAME
 from audits.claims.experiments._diagnostic_rows import ROWS, rows
 from audits.claims.experiments._diagnostic_task import FAR
 from audits.claims.experiments.routing_causality import NAME as CAUSALITY
@@ -88,5 +88,5 @@ CLAIM = Claim(
     refuted_by="One causal representation that routes.",
     judge=judge,
     published={"causal attention": "98.9 to 99.2 %", "bidirectional attention": "98.9 to 99.1 %"},
-    needs=(NAME, CAUSALITY),
+    needs=(*NEEDS, CAUSALITY),
 )

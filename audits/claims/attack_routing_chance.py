@@ -3,9 +3,8 @@
 from math import comb
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
-from audits.claims._routing import CHANCE, Cell, cells_table, routing_runs, runs_of
+from audits.claims._routing import CHANCE, NEEDS, Cell, cells_table, routing_runs, runs_of
 from audits.claims._routing_figures import precision_dots
-from audits.claims.experiments._diagnostic_plan import NAME
 from audits.claims.experiments._diagnostic_task import FAR
 from audits.figures import Dots
 from audits.ledger import Evidence
@@ -79,5 +78,5 @@ CLAIM = Claim(
     refuted_by="Normalised values about 0.",
     judge=judge,
     published={"segment routing": "23.8, 25.6 %", "MQAR": "25.6, 24.2 %", "memory banks": "12 %"},
-    needs=(NAME,),
+    needs=NEEDS,
 )

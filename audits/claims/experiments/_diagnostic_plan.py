@@ -21,7 +21,8 @@ ELSEWHERE = {
     MQAR: ("raw", "flow-causal", "attention", "attention-causal", "hub scores", "perceiver, M = 16"),
     NEAR: ("raw", "attention-causal", "attention, 4 layers"),
 }
-CLOSE = ("attention-causal",)  # near a threshold, so that five seeds are run
+# Near a threshold, or far from seed to seed, so that five seeds are run.
+CLOSE = ("attention-causal", "flow", "linear-attention scores", "segments, maximum", "LinUCB", "Thompson", "OFUL")
 QUICK = {FAR: ("raw", "attention, rank-1", "attention, position alone", "bloom filter"), PLAIN: ("raw", "bloom filter")}
 
 
