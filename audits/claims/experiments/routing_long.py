@@ -15,7 +15,6 @@ from audits.experiment import Experiment, Options, Progress, RunSpec
 
 NAME, TIMES = "routing-long", 4
 LONG = (
-    "flow",
     "flow, rank-1",
     "perceiver, M = 16",
     "perceiver, M = 1",
