@@ -57,7 +57,7 @@ def test_runs_are_all_rows_with_a_sweep_of_the_first_seed() -> None:
         *((0, rate) for rate in RATES), (1, RATES[1]), (2, RATES[1])]  # fmt: skip
     assert {spec.config["task"] for spec in full} == {FAR, PLAIN, NEAR, MQAR}
     assert all(name in ROWS for names in cells("full").values() for name in names)
-    assert {seeds("full", name) for name in ROWS} == {3, 5}
+    assert {seeds("full", name) for name in ROWS} == {3, 5, 12}
     assert len(runs(Options("quick"))) == sum(map(len, cells("quick").values())) * SIZES["quick"].seeds
 
 

@@ -21,8 +21,16 @@ ELSEWHERE = {
     MQAR: ("raw", "flow-causal", "attention", "attention-causal", "hub scores", "perceiver, M = 16"),
     NEAR: ("raw", "attention-causal", "attention, 4 layers"),
 }
-# Near a threshold, or far from seed to seed, so that five seeds are run.
-CLOSE = ("attention-causal", "flow", "linear-attention scores", "segments, maximum", "LinUCB", "Thompson", "OFUL")
+# More seeds than usual where the mean is near a threshold, or where seeds are far apart.
+MORE_SEEDS = {
+    "attention-causal": 5,
+    "flow": 5,
+    "linear-attention scores": 5,
+    "segments, maximum": 5,
+    "LinUCB": 12,
+    "Thompson": 12,
+    "OFUL": 12,
+}
 QUICK = {FAR: ("raw", "attention, rank-1", "attention, position alone", "bloom filter"), PLAIN: ("raw", "bloom filter")}
 
 
@@ -68,7 +76,7 @@ def cells(tier: str) -> dict[str, tuple[str, ...]]:
 
 def seeds(tier: str, name: str) -> int:
     """The seeds of a row."""
-    return max(SIZES[tier].seeds, 5) if tier != "quick" and name in CLOSE else SIZES[tier].seeds
+    return SIZES[tier].seeds if tier == "quick" else max(SIZES[tier].seeds, MORE_SEEDS.get(name, 0))
 
 
 def rates(tier: str, row: Row, seed: int) -> tuple[float, ...]:
