@@ -23,11 +23,12 @@ from audits.claims import (
     routing_subspace,
 )
 from audits.claims._routing import CHANCE, ROUTES, routes, routing_runs
-from audits.claims.experiments import routing, routing_causality, routing_long, routing_retrieval
-from audits.claims.experiments._diagnostic_plan import MIDDLE, runs
+from audits.claims.experiments import routing_causality, routing_long, routing_long_seeds, routing_retrieval
+from audits.claims.experiments._diagnostic_plan import MIDDLE, NAME, runs
 from audits.claims.experiments._diagnostic_rows import ROWS, rows
 from audits.claims.experiments._diagnostic_task import FAR, PLAIN, TASKS
 from audits.experiment import Options, RunSpec
+from audits.figures import Dots
 from audits.ledger import Evidence, Record
 from audits.registry import all_experiments
 
@@ -53,15 +54,17 @@ def result(spec: RunSpec, precision: float) -> dict[str, Any]:
 
 
 def evidence(precision: Precision, tier: str = "full") -> Evidence:
-    made = [
-        record(spec, result(spec, precision(spec)))
-        for spec in (*runs(Options(tier)), *routing_long.runs(Options(tier)))
-    ]
+    made = [record(spec, result(spec, precision(spec))) for spec in planned(tier)]
     audits = [
         record(spec, {"verdict": "PASS" if spec.config["causal"] else "LEAK", "classes": [], "undecided": []})
         for spec in routing_causality.runs(Options())
     ]
     return Evidence((*made, *audits))
+
+
+def planned(tier: str) -> list[RunSpec]:
+    studies = (runs, routing_long.runs, routing_long_seeds.runs)
+    return [spec for study in studies for spec in study(Options(tier))]
 
 
 def of_row(values: dict[str, float], default: float = 0.5) -> Precision:
@@ -89,7 +92,7 @@ def test_every_row_that_the_paper_prints_is_judged_by_some_claim() -> None:
 def test_without_runs_nothing_is_verified_and_no_claim_breaks(claim: Claim) -> None:
     found = claim.judge(Evidence())
     assert found.missing or claim.id == "attack-routing-chance"
-    assert set(claim.needs) <= {experiment.recorded_as for experiment in all_experiments()}
+    assert set(claim.needs) <= {experiment.name for experiment in all_experiments()}
     for tier in ("quick", "full"):
         assert claim.judge(evidence(of_row({}), tier)).verdict in ClaimVerdict
 
@@ -106,11 +109,23 @@ def test_a_claim_that_a_mechanism_routes_follows_its_precision(precision: float,
     assert len(found.evidence) == 12  # of each: three seeds, two other rates, one long run
 
 
-def test_longer_training_that_routes_forbids_to_say_that_a_mechanism_does_not() -> None:
+@pytest.mark.parametrize("longer", [0.95, 0.6])
+def test_longer_training_that_brings_more_forbids_to_say_that_a_mechanism_does_not_route(longer: float) -> None:
     def precision(spec: RunSpec) -> float:
-        return 0.95 if spec.experiment == routing_long.NAME else 0.4
+        return longer if spec.experiment == routing_long.NAME else 0.4
 
-    assert routing_perceiver.CLAIM.judge(evidence(precision)).verdict is OPEN
+    found = routing_perceiver.CLAIM.judge(evidence(precision))
+    assert found.verdict is OPEN
+    assert found.seeds_needed == 3
+    assert f"4 times as long {(longer - CHANCE_LEVEL) / (1 - CHANCE_LEVEL):.2f}" in found.reason
+
+
+def test_several_seeds_that_route_after_longer_training_count() -> None:
+    made = evidence(lambda spec: 0.95 if spec.experiment == routing_long.NAME else 0.4 + 0.002 * spec.seed)
+    cell = routing_runs(made).cell("segments, maximum")
+    assert cell is not None
+    assert len(cell.long) == 3
+    assert routes(cell).holds
 
 
 def test_one_learning_rate_that_routes_forbids_to_say_that_a_mechanism_does_not() -> None:
@@ -220,7 +235,7 @@ def test_a_causal_mechanism_that_leaks_voids_the_attack_and_fails_the_gate() -> 
 
 def test_the_landscape_shows_every_mechanism_with_cost_and_audit() -> None:
     found = attack_routing_bidirectional.CLAIM.judge(evidence(of_row({})))
-    labels = [column.label for figure in found.figures[:2] for column in figure.columns]
+    labels = [column.label for figure in found.figures if isinstance(figure, Dots) for column in figure.columns]
     assert len(labels) == len(rows("full"))
     assert "attention, O(N² D), reads the future" in labels
     assert "attention-causal, O(N² D), causal: PASS" in labels
@@ -231,7 +246,7 @@ def test_accuracy_far_below_precision_refutes_that_one_stands_for_the_other() ->
     made = evidence(of_row({"attention": 0.95}))
     assert attack_routing_accuracy.CLAIM.judge(made).verdict is REFUTED
     for r in made.records:
-        if r.experiment == routing.NAME:
+        if r.experiment == NAME:
             r.result["accuracy"] = r.result["precision"]
     assert attack_routing_accuracy.CLAIM.judge(made).verdict is SUPPORTED
     assert attack_routing_accuracy.CLAIM.judge(evidence(of_row({}))).verdict is OPEN  # nothing routes

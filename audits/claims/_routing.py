@@ -1,8 +1,10 @@
 """What the claims of arXiv:2603.20997 share: a mechanism's runs on a task, whether it routes, and the rule for it.
 
 Precision is normalised: 0 at the exact level of chance, 1 where the answer is always read. Thresholds are ours and were
-fixed before the runs: a mechanism routes from 0.8 on, and is at chance up to 0.1. The paper does not say what its
-distractors carry, so what it calls a failure is looked for in both versions of the task, and one of them is enough.
+fixed before the runs: a mechanism routes from 0.8 on, and is at chance up to 0.1. That it does not route is said only
+where longer training brings nothing more; this was added after the first runs, some of which it leaves open. The paper
+does not say what its distractors carry, so what it calls a failure is looked for in both versions of the task, and one
+of them is enough.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from audits.claims.experiments._diagnostic_bandit import HELD_OUT
 from audits.claims.experiments._diagnostic_plan import MIDDLE, NAME, rates, seeds, spec_of
 from audits.claims.experiments._diagnostic_rows import ROWS, Row
 from audits.claims.experiments._diagnostic_task import FAR
-from audits.claims.experiments.routing_long import LONG, TIMES, long_spec
+from audits.claims.experiments.routing_long import LONG, TIMES
 from audits.claims.experiments.routing_long import NAME as LONGER
+from audits.claims.experiments.routing_long_seeds import EXPERIMENT as MORE_LONG
+from audits.claims.experiments.routing_long_seeds import long_specs
 from audits.experiment import RunSpec
 from audits.ledger import Evidence, Record, run_hash
 from audits.statistics.mean import Mean, mean_of_runs
@@ -25,16 +29,18 @@ from hubrouter.diagnostic.scores import normalised
 
 SOURCE = "arXiv:2603.20997 v2 (A. Basu, 2026), no code published"
 ROUTES, CHANCE = 0.8, 0.1
-NEEDS = (NAME, LONGER)
+PLATEAU = 0.1  # what several times the training may bring a mechanism that is said not to route
+NEEDS = (NAME, LONGER, MORE_LONG.name)
 SEEDS = 3
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One mechanism on one task: its seeds at the middle learning rate, and what else the first seed was tried with.
+    """One mechanism on one task: its seeds at the middle learning rate, and what else was tried.
 
-    `swept` has every learning rate, `long` several times the training, for those that may be said not to route.
+    `swept` has every learning rate, `long` several times the training for those that may be said not to route: of the
+    first seed, or of several where that one routes.
     """
 
     row: Row
@@ -59,10 +65,19 @@ class Cell:
 
     def mean(self, key: str = "precision") -> Mean:
         """Normalised precision over the seeds, at the accuracy that the held-out questions allow."""
-        found = sum(float(record.result[key]) for record in self.seeds) / len(self.seeds)
-        chance, asked = float(self.seeds[0].result["chance"]), int(self.seeds[0].config["held_out"])
+        return self._mean(self.seeds, key)
+
+    @property
+    def long_mean(self) -> Mean | None:
+        """The same in longer training; None for fewer than the pre-registered seeds."""
+        return self._mean(self.long, "precision") if len(self.long) >= SEEDS else None
+
+    def _mean(self, records: Sequence[Record], key: str) -> Mean:
+        found = sum(float(record.result[key]) for record in records) / len(records)
+        chance, asked = float(records[0].result["chance"]), int(records[0].config["held_out"])
         asked = min(asked, HELD_OUT) if self.row.recipe == "bandit" else asked
-        return mean_of_runs(self.values(key), math.sqrt(found * (1 - found) / asked) / (1 - chance), LEVEL)
+        error = math.sqrt(found * (1 - found) / asked) / (1 - chance)
+        return mean_of_runs([normalised_of(record, key) for record in records], error, LEVEL)
 
     def average(self, key: str) -> float:
         """The mean of a result over the seeds."""
@@ -87,7 +102,7 @@ class Runs:
         seeded = [spec_of(tier, task, row, seed, MIDDLE) for seed in range(max(SEEDS, seeds(tier, name)))]
         swept = [spec_of(tier, task, row, 0, rate) for rate in rates(tier, row, 0)]
         found, every = self._records(seeded), self._records(swept)
-        more = self._records([long_spec(tier, row)]) if task == FAR and name in LONG and tier != "quick" else ()
+        more = self._records(long_specs(tier, name)) if task == FAR and name in LONG and tier != "quick" else ()
         return None if found is None or every is None or more is None else Cell(row, task, found, every, more)
 
     def _records(self, specs: Iterable[RunSpec]) -> tuple[Record, ...] | None:
@@ -113,7 +128,7 @@ def judge_cells(
         known = [cell for cell in cells if cell is not None]
         if len(known) < len(cells):
             missing = next(f"{name} ({task})" for (name, task), cell in zip(wanted, cells, strict=True) if cell is None)
-            return no_run_yet(f"{missing} with {SEEDS} seeds")
+            return no_run_yet(f"{missing} with all its seeds and learning rates")
         return rule(known)
 
     return judge
@@ -123,22 +138,24 @@ def judge_cells(
 class Check:
     """One thing that a claim says of one mechanism, and whether it holds; None where the runs leave it open.
 
-    `distance` is how far the mean lies from the threshold that decides.
+    `needed` is the number of seeds that would settle it, as far as seeds can.
     """
 
     holds: bool | None
     said: str
     mean: Mean
-    distance: float
+    needed: int | None
 
 
 def routes(cell: Cell, key: str = "precision") -> Check:
     """Whether it routes; that it does not is said only where no learning rate does, and no longer training."""
-    mean = cell.mean(key)
-    low, high = mean.interval.low, mean.interval.high
-    short = bool(cell.long) and max(high, best(cell, key)) < ROUTES
-    holds = True if low >= ROUTES else False if short else None
-    return Check(holds, _said(cell, key), mean, abs(mean.mean - ROUTES))
+    mean, longer = cell.mean(key), cell.long_mean if key == "precision" else None
+    if mean.interval.low >= ROUTES or (longer is not None and longer.interval.low >= ROUTES):
+        return Check(True, _said(cell, key), mean, mean.n)
+    if mean.interval.high >= ROUTES:
+        return Check(None, _said(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - ROUTES)))
+    holds = False if best(cell, key) < ROUTES and plateau(cell) else None
+    return Check(holds, _said(cell, key), mean, max(SEEDS, len(cell.long) + 1))
 
 
 def at_chance(cell: Cell, key: str = "precision") -> Check:
@@ -146,13 +163,13 @@ def at_chance(cell: Cell, key: str = "precision") -> Check:
     mean = cell.mean(key)
     low, high = mean.interval.low, mean.interval.high
     holds = False if low > CHANCE else True if max(high, best(cell, key)) <= CHANCE else None
-    return Check(holds, _said(cell, key), mean, abs(mean.mean - CHANCE))
+    return Check(holds, _said(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - CHANCE)))
 
 
 def short_of(cell: Cell, key: str = "precision") -> Check:
     """Whether it does not route, be it at chance or between."""
     check = routes(cell, key)
-    return Check(None if check.holds is None else not check.holds, check.said, check.mean, check.distance)
+    return Check(None if check.holds is None else not check.holds, check.said, check.mean, check.needed)
 
 
 def best(cell: Cell, key: str = "precision") -> float:
@@ -161,12 +178,19 @@ def best(cell: Cell, key: str = "precision") -> float:
     return max((normalised_of(record, key) for record in tried), default=-math.inf)
 
 
+def plateau(cell: Cell) -> bool:
+    """Whether longer training brought the first seed nothing to speak of; False where it was not tried."""
+    return bool(cell.long) and normalised_of(cell.long[0]) - normalised_of(cell.seeds[0]) <= PLATEAU
+
+
 def _said(cell: Cell, key: str) -> str:
     mean = cell.mean(key)
     between = f"{mean.interval.low:.2f} to {mean.interval.high:.2f}"
+    longer = ", ".join(f"{normalised_of(record):.2f}" for record in cell.long) if key == "precision" else ""
     return (
         f"{cell.name}: precision {100 * cell.average(key):.1f} % at a chance of {100 * cell.average('chance'):.1f} %, "
-        f"normalised {mean.mean:.2f} (95 % interval {between}, {mean.n} seeds)"
+        f"normalised {mean.mean:.2f} (95 % interval {between}, {mean.n} seeds"
+        + (f"; {TIMES} times as long {longer})" if longer else ")")
     )
 
 
@@ -199,11 +223,10 @@ def scale(cells: Sequence[Cell]) -> str:
 def open_effect(checks: Sequence[Check]) -> tuple[str, int | None]:
     """What the runs could not resolve, and the seeds that would, for the checks that are open."""
     undecided = [check for check in checks if check.holds is None] or list(checks)
-    worst = min(undecided, key=lambda check: check.distance)
+    worst = max(undecided, key=lambda check: check.mean.interval.high - check.mean.interval.low)
     half = (worst.mean.interval.high - worst.mean.interval.low) / 2
-    return f"{half:.2f} of normalised precision ({worst.mean.n} seeds, 95 %)", worst.mean.runs_to_resolve(
-        worst.distance
-    )
+    needed = max((check.needed for check in undecided if check.needed is not None), default=None)
+    return f"{half:.2f} of normalised precision ({worst.mean.n} seeds, 95 %)", needed
 
 
 def cells_table(cells: Sequence[Cell], causality: Mapping[str, str] | None = None) -> Table:
