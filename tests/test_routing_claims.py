@@ -218,7 +218,7 @@ def test_one_causal_mechanism_that_routes_refutes_the_need_of_bidirectional_cont
     claim = attack_routing_bidirectional.CLAIM
     found = claim.judge(evidence(of_row({"attention-causal": 0.95})))
     assert found.verdict is REFUTED
-    assert "Causal and routing: attention-causal." in found.reason
+    assert "Causal and routing: attention-causal;" in found.reason
     assert claim.judge(evidence(of_row({}, 0.06))).verdict is SUPPORTED
     assert claim.judge(evidence(of_row({}, 0.4))).verdict is OPEN
 

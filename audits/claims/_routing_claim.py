@@ -55,7 +55,8 @@ TEST = (
     f"At least {SEEDS} seeds at one learning rate, the first seed at two others too; precision on held-out questions, "
     f"normalised so that exact chance is 0, with a 95 % interval over seeds and questions. A mechanism routes where "
     f"the interval lies from {ROUTES} on; it does not where interval, learning rates and the first seed trained "
-    f"{TIMES} times as long stay below it, longer training having brought at most {PLATEAU}; and it is at chance where "
+    f"{TIMES} times as long stay below it, longer training having brought at most {PLATEAU} (a condition "
+    f"added after the first runs, in favour of the open verdict); it is at chance where "
     f"they stay up to {CHANCE}."
 )
 

@@ -25,7 +25,10 @@ def curves_of(cells: Sequence[Cell]) -> tuple[Curves, ...]:
 
 def learning_curves(title: str, cells: Sequence[Cell]) -> Curves:
     """Precision over the sequences trained on, means over seeds with their range."""
-    series = tuple(Series(cell.row.name, "causal" if cell.row.causal else "other", _curve(cell)) for cell in cells)
+    series = tuple(
+        Series(f"{cell.row.name} ({len(cell.seeds)} seeds)", "causal" if cell.row.causal else "other", _curve(cell))
+        for cell in cells
+    )
     note = "Means over seeds at the middle learning rate; bars reach from the lowest seed to the highest."
     references = levels(cells[0])
     return Curves(title, "sequences trained on", "routing precision", series, note, references=references)
@@ -36,7 +39,7 @@ def _curve(cell: Cell) -> tuple[CurvePoint, ...]:
     columns = zip(*(record.result["curve"]["precision"] for record in cell.seeds), strict=False)
     steps = cell.seeds[0].result["curve"]["step"]
     return tuple(
-        CurvePoint(batch * step, sum(values) / len(values), min(values), max(values), f"{len(values)} seeds")
+        CurvePoint(batch * step, sum(values) / len(values), min(values), max(values))
         for step, values in zip(steps, columns, strict=False)
     )
 

@@ -50,7 +50,8 @@ def landscape(cells: Sequence[Cell], audits: Mapping[str, Record]) -> tuple[Dots
             f"The landscape: representations of cost {growth}",
             "routing precision, 0 chance, 1 always",
             tuple(_column(cell, audits) for cell in part),
-            "What stands first in a label is the mechanism, then the cost of its representation and the audit's word.",
+            "A label names the mechanism, the cost of its representation and the audit's word on that; a router "
+            "sees all positions by its nature.",
             joined=False,
             references=(Reference("exact chance", 0.0), Reference("routes from here on", ROUTES)),
         )

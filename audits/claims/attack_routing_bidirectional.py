@@ -42,8 +42,8 @@ def rule(cells: Sequence[Cell]) -> Judgement:
     effect, needed = open_effect(checks)
     return Judgement(
         verdict,
-        f"{'. '.join(check.said for check in checks)}. Causal and routing: {', '.join(routing) or 'none'}. The paper's "
-        f"own row for causal attention has 98.9 to 99.2 % ({scale(cells)}).",
+        f"Causal and routing: {', '.join(routing) or 'none'}; the paper's own row for causal attention has 98.9 to "
+        f"99.2 %. {'. '.join(check.said for check in checks)} ({scale(cells)}).",
         "A task on which no causal representation routes: answers that come before the query and must have seen it.",
         minimum_detectable_effect=effect,
         seeds_needed=needed if verdict is ClaimVerdict.INCONCLUSIVE else None,
