@@ -1,13 +1,13 @@
 """Attack on the companion paper: some of its failures, and its memory banks, are the exact level of chance."""
 
+from collections.abc import Sequence
 from math import comb
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
-from audits.claims._routing import CHANCE, NEEDS, Cell, cells_table, routing_runs, runs_of
+from audits.claims._routing import CHANCE, NEEDS, Cell, cells_table, judge_cells, runs_of, scale
 from audits.claims._routing_figures import precision_dots
 from audits.claims.experiments._diagnostic_task import FAR
 from audits.figures import Dots
-from audits.ledger import Evidence
 from hubrouter.diagnostic.scores import normalised
 
 OURS = ("segments-causal", "segments", "segments, maximum", "memory banks")
@@ -26,28 +26,20 @@ def chance_of(units: int, picked: int) -> float:
     return 1 - comb(units - 1, picked) / comb(units, picked)
 
 
-def judge(evidence: Evidence) -> Judgement:
-    """By the printed numbers alone; runs of ours stand beside them."""
+def rule(cells: Sequence[Cell]) -> Judgement:
+    """By the printed numbers; runs of ours stand beside them."""
     values = [normalised(found, chance_of(units, picked)) for _, found, units, picked in PRINTED]
-    runs = routing_runs(evidence)
-    cells = [cell for cell in (runs.cell(name, FAR) for name in OURS) if cell is not None]
-    verdict = ClaimVerdict.REFUTED if max(values) <= CHANCE else ClaimVerdict.SUPPORTED
+    said = ", ".join(f"{cell.row.name} {cell.mean().mean:.2f}" for cell in cells)
     return Judgement(
-        verdict,
+        ClaimVerdict.REFUTED if max(values) <= CHANCE else ClaimVerdict.SUPPORTED,
         f"Normalised by exact chance the printed numbers lie between {min(values):+.3f} and {max(values):+.3f}, where "
-        "0 is chance and 1 is always: 23.8 and 25.6 % are 4 of 16 picked blindly, 12 % are 2 of 16. " + _ours(cells),
+        "0 is chance and 1 is always: 23.8 and 25.6 % are 4 of 16 picked blindly, 12 % are 2 of 16. Our runs, "
+        f"normalised, which do not decide: {said} ({scale(cells)}).",
         "The paper's number of units picked, if it is not what it says.",
         evidence=runs_of(cells),
-        tables=(_table(values), *([cells_table(cells)] if cells else [])),
+        tables=(_table(values), cells_table(cells)),
         figures=_figures(cells),
     )
-
-
-def _ours(cells: list[Cell]) -> str:
-    if not cells:
-        return "From the printed numbers alone; no run of ours."
-    said = ", ".join(f"{cell.row.name} {cell.mean().mean:.2f}" for cell in cells)
-    return f"Our runs, normalised: {said}."
 
 
 def _table(values: list[float]) -> Table:
@@ -60,7 +52,7 @@ def _table(values: list[float]) -> Table:
     )
 
 
-def _figures(cells: list[Cell]) -> tuple[Dots, ...]:
+def _figures(cells: Sequence[Cell]) -> tuple[Dots, ...]:
     groups: dict[float, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(round(cell.average("chance"), 3), []).append(cell)
@@ -76,7 +68,7 @@ CLAIM = Claim(
     test=f"The printed numbers normalised by the exact chance of the units picked (4 of 16, 2 of 16): REFUTED if none "
     f"exceeds {CHANCE}. Our own runs of these mechanisms are shown beside them and do not decide.",
     refuted_by="Normalised values about 0.",
-    judge=judge,
+    judge=judge_cells([(name, FAR) for name in OURS], rule),
     published={"segment routing": "23.8, 25.6 %", "MQAR": "25.6, 24.2 %", "memory banks": "12 %"},
     needs=NEEDS,
 )
