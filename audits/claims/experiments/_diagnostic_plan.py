@@ -31,7 +31,7 @@ MORE_SEEDS = {
     "Thompson": 12,
     "OFUL": 12,
 }
-QUICK = {FAR: ("raw", "attention, rank-1", "attention, position alone", "bloom filter"), PLAIN: ("raw", "bloom filter")}
+QUICK = dict.fromkeys((FAR, PLAIN), ("raw", "bloom filter"))
 
 
 @dataclass(frozen=True)
