@@ -31,7 +31,7 @@ MORE_SEEDS = {
     "Thompson": 12,
     "OFUL": 12,
 }
-QUICK = dict.fromkeys((FAR, PLAIN), ("raw", "bloom filter"))
+QUICK: dict[str, tuple[str, ...]] = dict.fromkeys((FAR, PLAIN), ("raw", "bloom filter"))
 
 
 @dataclass(frozen=True)
