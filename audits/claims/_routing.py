@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 
 from audits.claim import ClaimVerdict, Judgement, Table, no_run_yet
 from audits.claims.experiments._diagnostic_bandit import HELD_OUT
@@ -87,6 +88,21 @@ class Cell:
 def normalised_of(record: Record, key: str = "precision") -> float:
     """Normalised precision of one run."""
     return normalised(float(record.result[key]), float(record.result["chance"]))
+
+
+def chance_of(units: int, picked: int, holding: int = 1) -> float:
+    """The chance that units picked at random include one of those that hold the answer."""
+    return 1 - comb(units - holding, picked) / comb(units, picked)
+
+
+def below(found: Mean, bound: float) -> bool | None:
+    """Whether the whole interval lies up to the bound, or beyond it; None where the bound lies in it."""
+    return True if found.interval.high <= bound else False if found.interval.low > bound else None
+
+
+def negated(holds: bool | None) -> bool | None:
+    """The opposite; what is open stays open."""
+    return None if holds is None else not holds
 
 
 @dataclass(frozen=True)
@@ -169,7 +185,7 @@ def at_chance(cell: Cell, key: str = "precision") -> Check:
 def short_of(cell: Cell, key: str = "precision") -> Check:
     """Whether it does not route, be it at chance or between."""
     check = routes(cell, key)
-    return Check(None if check.holds is None else not check.holds, check.said, check.mean, check.needed)
+    return Check(negated(check.holds), check.said, check.mean, check.needed)
 
 
 def best(cell: Cell, key: str = "precision") -> float:
@@ -223,10 +239,9 @@ def scale(cells: Sequence[Cell]) -> str:
 def open_effect(checks: Sequence[Check]) -> tuple[str, int | None]:
     """What the runs could not resolve, and the seeds that would, for the checks that are open."""
     undecided = [check for check in checks if check.holds is None] or list(checks)
-    worst = max(undecided, key=lambda check: check.mean.interval.high - check.mean.interval.low)
-    half = (worst.mean.interval.high - worst.mean.interval.low) / 2
+    worst = max((check.mean for check in undecided), key=lambda mean: mean.half_width)
     needed = max((check.needed for check in undecided if check.needed is not None), default=None)
-    return f"{half:.2f} of normalised precision ({worst.mean.n} seeds, 95 %)", needed
+    return f"{worst.half_width:.2f} of normalised precision ({worst.n} seeds, 95 %)", needed
 
 
 def cells_table(cells: Sequence[Cell], causality: Mapping[str, str] | None = None) -> Table:

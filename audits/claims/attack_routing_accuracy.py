@@ -31,7 +31,7 @@ def rule(cells: Sequence[Cell]) -> Judgement:
         verdict = ClaimVerdict.SUPPORTED
     else:
         verdict = ClaimVerdict.INCONCLUSIVE
-    widest = max(((g.interval.high - g.interval.low) / 2 for g in gaps), default=math.nan)
+    widest = max((found.half_width for found in gaps), default=math.nan)
     pairs = zip(routing, gaps, strict=True)
     far = max(pairs, key=lambda pair: pair[1].mean, default=None)
     return Judgement(

@@ -1,10 +1,9 @@
 """Attack on the companion paper: some of its failures, and its memory banks, are the exact level of chance."""
 
 from collections.abc import Sequence
-from math import comb
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
-from audits.claims._routing import CHANCE, NEEDS, Cell, cells_table, judge_cells, runs_of, scale
+from audits.claims._routing import CHANCE, NEEDS, Cell, cells_table, chance_of, judge_cells, runs_of, scale
 from audits.claims._routing_figures import precision_dots
 from audits.claims.experiments._diagnostic_task import FAR
 from audits.figures import Dots
@@ -19,11 +18,6 @@ PRINTED = (
     ("memory banks", 0.12, 16, 2),
     ("distant evidence, raw embeddings", 0.012, 512, 8),
 )
-
-
-def chance_of(units: int, picked: int) -> float:
-    """The chance to pick the one unit that holds the answer."""
-    return 1 - comb(units - 1, picked) / comb(units, picked)
 
 
 def rule(cells: Sequence[Cell]) -> Judgement:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
-from audits.claims._routing import SEEDS, Cell, cells_table, judge_cells, runs_of, scale
+from audits.claims._routing import SEEDS, Cell, below, cells_table, decide, judge_cells, negated, runs_of, scale
 from audits.claims._routing_figures import precision_dots
 from audits.claims.experiments._diagnostic_plan import NAME
 from audits.claims.experiments._diagnostic_task import FAR
@@ -17,13 +17,7 @@ def rule(cells: Sequence[Cell]) -> Judgement:
     pairwise, alone = cells
     added = mean_of_runs([a - b for a, b in zip(pairwise.values(), alone.values(), strict=True)])
     low, high = added.interval.low, added.interval.high
-    verdict = (
-        ClaimVerdict.REFUTED
-        if high <= MARGIN
-        else ClaimVerdict.SUPPORTED
-        if low > MARGIN
-        else ClaimVerdict.INCONCLUSIVE
-    )
+    verdict = decide([negated(below(added, MARGIN))])
     return Judgement(
         verdict,
         f"f_i f_j orders positions by f_j, or the other way round where f_i is negative. Without f_i "
@@ -31,7 +25,7 @@ def rule(cells: Sequence[Cell]) -> Judgement:
         f"{added.mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}, {added.n} paired seeds) ({scale(cells)}). "
         "The mixing layer has done the matching.",
         "A query factor that changes which positions are picked, not only from which end.",
-        minimum_detectable_effect=f"{(high - low) / 2:.2f} of normalised precision ({added.n} paired seeds, 95 %)",
+        minimum_detectable_effect=f"{added.half_width:.2f} of normalised precision ({added.n} paired seeds, 95 %)",
         seeds_needed=added.runs_to_resolve(abs(added.mean - MARGIN)) if verdict is ClaimVerdict.INCONCLUSIVE else None,
         evidence=runs_of(cells),
         tables=(_signs(), cells_table(cells)),

@@ -1,10 +1,9 @@
 """Claim `routing-bm25`: a classical ranking by words retrieves supporting segments."""
 
-from math import comb
-
 from audits.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
 from audits.claims._paper import percent
 from audits.claims._routing import SOURCE
+from audits.claims._routing import chance_of as segments_chance
 from audits.claims.experiments.routing_retrieval import NAME
 from audits.ledger import Evidence
 from audits.statistics.counts import Counts, rate_interval
@@ -15,7 +14,7 @@ PUBLISHED = 0.827
 
 def chance_of(supporting: int) -> float:
     """The chance that segments picked at random hold one of so many supporting ones."""
-    return 1 - comb(SEGMENTS - supporting, PICKED) / comb(SEGMENTS, PICKED)
+    return segments_chance(SEGMENTS, PICKED, supporting)
 
 
 def judge(evidence: Evidence) -> Judgement:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from audits.claim import Claim, ClaimVerdict, Judgement, Table
-from audits.claims._routing import SEEDS, SOURCE, Cell, cells_table, decide, judge_cells, runs_of, scale
+from audits.claims._routing import SEEDS, SOURCE, Cell, below, cells_table, decide, judge_cells, runs_of, scale
 from audits.claims._routing_figures import precision_dots
 from audits.claims.experiments._diagnostic_plan import NAME
 from audits.claims.experiments._diagnostic_task import FAR
@@ -18,17 +18,11 @@ def gain(deep: Cell, one: Cell) -> Mean:
     return mean_of_runs([more - less for more, less in zip(deep.values(), one.values(), strict=True)])
 
 
-def no_gain(found: Mean) -> bool | None:
-    """Whether a gain beyond the margin is ruled out, or shown."""
-    low, high = found.interval.low, found.interval.high
-    return True if high <= MARGIN else False if low > MARGIN else None
-
-
 def rule(cells: Sequence[Cell]) -> Judgement:
     """Both depths against one layer."""
     one, *deeper = cells
     gains = [gain(cell, one) for cell in deeper]
-    verdict = decide([no_gain(found) for found in gains])
+    verdict = decide([below(found, MARGIN) for found in gains])
     worst = max(gains, key=lambda found: found.interval.high)
     said = "; ".join(f"{c.row.layers} layers {_text(found)}" for c, found in zip(deeper, gains, strict=True))
     return Judgement(
@@ -36,7 +30,7 @@ def rule(cells: Sequence[Cell]) -> Judgement:
         f"Against one layer, at {one.mean().mean:.2f}, the gain in normalised precision is {said} ({scale(cells)}). "
         "Near the ceiling no gain can show: this does not say that depth is useless on a harder task.",
         "A task that one layer does not solve.",
-        minimum_detectable_effect=f"{(worst.interval.high - worst.interval.low) / 2:.2f} ({worst.n} pairs, 95 %)",
+        minimum_detectable_effect=f"{worst.half_width:.2f} ({worst.n} pairs, 95 %)",
         seeds_needed=worst.runs_to_resolve(MARGIN) if verdict is ClaimVerdict.INCONCLUSIVE else None,
         evidence=runs_of(cells),
         tables=(_table(deeper, gains), cells_table(cells)),

@@ -50,7 +50,7 @@ def rule(cells: Sequence[Cell]) -> Judgement:
         f"{EPOCH} sequences, one of the paper's epochs; a straight line would have {min(1, EPOCH / total):.2f} there "
         f"({scale(cells)}). Within one epoch the rise has steps: what content alone can tell comes first.",
         "The paper's curves between the epochs.",
-        minimum_detectable_effect=f"{(high - low) / 2:.2f} of the rise ({found.n} seeds, 95 %)",
+        minimum_detectable_effect=f"{found.half_width:.2f} of the rise ({found.n} seeds, 95 %)",
         seeds_needed=found.runs_to_resolve(abs(found.mean - MOST)) if verdict is ClaimVerdict.INCONCLUSIVE else None,
         evidence=runs_of(cells),
         tables=(_table(cell),),

@@ -1,15 +1,16 @@
 """Claim `routing-subspace`: the learned form of the router is low-dimensional, and its signal is no similarity."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
 from audits.claim import Claim, Judgement, Table
-from audits.claims._routing import SEEDS, SOURCE, Cell, decide, judge_cells, runs_of, scale
+from audits.claims._routing import SEEDS, SOURCE, Cell, below, decide, judge_cells, runs_of, scale
 from audits.claims.experiments._diagnostic_plan import NAME
 from audits.claims.experiments._diagnostic_task import FAR
 from audits.figures import CurvePoint, Curves, Reference, Series
-from audits.statistics.mean import Mean, mean_of_runs
+from audits.statistics.mean import mean_of_runs
 
 ENERGY = 0.9
 SHARE = 1 / 3  # of all dimensions: what counts as low-dimensional (our choice; the paper has 34 of 128)
@@ -27,6 +28,7 @@ def dimensions(spectrum: Sequence[float]) -> int:
     return 1 + sum(share < ENERGY for share in energies(spectrum))
 
 
+@cache
 def untrained(width: int) -> list[list[float]]:
     """Spectra of the product of two projections as they are initialised: uniform and independent entries."""
     generator = np.random.default_rng(0)
@@ -42,24 +44,20 @@ def rule(cells: Sequence[Cell]) -> Judgement:
     used = mean_of_runs([dimensions(spectrum) / width for spectrum in spectra])
     gap = mean_of_runs([float(record.result["cosine_gap"]) for record in cell.seeds])
     drawn = [dimensions(spectrum) for spectrum in untrained(width)]
-    low_dimensional = _below(used, SHARE)
+    low_dimensional = below(used, SHARE)
     return Judgement(
-        decide([low_dimensional, _below(gap, 0.0)]),
+        decide([low_dimensional, below(gap, 0.0)]),
         f"{100 * ENERGY:.0f} % of the energy lies in {used.mean * width:.1f} of {width} dimensions (95 % interval "
         f"{used.interval.low * width:.1f} to {used.interval.high * width:.1f}, {used.n} seeds), where untrained "
         f"projections have {sum(drawn) / len(drawn):.1f}; the cosine of query and answer less that of other tokens is "
         f"{gap.mean:+.3f} ({gap.interval.low:+.3f} to {gap.interval.high:+.3f}) ({scale(cells)}).",
         "The paper's weights; at its width the untrained product already concentrates its energy.",
-        minimum_detectable_effect=f"{(used.interval.high - used.interval.low) / 2:.2f} of the dimensions, "
-        f"{(gap.interval.high - gap.interval.low) / 2:.2f} of the cosine ({used.n} seeds, 95 %)",
+        minimum_detectable_effect=f"{used.half_width:.2f} of the dimensions, "
+        f"{gap.half_width:.2f} of the cosine ({used.n} seeds, 95 %)",
         evidence=runs_of(cells),
         tables=(_table(cell), _at_width(128)),
         figures=(_figure(cell, width),),
     )
-
-
-def _below(found: Mean, bound: float) -> bool | None:
-    return True if found.interval.high <= bound else False if found.interval.low > bound else None
 
 
 def _table(cell: Cell) -> Table:

@@ -32,13 +32,19 @@ class Mean:
     level: float
 
     @property
+    def half_width(self) -> float:
+        """Half the width of the interval."""
+        return self._half(self.n)
+
+    @property
     def interval(self) -> Interval:
         """Runs by Student's t, questions by the normal distribution, their half widths added in quadrature."""
-        half = self._half(self.n)
-        return Interval(self.mean - half, self.mean + half)
+        return Interval(self.mean - self.half_width, self.mean + self.half_width)
 
     def runs_to_resolve(self, distance: float) -> int | None:
         """Runs whose interval has at most this half width, with the same spread; None where no number has."""
+        if distance < self.sampling:
+            return None
         return next((n for n in range(2, MOST) if self._half(n) <= distance), None)
 
     def _half(self, n: int) -> float:
