@@ -175,7 +175,6 @@ WITHOUT = (
     "rich",
     "jaxtyping",
     "beartype",
-    "statsmodels",
     "tokenizers",
     "transformers",
     "triton",

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from audits.statistics import (
     contrast,
@@ -101,20 +100,18 @@ def test_pairs_that_differ_by_the_margin_are_called_equivalent_in_at_most_alpha_
     assert stats.binomtest(alarms, 1000, 0.05).pvalue > 1e-4
 
 
-def test_holm_by_claim_agrees_with_statsmodels_and_keeps_the_names_and_their_order():
+def test_holm_by_claim_keeps_the_names_and_their_order():
     p_values = {"hub-count": 0.04, "cost": 0.001, "retrofit": 0.02, "chunk-size": 0.6}
-    rejected, adjusted, _, _ = multipletests(list(p_values.values()), method="holm")
     found = holm_by_claim(p_values)
     assert list(found) == list(p_values)
-    assert [f.adjusted for f in found.values()] == pytest.approx(list(adjusted))
-    assert [f.rejected for f in found.values()] == list(rejected)
+    assert [f.adjusted for f in found.values()] == pytest.approx([2 * 0.04, 4 * 0.001, 3 * 0.02, 0.6])
+    assert [f.rejected for f in found.values()] == [False, True, False, False]
     assert found["cost"].p == 0.001
 
 
 def test_claims_whose_p_nobody_can_compute_count_in_the_family_of_holm():
     found = holm_by_claim({"a": 0.002, "b": 0.03}, family=20)
-    known = multipletests([0.002, 0.03] + [1.0] * 18, method="holm")[1]
-    assert [found[claim].adjusted for claim in "ab"] == pytest.approx(list(known[:2]))
+    assert [found[claim].adjusted for claim in "ab"] == pytest.approx([20 * 0.002, 19 * 0.03])
     assert [found[claim].rejected for claim in "ab"] == [True, False]
 
 

@@ -9,7 +9,6 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
-from statsmodels.stats.proportion import proportion_confint
 
 from audits.statistics.summary import Interval
 
@@ -83,9 +82,13 @@ def runs_needed(
 
 
 def rate_interval(counts: Counts, level: float = 0.95) -> Interval:
-    """The Clopper-Pearson interval of the success rate: it covers at least `level` of the time at any rate."""
-    low, high = proportion_confint(counts.successes, counts.trials, alpha=1 - level, method="beta")
-    return Interval(float(low), float(high))
+    """The Clopper-Pearson interval of the success rate: it covers at least `level` of the time at any rate.
+
+    From beta quantiles; scipy's `proportion_ci` searches for the same bounds with an absolute tolerance, coarse near 0.
+    """
+    hits, misses, tail = counts.successes, counts.trials - counts.successes, (1 - level) / 2
+    low = float(stats.beta.ppf(tail, hits, misses + 1)) if hits else 0.0
+    return Interval(low, float(stats.beta.isf(tail, hits + 1, misses)) if misses else 1.0)
 
 
 def least_rate(counts: Counts, confidence: float = 0.95) -> float:

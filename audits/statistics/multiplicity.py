@@ -21,7 +21,7 @@ def holm(p_values: Sequence[float], alpha: float = 0.05) -> Holm:
     """Holm's step-down correction over a family [family]: at most `alpha` chance of any false rejection.
 
     The i-th smallest p (from 0) is multiplied by family - i; adjusted values never fall below an earlier one. Written
-    out because statsmodels collects garbage at every call, which makes simulations with it minutes long.
+    out because scipy corrects for the false discovery rate only.
 
     Raises:
         ValueError: an empty family, or a p value outside [0, 1].

@@ -20,6 +20,7 @@ class Paired:
     difference: float
     interval: Interval
     sd: float  # of the differences
+    standard_error: float  # of their mean
     df: int
     p: float
 
@@ -41,4 +42,4 @@ def paired(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Paire
     df, error = gaps.n - 1, gaps.sd / math.sqrt(gaps.n)
     half = float(stats.t.isf((1 - level) / 2, df)) * error
     p = 2 * float(stats.t.sf(abs(gaps.mean) / error, df))
-    return Paired(gaps.mean, Interval(gaps.mean - half, gaps.mean + half), gaps.sd, df, p)
+    return Paired(gaps.mean, Interval(gaps.mean - half, gaps.mean + half), gaps.sd, error, df, p)

@@ -17,6 +17,7 @@ class Welch:
 
     difference: float
     interval: Interval
+    standard_error: float  # of the difference
     t: float
     df: float  # Welch-Satterthwaite
     p: float
@@ -41,7 +42,7 @@ def welch(a: Summary, b: Summary, level: float = 0.95) -> Welch:
     difference = a.mean - b.mean
     p = float(stats.ttest_ind_from_stats(a.mean, a.sd, a.n, b.mean, b.sd, b.n, equal_var=False).pvalue)
     half = float(stats.t.isf((1 - level) / 2, df)) * error
-    return Welch(difference, Interval(difference - half, difference + half), difference / error, df, p)
+    return Welch(difference, Interval(difference - half, difference + half), error, difference / error, df, p)
 
 
 def welch_from_samples(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Welch:
