@@ -8,15 +8,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audits.auditor import assert_causal, audit
-    from audits.subject import SubjectError
-    from audits.verdicts import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
+    from audits.auditor.audit import assert_causal, audit
+    from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
+    from audits.subject.subject import SubjectError
 
 _HOMES = {
-    "assert_causal": "audits.auditor",
-    "audit": "audits.auditor",
-    "SubjectError": "audits.subject",
-    **dict.fromkeys(("AuditResult", "Finding", "LeakClass", "ProbeResult", "Site", "Verdict"), "audits.verdicts"),
+    "assert_causal": "audits.auditor.audit",
+    "audit": "audits.auditor.audit",
+    "SubjectError": "audits.subject.subject",
+    **dict.fromkeys(("AuditResult", "Finding", "LeakClass", "ProbeResult", "Site", "Verdict"), "audits.results"),
 }
 
 __all__ = [

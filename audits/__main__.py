@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-import audits.commands as package
-from audits.commands.exits import CANNOT_RUN, INTERRUPTED, CommandError
+import audits.cli as package
+from audits.cli._exits import CANNOT_RUN, INTERRUPTED, CommandError
+from audits.discovery import modules_in
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -43,12 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="hubrouter-audit", description="Finds where a sequence model sees its future.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('hubrouter-audit')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_OneLineParser)
-    for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
-        module = importlib.import_module(f"{package.__name__}.{name}")
-        if hasattr(module, "NAME"):
-            command = commands.add_parser(module.NAME, help=module.HELP, description=module.HELP)
-            module.add_options(command)
-            command.set_defaults(run=module.run)
+    for module in modules_in(package):
+        command = commands.add_parser(module.NAME, help=module.HELP, description=module.HELP)
+        module.add_options(command)
+        command.set_defaults(run=module.run)
     return parser
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import Phase, settings
 
-from audits.subject import DTYPES, Model, Settings, SubjectError, prepare
-from audits.target import load_target
+from audits.subject.subject import DTYPES, Model, Settings, SubjectError, prepare
+from audits.subject.target import load_target
 
 # No deadline: time depends on the machine, not on the model. `--hypothesis-seed` fixes what is drawn. Explaining which
 # arguments matter would double the time of a failure; a shrunk case shows them already.

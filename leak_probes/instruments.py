@@ -14,8 +14,8 @@ import torch
 from cases import DTYPES, VOCAB, Case
 from torch import Tensor, nn
 
-from audits.auditor import audit, explain
-from audits.verdicts import Verdict
+from audits.auditor.audit import audit, explain
+from audits.results import Verdict
 
 Instrument = Callable[..., None]
 MAGNITUDES = (1e-3, 1.0, 1e3)  # of suffixes in feature space: from smooth paths to any ranking upset

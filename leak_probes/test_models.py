@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audits.auditor import assert_causal, audit
+from audits.auditor.audit import assert_causal, audit
+from audits.leaks import Twin, all_twins
 from audits.leaks._hub import CONFIG, hub_gpt
-from audits.twin import Twin
-from audits.verdicts import LeakClass, Verdict
-from audits.zoo import all_twins
+from audits.results import LeakClass, Verdict
 from hubrouter import ModelConfig, SequenceModel
 
 HUB_TWINS = [twin for twin in all_twins() if twin.name.startswith("hub_")]

@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 import pytest
 from conftest import SETTINGS, SUBJECT
 
-from audits.auditor import audit, explain
-from audits.probe import all_probes
-from audits.verdicts import AuditResult, Verdict
+from audits.auditor.audit import audit, explain
+from audits.probes import all_probes
+from audits.results import AuditResult, Verdict
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audits.probe import all_probes
+from audits.probes import all_probes
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--seq-len", "12", "--batch", "8")

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audits.feeding import Feeding
-from audits.randomness import generator, pinned
-from audits.subject import DTYPES, Model, Settings, SubjectError, as_sequence, prepare
+from audits.subject.feeding import Feeding
+from audits.subject.randomness import generator, pinned
+from audits.subject.subject import DTYPES, Model, Settings, SubjectError, as_sequence, prepare
 
 
 class Bettor(nn.Module):

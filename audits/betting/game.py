@@ -23,9 +23,9 @@ from audits.betting.result import BetResult
 from audits.betting.stakes import Stakes
 from audits.betting.table import Table
 from audits.betting.wealth import certifies, mean_wealth
-from audits.machine import environment
-from audits.randomness import generator, pinned
-from audits.subject import Model, Settings, SubjectError, prepare
+from audits.evidence.machine import environment
+from audits.subject.randomness import generator, pinned
+from audits.subject.subject import Model, Settings, SubjectError, prepare
 
 GIVE_UP = 20  # steps in a row without a finite gradient after which nothing more can be learnt (our choice)
 Watch = Callable[[int, float], None]  # steps played, log wealth in nats

@@ -10,7 +10,7 @@ from typing import Any
 
 from audits.betting.table import Account
 from audits.betting.wealth import certifies, mean_wealth
-from audits.strict_json import json_text
+from audits.jsonable import json_text
 
 SCHEMA = 1
 

@@ -1,1 +1,1 @@
-"""The claims, one file each; a file starting with an underscore is shared material."""
+"""The claims, in a folder for each family, and what a claim is."""

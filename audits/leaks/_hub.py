@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from audits.twin import Twin, weight_seed
-from audits.verdicts import LeakClass
+from audits.leaks._control import Twin, weight_seed
+from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 
 VOCAB = 32

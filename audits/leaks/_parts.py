@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audits.twin import weight_seed
+from audits.leaks._control import weight_seed
 
 VOCAB = 32
 WIDTH = 16

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, CausalAttention, future, token_model
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 CHUNK = 6
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audits.twin import Twin, weight_seed
-from audits.verdicts import LeakClass
+from audits.leaks._control import Twin, weight_seed
+from audits.results import LeakClass
 
 VOCAB = 512
 SPAN = 4

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._packed import ByBorders, PackedAttention, packed_model
 from audits.leaks._parts import VOCAB
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 
 class FirstLayerOnly(ByBorders):

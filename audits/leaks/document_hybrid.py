@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
+from audits.leaks._control import Twin
 from audits.leaks._packed import ByPositions, PackedAttention, PackedConvolution, packed_model
 from audits.leaks._parts import VOCAB
 from audits.leaks.document_convolution import RunningConvolution
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 
 def leaky() -> nn.Module:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._packed import BySegments, PackedAttention, packed_model
 from audits.leaks._parts import VOCAB, future
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 
 class LateBorder(PackedAttention):

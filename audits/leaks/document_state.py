@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._packed import ByBorders, packed_model, starts
 from audits.leaks._parts import VOCAB, WIDTH
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 CHUNK = 8
 

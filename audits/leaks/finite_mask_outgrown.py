@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, future, token_model
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 PENALTY = -1e4
 GAIN = 1e5  # gives scores a deviation of about three penalties, as after a training run whose scores grew unchecked

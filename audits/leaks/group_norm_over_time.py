@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 GROUPS = 4
 

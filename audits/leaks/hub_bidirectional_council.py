@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from audits.leaks._hub import CONFIG, hub_twin, with_stage
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig
 from hubrouter.council import Council, Members
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from audits.leaks._control import Twin
 from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 from hubrouter import SequenceModel
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from audits.leaks._hub import hub_twin, with_stage
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig
 from hubrouter.encode import Encode, Summary
 

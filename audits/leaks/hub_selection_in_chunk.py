@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audits.leaks._hub import CONFIG, hub_gpt, hub_twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 from hubrouter.config import RouterConfig
 from hubrouter.council import Council, Members, Selected

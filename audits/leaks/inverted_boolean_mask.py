@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, future, token_model
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 
 class InvertedMaskAttention(CausalAttention):

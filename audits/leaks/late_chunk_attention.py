@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, future, token_model
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 CHUNK = 8
 FIRST_LEAKY_CHUNK = 2  # 0-based: a sequence shorter than 2 * CHUNK + 2 shows nothing

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 KERNEL = 4
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, token_model
 from audits.leaks._rotary import RotaryAttention, stretched_base
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 TRAINED = 48  # positions; calls up to this length stretch nothing, so repeating one of them shows nothing
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import WIDTH, CausalAttention, feature_model, running_mean
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 EPSILON = 1e-2  # our choice: keeps the first position, whose running variance is 0, from dividing by nothing
 

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import WIDTH, feature_model, sink_softmax
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 LONGEST = 256  # positions the projection has weights for
 SUMMARIES = 4

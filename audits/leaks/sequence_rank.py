@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, future, token_model
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 LEVELS = 64  # steps a unit of value: equal tokens must tie exactly, whatever the rounding of each matrix product
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
+from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB
 from audits.leaks._streaming import CachedAttention, streaming_model
-from audits.twin import Twin
-from audits.verdicts import LeakClass
+from audits.results import LeakClass
 
 
 class ShiftedPosition(CachedAttention):

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.precision import gap, noise_of, weigh
-from audits.probe import Probe, Report, Sighting, not_applicable, unmoved
-from audits.streaming import CACHES, Step, streaming
-from audits.subject import Subject, as_sequence
-from audits.verdicts import Site, Verdict
+from audits.instruments.noise_floor import gap, noise_of, weigh
+from audits.instruments.probe import Probe, Report, Sighting, not_applicable, unmoved
+from audits.results import Site, Verdict
+from audits.subject.streaming import CACHES, Step, streaming
+from audits.subject.subject import Subject, as_sequence
 
 
 def run(subject: Subject) -> Report:

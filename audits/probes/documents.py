@@ -7,14 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from audits.differences import felt, scale_of
-from audits.packing import CLAIMS, COMPANIONS, MASK, POSITIONS, Told, packings
-from audits.precision import gap, weigh
-from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
-from audits.replacing import Crossing, Examined, examine
-from audits.separation import keeps_apart
-from audits.subject import Subject
-from audits.verdicts import Site, Verdict
+from audits.instruments.differences import felt, scale_of
+from audits.instruments.noise_floor import gap, weigh
+from audits.instruments.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
+from audits.instruments.replacing import Crossing, Examined, examine
+from audits.instruments.separation import keeps_apart
+from audits.results import Site, Verdict
+from audits.subject.packing import CLAIMS, COMPANIONS, MASK, POSITIONS, Told, packings
+from audits.subject.subject import Subject
 
 
 def run(subject: Subject) -> Report:

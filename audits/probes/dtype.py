@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import torch
 
-from audits import changes
-from audits.differences import Changes, Comparison
-from audits.precision import readable
-from audits.probe import Probe, Report, Sighting, batches, not_applicable, undetermined, unmoved
-from audits.randomness import generator
-from audits.subject import Settings, Subject, elsewhere, own_dtype, refined
-from audits.verdicts import Verdict
+from audits.instruments import changes
+from audits.instruments.differences import Changes, Comparison
+from audits.instruments.noise_floor import readable
+from audits.instruments.probe import Probe, Report, Sighting, batches, not_applicable, undetermined, unmoved
+from audits.results import Verdict
+from audits.subject.randomness import generator
+from audits.subject.subject import Settings, Subject, elsewhere, own_dtype, refined
 
 COMMON = torch.bfloat16  # what models of any dtype are trained and served in
 

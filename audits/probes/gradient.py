@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audits.derivatives import all_derivatives, derivatives
-from audits.precision import readable, weigh
-from audits.probe import Pair, Probe, Report, Sighting, batches, not_applicable, undetermined, unmoved
-from audits.subject import Settings, Subject
-from audits.verdicts import Site, Verdict
+from audits.instruments.derivatives import all_derivatives, derivatives
+from audits.instruments.noise_floor import readable, weigh
+from audits.instruments.probe import Pair, Probe, Report, Sighting, batches, not_applicable, undetermined, unmoved
+from audits.results import Site, Verdict
+from audits.subject.subject import Settings, Subject
 
 
 def run(subject: Subject) -> Report:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.differences import scale_of
-from audits.precision import gap, noise_of, readable, weigh
-from audits.probe import Probe, Report, Sighting, not_applicable, undetermined, unmoved
-from audits.randomness import generator
-from audits.subject import Settings, Subject
-from audits.verdicts import Site, Verdict
+from audits.instruments.differences import scale_of
+from audits.instruments.noise_floor import gap, noise_of, readable, weigh
+from audits.instruments.probe import Probe, Report, Sighting, not_applicable, undetermined, unmoved
+from audits.results import Site, Verdict
+from audits.subject.randomness import generator
+from audits.subject.subject import Settings, Subject
 
 ROWS = 4
 DRAWS = 3

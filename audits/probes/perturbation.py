@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import torch
 
-from audits import adversary, changes
-from audits.budget import OutOfTime
-from audits.differences import Changes, Comparison, Moved
-from audits.precision import readable
-from audits.probe import Probe, Report, Sighting, batches, undetermined, unmoved
-from audits.randomness import generator
-from audits.subject import Settings, Subject
-from audits.verdicts import Verdict
+from audits.instruments import adversary, changes
+from audits.instruments.differences import Changes, Comparison, Moved
+from audits.instruments.noise_floor import readable
+from audits.instruments.probe import Probe, Report, Sighting, batches, undetermined, unmoved
+from audits.results import Verdict
+from audits.subject.budget import OutOfTime
+from audits.subject.randomness import generator
+from audits.subject.subject import Settings, Subject
 
 
 @dataclass

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from audits.precision import gap, noise_of, readable, weigh
-from audits.probe import Probe, Report, Sighting, not_applicable, undetermined, unmoved
-from audits.subject import Settings, Subject
-from audits.verdicts import Site, Verdict
+from audits.instruments.noise_floor import gap, noise_of, readable, weigh
+from audits.instruments.probe import Probe, Report, Sighting, not_applicable, undetermined, unmoved
+from audits.results import Site, Verdict
+from audits.subject.subject import Settings, Subject
 
 SAMPLED = 8  # lengths, beside the worst, at which another precision is asked; our choice
 

@@ -8,18 +8,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from audits import adversary, changes
-from audits.budget import OutOfTime
-from audits.differences import Changes, Comparison, Moved, felt
-from audits.frames import Frame, shown
-from audits.precision import readable
-from audits.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
-from audits.provenance.blame import Blame, blame
-from audits.provenance.shadow import LONGEST
-from audits.provenance.trace import Trace, positions, trace
-from audits.randomness import generator
-from audits.subject import Settings, Subject
-from audits.verdicts import Verdict
+from audits.instruments import adversary, changes
+from audits.instruments.differences import Changes, Comparison, Moved, felt
+from audits.instruments.noise_floor import readable
+from audits.instruments.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
+from audits.instruments.source_lines import Frame, shown
+from audits.instruments.tracing.attribution import Blame, blame
+from audits.instruments.tracing.taint_map import LONGEST
+from audits.instruments.tracing.trace import Trace, positions, trace
+from audits.results import Verdict
+from audits.subject.budget import OutOfTime
+from audits.subject.randomness import generator
+from audits.subject.subject import Settings, Subject
 
 SOURCES = 48  # later tokens changed to confirm a traced flow, at most
 DRAWS = 3  # changes tried for each of them

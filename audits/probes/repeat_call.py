@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.precision import CALLS, gap, noise_of, readable, weigh
-from audits.probe import Probe, Report, Sighting, undetermined, unmoved
-from audits.randomness import generator
-from audits.subject import Settings, Subject
-from audits.verdicts import Site, Verdict
+from audits.instruments.noise_floor import CALLS, gap, noise_of, readable, weigh
+from audits.instruments.probe import Probe, Report, Sighting, undetermined, unmoved
+from audits.results import Site, Verdict
+from audits.subject.randomness import generator
+from audits.subject.subject import Settings, Subject
 
 FEW = 8  # an eighth of the sequence is a short call; our choice
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from audits import changes
-from audits.differences import Changes, Comparison
-from audits.drawing import Draws, WithoutDropout
-from audits.precision import readable
-from audits.probe import Probe, Report, batches, not_applicable, undetermined, unmoved
-from audits.randomness import generator
-from audits.subject import Settings, Subject
-from audits.verdicts import Verdict
+from audits.instruments import changes
+from audits.instruments.differences import Changes, Comparison
+from audits.instruments.noise_floor import readable
+from audits.instruments.probe import Probe, Report, batches, not_applicable, undetermined, unmoved
+from audits.results import Verdict
+from audits.subject.drawing import Draws, WithoutDropout
+from audits.subject.randomness import generator
+from audits.subject.subject import Settings, Subject
 
 
 def run(subject: Subject) -> Report:

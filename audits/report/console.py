@@ -7,18 +7,19 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from audits.bench import benches
-from audits.bench_row import PASSES
-from audits.claim import Table as Cells
-from audits.report import bench_tables, peers, prose, tables
-from audits.report.audit_html import MEANING, not_run, place, probe_word
-from audits.report.bench_targets import target_table
-from audits.report.document import Report
-from audits.report.figure_kill_matrix import named_text
-from audits.report.marks import Mark, audit_mark, claim_mark, flags, tier_word
-from audits.report.sarif import finding_text
-from audits.report.views import KillMatrix, kill_matrix
-from audits.verdicts import AuditResult, Finding, Verdict
+from audits.claims.claim import Table as Cells
+from audits.experiments.bench._measured import benches
+from audits.experiments.bench._row import PASSES
+from audits.report.audit.html import MEANING, not_run, place, probe_word
+from audits.report.audit.sarif import finding_text
+from audits.report.bench import tables as bench_tables
+from audits.report.bench.targets import target_table
+from audits.report.claims import peers, prose, tables
+from audits.report.claims.document import Report
+from audits.report.claims.kill_matrix import named_text
+from audits.report.claims.views import KillMatrix, kill_matrix
+from audits.report.render.marks import Mark, audit_mark, claim_mark, flags, tier_word
+from audits.results import AuditResult, Finding, Verdict
 
 _UNSEEN = "·"
 _LEGEND = (

@@ -6,21 +6,21 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from audits.bench import benches
-from audits.report.bench_json import FOLDER as BENCH
-from audits.report.bench_json import bench_json
-from audits.report.claims_json import claims_json
-from audits.report.claims_schema import FILE_NAME, claims_schema_json
-from audits.report.document import Report
-from audits.report.html import html
-from audits.report.junit import junit
-from audits.report.leaks_json import leaks_json
-from audits.report.markdown import markdown
-from audits.report.step_summary import LIMIT, step_summary
-from audits.report.survey_changes import changes_html, changes_markdown
-from audits.report.survey_html import survey_html
-from audits.report.survey_json import survey_json
-from audits.report.survey_markdown import survey_markdown
+from audits.experiments.bench._measured import benches
+from audits.report.bench.json import FOLDER as BENCH
+from audits.report.bench.json import bench_json
+from audits.report.claims.document import Report
+from audits.report.claims.html import html
+from audits.report.claims.json import claims_json
+from audits.report.claims.junit import junit
+from audits.report.claims.leaks_json import leaks_json
+from audits.report.claims.markdown import markdown
+from audits.report.claims.schema import FILE_NAME, claims_schema_json
+from audits.report.claims.step_summary import LIMIT, step_summary
+from audits.report.survey.changes import changes_html, changes_markdown
+from audits.report.survey.html import survey_html
+from audits.report.survey.json import survey_json
+from audits.report.survey.markdown import survey_markdown
 from audits.survey.changes import Comparison
 from audits.survey.rows import Survey
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+
+from audits.discovery import names_in
 
 
 class NotBuiltError(Exception):
@@ -59,7 +60,7 @@ def library_names() -> tuple[str, ...]:
     """The libraries that can be surveyed."""
     import audits.survey.libraries as package
 
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+    return names_in(package)
 
 
 def find_library(name: str) -> Library:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from audits.ledger import Evidence, Record
+from audits.evidence.ledger import Evidence, Record
 from audits.survey.reviews import Review, review_of
 
 PASS, LEAK, UNDETERMINED, NOT_BUILT = "PASS", "LEAK", "UNDETERMINED", "NOT_BUILT"

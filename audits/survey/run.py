@@ -8,13 +8,13 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from audits.auditor import audit
-from audits.experiment import Experiment, Options, Progress, RunSpec
-from audits.strict_json import json_able
-from audits.subject import SubjectError
+from audits.auditor.audit import audit
+from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.jsonable import json_able
+from audits.results import AuditResult
+from audits.subject.subject import SubjectError
 from audits.survey.library import Architecture, Library, NotBuiltError, find_library
 from audits.survey.limits import memory_at_most
-from audits.verdicts import AuditResult
 
 NOT_BUILT = "NOT_BUILT"
 _INSTALLED = re.compile(r"[^\s'\"]*?/(?:site|dist)-packages/")

@@ -1,1 +1,0 @@
-"""The experiments that gather evidence for claims, one file each."""

@@ -1,0 +1,155 @@
+"""Our own claim, an attack on a habit: does a causality leak betray itself by a perplexity that is too good?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.figures import DotColumn, Dots
+from audits.claims.hubrouter._paper import ALPHA, POWER, p_text, percent
+from audits.claims.hubrouter._price import MARGIN, SEEDS, Price, Priced, Tested, pairs_of, price
+from audits.evidence.ledger import Evidence
+from audits.experiments.language_models.leak_price import NAME, why_not
+from audits.leaks._corpus import all_twins
+from audits.statistics import minimum_detectable_effect, paired_rule, seeds_needed
+
+WORDS = {
+    Price.BUYS: "lower held-out perplexity",
+    Price.NOTHING: f"change it by less than {MARGIN} nats (proved)",
+    Price.COSTS: "raise it",
+    Price.OPEN: "are open",
+    Price.UNCONFIRMED: "were killed by no probe and do not count",
+}
+STYLES = {Price.BUYS: "leaky", Price.NOTHING: "control", Price.COSTS: "masked"}
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """The judgement on the planted leaks whose price is defined."""
+    return judge_leaks(evidence, {twin.name for twin in all_twins() if why_not(twin) is None})
+
+
+def judge_leaks(evidence: Evidence, wanted: set[str]) -> Judgement:
+    """One confirmed leak that buys nothing, or costs, refutes; only all of them buying supports.
+
+    Args:
+        evidence: runs of `leak-price` and of the kill matrix; those of leaks no longer planted do not count.
+        wanted: the leaks whose price is defined; support needs them all.
+    """
+    priced = price(pairs_of(evidence, wanted))
+    if not any(item.test for item in priced):
+        return no_run_yet(f"a confirmed leak and its cure with {SEEDS} paired seeds")
+    prices = [item.price for item in priced]
+    told = ", ".join(f"{prices.count(kind)} {words}" for kind, words in WORDS.items() if kind in prices)
+    reason = f"Of {len(priced)} planted leaks trained beside their cures ({_scale(evidence)}), {told}."
+    if Price.NOTHING in prices or Price.COSTS in prices:
+        reason += " A perplexity that is not too good rules out no leak."
+        return _judgement(ClaimVerdict.REFUTED, reason, "An error in these runs; more leaks cannot.", priced)
+    if len(priced) == len(wanted) and set(prices) == {Price.BUYS}:
+        return _judgement(ClaimVerdict.SUPPORTED, reason, "One confirmed leak that buys nothing.", priced)
+    missing = len(wanted) - len(priced)
+    reason += f" {missing} further leaks were not trained." if missing else ""
+    return _open(reason, priced)
+
+
+def _open(reason: str, priced: Sequence[Priced]) -> Judgement:
+    """Undecided, with what the noisiest open leak would have shown and the seeds it needs."""
+    family = 2 * sum(item.test is not None for item in priced)
+    noisy = [item.test for item in priced if item.test and item.price is Price.OPEN and item.test.sd > 0]
+    detectable, seeds = "not computable: no open leak has paired runs", None
+    if noisy:
+        worst = max(noisy, key=lambda test: test.sd)
+        detectable, seeds = _design(worst, ALPHA / family)
+    return _judgement(
+        ClaimVerdict.INCONCLUSIVE, reason, "More paired seeds, or the leaks not trained.", priced, detectable, seeds
+    )
+
+
+def _design(test: Tested, alpha: float) -> tuple[str, int | None]:
+    """The detectable effect of a test at the corrected alpha, and the seeds that find one of the margin's size."""
+    effect = minimum_detectable_effect(paired_rule(test.sd, test.n, alpha), POWER)
+    text = f"{effect:.3f} nats ({percent(POWER)} power, alpha {alpha:.2g} after correction)"
+    return text, seeds_needed(lambda n: paired_rule(test.sd, n, alpha), MARGIN, POWER)
+
+
+def _judgement(
+    verdict: ClaimVerdict,
+    reason: str,
+    change: str,
+    priced: Sequence[Priced],
+    detectable: str | None = None,
+    seeds: int | None = None,
+) -> Judgement:
+    runs = tuple(sorted(run for item in priced for run in item.pairs.runs))
+    tables = (_prices(priced), _left_out())
+    return Judgement(verdict, reason, change, detectable, seeds, runs, tables, figures=(_figure(priced),))
+
+
+def _figure(priced: Sequence[Priced]) -> Dots:
+    """The gain of every leak, the greatest first."""
+    columns = tuple(
+        DotColumn(
+            item.pairs.leak,
+            STYLES.get(item.price, "other"),
+            tuple(zip(item.pairs.seeds, item.pairs.percent, strict=True)),
+            item.pairs.failed,
+        )
+        for item in priced
+    )
+    note = (
+        "Held-out text, each side evaluated under its own rule; above 0 the leaky model looks better than the clean "
+        "one that was trained alike. Points at or below 0 are leaks that no perplexity betrays."
+    )
+    return Dots("What each planted leak buys", "perplexity below clean training, %", columns, note, joined=False)
+
+
+def _prices(priced: Sequence[Priced]) -> Table:
+    header = (
+        "leak", "class", "killed by", "seeds", "gain, nats (95 % interval)", "perplexity", "p, any difference",
+        f"p, within ±{MARGIN}", "buys", "same weights, clean rule",
+    )  # fmt: skip
+    title = "What each planted leak buys; p after Holm's correction; last column: perplexity against clean training"
+    return Table(title, header, tuple(_row(item) for item in priced))
+
+
+def _row(item: Priced) -> tuple[str, ...]:
+    pairs, test = item.pairs, item.test
+    seeds = f"{len(pairs.seeds)}" + (f" ({pairs.failed} diverged)" if pairs.failed else "")
+    measured = ("not tested", "", "", "")
+    if test is not None:
+        gain = f"{test.gain:+.4f} ({test.interval.low:+.4f} to {test.interval.high:+.4f})"
+        measured = (gain, _times(-test.gain), p_text(item.differs), p_text(item.nothing))
+    signature = "weights do not fit" if pairs.signature is None else _times(pairs.signature)
+    return (pairs.leak, pairs.leak_class, f"{pairs.killers} probes", seeds, *measured, str(item.price), signature)
+
+
+def _times(nats: float) -> str:
+    """A difference of nats as a ratio of perplexities."""
+    return f"{math.exp(nats):.3f}x"
+
+
+def _left_out() -> Table:
+    """The planted leaks without a price, so that none is dropped silently."""
+    reasons = ((twin.name, str(twin.leak_class), why_not(twin)) for twin in all_twins())
+    rows = tuple((name, kind, reason) for name, kind, reason in reasons if reason is not None)
+    return Table("Planted leaks whose price in perplexity is not defined", ("leak", "class", "why"), rows)
+
+
+def _scale(evidence: Evidence) -> str:
+    """The scale of the runs in a few words."""
+    config = evidence.latest(NAME, varied="twin")[0].config
+    return f"models of some thousand parameters, {config['steps']} steps on {config['corpus']['name']}"
+
+
+CLAIM = Claim(
+    id="attack-leak-price",
+    statement="A causality leak betrays itself by a perplexity that is too good, so that watching perplexity suffices.",
+    source="our attack on a habit: leaks in published models were found because their perplexity was too good",
+    test=f"Every planted leak that the kill matrix confirms, trained beside its cure from the same weights on the same "
+    f"batches, at least {SEEDS} paired seeds, held-out nats under its own rule; paired t for a difference and two "
+    f"one-sided ones for a difference within {MARGIN} nats, Holm over both questions of all leaks, alpha {ALPHA}. "
+    "SUPPORTED if every leak lowers perplexity.",
+    refuted_by=f"One confirmed leak proved to change perplexity by less than {MARGIN} nats, or to raise it.",
+    judge=judge,
+    needs=(NAME, "kill-matrix"),
+)

@@ -1,0 +1,59 @@
+"""Claim `hub-gpt-causal`: after the council fix, routing is strictly causal."""
+
+from __future__ import annotations
+
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.hubrouter._paper import SOURCE
+from audits.claims.hubrouter._trained import SEEDS, models
+from audits.evidence.ledger import Evidence
+from audits.experiments.language_models._language_model import SIZES, Arm
+from hubrouter.patterns import hub_gpt
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Every trained strictly causal Hub-GPT must pass every applicable probe; one leak refutes, and fails the gate."""
+    found = models(evidence)
+    checked = found.of(Arm(hub_gpt(SIZES[found.tier].layers)))
+    verdicts = {model.verdict for model in checked}
+    if len(checked) < SEEDS and "LEAK" not in verdicts:
+        return no_run_yet(f"{SEEDS} trained Hub-GPTs")
+    rows = tuple(
+        (str(m.seed), m.verdict, ", ".join(sorted({f["leak_class"] for f in m.findings})) or "none") for m in checked
+    )
+    table = Table("Audit of the trained weights", ("seed", "verdict", "leak classes"), rows)
+    runs = tuple(model.run for model in checked)
+    scale = found.scale
+    if "LEAK" in verdicts:
+        reason = f"The audit found a leak in the trained weights of our strictly causal Hub-GPT, {scale}."
+        return Judgement(ClaimVerdict.REFUTED, reason, "A corrected layer.", evidence=runs, tables=(table,), gate=False)
+    if verdicts != {"PASS"}:
+        reason = f"Some probe could not decide on the trained weights, {scale}; that is not a PASS."
+        return Judgement(
+            ClaimVerdict.INCONCLUSIVE,
+            reason,
+            "Probes that can decide.",
+            "not computable: one leak decides",
+            None,
+            runs,
+            (table,),
+            False,
+        )
+    reason = (
+        f"All {len(checked)} trained Hub-GPTs whose selection is frozen at the chunk's border pass their audit (every "
+        f"probe for the first seed, the quick preset for the others), {scale}. This holds for our implementation: a "
+        "council mask alone is not enough (see attack-selection)."
+    )
+    return Judgement(
+        ClaimVerdict.SUPPORTED, reason, "One input that moves an earlier output.", evidence=runs, tables=(table,)
+    )
+
+
+CLAIM = Claim(
+    id="hub-gpt-causal",
+    statement="Hub-GPT's routing is strictly causal (after the council fix).",
+    source=SOURCE,
+    test="Train Hub-GPT with three seeds and audit the trained weights with every probe in float64: all must pass.",
+    refuted_by="One probe that finds an earlier output moved by a later token above its measured noise floor.",
+    judge=judge,
+    needs=("leak-worth",),
+)

@@ -1,0 +1,81 @@
+"""Claim `throughput-optimised`: an estimate of what a better baseline would leave of the multiplier."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.hubrouter._bench import with_layer_ratios
+from audits.claims.hubrouter._paper import SOURCE
+from audits.claims.hubrouter._throughput import Measured, Multiplier, measured, tables
+from audits.evidence.ledger import Evidence
+from audits.experiments.bench.throughput import NAME
+
+LOW, HIGH = 10.0, 15.0
+UNOPTIMISED = 90.0
+LENGTH = 1024
+
+
+def implied_baseline() -> Table:
+    """How much faster the optimised baseline is assumed to be; the only thing the printed numbers determine."""
+    rows = ((f"{m:.0f}x", f"{UNOPTIMISED / m:.1f}x") for m in (LOW, HIGH))
+    return Table(
+        "What the estimate assumes (arithmetic on the printed numbers)",
+        ("remaining multiplier", "optimised over PyTorch-native baseline"),
+        tuple(rows),
+    )
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Whether a whole-model multiplier against the optimised tier meets the estimate at n = 1024."""
+    return with_layer_ratios(_judged(evidence), evidence)
+
+
+def _judged(evidence: Evidence) -> Judgement:
+    found = measured(evidence)
+    asked = () if found is None else tuple(m for m in found.at(LENGTH) if m.optimised and m.interval is not None)
+    if found is None or not asked:
+        return replace(no_run_yet(f"the optimised baseline at n = {LENGTH}"), tables=(implied_baseline(),))
+    if found.void is not None:
+        return _judgement(found, ClaimVerdict.INCONCLUSIVE, found.void, "Tiers that agree.", "not computable: void")
+    told = "; ".join(f"{m.named}: {m}" for m in asked)
+    reason = (
+        f"Against the fastest tier of Jamba at n = {LENGTH}: {told}. The estimate is {LOW:.0f} to {HIGH:.0f}. "
+        f"MEASURED ON ONE MACHINE AT SMALL SCALE: {found.machine}."
+    )
+    return _decide(found, asked, reason)
+
+
+def _decide(found: Measured, asked: tuple[Multiplier, ...], reason: str) -> Judgement:
+    meeting = [m for m in asked if m.interval is not None and m.interval.low <= HIGH and m.interval.high >= LOW]
+    if any(not m.wide for m in meeting):
+        return _judgement(found, ClaimVerdict.SUPPORTED, reason, "A faster baseline, or another machine.")
+    if meeting:
+        span = max(m.interval.high / m.interval.low for m in meeting if m.interval is not None)
+        change = "More rounds on a machine with nothing else to do."
+        detectable = f"a factor of {span:.2g}, the width of the widest interval"
+        return _judgement(found, ClaimVerdict.INCONCLUSIVE, reason, change, detectable)
+    change = "A machine or size at which the attention that is replaced takes nearly all of the step."
+    return _judgement(found, ClaimVerdict.REFUTED, reason, change)
+
+
+def _judgement(
+    found: Measured, verdict: ClaimVerdict, reason: str, change: str, detectable: str | None = None
+) -> Judgement:
+    shown = (*tables(found)[:1], implied_baseline())
+    return Judgement(verdict, reason, change, detectable, None, found.runs, shown)
+
+
+CLAIM = Claim(
+    id="throughput-optimised",
+    statement=f"Against an optimised baseline the training-throughput multiplier would narrow to about {LOW:.0f}-"
+    f"{HIGH:.0f} times.",
+    source=SOURCE,
+    test=f"Forward and backward of whole models, timed in turns at n = {LENGTH}, against Jamba with the fastest "
+    f"tier this machine has (fused kernels, else matrix products): SUPPORTED if the 95 % interval of Hub-Jamba or "
+    f"Hub-GPT meets {LOW:.0f} to {HIGH:.0f}.",
+    refuted_by=f"Measured multipliers whose intervals all lie wholly outside {LOW:.0f} to {HIGH:.0f}.",
+    judge=judge,
+    published={"estimated multiplier": f"~{LOW:.0f}-{HIGH:.0f}x", "before optimisation": f"up to ~{UNOPTIMISED:.0f}x"},
+    needs=(NAME,),
+)

@@ -1,0 +1,52 @@
+"""Attack on the companion paper: the rank-1 router compares no pairs."""
+
+from collections.abc import Sequence
+
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
+from audits.claims.routing._figures import precision_dots
+from audits.claims.routing._runs import SEEDS, Cell, below, cells_table, decide, judge_cells, negated, runs_of, scale
+from audits.experiments.routing._plan import NAME
+from audits.experiments.routing._task import FAR
+from audits.statistics.mean import mean_of_runs
+
+MARGIN = 0.1  # of normalised precision (our choice)
+
+
+def rule(cells: Sequence[Cell]) -> Judgement:
+    """What the query's factor adds, paired by seed."""
+    pairwise, alone = cells
+    added = mean_of_runs([a - b for a, b in zip(pairwise.values(), alone.values(), strict=True)])
+    low, high = added.interval.low, added.interval.high
+    verdict = decide([negated(below(added, MARGIN))])
+    return Judgement(
+        verdict,
+        f"f_i f_j orders positions by f_j, or the other way round where f_i is negative. Without f_i "
+        f"normalised precision is {alone.mean().mean:.2f}, with it {pairwise.mean().mean:.2f}: it adds "
+        f"{added.mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}, {added.n} paired seeds) ({scale(cells)}). "
+        "The mixing layer has done the matching.",
+        "A query factor that changes which positions are picked, not only from which end.",
+        minimum_detectable_effect=f"{added.half_width:.2f} of normalised precision ({added.n} paired seeds, 95 %)",
+        seeds_needed=added.runs_to_resolve(abs(added.mean - MARGIN)) if verdict is ClaimVerdict.INCONCLUSIVE else None,
+        evidence=runs_of(cells),
+        tables=(_signs(), cells_table(cells)),
+        figures=(precision_dots("The rank-1 score with and without the query", cells),),
+    )
+
+
+def _signs() -> Table:
+    rows = (("positive", "largest f_j first"), ("negative", "smallest f_j first"), ("zero", "no order"))
+    return Table("All that the query can say to a rank-1 score", ("sign of f_i", "order of the positions"), rows)
+
+
+CLAIM = Claim(
+    id="attack-routing-rank-one",
+    statement="A rank-1 router f_i f_j matches a query with its answer pairwise.",
+    source="our attack on arXiv:2603.20997: with two factors a query can but choose between two orders",
+    test=f"The rank-1 router and the same one without the query's factor, after one bidirectional layer, at "
+    f"least {SEEDS} seeds, paired: REFUTED if the query's factor adds at most {MARGIN} of normalised "
+    "precision (95 % interval).",
+    refuted_by="A router that never looks at the query and routes as well.",
+    judge=judge_cells([("attention, rank-1", FAR), ("attention, position alone", FAR)], rule),
+    published={"rank-1": "98.8 %"},
+    needs=(NAME,),
+)

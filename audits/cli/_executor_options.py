@@ -1,0 +1,69 @@
+"""The options that say where runs are carried out and where they keep their state."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from audits.cli._exits import CANNOT_RUN, CommandError, positive
+from audits.evidence.executors import EXECUTORS, Executor, ExecutorError, Wish, make_executor
+from audits.experiments.training.corpus import cache_folder
+
+
+def add_executor(parser: argparse.ArgumentParser) -> None:
+    """Where runs are carried out."""
+    parser.add_argument(
+        "--executor", choices=tuple(EXECUTORS), default="local", help="processes on this machine, or jobs of Slurm"
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="W", help="runs at a time; one a core where absent, what Slurm gives there"
+    )
+    parser.add_argument(
+        "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="options of sbatch, such as partition=gpu time=120"
+    )
+    parser.add_argument(
+        "--checkpoints", metavar="DIR", help="where runs keep their state, to go on from; the user's cache where absent"
+    )
+
+
+def checkpoint_folder(options: argparse.Namespace) -> Path | None:
+    """Where runs keep their state; None where nothing was asked for and the cache cannot be written.
+
+    Raises:
+        CommandError: the folder that was asked for cannot be written.
+    """
+    cache = cache_folder()
+    folder = Path(options.checkpoints) if options.checkpoints else cache / "checkpoints" if cache else None
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        usable = False
+    if options.checkpoints and not usable:
+        raise CommandError(f"checkpoints {folder}: not a folder that can be written; choose another", CANNOT_RUN)
+    return folder.absolute() if usable else None
+
+
+def chosen_executor(options: argparse.Namespace, folder: Path | None) -> Executor:
+    """The executor that was asked for.
+
+    Raises:
+        CommandError: it cannot be used here.
+    """
+    try:
+        torch.device(options.device)
+    except RuntimeError as problem:
+        raise CommandError(f"device {options.device!r}: {str(problem).splitlines()[0]}", CANNOT_RUN) from problem
+    pairs = [text.partition("=") for text in options.slurm]
+    try:
+        return make_executor(
+            options.executor,
+            Wish(options.device, options.workers, folder, {key: value for key, _, value in pairs}),
+        )
+    except ExecutorError as problem:
+        raise CommandError(str(problem), CANNOT_RUN) from problem

@@ -1,0 +1,393 @@
+"""The evidence ledger: JSON Lines, one finished run a line, addressed by the hash of what defines it.
+
+A run answers a question: an experiment, its configuration (corpus included, by its content) and a seed. Its address
+adds the hash of the code that defines it: a record made by other code is another run, and stale for today's question.
+The line's digest covers everything in it, results too: one that was edited is refused, not read.
+
+Lines are only ever appended, one write each under a lock, so that writers cannot interleave and a killed one can leave
+nothing worse than a last line without its newline. Such a torn line is passed over on reading and cut off before the
+next line is appended. `compact` is the one operation that rewrites a file: it drops lines that later ones replaced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NoReturn
+
+SCHEMA = 3
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "experiment": (str,),
+    "config": (dict,),
+    "seed": (int,),
+    "result": (dict,),
+    "environment": (dict,),
+    "seconds": (int, float),
+    "code": (str,),
+    "commit": (str,),
+    "recorded": (str,),
+}
+
+
+def run_hash(experiment: str, config: dict[str, Any], seed: int, code: str = "") -> str:
+    """The address of a run: SHA-256 over experiment, configuration, seed and code, its first 16 hex digits.
+
+    Without `code` it addresses the question that runs of any code answer.
+    """
+    return _hash({"experiment": experiment, "config": config, "seed": seed} | ({"code": code} if code else {}))
+
+
+def _hash(entry: dict[str, Any]) -> str:
+    """The first 16 hex digits of SHA-256 over the entry as JSON."""
+    return hashlib.sha256(json.dumps(entry, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        experiment: what kind of run; the name of the ledger's file.
+        config: what was asked, the corpus included.
+        seed: of weights, data and whatever else is drawn.
+        result: what the experiment returned.
+        environment: machine, device and versions.
+        seconds: wall-clock time of the run.
+        code: hash of the code that defines the run (`audits.evidence.code_hash`).
+        commit: of the checkout it ran in, with a `+` where that had changes; empty where there was none.
+        recorded: when, in UTC, ISO 8601.
+    """
+
+    experiment: str
+    config: dict[str, Any]
+    seed: int
+    result: dict[str, Any]
+    environment: dict[str, Any]
+    seconds: float
+    code: str = ""
+    commit: str = ""
+    recorded: str = ""
+
+    @cached_property
+    def run(self) -> str:
+        """The run's address."""
+        return run_hash(self.experiment, self.config, self.seed, self.code)
+
+    @cached_property
+    def question(self) -> str:
+        """What the run answers, whatever code it was made by."""
+        return run_hash(self.experiment, self.config, self.seed)
+
+    @property
+    def corpus(self) -> str | None:
+        """The content hash of the text the run was made on; None where it read none."""
+        corpus = self.config.get("corpus")
+        return str(corpus.get("sha256")) if isinstance(corpus, dict) else None
+
+    def setting(self, varied: Collection[str]) -> dict[str, Any]:
+        """The configuration without the entries `varied`."""
+        return {key: value for key, value in self.config.items() if key not in varied}
+
+    def to_line(self) -> str:
+        """The record as one line of the ledger; its digest is that of what a reader finds, whose keys are texts."""
+        entry = json.loads(json.dumps({"schema": SCHEMA, "run": self.run, **asdict(self)}, sort_keys=True))
+        return json.dumps(entry | {"digest": _hash(entry)}, sort_keys=True, allow_nan=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All records a judgement may read, the latest record of a run replacing earlier ones."""
+
+    records: tuple[Record, ...] = ()
+
+    def of(self, experiment: str) -> tuple[Record, ...]:
+        """The records of one experiment, in the order of their hashes, so that reports do not depend on timing."""
+        return tuple(sorted((r for r in self.records if r.experiment == experiment), key=lambda r: r.run))
+
+    def latest(self, experiment: str, varied: str = "") -> tuple[Record, ...]:
+        """The records that share the setting of the experiment's last record, in the order of their hashes.
+
+        A setting is the configuration without the entry `varied`, over which the experiment compares.
+        """
+        return tuple(sorted(self.latest_varying(experiment, (varied,)), key=lambda record: record.run))
+
+    def latest_varying(self, experiment: str, varied: Collection[str]) -> tuple[Record, ...]:
+        """The records that share the setting of the experiment's last record, in the order of recording."""
+        found = [record for record in self.records if record.experiment == experiment]
+        return tuple(record for record in found if record.setting(varied) == found[-1].setting(varied))
+
+    def has(self, run: str) -> bool:
+        """Whether the run of this address is among the records."""
+        return any(record.run == run for record in self.records)
+
+    def standing(self, codes: Mapping[str, str]) -> Evidence:
+        """One record a question: that of today's code where there is one, else the last recorded.
+
+        Args:
+            codes: today's code hash of each experiment.
+        """
+        kept: dict[str, Record] = {}
+        for record in self.records:
+            before = kept.get(record.question)
+            if before is None or not is_fresh(before, codes) or is_fresh(record, codes):
+                kept.pop(record.question, None)
+                kept[record.question] = record
+        return Evidence(tuple(kept.values()))
+
+    def fresh(self, codes: Mapping[str, str]) -> Evidence:
+        """The records made by today's code."""
+        return Evidence(tuple(record for record in self.records if is_fresh(record, codes)))
+
+    def at(self, tier: str) -> Evidence:
+        """What a claim may read at a tier: runs of that tier, and those that are the same at every tier.
+
+        Of each experiment only the corpus of the last record counts: perplexities on two texts are two things.
+        """
+        found = [record for record in self.records if record.config.get("tier", tier) == tier]
+        last = {record.experiment: record.corpus for record in found}
+        return Evidence(tuple(record for record in found if record.corpus == last[record.experiment]))
+
+
+def is_fresh(record: Record, codes: Mapping[str, str]) -> bool:
+    """Whether the code that made the record is today's; an experiment that is gone has none."""
+    return bool(record.code) and record.code == codes.get(record.experiment)
+
+
+class LedgerError(Exception):
+    """The ledger cannot be read or written; the message says where and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The evidence in a folder: every `*.jsonl` is read, records are written to `<experiment>.jsonl`."""
+
+    folder: Path
+
+    def read(self) -> Evidence:
+        """All records in the order of recording, the latest of each run. Between files the later name counts.
+
+        Raises:
+            LedgerError: a line is damaged (other than a torn last one), or of an unknown schema.
+        """
+        latest: dict[str, Record] = {}
+        for file in self._files():
+            for record in _parse(file, _bytes_of(file)).records:
+                latest.pop(record.run, None)
+                latest[record.run] = record
+        return Evidence(tuple(latest.values()))
+
+    def has(self, run: str) -> bool:
+        """Whether the run of this address is in the ledger."""
+        return self.read().has(run)
+
+    def append(self, record: Record) -> None:
+        """Add a record durably; on reading it replaces earlier records of the same run.
+
+        Raises:
+            LedgerError: the record cannot be written as JSON, or the file cannot be written or is damaged at its end.
+        """
+        line = _line_of(record)
+        if not _FILE_NAME.fullmatch(record.experiment):
+            raise LedgerError(f"experiment {record.experiment!r} cannot name a file; use letters, digits, - and _")
+        self.check_writable()
+        file = self.folder / f"{record.experiment}.jsonl"
+        with _open_locked(file) as descriptor:
+            size = _mend_tail(file, descriptor)
+            written = os.write(descriptor, line)
+            if written != len(line):
+                os.ftruncate(descriptor, size)
+                raise LedgerError(f"{file}: no room for the record of run {record.run}; free some disk space")
+            os.fsync(descriptor)
+
+    def compact(self) -> None:
+        """Keep each question's latest record only, in the order of recording, so that committed files stay small.
+
+        Raises:
+            LedgerError: a file is damaged (it is left as it is) or cannot be written.
+        """
+        for file in self._files():
+            with _open_locked(file) as descriptor:
+                before = _bytes_of(file)
+                records = _parse(file, before).records
+                last = {record.question: at for at, record in enumerate(records)}
+                after = b"".join(_line_of(record) for at, record in enumerate(records) if last[record.question] == at)
+                if after != before:
+                    _replace(file, after, os.fstat(descriptor).st_mode)
+
+    def check_writable(self) -> None:
+        """Make the folder, and find out before hours of work whether records can be written.
+
+        Raises:
+            LedgerError: they cannot.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(f"{self.folder}: the ledger's folder cannot be made: {error.strerror}") from None
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise LedgerError(f"{self.folder}: the ledger's folder may not be written; check its permissions")
+
+    def _files(self) -> list[Path]:
+        """The ledger's files by name; none where the folder is missing."""
+        return sorted(self.folder.glob("*.jsonl"))
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """A file's records in the order of its lines, and where its whole lines end, in bytes."""
+
+    records: tuple[Record, ...]
+    end: int
+
+
+@contextmanager
+def _open_locked(file: Path) -> Iterator[int]:
+    """A descriptor of the file to read and append, under an exclusive lock."""
+    try:
+        descriptor = _lock(file)
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be opened for writing: {error.strerror}") from None
+    try:
+        yield descriptor
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be written: {error.strerror}") from error
+    finally:
+        os.close(descriptor)  # releases the lock
+
+
+def _lock(file: Path) -> int:
+    """Open and lock the file that bears the name once the lock is held: `compact` may have put a new one there."""
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass  # taken away meanwhile: make it anew
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _mend_tail(file: Path, descriptor: int) -> int:
+    """End the file with a whole line, as a killed writer may have left it otherwise; its size in bytes afterwards."""
+    size = os.fstat(descriptor).st_size
+    if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+        return size
+    whole = _parse(file, _bytes_of(file)).end
+    if whole == size:  # only the newline is missing
+        os.write(descriptor, b"\n")
+        return size + 1
+    os.ftruncate(descriptor, whole)
+    return whole
+
+
+def _bytes_of(file: Path) -> bytes:
+    """The file's content."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _parse(file: Path, data: bytes) -> _Parsed:
+    """The records of a file's content, a torn last line left out. Empty lines are passed over."""
+    records, end = [], 0
+    for number, line in enumerate(BytesIO(data), 1):
+        record = _record_of(f"{file}, line {number}", line, last=not line.endswith(b"\n"))
+        if record is None and not line.endswith(b"\n"):
+            break
+        end += len(line)
+        records += [record] if record else []
+    return _Parsed(tuple(records), end)
+
+
+def _record_of(place: str, line: bytes, *, last: bool) -> Record | None:
+    """A line's record; None for an empty line and for a `last` line that is torn."""
+    if not line.strip():
+        return None
+    try:
+        entry = json.loads(line, parse_constant=_refuse_constant)
+    except ValueError:
+        if last:
+            return None
+        raise LedgerError(f"{place}: damaged, not a record; restore the line or delete it") from None
+    return _checked(place, entry)
+
+
+def _checked(place: str, entry: Any) -> Record:
+    """The record in a parsed line, its schema, fields, address and digest verified."""
+    schema = entry.get("schema") if isinstance(entry, dict) else None
+    if schema != SCHEMA:
+        raise LedgerError(
+            f"{place}: schema {schema!r} is not the known {SCHEMA}; update this program if it is a later one, else "
+            "delete the line, and its run is repeated"
+        )
+    wrong = [name for name, types in _TYPES.items() if not isinstance(entry.get(name), types)]
+    if wrong or set(entry) - set(_TYPES) != {"schema", "run", "digest"}:
+        raise LedgerError(f"{place}: damaged ({', '.join(wrong) or 'unknown fields'}); restore the line or delete it")
+    record = Record(**{name: entry[name] for name in _TYPES})
+    if entry["run"] != record.run:
+        raise LedgerError(
+            f"{place}: address {entry['run']} does not match experiment, config, seed and code; restore the line"
+        )
+    if entry["digest"] != _hash({name: value for name, value in entry.items() if name != "digest"}):
+        raise LedgerError(f"{place}: edited, its digest does not match; restore the line or delete it")
+    return record
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Not-a-number and infinities are no JSON."""
+    raise ValueError(name)
+
+
+def _line_of(record: Record) -> bytes:
+    """The record's line, known to read back as the same run."""
+    place = f"record of experiment {record.experiment}, seed {record.seed}"
+    try:
+        line = record.to_line().encode()
+    except (TypeError, ValueError) as error:
+        number = _not_finite(asdict(record))
+        cause = f"{number} is not a finite number; record null or a flag instead" if number else str(error)
+        raise LedgerError(f"{place}: cannot be written as JSON: {cause}") from None
+    entry = json.loads(line)
+    if run_hash(entry["experiment"], entry["config"], entry["seed"], entry["code"]) != record.run:
+        raise LedgerError(f"{place}: its config reads back differently from JSON; use texts as keys")
+    _checked(place, entry)
+    return line
+
+
+def _not_finite(value: Any, name: str = "") -> str | None:
+    """The dotted name of the first number that is not finite, None where all are."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return name
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    found = (_not_finite(item, f"{name}.{key}".lstrip(".")) for key, item in pairs)
+    return next((name for name in found if name), None)
+
+
+def _replace(file: Path, data: bytes, mode: int) -> None:
+    """Write beside and rename."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        beside.chmod(mode & 0o777)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,86 @@
+"""Gathers evidence: finds out which runs the ledger lacks, has them carried out, and reads the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from audits.evidence.address import code_of
+from audits.evidence.display import Display
+from audits.evidence.executors import Executor, Wish, make_executor
+from audits.evidence.experiment import Experiment, Options
+from audits.evidence.gathering import Failure, Gathering, Task
+from audits.evidence.ledger import Evidence, Ledger, run_hash
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All evidence in the ledger after the gathering, and the runs that failed."""
+
+    evidence: Evidence
+    failures: tuple[Failure, ...]
+
+
+def gather(
+    experiments: Iterable[Experiment],
+    options: Options,
+    ledger: Ledger,
+    *,
+    workers: int | None = None,
+    fresh: bool = False,
+    console: Console | None = None,
+    executor: Executor | None = None,
+) -> Gathered:
+    """Carry out every run that is not in the ledger yet, and read the ledger.
+
+    Each finished run is in the ledger at once; an interrupt loses only runs under way. Only this process writes the
+    ledger, wherever the runs are carried out.
+
+    Args:
+        experiments: what to gather.
+        options: the user's choices, handed to each experiment. Each run gets a folder of its own in that of
+            checkpoints; it is deleted when the run is recorded, or begun afresh.
+        ledger: where evidence is looked for and recorded.
+        workers: local processes at a time; None is one per core, and one in all on a GPU, whose memory the runs would
+            share.
+        fresh: carry out all runs anew; their records replace the earlier ones.
+        console: where progress is shown; None is standard error.
+        executor: what carries out the runs; None is local processes.
+
+    Raises:
+        LedgerError: the ledger cannot be read or written.
+        ExecutorError: the executor cannot carry out runs.
+        ValueError: `workers` is below 1, or an experiment lists a run under another's name.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; it must be at least 1")
+    ledger.check_writable()
+    tasks = _tasks(experiments, options)
+    present = set() if fresh else {record.run for record in ledger.read().records}
+    missing = [task for task in tasks if task.run not in present]
+    with (
+        Display(console or Console(stderr=True), len(missing)) as display,
+        executor or make_executor("local", Wish(options.device, workers)) as at_work,
+    ):
+        display.say(f"{len(missing)} runs to carry out, {len(tasks) - len(missing)} already in the ledger")
+        work = Gathering(options, ledger, display, at_work)
+        work.carry_out(missing, fresh=fresh)
+    if fresh:
+        ledger.compact()
+    return Gathered(ledger.read(), tuple(work.failures))
+
+
+def _tasks(experiments: Iterable[Experiment], options: Options) -> list[Task]:
+    """The runs of all experiments in order, each once."""
+    tasks: dict[str, Task] = {}
+    for experiment in experiments:
+        for spec in experiment.runs(options):
+            if spec.experiment != experiment.recorded_as:
+                raise ValueError(
+                    f"experiment {experiment.name} lists a run of {spec.experiment}; use {experiment.recorded_as}"
+                )
+            run = run_hash(spec.experiment, spec.config, spec.seed, code_of(experiment))
+            tasks.setdefault(run, Task(experiment, spec, run))
+    return list(tasks.values())

@@ -1,0 +1,32 @@
+"""In how many games, each with its own tokens, betting proves a planted leak: the power table of `docs/betting.md`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from audits.betting.game import bet
+from audits.betting.stakes import Stakes
+from audits.leaks._control import Twin
+from audits.statistics import Counts, rate_interval
+from audits.subject.subject import Settings
+
+HEADER = ("planted leak", "class", "proven in", "95 % interval of the rate", "steps to the proof: median, range")
+
+
+def proofs(twin: Twin, settings: Settings, stakes: Stakes, seeds: int) -> list[int | None]:
+    """The step of the proof in each game, None where there was none.
+
+    A seed draws the alphabets and the tokens; a twin's weights are the same in every game.
+    """
+    played = (bet(twin.leaky(), replace(settings, seed=seed), stakes) for seed in range(seeds))
+    return [result.proven_at for result in played]
+
+
+def power_row(twin: Twin, settings: Settings, stakes: Stakes, seeds: int) -> list[str]:
+    """One planted leak: how often it is proven, the Clopper-Pearson interval, and how fast."""
+    found = proofs(twin, settings, stakes, seeds)
+    steps = sorted(step for step in found if step is not None)
+    rate = rate_interval(Counts(len(steps), seeds))
+    speed = f"{steps[len(steps) // 2]}, {steps[0]} to {steps[-1]}" if steps else "-"
+    interval = f"{rate.low:.2f} to {rate.high:.2f}"
+    return [twin.name, str(twin.leak_class), f"{len(steps)} of {seeds}", interval, speed]

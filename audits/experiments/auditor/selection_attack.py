@@ -1,0 +1,37 @@
+"""The attack on the published fix: a causal council mask does not help if the top-k is taken inside the chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audits.auditor.audit import audit
+from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.language_models._language_model import SELECTION, SIZES, build, timeless
+from hubrouter.patterns import hub_gpt
+
+VOCAB = 256
+
+
+def runs(options: Options) -> tuple[RunSpec, ...]:
+    """Random weights of three seeds; training is not needed for a leak to exist."""
+    size = SIZES[options.tier]
+    shape = {"d_model": size.d_model, "chunk": size.chunk, "k": size.k, "n_hubs": size.n_hubs}
+    config = {"tier": options.tier, "pattern": hub_gpt(size.layers), "routing": SELECTION, **shape}
+    return tuple(RunSpec("selection-attack", config, seed, f"selection attack, seed {seed}") for seed in range(3))
+
+
+def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+    """Audit Hub-GPT with the published fix and selection inside the chunk."""
+    progress(0, 1, "auditing")
+    model = build(spec.config, VOCAB, spec.seed)
+    name = f"Hub-GPT with a causal council mask and selection inside the chunk, seed {spec.seed}"
+    result = audit(model, seq_len=6 * spec.config["chunk"], seed=spec.seed, device=options.device, target=name)
+    verdicts = {probe.name: str(probe.verdict) for probe in result.probes}
+    return {
+        "audit": timeless(result.to_dict()),
+        "gradient": verdicts["gradient"],
+        "perturbation": verdicts["perturbation"],
+    }
+
+
+EXPERIMENT = Experiment("selection-attack", runs, execute)

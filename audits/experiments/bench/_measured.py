@@ -1,0 +1,163 @@
+"""What the bench measured, read from the ledger, a machine at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from audits.evidence.experiment import TIERS
+from audits.evidence.ledger import Evidence, Record
+from audits.experiments.bench._row import PASSES, Ceilings, Row, paired_ratio, spread
+from audits.statistics import Exponent, scaling_exponent
+
+EXPERIMENT = "bench"
+BASE, PROJECTIONS, HUB = "attention", "projections", "hub"
+_VARIED = ("pass", "n", "layers")  # what differs between the runs of one bench
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All rows of one machine at one tier; `config` is what the runs share, `environment` that of the last one."""
+
+    machine: str
+    tier: str
+    config: Mapping[str, Any]
+    environment: Mapping[str, str]
+    threads: int
+    rows: tuple[Row, ...]
+
+    @property
+    def cuda(self) -> bool:
+        """Whether it was measured on a GPU."""
+        return str(self.config.get("device", "")).startswith("cuda")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Layers with their implementations, in the order of the runs."""
+        return tuple(dict.fromkeys(row.name for row in self.rows))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """All lengths, shortest first."""
+        return tuple(sorted({row.n for row in self.rows}))
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Addresses of all runs."""
+        return tuple(sorted({row.run for row in self.rows}))
+
+    def of(self, passes: str, name: str | None = None) -> tuple[Row, ...]:
+        """The rows of a pass (and a layer), shortest length first."""
+        found = (row for row in self.rows if row.passes == passes and name in (None, row.name))
+        return tuple(sorted(found, key=lambda row: row.n))
+
+    def at(self, passes: str, name: str, n: int) -> Row | None:
+        """One row."""
+        return next((row for row in self.of(passes, name) if row.n == n), None)
+
+    @property
+    def shape(self) -> str:
+        """The sizes in words."""
+        named = ("d_model", "width"), ("n_heads", "heads"), ("n_hubs", "hubs"), ("k", "k"), ("chunk", "chunk")
+        sizes = ", ".join(f"{word} {self.config[key]}" for key, word in named)
+        return f"{sizes}, batch {self.config['batch']}, {self.config['dtype']}"
+
+    @property
+    def place(self) -> str:
+        """The machine in words."""
+        if self.cuda:
+            return self.environment.get("device", self.machine)
+        threads = "one thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.environment.get('cpu', self.machine)}, {threads}"
+
+    def exponent(self, passes: str, name: str, low: int = 0, high: int = 2**62) -> Exponent | None:
+        """How the time grows over the lengths from `low` to `high`; None below three of them."""
+        timed = {row.n: row.ms.median for row in self.of(passes, name) if row.ms and low <= row.n <= high}
+        return scaling_exponent(list(timed), list(timed.values())) if len(timed) >= 3 else None
+
+
+def benches(evidence: Evidence) -> tuple[Bench, ...]:
+    """One a machine, by name: the highest tier that was measured on it, at the setting of its last run."""
+    machines: dict[str, list[Record]] = {}
+    for record in evidence.records:
+        if record.experiment == EXPERIMENT:
+            machines.setdefault(str(record.config["machine"]), []).append(record)
+    return tuple(_bench(name, machines[name]) for name in sorted(machines))
+
+
+def _bench(machine: str, records: Sequence[Record]) -> Bench:
+    tier = max((str(record.config["tier"]) for record in records), key=TIERS.index)
+    found = [record for record in records if record.config["tier"] == tier]
+    alike = [record for record in found if record.setting(_VARIED) == found[-1].setting(_VARIED)]
+    last = alike[-1]
+    rows: dict[tuple[str, str, int], Row] = {}
+    for record in alike:  # a later run of some of the layers replaces what an earlier one said of them
+        rows |= {(row.name, row.passes, row.n): row for row in _rows(record)}
+    threads = max(int(record.result.get("threads", 0)) for record in alike)
+    return Bench(machine, tier, last.setting(_VARIED), last.environment, threads, _ordered(rows.values(), alike))
+
+
+def _ordered(rows: Iterable[Row], records: Sequence[Record]) -> tuple[Row, ...]:
+    """Rows by layer as in the runs' configuration, then by pass and length, however the runs came into the ledger."""
+    most = max((list(record.config["layers"]) for record in records), key=lambda names: (len(names), names))
+    place = {name: index for index, name in enumerate(most)}
+    return tuple(sorted(rows, key=lambda r: (place.get(r.name, len(most)), r.name, PASSES.index(r.passes), r.n)))
+
+
+def _rows(record: Record) -> list[Row]:
+    """The rows of one run, of alternatives the fastest; of a run that was ended, one a layer with the reason."""
+    told = [dict(entry) for entry in record.result["rows"]]
+    if "lost" in record.result:
+        parts = (name.partition("/") for name in record.config["layers"])
+        told = [{"layer": layer, "impl": impl, "not_run": record.result["lost"]} for layer, _, impl in parts]
+    kept: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in told:
+        key = (entry["layer"], entry["impl"])
+        kept[key] = min(kept.get(key, entry), entry, key=_slowness)
+    rates = _ceilings(record.result.get("ceilings", {}))
+    beside = {layer: entry.get("seconds", ()) for (layer, _), entry in kept.items()}
+    return [_row(record, entry, rates, beside) for entry in kept.values()]
+
+
+def _slowness(entry: Mapping[str, Any]) -> float:
+    """Median seconds; infinite where it was not run."""
+    return median(entry["seconds"]) if entry.get("seconds") else float("inf")
+
+
+def _ceilings(told: Mapping[str, Any]) -> Ceilings | None:
+    """Of the fastest round each: what slows the machine for a while does not lower what it can do at most."""
+    rates = {name: top["amount"] / min(top["seconds"]) for name, top in told.items() if top["seconds"]}
+    return Ceilings(rates["matmul"], rates["copy"]) if {"matmul", "copy"} <= set(rates) else None
+
+
+def _row(
+    record: Record, entry: Mapping[str, Any], rates: Ceilings | None, beside: Mapping[str, Sequence[float]]
+) -> Row:
+    seconds = entry.get("seconds", ())
+    return Row(
+        layer=str(entry["layer"]),
+        impl=str(entry["impl"]),
+        backend=str(entry.get("backend", "")),
+        n=int(record.config["n"]),
+        passes=str(record.config["pass"]),
+        ms=spread([1000 * taken for taken in seconds]),
+        ratio=paired_ratio(seconds, beside.get(BASE, ())),
+        peak_bytes=entry.get("peak_bytes"),
+        flops=entry.get("flops"),
+        bytes=entry.get("bytes"),
+        ceilings=rates,
+        core_share=_core_share(entry, rates, beside.get(PROJECTIONS, ())),
+        not_run=entry.get("not_run"),
+        run=record.run,
+    )
+
+
+def _core_share(entry: Mapping[str, Any], rates: Ceilings | None, projections: Sequence[float]) -> float | None:
+    """Traffic of the mixing alone over its time: the layer's less that of the projections in the same round."""
+    seconds, amount = entry.get("seconds", ()), entry.get("core_bytes")
+    if amount is None or rates is None or not seconds or len(seconds) != len(projections):
+        return None
+    core = median(taken - other for taken, other in zip(seconds, projections, strict=True))
+    return float(amount / core / rates.bytes) if core > 0 else None

@@ -1,0 +1,186 @@
+"""Kernel check: the Triton kernels against a dense computation in float64, in outputs and in every gradient.
+
+On a CUDA device the kernels run there at full sizes; elsewhere they run in Triton's interpreter at small ones.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.bench._dense_hub import dense, readable
+from hubrouter import HubRouter, RouterConfig
+
+NAME = "kernel-check"
+SLACK, ROUNDINGS = 2.0, 4.0  # a kernel may be this many times as inexact as dense code in its dtype, and some roundings
+SEEDS = {"quick": 1, "full": 3, "paper": 3}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer and sequence."""
+
+    length: int
+    d_model: int
+    n_heads: int
+    n_hubs: int
+    k: int
+    chunk: int
+    neighbours: int = 1
+    batch: int = 2
+    causal: bool = True
+
+
+ON_GPU = (
+    Case(4099, 1024, 16, 8, 64, 64),
+    Case(1000, 256, 4, 8, 64, 64),
+    Case(777, 512, 4, 64, 128, 128, neighbours=2),
+    Case(513, 96, 3, 1, 5, 20, neighbours=0),
+    Case(7, 64, 1, 3, 64, 64),
+    Case(1000, 256, 4, 8, 64, 64, causal=False),
+)
+INTERPRETED = (
+    Case(28, 64, 2, 3, 5, 3, batch=1),
+    Case(23, 96, 2, 17, 17, 20, batch=1),
+    Case(13, 64, 2, 3, 5, 4, batch=1, causal=False),
+)
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def runs(options: Options) -> tuple[RunSpec, ...]:
+    """Every case in every dtype; none without triton."""
+    if importlib.util.find_spec("triton") is None:
+        return ()
+    cases = ON_GPU if options.device.startswith("cuda") else INTERPRETED
+    return tuple(
+        RunSpec(NAME, {**asdict(case), "dtype": dtype, "device": options.device}, seed, _label(case, dtype))
+        for case in cases
+        for dtype in DTYPES
+        for seed in range(SEEDS[options.tier])
+    )
+
+
+def _label(case: Case, dtype: str) -> str:
+    return f"kernels in {dtype} at n = {case.length}, width {case.d_model}{'' if case.causal else ', bidirectional'}"
+
+
+def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+    """Errors of kernels and of dense code of the same dtype, and what later tokens change of earlier outputs.
+
+    Triton interprets what is defined after it was told to, and a worker may have loaded it before: a new process.
+    """
+    if options.device.startswith("cuda"):
+        return check(spec, progress)
+    progress(0, 1, "in a process of its own")
+    asked = json.dumps({"config": spec.config, "seed": spec.seed})
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", f"import {__name__} as check; check.answer()"]
+    done = subprocess.run(command, input=asked, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def answer() -> None:
+    """One check, asked for on standard input and told on standard output."""
+    asked = json.load(sys.stdin)
+    spec = RunSpec(NAME, asked["config"], asked["seed"])
+    sys.stdout.write(json.dumps(check(spec, lambda *_: None)))
+
+
+def check(spec: RunSpec, progress: Progress) -> dict[str, Any]:
+    """The check itself, in this process."""
+    case = Case(**{name: spec.config[name] for name in Case.__dataclass_fields__})
+    dtype = getattr(torch, str(spec.config["dtype"]))
+    layer, x = subject(case, dtype, spec.seed, str(spec.config["device"]))
+    progress(0, 3, "kernels")
+    found, again = results(layer, x), results(layer, x)
+    progress(1, 3, "float64")
+    allowed = readable(selection(layer, x), case.length, case.chunk, case.causal)
+    exact = deepcopy(layer).double()
+    truth = results(exact, x.double(), allowed)
+    progress(2, 3, str(dtype))
+    plain = results(layer, x, allowed)
+    errors = {
+        name: {"kernel": error(found[name], truth[name]), "dense": error(plain[name], truth[name])} for name in truth
+    }
+    return {
+        "errors": errors,
+        "eps": torch.finfo(dtype).eps,
+        "repeats": all(torch.equal(found[name], again[name]) for name in found),
+        "felt_before": felt_before(layer, x) if case.causal else None,
+    }
+
+
+def subject(case: Case, dtype: torch.dtype, seed: int, device: str) -> tuple[HubRouter, Tensor]:
+    """A layer whose scores differ enough for tokens to be told apart, and standard normal tokens."""
+    sizes = {name: value for name, value in asdict(case).items() if name not in ("length", "batch")}
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        layer = HubRouter(RouterConfig(**sizes, impl="triton"))
+        x = torch.randn(case.batch, case.length, case.d_model)
+    with torch.no_grad():
+        layer.score.head.weight.mul_(3)
+    return layer.to(device, dtype), x.to(device, dtype)
+
+
+def results(layer: HubRouter, x: Tensor, allowed: Tensor | None = None) -> dict[str, Tensor]:
+    """Output, and gradients of a fixed combination of outputs; densely where the council's mask is given."""
+    x = x.detach().requires_grad_()
+    layer.zero_grad()
+    y = layer(x) if allowed is None else dense(layer, x, allowed)
+    (y * torch.linspace(-1, 1, y.numel(), device=y.device, dtype=torch.float64).view_as(y).to(y.dtype)).sum().backward()
+    gradients = {name: weight.grad for name, weight in layer.named_parameters()}
+    told = {"output": y, "tokens": x.grad, **gradients}
+    return {name: part.detach().clone() for name, part in told.items() if part is not None}
+
+
+def selection(layer: HubRouter, x: Tensor) -> Tensor:
+    """Keys of the tokens that the kernels select, [B, G, K]."""
+    from hubrouter.kernels.layer import between
+
+    with torch.no_grad():
+        return between(layer, layer.project(x), None).chosen
+
+
+def error(found: Tensor, truth: Tensor) -> float:
+    """The largest deviation, relative to the largest entry (to 1e-3 where all of them vanish)."""
+    return float((found.double() - truth).abs().max() / truth.abs().max().clamp_min(1e-3))
+
+
+@torch.no_grad()
+def felt_before(layer: HubRouter, x: Tensor) -> float:
+    """The largest change of an output before a cut when everything from the cut on is replaced; 0 for a causal layer.
+
+    Projections are left out: what a matrix product of another size rounds differently is no matter of the kernels.
+    """
+    from hubrouter.kernels.layer import between
+
+    qkv = layer.project(x)
+    whole, worst = between(layer, qkv, None).mixed, 0.0
+    chunk = layer.config.chunk
+    for cut in sorted({1, chunk - 1, chunk, chunk + 1, x.shape[1] // 2, x.shape[1] - 1}):
+        if 0 < cut < x.shape[1]:
+            other = torch.cat([qkv[:, :cut], -3 * qkv[:, cut:]], dim=1)
+            for moved in (between(layer, other, None).mixed, between(layer, qkv[:, :cut], None).mixed):
+                worst = max(worst, float((moved[:, :cut] - whole[:, :cut]).abs().max()))
+    return worst
+
+
+def within(told: dict[str, float], eps: float) -> bool:
+    """Whether a kernel is no worse than dense code of its dtype, but for some roundings."""
+    return told["kernel"] <= SLACK * told["dense"] + ROUNDINGS * eps
+
+
+EXPERIMENT = Experiment(NAME, runs, execute, seconds=600.0)

@@ -1,0 +1,1 @@
+"""Language models trained small, one experiment a file; a file starting with an underscore is shared material."""

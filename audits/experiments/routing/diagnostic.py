@@ -1,0 +1,85 @@
+"""The routing diagnostic: every mechanism of the companion paper on its tasks, at small scale on a CPU.
+
+A run trains one mechanism on one task from one seed at one learning rate, and records the curve of held-out precision
+and accuracy. Before anything is called a failure, the first seed is run at several learning rates; the others are run
+at the middle one. All sizes are ours: the paper prints d = 128, 8000 sequences, 40 epochs of batches of 32.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.routing._backbone import load_backbone, train_backbone
+from audits.experiments.routing._bandit import learn
+from audits.experiments.routing._contrast import pretrain
+from audits.experiments.routing._plan import NAME, SIZES, Size, runs
+from audits.experiments.routing._rows import ROWS, Row
+from audits.experiments.routing._task import TASKS, Questions
+from audits.experiments.routing._train import Recipe, beside, train
+from hubrouter.diagnostic.config import DiagnosticConfig, representation, router
+from hubrouter.diagnostic.model import RoutedModel, parameters_of
+from hubrouter.diagnostic.router import Router
+
+
+def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+    """Train and measure; divergence is an outcome that is recorded."""
+    row, task = ROWS[str(spec.config["name"])], TASKS[options.tier][str(spec.config["task"])]
+    size = SIZES[options.tier]
+    recipe = size.recipe(float(spec.config["lr"]))
+    if row.recipe == "bandit":
+        curve = learn(row.router, size.d_model, task, recipe, row.budget, spec.seed, progress)
+        return outcome(curve, recipe, {"parameters": size.d_model})
+    config = _config(row, task, size, spec.seed)
+    model, told = _model(row, config, spec.seed, progress)
+    model.to(options.device)
+    if row.recipe.startswith("infonce"):
+        told["infonce"] = pretrain(model, task, recipe, spec.seed, progress, options.device)
+        model.router.requires_grad_(row.recipe == "infonce-tuned")
+    curve = train(model, task, recipe, spec.seed, progress, options.device)
+    return outcome(curve, recipe, told | beside(model, task, recipe, options.device))
+
+
+def _config(row: Row, task: Questions, size: Size, seed: int) -> DiagnosticConfig:
+    width, heads = size.d_model, size.n_heads
+    config = DiagnosticConfig(task.vocab_size, task.length, width, heads, row.layers, row.causal, row.hubs)
+    return replace(config, seed=seed)
+
+
+def _model(row: Row, config: DiagnosticConfig, seed: int, progress: Progress) -> tuple[RoutedModel, dict[str, Any]]:
+    """The untrained model; the same seed gives the same weights."""
+    told: dict[str, Any] = {}
+    embedding: nn.Module | None = None
+    if row.backbone.startswith("hf:"):
+        embedding = load_backbone(row.backbone.removeprefix("hf:"), config, seed)
+    elif row.backbone:
+        embedding, told["backbone_nats"] = train_backbone(config, seed, progress)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        routing = router(row.router).build(config)
+        assert isinstance(routing, Router)
+        model = RoutedModel(config, representation(row.representation).build(config), routing, embedding)
+    return model, told | {"parameters": parameters_of(model)}
+
+
+def outcome(curve: list[dict[str, float]], recipe: Recipe, told: dict[str, Any]) -> dict[str, Any]:
+    """The curve by columns, its last point, and whether the run was cut short by a loss that was not finite."""
+    last = curve[-1]
+    columns = {name: [point[name] for point in curve] for name in ("step", "precision", "accuracy")}
+    return {
+        **{name: last[name] for name in ("precision", "accuracy", "chance", "share")},
+        "rank": last["rank"] if math.isfinite(last["rank"]) else None,
+        "curve": columns,
+        "diverged": last["step"] < recipe.steps,
+        **told,
+    }
+
+
+# What these two say of a run stands in its configuration.
+PLAN = ("audits.experiments.routing._plan", "audits.experiments.routing._rows")
+EXPERIMENT = Experiment(NAME, runs, execute, beside=PLAN)

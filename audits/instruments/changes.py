@@ -1,0 +1,81 @@
+"""The ways in which a sequence is changed: suffixes, single positions, sweeps of the vocabulary, several magnitudes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from audits.instruments.differences import Changes
+from audits.subject.subject import Settings, Subject
+
+MAGNITUDES = (1e-3, 1.0, 1e3)  # of feature changes: small enough for smooth paths, large enough to flip any ranking
+SWEPT = 384  # suffixes swept, each behind a prefix of its own
+REPEATS = 3  # prefixes for each token id at least; of a large vocabulary only a sample is swept
+
+
+def how_many(settings: Settings) -> int:
+    """Rows of `singles` and `suffixes` together."""
+    kinds = 2 * len(MAGNITUDES) + 1 if settings.input == "features" else 4
+    return kinds * (settings.seq_len - 1)
+
+
+def suffixes(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
+    """Every cut, everything from it on replaced: by fresh draws, one repeated token, features of each magnitude."""
+    length = base.shape[1]
+    cuts = torch.arange(1, length)
+    fresh = subject.draw(len(cuts), length, gen)
+    if subject.settings.input == "features":
+        kinds = [fresh * magnitude for magnitude in MAGNITUDES] + [base + MAGNITUDES[0] * fresh]
+    else:
+        kinds = [fresh, subject.draw(len(cuts), 1, gen).expand(-1, length)]
+    return Changes.join([from_cut(base, kind, cuts) for kind in kinds])
+
+
+def singles(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
+    """Every position but the first changed by itself: to another token, or by features of each magnitude."""
+    length = base.shape[1]
+    cuts = torch.arange(1, length)
+    fresh = subject.draw(len(cuts), length, gen)
+    if subject.settings.input == "features":
+        kinds = [base + fresh * magnitude for magnitude in MAGNITUDES]
+    else:
+        vocabulary = subject.settings.vocab_size or 2
+        # Shifting by 1 .. V-1 always gives another token.
+        shift = torch.randint(1, vocabulary, (len(cuts), length), generator=gen)
+        kinds = [(base + shift) % vocabulary, (base + 1) % vocabulary]
+    return Changes.join([_only_at_cut(base, kind, cuts) for kind in kinds])
+
+
+def sweep(subject: Subject, gen: torch.Generator) -> Changes:
+    """Suffixes behind many prefixes: what only some prefixes let happen, or only some tokens upset, needs both varied.
+
+    A suffix is one repeated token, for every token id or a sample (rare tokens count), or features of any magnitude.
+    """
+    length, vocabulary = subject.settings.seq_len, subject.settings.vocab_size
+    if subject.settings.input == "features" or vocabulary is None:
+        magnitude = torch.tensor(MAGNITUDES, dtype=torch.float64).repeat(SWEPT // len(MAGNITUDES))
+        suffix = subject.draw(SWEPT, length, gen) * magnitude[:, None, None]
+    else:
+        ids = torch.randperm(vocabulary, generator=gen)[: SWEPT // REPEATS]
+        suffix = ids.repeat(-(-SWEPT // len(ids)))[:SWEPT, None].expand(-1, length)
+    cuts = torch.randint(1, length, (SWEPT,), generator=gen)
+    bases = subject.draw(SWEPT, length, gen)
+    return replace(from_cut(bases, suffix, cuts), bases=bases)
+
+
+def from_cut(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:
+    """Rows that follow `base` before their cut and `other` from it on."""
+    before = torch.arange(base.shape[1])[None, :] < cuts[:, None]
+    return Changes(_mix(before, base, other), cuts)
+
+
+def _only_at_cut(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:
+    """Rows that follow `other` at their cut and `base` everywhere else."""
+    elsewhere = torch.arange(base.shape[1])[None, :] != cuts[:, None]
+    return Changes(_mix(elsewhere, base, other), cuts)
+
+
+def _mix(where: Tensor, base: Tensor, other: Tensor) -> Tensor:
+    return torch.where(where[..., None] if base.ndim == 3 else where, base, other)

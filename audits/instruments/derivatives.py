@@ -1,0 +1,67 @@
+"""Derivatives of outputs with respect to the embedded (or fed) features of every input position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audits.subject.embedding import EmbeddingTap
+from audits.subject.randomness import generator
+from audits.subject.subject import Subject
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """`size[r, s]`: largest derivative of a random projection of output sinks[r] with respect to input position s."""
+
+    size: Tensor
+    sinks: Tensor
+
+    @property
+    def future(self) -> Tensor:
+        """The same with zeros at the own and earlier positions, [R, N]."""
+        return self.size.where(torch.arange(self.size.shape[1]) > self.sinks[:, None], 0.0)
+
+
+def all_derivatives(subject: Subject, base: Tensor) -> Derivatives | None:
+    """Every output position of one input [1, N] or [1, N, D]; None where no differentiable path leads to the output."""
+    length = base.shape[1]
+    rows = []
+    for sinks in torch.arange(length).split(subject.rows()):
+        sizes = derivatives(subject, base.expand(len(sinks), *base.shape[1:]).contiguous(), sinks)
+        if sizes is None:
+            return None
+        rows.append(sizes)
+    return Derivatives(torch.cat(rows), torch.arange(length))
+
+
+def derivatives(subject: Subject, inputs: Tensor, sinks: Tensor) -> Tensor | None:
+    """Row r: derivatives of a random projection of outputs[r, sinks[r]], largest over features, [R, N] float64.
+
+    None where no differentiable path leads from the input to the output.
+    """
+    leaves: list[Tensor] = []
+
+    def leaf(rows: Tensor) -> Tensor:
+        leaves.append(rows.detach().requires_grad_())
+        return leaves[-1]
+
+    if subject.settings.input == "features":
+        inputs = leaf(inputs.to(subject.settings.device, subject.dtype or torch.float32))
+        outputs = subject.run(inputs, grad=True)
+    else:
+        with EmbeddingTap(inputs, leaf):
+            outputs = subject.run(inputs, grad=True)
+    if not leaves or not outputs.requires_grad:
+        return None
+    picked = outputs[torch.arange(len(sinks)), sinks]
+    weights = torch.randn(
+        picked.shape[1], generator=generator(subject.settings.seed, "projection"), dtype=torch.float64
+    )
+    picked = picked * weights.to(picked)
+    with subject.pace.budget.guarded():
+        grads = torch.autograd.grad(picked.sum(), leaves, allow_unused=True)
+    sizes = [g.detach().double().abs().amax(-1).cpu() for g in grads if g is not None]
+    return torch.stack(sizes).amax(0) if sizes else torch.zeros(inputs.shape[:2], dtype=torch.float64)

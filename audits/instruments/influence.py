@@ -1,0 +1,33 @@
+"""The influence map: which output feels which changed input."""
+
+from __future__ import annotations
+
+import torch
+
+from audits.instruments.changes import singles
+from audits.instruments.differences import Comparison
+from audits.subject.progress import Pace
+from audits.subject.randomness import generator
+from audits.subject.subject import Model, Settings, prepare
+
+Matrix = list[list[float]]
+
+
+def influence_map(model: Model, settings: Settings, pace: Pace | None = None) -> Matrix:
+    """[N sinks][N sources]: the largest change of each output when one input position is changed, to three digits.
+
+    The first position is never changed, so its column is 0. Entries above the diagonal are the future.
+
+    Raises:
+        OutOfTime: the budget of the pace is spent.
+    """
+    subject = prepare(model, settings, pace)
+    with subject.borrowed():
+        comparison = Comparison(subject, subject.base())
+        plan = singles(subject, comparison.base, generator(settings.seed, "influence"))
+        gaps = comparison.gaps(plan.inputs)
+    length = settings.seq_len
+    largest = torch.zeros(length, length, dtype=torch.float64)
+    for source in range(1, length):
+        largest[:, source] = gaps[plan.cuts == source].amax(0)
+    return [[float(f"{value:.2e}") for value in row] for row in largest.tolist()]

@@ -1,0 +1,38 @@
+"""Weights that are all zero switch their paths off: a copy in which they are not shows what training will open."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from audits.subject.randomness import generator
+from audits.subject.subject import Subject, prepare
+
+SIZE = 0.02  # standard deviation of the values filled in: that of common initialisations
+
+
+def asleep(subject: Subject) -> tuple[str, ...]:
+    """Names of trainable weights and gates that are all zero, as zero-initialised output projections are.
+
+    Not those called `bias`: they shift a sum and switch nothing off.
+    """
+    if subject.module is None or not subject.copied:
+        return ()
+    named = dict(subject.module.named_parameters())
+    return tuple(n for n in subject.trainable if n.rpartition(".")[2] != "bias" and not named[n].any())
+
+
+@torch.no_grad()
+def woken(subject: Subject, names: tuple[str, ...]) -> Subject | None:
+    """The subject with small random values in the named weights; None if it does not run so."""
+    model: nn.Module = copy.deepcopy(subject.model)
+    gen = generator(subject.settings.seed, "waking")
+    for name in names:
+        weight = model.get_parameter(name)
+        weight.copy_(SIZE * torch.randn(weight.shape, generator=gen, dtype=torch.float64))
+    try:
+        return prepare(model, subject.settings, subject.pace)
+    except Exception:
+        return None

@@ -1,0 +1,91 @@
+"""A trace that remembers every operation, so that a leak can be walked back to where it began."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audits.instruments.source_lines import Frame, user_frames
+from audits.instruments.tracing.call import Call, Marks, Rule
+from audits.instruments.tracing.rules import Plan
+from audits.instruments.tracing.taint_map import storage_key
+from audits.instruments.tracing.tracer import Tracer
+
+
+@dataclass(frozen=True)
+class Event:
+    """One operation of a recorded pass.
+
+    Attributes:
+        call: with copies of its inputs, where those may be overwritten later.
+        rule: what gave the stamps.
+        layout: it only moves elements.
+        origins: the tensors given as arguments, by argument name (a list for list arguments): where they lay.
+        targets: the tensors written.
+        stamps: of the targets.
+        frames: the subject's stack, innermost first.
+    """
+
+    call: Call
+    rule: Rule
+    layout: bool
+    origins: dict[str, Any]
+    targets: tuple[Tensor, ...]
+    stamps: tuple[Tensor | None, ...]
+    frames: tuple[Frame, ...]
+
+    def stamps_with(self, marks: Marks, target: int) -> Tensor | None:
+        """The stamps of a target if the arguments had others."""
+        found = self.rule(self.call.with_marks(marks))
+        stamps = found[target] if isinstance(found, tuple) else found
+        return None if stamps is None else stamps.expand(self.targets[target].shape)
+
+
+class Recorder(Tracer):
+    """A tracer that keeps every event, and which events wrote to a storage."""
+
+    def __init__(self, module: nn.Module | None) -> None:
+        super().__init__(module)
+        self.events: list[Event] = []
+        self.writers: dict[int, list[int]] = {}
+
+    def _keep(
+        self, todo: Plan, used: Rule, call: Call, targets: list[Tensor], stamps: tuple[Tensor | None, ...]
+    ) -> None:
+        # In-place calls already hold a copy of what they overwrite; other inputs may be overwritten by later calls.
+        values = {name: _copied(value, name in call.marks) for name, value in call.values.items()}
+        kept = Call(**{**vars(call), "values": values, "out": _copied(call.out, True)})
+        origins = {name: call.values[name] for name in call.marks}
+        if todo.remembers:
+            origins |= {name: targets[0] for name in todo.written - todo.outputs if name in origins and targets}
+        event = Event(kept, used, todo.layout, origins, tuple(targets), tuple(stamps), user_frames())
+        for target in targets:
+            self.writers.setdefault(storage_key(target), []).append(len(self.events))
+        self.events.append(event)
+
+
+def _copied(value: Any, needed: bool) -> Any:
+    if isinstance(value, Tensor) and needed:
+        return value.detach().clone()
+    if isinstance(value, (list, tuple)) and needed and any(isinstance(v, Tensor) for v in value):
+        return [v.detach().clone() if isinstance(v, Tensor) else v for v in value]
+    return value
+
+
+def cell_of(tensor: Tensor, element: int) -> int:
+    """The first byte, within its storage, of an element given by its place in row-major order."""
+    index = torch.unravel_index(torch.tensor(element), tensor.shape) if tensor.ndim else ()
+    offset = tensor.storage_offset() + sum(int(i) * s for i, s in zip(index, tensor.stride(), strict=True))
+    return int(offset) * tensor.element_size()
+
+
+def element_at(tensor: Tensor, byte: int) -> int | None:
+    """The element of a tensor that covers a byte of its storage, in row-major order; None where none does."""
+    offsets = torch.tensor(tensor.storage_offset())
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        offsets = offsets[..., None] + torch.arange(size) * stride
+    found = (offsets.reshape(-1) == byte // tensor.element_size()).nonzero()
+    return int(found[0]) if len(found) else None

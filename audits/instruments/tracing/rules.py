@@ -1,0 +1,142 @@
+"""Which rule an operation follows: its own, that of element-wise or moving operations, or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache, partial
+from typing import Any
+
+import torch
+
+from audits.instruments.tracing import (
+    rules_contract,
+    rules_group,
+    rules_index,
+    rules_layout,
+    rules_pointwise,
+    rules_reduce,
+)
+from audits.instruments.tracing.call import KEEPS_MASKED, LAYOUT, RULES, Call, Result, Rule
+
+FAMILIES = (
+    rules_contract,
+    rules_group,
+    rules_index,
+    rules_layout,
+    rules_pointwise,
+    rules_reduce,
+)  # imported to register themselves
+
+# Operations that return a view although their schema does not say so.
+# The in-place ones change how a tensor lies over its storage, not what is stored; renormalising a table's rows in place
+# makes every row what it would be whoever looked it up.
+IN_PLACE = {"transpose", "t", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided", "embedding_renorm"}
+VIEWS = IN_PLACE | {
+    "_unsafe_view",
+    "_reshape_alias",
+    "unsafe_split",
+    "unsafe_split_with_sizes",
+    "unsafe_chunk",
+    "lift_fresh",
+}
+READS = {"_local_scalar_dense", "is_nonzero", "equal", "allclose"}  # a value leaves for Python
+SILENT = {
+    "_assert_async",
+    "_assert_tensor_metadata",
+    "_functional_assert_async",
+    "record_stream",
+    "_linalg_check_errors",
+}
+ALIASES = {"__and__": "bitwise_and", "__or__": "bitwise_or", "__iand__": "bitwise_and", "__ior__": "bitwise_or"}
+MASKING = {"add", "sub", "rsub", "exp", "_softmax", "_safe_softmax", "softmax"}
+OLD_VALUE_UNUSED = {"copy", "fill", "zero"}
+
+
+class Kind(Enum):
+    """What the tracer does about an operation."""
+
+    VIEW = "nothing: the result lies in the same storage"
+    READ = "notes that Python reads a value"
+    RULE = "applies the rule"
+    NONE = "takes it apart, or treats it as unknown"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about an operation that does not depend on its arguments.
+
+    Attributes:
+        name: see `Call.name`.
+        kind: what to do.
+        names: of all arguments, in the schema's order.
+        written: of the arguments written to.
+        outputs: of the arguments only written to (`out=`).
+        rule: for Kind.RULE.
+        layout: it only moves elements.
+        masked: its rule understands masked stamps.
+        masks: its rule may mark stamps that were not.
+        remembers: an in-place operation whose rule looks at what stood there before.
+    """
+
+    name: str
+    kind: Kind
+    names: tuple[str, ...]
+    written: frozenset[str]
+    outputs: frozenset[str]
+    rule: Rule | None
+    layout: bool
+    masked: bool
+    masks: bool
+    remembers: bool
+
+
+@cache
+def plan(func: Any) -> Plan:
+    """The plan of an operator overload."""
+    schema = func._schema
+    name = plain_name(func)
+    written = {a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write}
+    outputs = {a.name for a in schema.arguments if a.name in written and a.kwarg_only}
+    kind, found = _kind(func, name)
+    return Plan(
+        name=name,
+        kind=kind,
+        names=tuple(a.name for a in schema.arguments),
+        written=frozenset(written),
+        outputs=frozenset(outputs),
+        rule=found,
+        layout=name in LAYOUT or name in rules_layout.MOVERS or name in OLD_VALUE_UNUSED,
+        masked=name in KEEPS_MASKED or name in rules_layout.MOVERS or name in ("copy",),
+        masks=name in MASKING,
+        remembers=bool(written - outputs) and name not in OLD_VALUE_UNUSED,
+    )
+
+
+def plain_name(func: Any) -> str:
+    """Without namespace, overload and the underscore of in-place versions."""
+    name = str(func._schema.name).split("::")[1]
+    return ALIASES.get(name) or (name if name.startswith("__") else name.rstrip("_"))
+
+
+def _kind(func: Any, name: str) -> tuple[Kind, Rule | None]:
+    if func.namespace not in ("aten", "prims", "prim"):
+        return Kind.NONE, None
+    if func.is_view or name in VIEWS:
+        return Kind.VIEW, None
+    if name in READS or name in SILENT:
+        return Kind.READ, None
+    if name in rules_layout.MOVERS:
+        function = func if not func._schema.is_mutable else getattr(torch.ops.aten, name).default
+        return Kind.RULE, partial(rules_layout.move, function)
+    if name in RULES:
+        return Kind.RULE, RULES[name]
+    if torch.Tag.pointwise in func.tags:
+        return Kind.RULE, rules_pointwise.pointwise
+    return Kind.NONE, None
+
+
+def everything(call: Call) -> Result:
+    """The rule of an unknown operation: whatever it returns depends on the latest of all it was given."""
+    marks = [m.max() for m in call.all_marks() if m.numel()]
+    return torch.stack(marks).max() if marks else None

@@ -1,0 +1,180 @@
+"""Reductions, running reductions, softmax, rankings, norms and transforms: the latest along the axes they run over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audits.instruments.tracing.call import Call, Result, latest, rule
+from audits.instruments.tracing.rules_group import grouped, groups
+from audits.instruments.tracing.rules_pointwise import HUGE
+from audits.instruments.tracing.taint_map import MASKED, times_of
+
+UNDERFLOW = 800.0  # exp of minus this is 0 in every floating dtype
+
+
+def over(stamps: Tensor, dim: object, *, keepdim: bool) -> Tensor:
+    """The latest stamp over one axis, several, or (None, empty) all."""
+    if stamps.ndim == 0:
+        return stamps
+    dims = [dim] if isinstance(dim, int) else list(dim) if isinstance(dim, (list, tuple)) else []
+    if 0 in ([stamps.shape[d] for d in dims] or stamps.shape):
+        # Nothing is reduced: the result is the operation's neutral element.
+        return torch.zeros_like(stamps).sum(dims or None, keepdim=keepdim, dtype=stamps.dtype)
+    return stamps.amax(dims or tuple(range(stamps.ndim)), keepdim=keepdim)
+
+
+@rule("sum", "nansum", "mean", "prod", "var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm")
+def reduce(call: Call) -> Result:
+    """Sums and moments."""
+    return over(call.solid("self"), call.get("dim"), keepdim=bool(call.get("keepdim", False)))
+
+
+@rule("any", "all")
+def quantify(call: Call) -> Result:
+    """A constant True decides `any`, a constant False decides `all`."""
+    stamps = call.solid("self")
+    keep = bool(call.get("keepdim", False))
+    found = over(stamps, call.get("dim"), keepdim=keep)
+    value = call.values["self"].bool()
+    deciding = ((value if call.name == "any" else ~value) & (stamps == 0)).to(stamps.dtype)
+    return torch.where(over(deciding, call.get("dim"), keepdim=keep) > 0, 0, found)
+
+
+@rule("amax", "amin", "max", "min", "argmax", "argmin", "aminmax", "logsumexp", "median", "mode", masked=True)
+def extreme(call: Call) -> Result:
+    """Extremes and their places; masked elements far below the largest do not take part."""
+    if "other" in call.values:  # max(a, b) is element-wise
+        return latest(*(times_of(m) for m in call.all_marks()))
+    stamps, dim = call.solid("self"), call.get("dim")
+    if dim is not None and dim != []:
+        value = call.values["self"]
+        stamps = without_hidden(call, stamps, value, dim)
+    keep = bool(call.get("keepdim", False))
+    return over(times_of(stamps), dim, keepdim=keep)
+
+
+def without_hidden(call: Call, stamps: Tensor, value: Tensor, dim: Any) -> Tensor:
+    """Stamps in which masked elements far below the largest along `dim` are constants.
+
+    Masked is a constant of huge negative value, or a sum marked as such. A value that depends on tokens is never taken
+    for a mask, however small it is.
+    """
+    if not value.is_floating_point() or (not bool(((stamps == 0) | (stamps >= MASKED)).any())):
+        return stamps
+    peak = value.amax(dim, keepdim=True)
+    hidden = ((stamps >= MASKED) | ((stamps == 0) & (value <= -HUGE))) & (value < peak - UNDERFLOW)
+    if bool((hidden & value.isfinite()).any()):
+        call.notes.assumptions["finite masks stay far below every score"] = None
+    return torch.where(hidden, 0, stamps)
+
+
+@rule("_softmax", "_safe_softmax", "softmax", masked=True)
+def softmax(call: Call) -> Result:
+    """Every weight depends on the whole line, except those of masked elements: they are constant zeros.
+
+    Where a decision that depends on tokens put minus infinity, the weight is a zero marked as masked.
+    """
+    value, dim = call.values["self"], call.values["dim"]
+    stamps = call.solid("self")
+    line = _line(call, stamps, value, dim)
+    masked = ((stamps >= MASKED) | ((stamps == 0) & (value <= -HUGE))) & (call.out == 0)
+    decided = (stamps > 0) & value.isneginf() & (line > 0)
+    return torch.where(masked, 0, torch.where(decided, line | MASKED, line))
+
+
+@rule("_log_softmax", "log_softmax", masked=True)
+def log_softmax(call: Call) -> Result:
+    """As softmax; what was masked stays masked."""
+    value, dim = call.values["self"], call.values["dim"]
+    stamps = call.solid("self")
+    line = _line(call, stamps, value, dim)
+    constant = (stamps == 0) & (value == -torch.inf)
+    return torch.where(constant, 0, line | (stamps & MASKED))
+
+
+def _line(call: Call, stamps: Tensor, value: Tensor, dim: int) -> Tensor:
+    visible = times_of(without_hidden(call, stamps, value, dim))
+    return over(visible, dim, keepdim=True).expand_as(stamps)
+
+
+@rule("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
+def running(call: Call) -> Result:
+    """Running reductions: the latest so far."""
+    stamps = call.solid("self")
+    return stamps if stamps.ndim == 0 else stamps.cummax(call.values["dim"]).values
+
+
+@rule("sort", "topk", "argsort", "msort", "kthvalue", masked=True)
+def ranking(call: Call) -> Result:
+    """Every place in a ranking depends on all that was compared, indices as well as values."""
+    if groups(call):
+        return grouped(call)
+    stamps, value = call.solid("self"), call.values["self"]
+    dim = 0 if call.name == "msort" else call.get("dim", -1)
+    out = call.out[0] if isinstance(call.out, (tuple, list)) else call.out
+    if stamps.ndim == 0:
+        return times_of(stamps)
+    line = over(times_of(without_hidden(call, stamps, value, dim)), dim, keepdim=True)
+    return (
+        over(line, dim, keepdim=False)
+        if call.name == "kthvalue" and not call.get("keepdim")
+        else line.expand(out.shape)
+    )
+
+
+@rule("native_layer_norm", "_fused_rms_norm", "_fused_layer_norm")
+def layer_norm(call: Call) -> Result:
+    """Statistics over the last axes."""
+    stamps = call.solid("input")
+    dims = tuple(range(-len(call.values["normalized_shape"]), 0))
+    line = over(stamps, dims, keepdim=True)
+    scaled = latest(line.expand_as(stamps), call.mark("weight"), call.mark("bias"))
+    return (scaled, *(line for _ in call.out[1:]))
+
+
+@rule("native_group_norm")
+def group_norm(call: Call) -> Result:
+    """Statistics over the channels of a group and all positions: input is [B, D, *]."""
+    stamps = call.solid("input")
+    batch, groups = stamps.shape[0], call.values["group"]
+    line = stamps.reshape(batch, groups, -1).amax(-1)
+    channels = line.repeat_interleave(stamps.shape[1] // groups, 1)
+    spread = channels.reshape(*channels.shape, *[1] * (stamps.ndim - 2)).expand_as(stamps)
+    return spread, line, line
+
+
+@rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
+def batch_norm(call: Call) -> Result:
+    """In training, statistics over rows and positions for each channel; else the running ones, which are inputs too."""
+    stamps = call.solid("input")
+    shape = [1, -1] + [1] * (stamps.ndim - 2)
+    dims = tuple(d for d in range(stamps.ndim) if d != 1)
+    marks = [call.mark(n) for n in ("weight", "bias", "running_mean", "running_var")]
+    line = over(stamps, dims, keepdim=False)
+    found = latest(stamps, *(m.reshape(shape) for m in marks if m is not None))
+    if call.get("training", call.name == "_native_batch_norm_legit"):
+        found = latest(found, line.reshape(shape))
+    return (found, *(line if o.numel() == line.numel() else None for o in call.out[1:]))
+
+
+@rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
+def transform(call: Call) -> Result:
+    """Every frequency depends on the whole line, over all transformed axes."""
+    stamps = call.solid("self")
+    return over(stamps, list(call.values["dim"]), keepdim=True).expand(call.out.shape)
+
+
+@rule("linalg_solve_triangular", "triangular_solve")
+def triangular(call: Call) -> Result:
+    """Substitution: each row of the solution depends on the rows before it (after it, for upper triangles)."""
+    matrix, side = call.solid("self"), call.solid("B")
+    if not call.get("left", True):
+        return torch.maximum(matrix.amax((-2, -1), keepdim=True), side.amax((-2, -1), keepdim=True))
+    part = matrix.triu() if call.values["upper"] else matrix.tril()
+    rows = torch.maximum(*torch.broadcast_tensors(part.amax(-1, keepdim=True), side))
+    if call.values["upper"]:
+        return rows.flip(-2).cummax(-2).values.flip(-2)
+    return rows.cummax(-2).values

@@ -1,0 +1,1 @@
+"""The report of one audit or bet, a format a file."""

@@ -1,0 +1,60 @@
+"""One game as a small self-contained page: the outcome in words, the wealth as a figure, what it cannot see."""
+
+from __future__ import annotations
+
+from audits.betting import BetResult, BetVerdict, explain
+from audits.claims.claim import Table
+from audits.report.audit.wealth import wealth_plot
+from audits.report.claims import prose
+from audits.report.render.escape import markup
+from audits.report.render.formatting import MISSING, number
+from audits.report.render.marks import Mark
+from audits.report.render.page import bullets, definitions, page, paragraph, section, table, wide_figure
+
+_CAPTION = (
+    "The copy bets on each next token and is then trained on it. Against random tokens the money of a model that does "
+    "not see its future stays, on average, what it was, however it is trained; it ever crosses the line with at most "
+    "the probability of the level."
+)
+_LIMITS = (
+    "A proof holds for the trained copy: the architecture leaks, for these weights or for weights a few steps away.",
+    "No proof is not a PASS: the gambler may not have learnt to use a leak. The probes of `model` look for one.",
+)
+
+
+def bet_html(result: BetResult) -> str:
+    """The page; a game without proof is never marked as a PASS."""
+    proven = result.verdict is BetVerdict.LEAK
+    mark = Mark("✗", "LEAK", "fail") if proven else Mark("?", "NOT PROVEN", "neutral")
+    head = f"<h1>{markup(prose.TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
+    head += f'<p class="story tone-{mark.tone}">{markup(mark.text)}</p>'
+    head += "".join(paragraph(line) for line in explain(result))
+    body = (
+        section("wealth", "Wealth", wide_figure(wealth_plot("wealth", result), _CAPTION)),
+        section("gamblers", "Gamblers", table(_gamblers(result))),
+        section("limits", "What this proves", f'<div class="limits">{bullets(_LIMITS)}</div>'),
+        section("settings", "Settings and environment", definitions(_settings(result))),
+    )
+    return page(f"{mark.word}: {result.target}", head, "\n".join(body), f"Stopped: {result.stopped}.")
+
+
+def _gamblers(result: BetResult) -> Table:
+    """How each did."""
+    rows = [
+        (
+            str(account.alphabet),
+            number(account.bits_per_token),
+            MISSING if account.position is None else str(account.position),
+            number(account.position_bits),
+            str(account.lost_steps),
+        )
+        for account in result.gamblers
+    ]
+    header = ("symbols", "stolen lately, bits a token", "most at position", "bits there", "steps without learning")
+    return Table("One gambler for each alphabet", header, tuple(rows))
+
+
+def _settings(result: BetResult) -> list[tuple[str, str]]:
+    """Settings and environment as text."""
+    pairs = [*sorted(result.settings.items()), *sorted(result.environment.items())]
+    return [(key, markup(str(value)) or "-") for key, value in pairs]

@@ -1,0 +1,113 @@
+"""One audit as a small self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from audits.claims.claim import Table
+from audits.report.audit.sarif import finding_text
+from audits.report.claims import prose
+from audits.report.claims.views import Matrix
+from audits.report.render.escape import markup
+from audits.report.render.figure_influence import influence_map, largest
+from audits.report.render.formatting import MISSING, count, number
+from audits.report.render.marks import Mark, audit_mark
+from audits.report.render.page import bullets, definitions, figure, folded, page, paragraph, pill, section, table
+from audits.results import AuditResult, Finding, ProbeResult, Verdict
+
+MEANING = {
+    Verdict.PASS: "No probe that could have seen a leak found one.",
+    Verdict.LEAK: "An earlier output feels a later input: a score of this model may be read off the future.",
+    Verdict.UNDETERMINED: "The probes could not decide. This is not a PASS.",
+}
+
+
+def not_run(result: AuditResult) -> str:
+    """The sentence that names the probes nobody ran; empty where all did."""
+    left_out = result.settings.get("left_out") or ()
+    return f"Not run: {', '.join(map(str, left_out))}." if left_out else ""
+
+
+def audit_html(result: AuditResult, influence: Matrix = ()) -> str:
+    """The page; `influence` is the optional N x N map [sink][source] in units of the output."""
+    mark = audit_mark(result.verdict)
+    head = f"<h1>{markup(prose.TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
+    head += f'<p class="story tone-{mark.tone}">{markup(mark.text)}</p>{paragraph(MEANING[result.verdict])}'
+    head += paragraph(not_run(result)) if not_run(result) else ""
+    body = (
+        _findings(result),
+        _map(influence),
+        section("probes", "Probes", _probes(result)),
+        section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(prose.LIMITS[:2])}</div>'),
+        section("settings", "Settings and environment", _settings(result)),
+    )
+    return page(f"{mark.word}: {result.target}", head, "\n".join(part for part in body if part), _foot(result))
+
+
+def _findings(result: AuditResult) -> str:
+    """Every leak found; nothing where there is none."""
+    shown = [_finding(index, finding) for index, finding in enumerate(result.findings, 1)]
+    return section("findings", "Findings", *shown) if shown else ""
+
+
+def _foot(result: AuditResult) -> str:
+    """What the page sums up."""
+    return f"{count(len(result.findings), 'finding')} from {count(len(result.probes), 'probe')}."
+
+
+def place(finding: Finding) -> str:
+    """Where in the code, as far as it is known: "file.py:12, module blocks.0, operation softmax".
+
+    Without an operation the line is only where the module's forward begins.
+    """
+    at = f"{finding.file}:{finding.line}" if finding.file and finding.line else finding.file
+    at = at if finding.op or not at else f"somewhere in the forward at {at}"
+    parts = (at, finding.module and f"module {finding.module}", finding.op and f"operation {finding.op}")
+    return ", ".join(part for part in parts if part) or "not located"
+
+
+def _finding(index: int, finding: Finding) -> str:
+    """One leak."""
+    facts = definitions(
+        [
+            ("What", markup(finding_text(finding))),
+            ("Where", f"<code>{markup(place(finding))}</code>"),
+            ("Reproduce", f"<code>{markup(finding.reproduce)}</code>" if finding.reproduce else ""),
+        ]
+    )
+    head = f"<h3>{index}. {pill(Mark('✗', str(finding.leak_class), 'fail'))} found by {markup(finding.probe)}</h3>"
+    return f'<article class="claim">{head}{facts}</article>'
+
+
+def _map(influence: Matrix) -> str:
+    """The influence map, where one was measured."""
+    if not influence:
+        return ""
+    drawing = influence_map("influence", "output felt by input", influence, largest(influence))
+    caption = "How much an output (row) changes when an input (column) is replaced; empty cells are exactly zero."
+    return section("influence", "Influence map", figure([drawing], caption))
+
+
+def probe_word(probe: ProbeResult) -> Mark:
+    """A probe's mark; one that does not apply to this model says so instead of a verdict."""
+    return audit_mark(probe.verdict) if probe.applicable else Mark("-", "NOT APPLICABLE", "neutral")
+
+
+def _probes(result: AuditResult) -> str:
+    """Every probe, and why it says what it says; the times are marked as measured."""
+    rows = [(probe_word(p).text, p.name, p.why, f"{p.forwards:,}") for p in result.probes]
+    times = [(p.name, f"{p.seconds:.2f}" if p.seconds >= 0 else MISSING) for p in result.probes]
+    shown = table(Table("What each probe concluded", ("verdict", "probe", "why", "forward passes"), tuple(rows)))
+    timing = table(Table(prose.TIMING_NOTE, ("probe", "seconds"), tuple(times)))
+    return shown + folded("Time taken", timing)
+
+
+def _settings(result: AuditResult) -> str:
+    """Settings and environment, by name."""
+    return definitions([*_pairs(result.settings), *_pairs(result.environment)]) or paragraph("not recorded")
+
+
+def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values as text."""
+    return [(key, markup(number(v, 6) if isinstance(v, float) else str(v)) or "-") for key, v in sorted(values.items())]

@@ -1,0 +1,170 @@
+"""An audit as SARIF 2.1.0, so that a code host shows each leak at its line."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from audits.jsonable import json_text
+from audits.report.render.formatting import number
+from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Verdict
+
+_RULES = {
+    LeakClass.DENSE: "A later position reaches an earlier output along a gradient path.",
+    LeakClass.SELECTION: "A discrete choice (such as top-k) depends on later positions; no gradient shows it.",
+    LeakClass.STATISTIC: "A statistic over the sequence, detached or in a normaliser, carries later positions back.",
+    LeakClass.LENGTH: "An output changes with the length of the sequence behind it.",
+    LeakClass.BATCH: "A row of the batch feels another row.",
+    LeakClass.STATE: "An output depends on earlier calls of the model.",
+    LeakClass.TRAINING_MODE: "The model is causal in evaluation and not in training mode.",
+    LeakClass.DECODE: "Step-by-step decoding differs from the parallel pass.",
+    LeakClass.DOCUMENT: "A packed document feels another document.",
+    LeakClass.UNKNOWN: "An earlier output feels a later position by a way that could not be classified.",
+}
+_MEANING = "Scores of such a model may be read off the future, and generation differs from training."
+_HELP = (
+    "Run the line after 'Reproduce:' to see the finding again; with --html FILE it draws which output feels which "
+    "input. Then follow the file, module and operation named in the finding to where a later position gets in."
+)
+_INDEX = re.compile(r"(?<![^.])\d+(?![^.])")  # of a layer among its equals: the 3 of "layers.3.attention"
+_SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def sarif(result: AuditResult, base: Path) -> str:
+    """The document; files inside the absolute folder `base` (the current one) become relative to it."""
+    driver = {"name": "hubrouter-audit", **_version(), "rules": [_rule(leak_class) for leak_class in LeakClass]}
+    run = {
+        "tool": {"driver": driver},
+        "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The folder in which the audit was started."}}},
+        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": _notifications(result)}],
+        "results": _results(result, base),
+        "properties": {"target": result.target, "verdict": str(result.verdict)},
+    }
+    return json_text({"$schema": _SCHEMA_URI, "version": "2.1.0", "runs": [run]})
+
+
+def fingerprint(target: str, finding: Finding) -> str:
+    """What makes two findings the same leak: target, probe, class and module, whichever of equal layers it is.
+
+    Never the positions, the size of the effect, the operation or the line: those change with the seed, the machine and
+    edits elsewhere in the file, and the leak stays the same. So does the layer, where all have the same code.
+    """
+    parts = (target, finding.probe, str(finding.leak_class), _INDEX.sub("*", finding.module or ""))
+    return hashlib.sha256("\x1f".join(parts).encode(errors="replace")).hexdigest()[:32]
+
+
+def _version() -> dict[str, str]:
+    """The installed version, by which a code host tells a changed tool from changed code; none from a bare checkout."""
+    try:
+        return {"version": version("hubrouter-audit")}
+    except PackageNotFoundError:
+        return {}
+
+
+def _rule(leak_class: LeakClass) -> dict[str, Any]:
+    """The rule of a leak class."""
+    return {
+        "id": f"causality/{leak_class}",
+        "name": "CausalityLeak" + "".join(part.capitalize() for part in leak_class.split("-")),
+        "shortDescription": {"text": _RULES[leak_class]},
+        "fullDescription": {"text": f"{_RULES[leak_class]} {_MEANING}"},
+        "help": {"text": _HELP},
+        "defaultConfiguration": {"level": "error"},
+    }
+
+
+def finding_text(finding: Finding) -> str:
+    """A finding in one sentence."""
+    told = f"{finding.what[0].upper()}{finding.what[1:]} (probe {finding.probe}, class {finding.leak_class}, "
+    told += f"effect {number(finding.effect)}, noise floor {number(finding.noise_floor)})"
+    return told + (f" in module {finding.module}." if finding.module else ".")
+
+
+def _results(result: AuditResult, base: Path) -> list[dict[str, Any]]:
+    """All findings; equal fingerprints are numbered in their order, because a code host keeps one result of each."""
+    target, seen = _portable(result.target, base), Counter[str]()
+    shown = []
+    for finding in result.findings:
+        mark = fingerprint(target, finding)
+        seen[mark] += 1
+        shown.append(_result(result.target, finding, base, f"{mark}:{seen[mark]}"))
+    return shown
+
+
+def _portable(target: str, base: Path) -> str:
+    """The target with its file relative to `base`: a checkout elsewhere must not make every leak a new one."""
+    file, colon, attribute = target.rpartition(":")
+    return f"{_artifact(file, base)['uri']}{colon}{attribute}" if file.endswith(".py") else target
+
+
+def _result(target: str, finding: Finding, base: Path, mark: str) -> dict[str, Any]:
+    """One finding."""
+    reproduce = f" Reproduce: {finding.reproduce}" if finding.reproduce else ""
+    return {
+        "ruleId": f"causality/{finding.leak_class}",
+        "ruleIndex": list(LeakClass).index(finding.leak_class),
+        "level": "error",
+        "message": {"text": finding_text(finding) + reproduce},
+        "locations": [_location(target, finding, base)],
+        # The second key is the only one that GitHub reads; without it, it would hash the line, which edits change.
+        "partialFingerprints": {"causalityLeak/v1": mark, "primaryLocationLineHash": mark},
+        "properties": _properties(finding),
+    }
+
+
+def _properties(finding: Finding) -> dict[str, Any]:
+    """What was measured; numbers that are not finite are left out."""
+    measured = {"effect": finding.effect, "noiseFloor": finding.noise_floor}
+    return {"probe": finding.probe, **{key: x for key, x in measured.items() if math.isfinite(x)}}
+
+
+def _location(target: str, finding: Finding, base: Path) -> dict[str, Any]:
+    """Where a finding is: its own file and line, else the first line of the file that the target names; the module.
+
+    There is always a file: code hosts refuse the whole document where one result has none.
+    """
+    line = finding.line if finding.file and finding.line and finding.line > 0 else 1
+    place = {"artifactLocation": _artifact(finding.file or _target_file(target, base), base)}
+    location: dict[str, Any] = {"physicalLocation": {**place, "region": {"startLine": line}}}
+    if finding.module:
+        location["logicalLocations"] = [{"fullyQualifiedName": finding.module, "kind": "module"}]
+    return location
+
+
+def _target_file(target: str, base: Path) -> str:
+    """The file a target names: of `package.module:attribute` the one that is there, else where it would usually be."""
+    named = target.rpartition(":")[0] or target
+    if named.endswith(".py"):
+        return named
+    path = named.replace(".", "/")
+    usual = [f"{folder}{path}{end}" for folder in ("", "src/") for end in (".py", "/__init__.py")]
+    return next((file for file in usual if (base / file).is_file()), usual[0])
+
+
+def _artifact(file: str, base: Path) -> dict[str, str]:
+    """A file's address: relative inside `base`, else an absolute file URI."""
+    full = Path(os.path.normpath(base / file))
+    if full.is_relative_to(base):
+        return {"uri": quote(os.fsencode(full.relative_to(base).as_posix())), "uriBaseId": "%SRCROOT%"}
+    return {"uri": full.as_uri()}
+
+
+def _notifications(result: AuditResult) -> list[dict[str, Any]]:
+    """Probes that could not decide: their silence must not read as a PASS."""
+    return [
+        {"level": "warning", "message": {"text": _silence(probe)}}
+        for probe in result.probes
+        if probe.verdict is Verdict.UNDETERMINED
+    ]
+
+
+def _silence(probe: ProbeResult) -> str:
+    """Why a probe decided nothing."""
+    return f"Probe {probe.name} decided nothing: {probe.why}"

@@ -1,0 +1,1 @@
+"""The report of the bench, a format a file."""

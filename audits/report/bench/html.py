@@ -1,0 +1,46 @@
+"""The bench on the page: targets first, then every machine with its figures and tables."""
+
+from __future__ import annotations
+
+from audits.experiments.bench._measured import Bench, benches
+from audits.experiments.bench._row import PASSES
+from audits.report.bench import tables as told
+from audits.report.bench.figures import time_curves
+from audits.report.bench.targets import target_table
+from audits.report.claims import prose
+from audits.report.claims.document import Report
+from audits.report.render.escape import markup
+from audits.report.render.html_chart import drawn
+from audits.report.render.page import attention, charts, folded, paragraph, section, table
+
+
+def bench_section(report: Report) -> str:
+    """What was reached, and all measurements in marked boxes."""
+    found = benches(report.evidence)
+    head = [paragraph(told.HOW if found else told.NOTHING)]
+    if gpu := told.gpu_sentence(found):
+        head.append(f"<p>{attention(gpu)}</p>")
+    boxes = [_machine(report, bench) for bench in found]
+    return section("bench", told.HEADING, *head, table(target_table(found)), *boxes)
+
+
+def _machine(report: Report, bench: Bench) -> str:
+    """One machine."""
+    stale = told.stale_sentence(report, bench)
+    parts = (
+        f"<h4>{markup(prose.TIMING_NOTE)} {markup(told.setting_sentence(bench))}</h4>",
+        f"<p>{attention(stale)}</p>" if stale else "",
+        charts([drawn(f"bench-{bench.machine}-{i}", figure) for i, figure in enumerate(time_curves(bench))]),
+        *(_pass(bench, passes) for passes in PASSES),
+        paragraph(missing) if (missing := told.missing_sentence(bench)) else "",
+        table(told.exponent_table(bench)),
+        folded("Ceilings of this machine", table(told.ceiling_table(bench))),
+        folded("Not run, and why", table(told.not_run_table(bench))),
+    )
+    return f'<div class="measured">{"".join(parts)}</div>'
+
+
+def _pass(bench: Bench, passes: str) -> str:
+    """Ratios open, the rest folded away."""
+    full, memory = table(told.full_table(bench, passes)), table(told.memory_table(bench, passes))
+    return table(told.ratio_table(bench, passes)) + folded(f"{passes}: times, floors, rates, memory", full + memory)

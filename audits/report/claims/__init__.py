@@ -1,0 +1,1 @@
+"""The report of the claims, a format a file."""

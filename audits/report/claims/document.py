@@ -1,0 +1,68 @@
+"""What a report is made of: the judged claims and the evidence they read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from audits.claims.claim import ClaimVerdict, JudgedClaim, judge_all
+from audits.claims.registry import all_claims
+from audits.evidence.ledger import Evidence, is_fresh
+from audits.experiments.registry import todays_code
+from audits.report.render.formatting import count
+from audits.report.render.marks import READING_ORDER, claim_mark
+from audits.statistics import Adjusted, holm_by_claim
+
+NO_RUN = "not verified: no run yet"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a renderer may read; renderers are pure functions of it."""
+
+    judged: tuple[JudgedClaim, ...]
+    evidence: Evidence
+    stale: frozenset[str] = frozenset()  # addresses of the runs that today's code did not make
+
+    @property
+    def in_reading_order(self) -> tuple[JudgedClaim, ...]:
+        """Errors first, then FAIL, PASS and the open ones; within a verdict in the order given."""
+        return tuple(sorted(self.judged, key=lambda item: READING_ORDER.index(item.judgement.verdict)))
+
+    @property
+    def unexpected(self) -> tuple[JudgedClaim, ...]:
+        """Claims whose verdict is not the reviewed one, or whose causality gate failed."""
+        return tuple(item for item in self.judged if item.needs_attention)
+
+    @cached_property
+    def corrected(self) -> Mapping[str, Adjusted]:
+        """By claim, the deciding p value corrected by Holm over the paper's claims; those without one count as 1."""
+        published = [item for item in self.judged if item.claim.published_in_paper]
+        known = {item.claim.id: item.judgement.p for item in published if item.judgement.p is not None}
+        return holm_by_claim(known, family=len(published)) if known else {}
+
+    @cached_property
+    def cited(self) -> frozenset[str]:
+        """The hashes of all runs that decided a claim."""
+        return frozenset(
+            run for item in self.judged for judged in item.at_every_tier for run in judged.judgement.evidence
+        )
+
+    def tally(self) -> tuple[tuple[ClaimVerdict, int], ...]:
+        """How many claims have each verdict: the ones that occur, in the order of reading."""
+        counted = [(v, sum(item.judgement.verdict == v for item in self.judged)) for v in READING_ORDER]
+        return tuple((verdict, number) for verdict, number in counted if number)
+
+    def tally_text(self) -> str:
+        """The tally in words: "3 claims: 1 PASS, 2 INCONCLUSIVE"."""
+        parts = ", ".join(f"{number} {claim_mark(verdict).word}" for verdict, number in self.tally())
+        return f"{count(len(self.judged), 'claim')}{': ' + parts if parts else ''}"
+
+
+def report_of(evidence: Evidence) -> Report:
+    """The report of a ledger: a pure function of its records, the claims, and today's code."""
+    codes = todays_code()
+    standing = evidence.standing(codes)
+    stale = frozenset(record.run for record in standing.records if not is_fresh(record, codes))
+    return Report(judge_all(all_claims(), evidence, codes), standing, stale)

@@ -1,0 +1,118 @@
+"""The claims of the page: the table of the first screen, its filters, and one card a claim."""
+
+from __future__ import annotations
+
+from audits.claims.claim import JudgedClaim
+from audits.report.claims import prose, tables
+from audits.report.claims.document import Report
+from audits.report.claims.html_filters import filters, traits
+from audits.report.claims.provenance import facts, provenance, reproduce, runs_table
+from audits.report.render.escape import markup
+from audits.report.render.html_chart import drawn
+from audits.report.render.marks import claim_mark, flags, tier_word
+from audits.report.render.page import attention, badge, charts, definitions, folded, paragraph, pill, table
+
+
+def claims_table(report: Report) -> str:
+    """The filters and one row a claim, linked to its card."""
+    if not report.judged:
+        return paragraph("No claim has been judged yet.")
+    rows = "".join(_row(item) for item in report.in_reading_order)
+    head = "".join(f'<th scope="col">{word}</th>' for word in ("Verdict", "Claim", "Why"))
+    caption = '<caption class="unseen">Every claim with its verdict and the reason</caption>'
+    grid = f'<table class="claims">{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return filters(report.in_reading_order) + grid
+
+
+def _row(item: JudgedClaim) -> str:
+    """Verdict, claim and reason."""
+    name = markup(item.claim.id)
+    link = f'<a class="id" href="#claim-{name}">{name}</a>'
+    notes = "".join(f"<br>{attention(flag)}" for flag in flags(item))
+    claim, why = link + paragraph(item.claim.statement), markup(item.judgement.reason) + notes
+    return f"<tr {traits(item)}><td>{_marks(item)}</td><td>{claim}</td><td>{why}</td></tr>"
+
+
+def _marks(item: JudgedClaim) -> str:
+    """The verdict, its tier, and whether its evidence is stale."""
+    stale = '<span class="badge stale">stale</span>' if item.stale else ""
+    return pill(claim_mark(item.judgement.verdict)) + badge(tier_word(item.tier)) + stale
+
+
+def claim_section(report: Report, item: JudgedClaim) -> str:
+    """Everything known of one claim, the figures first, what a reader needs less folded away."""
+    name = markup(item.claim.id)
+    head = f'<h3 id="name-{name}"><code>{name}</code>{_marks(item)}</h3>'
+    parts = (
+        head,
+        f"<blockquote>{markup(item.claim.statement)}</blockquote>",
+        "".join(f"<p>{attention(flag)}</p>" for flag in flags(item)),
+        _figures(item),
+        _facts(report, item),
+        "".join(table(content) for content in item.judgement.tables),
+        _others(item),
+        _test(item),
+        _provenance(report, item),
+    )
+    opening = f'<article class="claim" id="claim-{name}" aria-labelledby="name-{name}" {traits(item)}>'
+    return f"{opening}{''.join(parts)}</article>"
+
+
+def _figures(item: JudgedClaim) -> str:
+    """What the claim's evidence looks like."""
+    shown = enumerate(item.judgement.figures)
+    return charts([drawn(f"claim-{item.claim.id}-{item.tier}-{index}", figure) for index, figure in shown])
+
+
+def _facts(report: Report, item: JudgedClaim) -> str:
+    """What was printed, what was found, and what that does not show."""
+    claim, judgement = item.claim, item.judgement
+    published = "<br>".join(f"{markup(key)}: {markup(value)}" for key, value in claim.published.items())
+    return definitions(
+        [
+            ("Published numbers", published or "none"),
+            ("Verdict", markup(f"{judgement.verdict}, {tier_word(item.tier)}")),
+            ("Reason", markup(judgement.reason)),
+            ("Power", markup(tables.detectable_text(judgement) or "")),
+            ("Over all claims", markup(tables.corrected_text(report, item) or "")),
+            ("Would change the verdict", markup(judgement.would_change)),
+            ("Limits", "<br>".join(map(markup, prose.limits_of(item)))),
+            ("To reproduce", f"<code>{markup(reproduce(item))}</code>"),
+        ]
+    )
+
+
+def _others(item: JudgedClaim) -> str:
+    """The verdicts of the other tiers with their figures."""
+    if not item.others:
+        return ""
+    return table(tables.tiers_table(item)) + "".join(
+        folded(f"Figures, {tier_word(other.tier)}", _figures(other)) for other in item.others if other.judgement.figures
+    )
+
+
+def _test(item: JudgedClaim) -> str:
+    """What was fixed before a run was judged."""
+    claim = item.claim
+    told = definitions(
+        [
+            ("Test", markup(claim.test)),
+            ("Refuted by", markup(claim.refuted_by)),
+            ("Source", markup(claim.source)),
+            ("Expected", markup(item.expected or "not reviewed yet")),
+            ("Experiments", markup(tables.needs_text(item))),
+        ]
+    )
+    return folded("The test, fixed beforehand", told)
+
+
+def _provenance(report: Report, item: JudgedClaim) -> str:
+    """The runs that decided, folded away."""
+    told = provenance(report, item)
+    if not told.runs:
+        return paragraph("No run of ours entered this verdict.", "soft small")
+    listed = definitions([(name, markup(value)) for name, value in facts(told)])
+    stale = f", {len(told.stale)} stale" if told.stale else ""
+    return folded(
+        f"Where it comes from: runs that decided ({len(told.runs)}{stale})", listed + table(runs_table(report, item))
+    )

@@ -1,0 +1,38 @@
+"""junit.xml: one test case a claim, for continuous integration."""
+
+from __future__ import annotations
+
+from audits.claims.claim import ClaimVerdict, JudgedClaim
+from audits.report.claims.document import Report
+from audits.report.claims.provenance import listed
+from audits.report.render.junit_document import Case, Outcome, junit_document
+from audits.report.render.marks import flags
+
+_UNDECIDED = (ClaimVerdict.INCONCLUSIVE, ClaimVerdict.NOT_TESTABLE)
+
+
+def outcome(item: JudgedClaim) -> Outcome:
+    """ERROR is an error, a failed gate or an unexpected verdict a failure, at any tier.
+
+    What stays open, and what rests on stale or missing evidence, is skipped: it is never silently green.
+    """
+    if any(at.judgement.verdict is ClaimVerdict.ERROR for at in item.at_every_tier):
+        return Outcome.ERROR
+    if item.needs_attention:
+        return Outcome.FAILURE
+    judgement = item.judgement
+    skipped = item.stale or judgement.missing or judgement.verdict in _UNDECIDED
+    return Outcome.SKIPPED if skipped else Outcome.PASSED
+
+
+def junit(report: Report) -> str:
+    """The document; it holds no times, so the same evidence gives the same bytes."""
+    return junit_document("claims", [_case(item) for item in report.judged])
+
+
+def _case(item: JudgedClaim) -> Case:
+    """One claim."""
+    end, verdict, reason = outcome(item), item.judgement.verdict, item.judgement.reason
+    runs = (f"runs {listed(item.stale)}",) if item.stale else ()
+    message = "; ".join((f"{verdict}", *flags(item), *runs, *((reason,) if end is Outcome.SKIPPED else ())))
+    return Case(item.claim.id, end, message, kind=str(verdict), text=reason)

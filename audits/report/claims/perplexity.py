@@ -1,0 +1,65 @@
+"""What each arm of the training runs scores: as columns in nats for the story, as a figure in perplexity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from audits.claims.figures import DotColumn, Dots
+from audits.report.claims.views import LeakWorth, TrainingRun
+from audits.report.render.formatting import perplexity
+
+CLEAN, COUNCIL, MASKED, SELECTION = (
+    "strictly causal",
+    "leaky council, its own mask",
+    "same weights, causal mask",
+    "leaky selection, its own rule",
+)
+_LARGEST_NATS = 700.0  # beyond it a perplexity has no float
+
+
+@dataclass(frozen=True)
+class Column:
+    """One way of scoring weights: [(seed, nats per token)], diverged and absent runs left out and counted."""
+
+    title: str
+    style: str
+    scores: tuple[tuple[int, float], ...]
+    left_out: int
+
+    @property
+    def nats(self) -> float | None:
+        """The mean over seeds in nats; its exponential is the geometric mean perplexity."""
+        return sum(nats for _, nats in self.scores) / len(self.scores) if self.scores else None
+
+
+def _column(title: str, style: str, runs: Sequence[tuple[TrainingRun, float | None]]) -> Column:
+    """A column of the runs that have a score."""
+    scores = ((run.seed, nats) for run, nats in runs if nats is not None and nats < _LARGEST_NATS and not run.diverged)
+    kept = tuple(scores)
+    return Column(title, style, kept, len(runs) - len(kept))
+
+
+def columns(worth: LeakWorth) -> tuple[Column, ...]:
+    """Clean, leaky council, the same leaky weights under the clean mask, leaky selection; empty arms left out."""
+    clean, council, selection = (worth.of(arm) for arm in ("clean", "council", "selection"))
+    found = (
+        _column(CLEAN, "causal", [(run, run.valid_nats) for run in clean]),
+        _column(COUNCIL, "leaky", [(run, run.valid_nats) for run in council]),
+        _column(MASKED, "masked", [(run, run.clean_mask_nats) for run in council]),
+        _column(SELECTION, "other", [(run, run.valid_nats) for run in selection]),
+    )
+    return tuple(column for column in found if column.scores or column.left_out)
+
+
+def perplexity_dots(worth: LeakWorth) -> Dots:
+    """Validation perplexity arm by arm; on its log axis the mean of a column is the geometric one."""
+    shown = tuple(
+        DotColumn(c.title, c.style, tuple((seed, math.exp(nats)) for seed, nats in c.scores), c.left_out)
+        for c in columns(worth)
+    )
+    unigram = next((run.unigram_nats for run in worth.runs if run.unigram_nats is not None), None)
+    told = f" A unigram model of the corpus has {perplexity(unigram)}." if unigram is not None else ""
+    note = "An improvement that turns round once the same weights must not look ahead is read off the future." + told
+    return Dots("Validation perplexity, arm by arm", "validation perplexity (lower is better)", shown, note, log=True)

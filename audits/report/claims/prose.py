@@ -1,0 +1,152 @@
+"""What the report says in sentences: the story the figures tell, the method, and what a PASS does not prove."""
+
+from __future__ import annotations
+
+from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
+from audits.report.claims.document import NO_RUN, Report
+from audits.report.claims.perplexity import CLEAN, COUNCIL, MASKED, Column, columns
+from audits.report.claims.views import KillMatrix, LeakWorth, kill_matrix, leak_worth
+from audits.report.render.formatting import count, number, perplexity
+
+TITLE = "HubRouter Audit"
+SUBTITLE = "Published claims about a sequence model, put to tests that were fixed beforehand."
+
+METHOD = (
+    "Every claim was written down with its test, and with what would refute it, before a run was judged.",
+    "A run is addressed by a hash of its experiment, configuration, seed and code, and kept in an append-only ledger; "
+    "a verdict lists the hashes of the runs that decided it, or says that it rests on printed numbers alone.",
+    "A claim is judged at each tier that has evidence of its own; the highest stands first, the others beside it.",
+    "Evidence whose code has changed since is stale: shown as such, with the runs named, and never a failure.",
+    "Verdicts are compared with a reviewed file of expectations; one that differs is flagged here and fails the job.",
+    "A model that must be causal first passes a causality gate; if it leaks, its perplexity claims are void.",
+    "The auditor itself is audited: each probe meets planted leaks and their clean twins (the kill matrix), "
+    "and a probe that was not run, or could not have seen anything, says UNDETERMINED and never PASS.",
+    "Arms are compared seed by seed (paired); mean perplexities are exponentials of mean nats: geometric means.",
+)
+
+LIMITS = (
+    "A PASS of the auditor means that no probe found a leak in the configuration, lengths, precision and weights that "
+    "were run. It is not a proof for other ones.",
+    "Effects below the noise floor of the arithmetic, and dependencies that need a rare input to show, can be missed. "
+    "The kill matrix shows which mechanisms are known to be seen, and by which probe.",
+    "SUPPORTED means that the pre-registered test came out as claimed at this scale; it does not carry over to larger "
+    "models, other data or longer training.",
+    "Where a paper is silent on a detail, a choice had to be made; a verdict is about the system as rebuilt here.",
+    "INCONCLUSIVE is not a polite FAIL: the smallest effect that could have been detected, and the seeds it would "
+    "take, are printed beside it.",
+)
+
+_TIERS = {
+    "quick": "Minutes of small runs: they test the direction of an effect, not a printed number.",
+    "full": "Hours on two cores, at small scale: they test the ordering, not a printed number.",
+    "paper": "On a GPU at the published scale, as far as the paper describes it; one machine, one implementation.",
+    PRINTED: "Judged from printed numbers alone: no run of ours stands behind it.",
+}
+
+
+def limits_of(item: JudgedClaim) -> tuple[str, ...]:
+    """What the verdict on one claim does not show."""
+    told = [] if item.judgement.missing else [_TIERS.get(item.tier, f"Evidence of tier {item.tier}.")]
+    if item.judgement.verdict is ClaimVerdict.SUPPORTED:
+        told.append("That the test came out as claimed at this scale does not carry over to other models or data.")
+    if item.stale:
+        told.append("The code of deciding runs has changed since: the verdict is one on the code of then.")
+    if not item.judgement.gate:
+        told.append("A model that had to be causal was not: perplexities of this claim do not count.")
+    return tuple(told)
+
+
+TIMING_NOTE = "Measured on this machine; differs from run to run."
+
+
+def _leak_sentence(clean: Column, leaky: Column, masked: Column) -> str:
+    """What the bidirectional council brought, and what is left of it under the causal mask."""
+    told = (
+        f"Letting the council see later tokens takes validation perplexity from {perplexity(clean.nats)} to "
+        f"{perplexity(leaky.nats)} ({_pairs(clean, leaky)})"
+    )
+    if masked.nats is None or clean.nats is None or leaky.nats is None:
+        return f"{told}; the leaky weights were not scored under the causal mask."
+    told += f"; the same weights under the causal mask score {perplexity(masked.nats)}."
+    if leaky.nats >= clean.nats:
+        return f"{told} In these runs the leak brings no gain."
+    survives = masked.nats < clean.nats
+    return f"{told} {'Part of the gain survives' if survives else 'The improvement does not survive'} the mask."
+
+
+def _pairs(clean: Column, leaky: Column) -> str:
+    """In how many seeds that both arms have the leaky one scores lower."""
+    base = dict(clean.scores)
+    shared = [nats < base[seed] for seed, nats in leaky.scores if seed in base]
+    return f"lower in {sum(shared)} of {count(len(shared), 'paired seed')}" if shared else "no paired seeds"
+
+
+def worth_sentence(worth: LeakWorth | None) -> str:
+    """The story of the training runs in one or two sentences, computed from their losses."""
+    shown = {column.title: column for column in columns(worth)} if worth else {}
+    clean, leaky, masked = (shown.get(title) for title in (CLEAN, COUNCIL, MASKED))
+    if not clean or not leaky or not masked or not clean.scores or not leaky.scores:
+        return f"What a leak is worth in training is {NO_RUN}."
+    return _leak_sentence(clean, leaky, masked)
+
+
+def kill_sentence(matrix: KillMatrix) -> str:
+    """How the auditor did on planted leaks."""
+    if not matrix.twins:
+        return f"The auditor's power on planted leaks is {NO_RUN}."
+    total = len(matrix.twins)
+    killed, alarms = sum(twin.killed for twin in matrix.twins), sum(twin.false_alarm for twin in matrix.twins)
+    named = sum(twin.named == twin.leak_class for twin in matrix.twins)
+    return (
+        f"The auditor sees {killed} of {total} planted leaks, names the class of {named} as planted, "
+        f"and raises {count(alarms, 'false alarm')} on their {total} clean twins."
+    )
+
+
+def battery_sentence(matrix: KillMatrix) -> str:
+    """Which probes suffice for all planted leaks, and which could not be missed; empty without a matrix."""
+    battery = matrix.battery
+    if not battery.probes:
+        return ""
+    seen = sum(twin.killed for twin in matrix.twins)
+    kept = ", ".join(battery.probes)
+    only = "; ".join(f"{probe} alone sees {', '.join(leaks)}" for probe, leaks in battery.only.items())
+    spare = ", ".join(p for p in matrix.probes if p not in battery.probes)
+    told = f"{count(len(battery.probes), 'probe')} suffice for the {seen} leaks seen: {kept}."
+    told += f" {only[0].upper()}{only[1:]}." if only else ""
+    return told + (f" Beside them these see nothing more: {spare}." if spare else "")
+
+
+def story(report: Report) -> tuple[str, str]:
+    """The two sentences of the first screen."""
+    return worth_sentence(leak_worth(report)), kill_sentence(kill_matrix(report))
+
+
+def expectation_sentence(report: Report) -> str:
+    """Whether every verdict is the reviewed one."""
+    if not report.judged:
+        return "No claim has been judged yet."
+    if not report.unexpected:
+        return f"Every verdict is as the reviewed expectations file says.{_stale_sentence(report)}"
+    names = ", ".join(item.claim.id for item in report.unexpected)
+    verb = "needs" if len(report.unexpected) == 1 else "need"
+    return f"{count(len(report.unexpected), 'claim')} {verb} attention: {names}.{_stale_sentence(report)}"
+
+
+def _stale_sentence(report: Report) -> str:
+    """How many verdicts rest on runs of code that has changed since; empty where none does."""
+    stale = sum(bool(item.stale) for item in report.judged)
+    if not stale:
+        return ""
+    verb = "rests" if stale == 1 else "rest"
+    return f" {count(stale, 'verdict')} {verb} on stale evidence: code has changed since it was made."
+
+
+def setting_text(worth: LeakWorth) -> str:
+    """The configuration that all arms of a comparison share."""
+    parts = []
+    for key, value in worth.setting.items():
+        shown = value.get("name", "custom") if isinstance(value, dict) else value
+        parts.append(f"{key} {number(shown, 4) if isinstance(shown, float) else shown}")
+    others = f"; {count(worth.other_settings, 'other setting')} in the ledger" if worth.other_settings else ""
+    return f"Setting shared by all arms: {', '.join(parts) or 'not recorded'}{others}."

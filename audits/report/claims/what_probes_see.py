@@ -1,0 +1,177 @@
+"""What each probe can and cannot see, as Markdown: the kill matrix and the detection power, told probe by probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from audits.auditor.presets import PRESETS
+from audits.experiments.auditor._detection import (
+    AUDIT,
+    CONFIDENCE,
+    DRAWS_NEEDED,
+    FLOOR,
+    QUICK,
+    Alarms,
+    Detection,
+    power_records,
+)
+from audits.experiments.auditor._detection import alarms as alarms_of
+from audits.experiments.auditor._detection import detections as detections_of
+from audits.instruments.probe import Probe
+from audits.report.claims import prose, tables
+from audits.report.claims.document import Report
+from audits.report.claims.views import KillMatrix, TwinRow, kill_matrix
+from audits.report.render.escape import code
+from audits.report.render.escape import markdown as text
+from audits.report.render.formatting import MISSING, count
+from audits.statistics import Counts, least_rate
+
+INTRODUCTION = f"""\
+Written by `hubrouter-audit report --page FILE` from the evidence in `reports/evidence`; do not edit. A probe *sees* a
+planted leak if it says LEAK in the kill matrix. How often it does was counted over draws of other weights and inputs: a
+leak is shown to be seen in {FLOOR:.0%} of draws, at {CONFIDENCE:.0%} confidence (one-sided, Clopper-Pearson), once
+{DRAWS_NEEDED} draws or more have all been seen; *draws seen* puts all leaks of a probe together. False alarms were
+counted over draws of causal models: the cured side of every leak, and common layers."""
+
+
+def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
+    """The page; `probes` say in words what they look at and what they are blind to."""
+    matrix = kill_matrix(report)
+    if not matrix.twins:
+        return f"# What each probe can and cannot see\n\n{tables.empty_note('Kill matrix')}\n"
+    known = [probe for probe in probes if probe.name in matrix.probes]
+    records = power_records(report.evidence, (twin.name for twin in matrix.twins))
+    told = _Told(matrix, detections_of(records), {alarm.probe: alarm for alarm in alarms_of(records)})
+    parts = ["# What each probe can and cannot see", INTRODUCTION, told.summary(known)]
+    parts += ["## The minimal battery", *told.battery()]
+    for probe in known:
+        parts += [f"## {probe.name}", *told.probe(probe)]
+    return "\n\n".join([*parts, "## The planted leaks", told.leaks()]) + "\n"
+
+
+class _Told:
+    """The parts of the page, over one matrix and the draws."""
+
+    def __init__(self, matrix: KillMatrix, found: tuple[Detection, ...], quiet: Mapping[str, Alarms]) -> None:
+        self.matrix, self.quiet = matrix, quiet
+        self.found = {(one.leak, one.probe): one for one in found}
+
+    def summary(self, probes: Sequence[Probe]) -> str:
+        """One row a probe, and one for all together and the quick preset."""
+        rows = [self._row(p.name, self.matrix.kills[p.name], self._cost(p.name)) for p in probes]
+        every = frozenset(twin.name for twin in self.matrix.twins if twin.killed)
+        rows += [self._row(name, every, MISSING) for name in (AUDIT, QUICK) if name in self.quiet]
+        header = (
+            "probe",
+            "leaks seen",
+            "it alone",
+            "draws seen",
+            "floor shown",
+            "least sure",
+            "false alarms",
+            "forwards",
+        )
+        return _grid(header, rows)
+
+    def _row(self, name: str, kills: frozenset[str], cost: str) -> tuple[str, ...]:
+        drawn = [self.found[leak, name] for leak in kills if (leak, name) in self.found]
+        only = len(self.matrix.battery.only.get(name, ()))
+        least = min(drawn, key=lambda one: (one.least, one.leak), default=None)
+        alarm = self.quiet.get(name)
+        together = _together(drawn)
+        return (
+            text(name),
+            f"{len(kills)} of {len(self.matrix.twins)}",
+            str(only) if name in self.matrix.probes else MISSING,
+            f"{together}, at least {least_rate(together, CONFIDENCE):.1%}" if together else MISSING,
+            f"{sum(one.shown for one in drawn)} of {count(len(drawn), 'leak')}" if drawn else MISSING,
+            f"{text(least.leak)}, {least.counts}" if least else MISSING,
+            f"{alarm.counts}, at most {alarm.most:.2%}" if alarm else MISSING,
+            cost,
+        )
+
+    def _cost(self, name: str) -> str:
+        """Forward passes on the clean twins: fewest and most."""
+        passes = [twin.forwards[name] for twin in self.matrix.twins if name in twin.forwards]
+        return f"{min(passes)} to {max(passes)}" if passes else MISSING
+
+    def battery(self) -> list[str]:
+        """The smallest set, and the preset made from it."""
+        battery, quick = self.matrix.battery, PRESETS["quick"] or ()
+        sets = "; ".join(", ".join(probes) for probes in battery.smallest)
+        return [
+            text(prose.battery_sentence(self.matrix)),
+            f"All sets of that size that do: {text(sets)}. Dispensable each by itself: "
+            f"{text(', '.join(battery.redundant) or 'none')}.",
+            f"`--preset quick` runs {', '.join(map(code, quick))}. Where tracing decides nothing (a model it cannot "
+            "run, a choice that no change turns over) the others run after all. A probe that is dispensable here is "
+            "not so everywhere: the planted leaks are those somebody thought of, and two instruments that agree are "
+            "worth more than one.",
+        ]
+
+    def probe(self, probe: Probe) -> list[str]:
+        """One probe: what it looks at, sees, and does not see."""
+        seen = [twin for twin in self.matrix.twins if twin.name in self.matrix.kills[probe.name]]
+        only = self.matrix.battery.only.get(probe.name, ())
+        parts = [
+            f"Looks at {text(probe.looks_at)}.",
+            f"**Sees {count(len(seen), 'planted leak')}.** {self._named(seen, probe.name)}",
+            f"**It alone sees** {', '.join(map(code, only))}." if only else "**It alone sees** none of them.",
+            f"**Blind to** {text(probe.blind_to)}",
+            f"Not seen or nothing to look at: {self._missed(seen)}",
+        ]
+        return [*parts, *self._alarm(probe.name)]
+
+    def _named(self, twins: Sequence[TwinRow], probe: str) -> str:
+        """Leaks by class; those seen too seldom to show the floor with their number."""
+        short = [self.found[t.name, probe] for t in twins if (t.name, probe) in self.found]
+        short = [one for one in short if one.counts.successes < one.counts.trials]
+        told = f"Not in every draw: {', '.join(f'{code(one.leak)} ({one.counts})' for one in short)}." if short else ""
+        return f"{_by_class(twins)} {told}".strip()
+
+    def _missed(self, seen: Sequence[TwinRow]) -> str:
+        """Leaks by class that some other probe sees; a class of which it sees none is only counted."""
+        kinds = {twin.leak_class for twin in seen}
+        missed = [twin for twin in self.matrix.twins if twin.killed and twin not in seen]
+        none = [twin.leak_class for twin in missed if twin.leak_class not in kinds]
+        whole = [f"all of class {kind} ({none.count(kind)})" for kind in dict.fromkeys(none)]
+        some = _by_class([twin for twin in missed if twin.leak_class in kinds]).removesuffix(".")
+        return ("; ".join([*([some] if some else []), *whole]) or "none") + "."
+
+    def _alarm(self, name: str) -> list[str]:
+        alarm = self.quiet.get(name)
+        if alarm is None:
+            return []
+        undecided = f"; undecided in {alarm.undecided}" if alarm.undecided else ""
+        models = f" ({', '.join(map(code, alarm.models))})" if alarm.models else ""
+        return [f"False alarms: {alarm.counts} draws of causal models{models}, at most {alarm.most:.2%}{undecided}."]
+
+    def leaks(self) -> str:
+        """Every planted leak: class, mechanism, origin and who sees it."""
+        rows = [
+            (code(t.name), text(t.leak_class), text(t.mechanism), text(t.origin), ", ".join(_seers(t)) or "nobody")
+            for t in self.matrix.twins
+        ]
+        return _grid(("leak", "class", "what happens", "where it happened", "seen by"), rows)
+
+
+def _together(drawn: Sequence[Detection]) -> Counts | None:
+    """The draws of all leaks in one count; None without any."""
+    trials = sum(one.counts.trials for one in drawn)
+    return Counts(sum(one.counts.successes for one in drawn), trials) if trials else None
+
+
+def _seers(twin: TwinRow) -> list[str]:
+    return [probe for probe, verdict in twin.leaky.items() if verdict == "LEAK"]
+
+
+def _by_class(twins: Sequence[TwinRow]) -> str:
+    """Names grouped by leak class; twins come in that order."""
+    groups = groupby(twins, key=lambda twin: twin.leak_class)
+    return "; ".join(f"{kind}: {', '.join(code(twin.name) for twin in members)}" for kind, members in groups) + "."
+
+
+def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

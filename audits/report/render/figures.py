@@ -1,0 +1,53 @@
+"""The figures that claims bring along: drawn, told as a table, and as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from audits.claims.claim import Table
+from audits.claims.figures import Curves, Dots, Figure
+from audits.report.render.figure_curves import curves_plot, curves_table
+from audits.report.render.figure_dots import dots_plot, dots_table, mean_word
+
+
+def figure_plot(name: str, figure: Figure) -> str:
+    """The figure as inline SVG, `name` unique on its page; empty text where there is nothing to draw."""
+    return dots_plot(name, figure) if isinstance(figure, Dots) else curves_plot(name, figure)
+
+
+def figure_table(figure: Figure) -> Table:
+    """The numbers of the figure."""
+    return dots_table(figure) if isinstance(figure, Dots) else curves_table(figure)
+
+
+def figure_note(figure: Figure) -> str:
+    """How to read the figure, after what its claim says of it."""
+    return " ".join(part for part in (figure.note, _reading(figure)) if part)
+
+
+def figure_data(figure: Figure) -> dict[str, Any]:
+    """The figure for other programs."""
+    if isinstance(figure, Curves):
+        return {"kind": "curves", **asdict(figure)}
+    columns = [
+        {
+            "label": column.label,
+            "style": column.style,
+            "points": [{"seed": seed, "value": value} for seed, value in column.points],
+            "failed": column.failed,
+        }
+        for column in figure.columns
+    ]
+    return {"kind": "dots", **asdict(figure), "columns": columns}
+
+
+def _reading(figure: Figure) -> str:
+    """The conventions of the drawing."""
+    if isinstance(figure, Curves):
+        bars = any(p.low is not None or p.high is not None for series in figure.series for p in series.points)
+        return "Bars are intervals." if bars else ""
+    joined = figure.joined and len(figure.columns) > 1
+    return f"Each point is a run, the bar the {mean_word(figure).lower()}" + (
+        "; a line joins the runs of one seed." if joined else "."
+    )

@@ -1,0 +1,119 @@
+"""The parts an HTML page is made of; every function returns markup, every text given to it is escaped here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+from audits.claims.claim import Table
+from audits.report.render.escape import markup
+from audits.report.render.marks import Mark
+
+# Nothing is loaded, and nothing runs but a script that the page holds itself, known to the browser by its digest.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+@cache
+def beside(package: str, name: str) -> str:
+    """The text of a style sheet or script that lies in the folder of this package."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+def page(
+    title: str, head: str, body: str, foot: str, script: str = "", more_style: str = "", *, roomy: bool = False
+) -> str:
+    """A whole self-contained document; `script` adds comfort, the page must read without it; `roomy` is wide."""
+    body_tag = '<body class="roomy">' if roomy else "<body>"
+    policy = _POLICY + (f"; script-src 'sha256-{_digest(script)}'" if script else "")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{markup(title)}</title>\n<style>\n{beside(__package__, 'page.css')}{more_style}</style>\n</head>\n{body_tag}\n"
+        f"<header><div>\n{head}\n</div></header>\n<main>\n{body}\n</main>\n<footer>{paragraph(foot)}</footer>\n"
+        f"{f'<script>{script}</script>' if script else ''}</body>\n</html>\n"
+    )
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def paragraph(text: str, style_class: str = "") -> str:
+    """A paragraph of plain text."""
+    return f'<p class="{style_class}">{markup(text)}</p>' if style_class else f"<p>{markup(text)}</p>"
+
+
+def pill(mark: Mark) -> str:
+    """A verdict: symbol, word and colour."""
+    return f'<span class="pill tone-{mark.tone}">{markup(mark.text)}</span>'
+
+
+def badge(text: str, title: str = "") -> str:
+    """A small fact beside a verdict."""
+    hint = f' title="{markup(title)}"' if title else ""
+    return f'<span class="badge"{hint}>{markup(text)}</span>'
+
+
+def attention(text: str) -> str:
+    """A sentence that must not be overlooked."""
+    return f'<span class="attention">! {markup(text)}</span>'
+
+
+def section(name: str, heading: str, *parts: str) -> str:
+    """A section with an anchor."""
+    content = "\n".join(part for part in parts if part)
+    return f'<section id="{markup(name)}">\n<h2>{markup(heading)}</h2>\n{content}\n</section>'
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    """A list."""
+    return "<ul>" + "".join(f"<li>{markup(sentence)}</li>" for sentence in sentences) + "</ul>"
+
+
+def table(content: Table) -> str:
+    """A table that scrolls by itself where the screen is narrower."""
+    head = "".join(f'<th scope="col">{markup(cell)}</th>' for cell in content.header)
+    rows = "".join("<tr>" + "".join(f"<td>{markup(cell)}</td>" for cell in row) + "</tr>" for row in content.rows)
+    grid = (
+        f"<table><caption>{markup(content.title)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{markup(content.title)}">{grid}</div>'
+
+
+def figure(drawings: Sequence[str], caption: str) -> str:
+    """Drawings and tables side by side, below each other on a narrow screen, with their caption."""
+    return f'<figure><div class="pair">{"".join(drawings)}</div><figcaption>{markup(caption)}</figcaption></figure>'
+
+
+def chart(title: str, drawing: str, note: str, numbers: Table) -> str:
+    """A drawing under its title, how to read it, and its numbers as a table that opens on demand."""
+    shown = drawing or paragraph("No run has a value that could be drawn.", "soft")
+    head = f"<figcaption><b>{markup(title)}</b></figcaption>"
+    told = paragraph(note, "soft small") if note and drawing else ""
+    return f'<figure class="chart">{head}{shown}{told}{folded("The numbers", table(numbers))}</figure>'
+
+
+def charts(drawn: Sequence[str]) -> str:
+    """Charts side by side, below each other on a narrow screen; empty text without any."""
+    return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
+
+
+def wide_figure(drawing: str, caption: str) -> str:
+    """A drawing kept at its size; it scrolls sideways where the screen is narrower."""
+    inner = f'<div class="wide scroll" tabindex="0" role="region" aria-label="{markup(caption)}">{drawing}</div>'
+    return f"<figure>{inner}<figcaption>{markup(caption)}</figcaption></figure>"
+
+
+def folded(summary: str, content: str) -> str:
+    """Detail that opens on demand."""
+    return f"<details><summary>{markup(summary)}</summary>{content}</details>"
+
+
+def definitions(pairs: Sequence[tuple[str, str]]) -> str:
+    """Terms with their markup; a pair whose markup is empty is left out."""
+    return "<dl>" + "".join(f"<dt>{markup(term)}</dt><dd>{told}</dd>" for term, told in pairs if told) + "</dl>"

@@ -1,0 +1,1 @@
+"""The report of a survey, a format a file."""

@@ -1,0 +1,111 @@
+"""The words every instrument speaks: verdicts, leak classes, findings and results, all typed and frozen."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from audits.jsonable import json_text
+
+SCHEMA = 1
+
+
+class Verdict(StrEnum):
+    """What an instrument may say. Anything not run, blind or ambiguous is UNDETERMINED, never PASS."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    LEAK = "LEAK"
+    UNDETERMINED = "UNDETERMINED"
+
+
+class LeakClass(StrEnum):
+    """How the future gets in (contract: `leak_class`)."""
+
+    DENSE = "dense"
+    SELECTION = "selection"
+    STATISTIC = "statistic"
+    LENGTH = "length"
+    BATCH = "batch"
+    STATE = "state"
+    TRAINING_MODE = "training-mode"
+    DECODE = "decode"
+    DOCUMENT = "document"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the input or output: 0-based position along the sequence and row of the batch."""
+
+    position: int | None = None
+    row: int | None = None
+
+    def __str__(self) -> str:
+        parts = [f"position {self.position}"] if self.position is not None else []
+        return ", ".join(parts + ([f"row {self.row}"] if self.row is not None else []))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One leak: what later place is felt (`source`), what earlier place feels it (`sink`), how much, and where.
+
+    `effect` and `noise_floor` are in the units of the model's output (largest absolute difference).
+    """
+
+    probe: str
+    leak_class: LeakClass
+    source: Site
+    sink: Site
+    effect: float
+    noise_floor: float
+    module: str | None = None
+    op: str | None = None
+    file: str | None = None
+    line: int | None = None
+    reproduce: str = ""
+
+    @property
+    def what(self) -> str:
+        """What is felt where: "the output at position 3, row 0 feels position 5, row 0"."""
+        # These probes see a difference, but may know no place it comes from.
+        without_place = {
+            "repeat-call": "feels an earlier call",
+            "decode": "differs between streaming and one pass",
+            "documents": "differs from that of the same document alone",
+        }
+        felt = f"feels {self.source}" if self.source != Site() else without_place.get(self.probe, "feels a later input")
+        return f"the output at {self.sink} {felt}"
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What one probe concluded, why, and what it cost."""
+
+    name: str
+    verdict: Verdict
+    why: str
+    forwards: int
+    seconds: float
+    applicable: bool = True
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """The outcome of one audit; `to_json` is the contract's document, versioned."""
+
+    target: str
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    probes: tuple[ProbeResult, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON-able values."""
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+
+    def to_json(self) -> str:
+        """The result as a JSON text; not-a-number and infinite effects are written as null and 1e308."""
+        return json_text(self.to_dict())

@@ -1,0 +1,167 @@
+"""Detection power: counted over draws, bounded exactly, and judged by the claim about the auditor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audits.claims.claim import ClaimVerdict, Judgement
+from audits.claims.tool import auditor_power
+from audits.evidence.experiment import Options, RunSpec
+from audits.evidence.ledger import Evidence, Ledger, Record
+from audits.experiments.auditor import detection_power
+from audits.experiments.auditor._causal import CAUSAL, causal_model
+from audits.experiments.auditor._detection import AUDIT, DRAWS_NEEDED, FLOOR, QUICK, alarms, detections, power_records
+from audits.leaks import all_twins
+from audits.leaks._control import redrawn
+from audits.probes import all_probes
+from audits.report.claims.document import Report
+from audits.report.claims.what_probes_see import what_probes_see
+from audits.statistics import Counts, largest_rate, least_rate
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "what-each-probe-sees.md"
+
+
+def power(leak: str, seen: int, of: int, flagged: int = 0, seed: int = 0) -> Record:
+    """Draws of one leak by one probe and by the audit; `flagged` draws of its clean twin raised an alarm."""
+    leaky = {name: {"LEAK": seen, "PASS": of - seen} for name in ("p", AUDIT)}
+    clean = {name: {"LEAK": flagged, "PASS": of - flagged} for name in ("p", AUDIT)}
+    return Record("detection-power", {"twin": leak, "draws": of}, seed, {"leaky": leaky, "clean": clean}, {}, 1.0)
+
+
+def matrix(leak: str, **result: Any) -> Record:
+    words = {"leak_class": "dense", "named": "dense", "mechanism": "Something.", "origin": "somewhere", **result}
+    told = {**words, "leaky": {"p": "LEAK", "q": "PASS"}, "clean": {"p": "PASS", "q": "PASS"}, "forwards": {"p": 3}}
+    return Record("kill-matrix", {"twin": leak}, 0, told, {}, 1.0)
+
+
+def judged(*records: Record) -> Judgement:
+    return auditor_power.judge_zoo(Evidence((matrix("a"), *records)), {"a"})
+
+
+def test_the_draws_needed_are_the_fewest_that_show_the_floor():
+    assert (
+        least_rate(Counts(DRAWS_NEEDED, DRAWS_NEEDED)) >= FLOOR > least_rate(Counts(DRAWS_NEEDED - 1, DRAWS_NEEDED - 1))
+    )
+
+
+def test_without_an_alarm_the_rate_is_bounded_by_the_rule_of_three():
+    assert largest_rate(Counts(0, 3000)) == pytest.approx(3 / 3000, rel=0.01)
+    assert largest_rate(Counts(7, 7)) == 1
+    assert least_rate(Counts(0, 7)) == 0
+
+
+def test_draws_of_all_tiers_count_together():
+    found = detections([power("a", 2, 2), power("a", 19, 20, seed=1)])
+    assert {(one.probe, one.counts) for one in found} == {("p", Counts(21, 22)), (AUDIT, Counts(21, 22))}
+    assert not found[0].shown
+    assert not found[0].below
+    assert detections([power("a", 5, 20)])[0].below
+
+
+def test_an_alarm_names_its_model():
+    quiet, loud = power("a", 2, 2), power("b", 2, 2, flagged=1)
+    told = next(alarm for alarm in alarms([quiet, loud]) if alarm.probe == "p")
+    assert (told.counts, told.models) == (Counts(1, 4), ("b",))
+
+
+def test_leaks_that_are_planted_no_more_do_not_count():
+    assert power_records(Evidence((power("a", 1, 1), power("gone", 0, 1))), ["a"]) == (power("a", 1, 1),)
+
+
+def test_the_claim_stands_with_draws_that_agree_and_tells_their_bounds():
+    judgement = judged(power("a", 59, 59))
+    assert judgement.verdict is ClaimVerdict.SUPPORTED
+    assert "at least 95% of draws" in judgement.reason
+    assert "0/59" in judgement.reason
+    assert len(judgement.evidence) == 2
+
+
+def test_the_claim_says_where_nobody_has_drawn():
+    assert "not verified" in judged().reason
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [(power("a", 30, 59), "fewer than 95%"), (power("a", 59, 59, flagged=1), "flagged in some draw")],
+)
+def test_a_leak_seen_too_seldom_and_a_single_alarm_refute_the_claim(record, told):
+    judgement = judged(record)
+    assert judgement.verdict is ClaimVerdict.REFUTED
+    assert told in judgement.reason
+    assert not judgement.gate
+
+
+def test_a_draw_counts_the_verdicts_of_both_sides():
+    spec = RunSpec("detection-power", {"twin": "needle", "draws": 1})
+    told = detection_power.execute(spec, Options(), lambda *_: None)
+    assert told["leaky"]["perturbation"] == told["leaky"][AUDIT] == told["leaky"][QUICK] == {"LEAK": 1}
+    assert told["clean"][AUDIT] == {"PASS": 1}
+    assert "decode" not in told["clean"]
+
+
+def test_no_two_draws_have_the_same_seed_at_any_tier():
+    specs = [spec for tier in ("quick", "full") for spec in detection_power.runs(Options(tier))]
+    seeds = [detection_power.seed_of(spec, draw) for spec in specs for draw in range(spec.config["draws"])]
+    models = {str(spec.config) for spec in detection_power.runs(Options("quick"))}
+    assert len(set(seeds)) * len(models) == len(seeds)
+    assert 0 not in seeds
+
+
+def test_draws_of_another_tier_are_kept_beside_those_of_this_one():
+    evidence = Evidence((power("needle", 20, 20), power("needle", 2, 2)))
+    assert evidence.at("quick") == evidence
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", CAUSAL)
+def test_the_models_without_a_leak_are_causal_and_their_weights_follow_the_seed(name):
+    model = causal_model(name, 1).double()
+    tokens = torch.arange(40).reshape(2, 20) % 24
+    other = tokens.clone()
+    other[:, 12:] = 3
+    assert torch.allclose(model(tokens)[:, :12], model(other)[:, :12], atol=1e-9)
+    weights = [causal_model(name, seed).state_dict()["embedding.weight"] for seed in (1, 1, 2)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_redrawing_ends_with_its_block():
+    twin = next(twin for twin in all_twins() if twin.name == "needle")
+    usual = twin.leaky().state_dict()
+    with redrawn(3):
+        pass
+    assert all(torch.equal(usual[name], weight) for name, weight in twin.leaky().state_dict().items())
+
+
+def page(*records: Record) -> str:
+    return what_probes_see(Report((), Evidence(records)), all_probes())
+
+
+def test_the_page_without_a_run_says_so():
+    assert "not verified" in page()
+
+
+def test_the_page_tells_what_a_probe_sees_alone_and_misses_and_how_often():
+    seen = {
+        "leaky": {"perturbation": "LEAK", "gradient": "PASS"},
+        "clean": {"perturbation": "PASS", "gradient": "PASS"},
+    }
+    record = Record("kill-matrix", {"twin": "a"}, 0, {"leak_class": "dense", "named": "dense", **seen}, {}, 1.0)
+    draws = {side: {"perturbation": {"LEAK": n, "PASS": 4 - n}} for side, n in (("leaky", 3), ("clean", 0))}
+    told = page(record, Record("detection-power", {"twin": "a", "draws": 4}, 0, draws, {}, 1.0))
+    assert "**It alone sees** `a`." in told
+    assert "Not in every draw: `a` (3/4)." in told
+    assert "0/4, at most 52.71%" in told
+    assert "Not seen or nothing to look at: none." in told
+    assert "Not seen or nothing to look at: all of class dense (1)." in told
+    assert "| 3/4, at least 24.9% | 0 of 1 leak |" in told
+
+
+def test_the_committed_page_is_the_one_the_committed_evidence_gives():
+    evidence = Ledger(ROOT / "reports" / "evidence").read()
+    assert PAGE.read_text(encoding="utf-8") == what_probes_see(Report((), evidence), all_probes())

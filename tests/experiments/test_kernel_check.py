@@ -1,0 +1,120 @@
+"""The kernel check finds a kernel that is wrong, and the claim says what was found and where."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import hubrouter.kernels.route as operator
+from audits.claims.claim import ClaimVerdict
+from audits.claims.hubrouter.kernels import CLAIM, failures
+from audits.evidence.experiment import Options
+from audits.evidence.ledger import Evidence, Record
+from audits.experiments.bench import kernel_check
+from audits.experiments.bench._dense_hub import readable
+from audits.experiments.bench.kernel_check import Case, felt_before, results, selection, subject
+
+SMALL = Case(11, 16, 1, 2, 3, 4, batch=1)
+OPTIONS = Options("quick", "cpu")
+SOUND = {"errors": {"output": {"kernel": 2e-7, "dense": 1e-7}}, "eps": 1.2e-7, "repeats": True, "felt_before": 0.0}
+
+
+@pytest.mark.parametrize("case", [SMALL, replace(SMALL, causal=False)], ids=str)
+def test_the_dense_layer_is_the_layer(case: Case) -> None:
+    layer, x = subject(case, torch.float64, 0, "cpu")
+    allowed = readable(selection(layer, x), case.length, case.chunk, case.causal)
+    layer.impl = "reference"
+    expected, found = results(layer, x), results(layer, x, allowed)
+    for name in expected:
+        assert float((found[name] - expected[name]).abs().max()) < 1e-12, name
+
+
+def test_what_a_query_may_read_is_its_own_chunk_so_far_and_what_was_chosen() -> None:
+    empty, keys = -(1 << 63), [(5 << 32) | ((1 << 31) - 1 - position) for position in (0, 1)]
+    chosen = torch.tensor([[[empty, empty], [keys[1], empty], [keys[1], keys[0]]]])
+    allowed = readable(chosen, 5, 2, causal=True)[0].int().tolist()
+    assert allowed == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
+    assert readable(chosen, 5, 2, causal=False)[0].int().tolist()[2:] == [[0, 1, 0, 0, 0]] * 2 + [[1, 1, 0, 0, 0]]
+
+
+def test_a_sound_kernel_passes_every_part() -> None:
+    layer, x = subject(SMALL, torch.float32, 0, "cpu")
+    assert felt_before(layer, x) == 0
+    (spec, *_) = kernel_check.runs(OPTIONS)
+    spec = replace(spec, config={**spec.config, **asdict(SMALL)})
+    assert failures(record(**kernel_check.execute(spec, OPTIONS, lambda *_: None))) == []
+
+
+AFTER_TRITON = """
+import triton
+from audits.experiments import kernel_check
+from audits.evidence.experiment import Options
+(spec, *_) = kernel_check.runs(Options())
+print(kernel_check.execute(spec, Options(), lambda *_: None)["repeats"])
+"""
+
+
+def test_the_check_is_interpreted_where_triton_was_loaded_before() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", AFTER_TRITON]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr[-2000:]
+
+
+def test_a_check_that_fails_says_why() -> None:
+    (spec, *_) = kernel_check.runs(OPTIONS)
+    with pytest.raises(RuntimeError, match=r"AttributeError: .* no attribute 'float31'"):
+        kernel_check.execute(replace(spec, config={**spec.config, "dtype": "float31"}), OPTIONS, lambda *_: None)
+
+
+def test_a_kernel_that_feels_the_future_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    select = operator.select_tokens
+
+    def too_late(*arguments: Any) -> Tensor:
+        chosen = select(*arguments)
+        return torch.cat([chosen[:, 1:], chosen[:, -1:]], dim=1)
+
+    monkeypatch.setattr(operator, "select_tokens", too_late)
+    layer, x = subject(SMALL, torch.float32, 0, "cpu")
+    assert felt_before(layer, x) > 1e-3
+
+
+def record(device: str = "cpu", **result: Any) -> Record:
+    config = {**asdict(SMALL), "dtype": "float32", "device": device}
+    return Record(kernel_check.NAME, config, 0, {**SOUND, **result}, {"device": "NVIDIA H100"}, 1.0, "code")
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        ({"errors": {"output": {"kernel": 1e-5, "dense": 1e-7}}}, "output is less exact than dense code"),
+        ({"repeats": False}, "two runs differ"),
+        ({"felt_before": 0.5}, "earlier outputs move by 0.5"),
+    ],
+)
+def test_one_bad_run_refutes_the_claim_and_is_named(result: dict[str, Any], says: str) -> None:
+    judged = CLAIM.judge(Evidence((record(), record(**result))))
+    assert judged.verdict is ClaimVerdict.REFUTED
+    assert says in judged.reason
+
+
+def test_runs_in_the_interpreter_alone_are_not_called_verified_on_a_gpu() -> None:
+    judged = CLAIM.judge(Evidence((record(),)))
+    assert judged.verdict is ClaimVerdict.SUPPORTED
+    assert "NOT VERIFIED ON A GPU" in judged.reason
+    judged = CLAIM.judge(Evidence((record("cuda"),)))
+    assert "NOT VERIFIED" not in judged.reason
+    assert "NVIDIA H100" in judged.reason
+
+
+def test_without_a_run_nothing_is_claimed() -> None:
+    assert CLAIM.judge(Evidence()).verdict is ClaimVerdict.NOT_TESTABLE

@@ -1,0 +1,75 @@
+"""What kernels must do where no test hook is installed: compile for a GPU, be one graph, refuse in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SHARED_MEMORY = 227 * 1024  # bytes that a program may have on an H100
+
+IN_TORCH = """
+import torch
+from hub_layers import Size, build, draw
+from hubrouter.kernels.route import route
+size = Size(9, batch=1)
+layer, x = build(size), draw(size)
+expected = layer(x)
+layer.impl = "triton"
+config, head = layer.config, layer.score.head
+qkv = torch.randn(1, 9, 3, config.n_heads, config.head_width, requires_grad=True)
+weights = [w.detach().float().requires_grad_() for w in (layer.encode.hubs, head.weight, head.bias)]
+torch.library.opcheck(route, (qkv, *weights, None, config.k, config.chunk, config.neighbours, config.rope_base, True))
+compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+assert torch.equal(compiled(x), layer(x))
+compiled(x).sum().backward()
+assert (compiled(x) - expected).abs().max() < 1e-12
+"""
+
+
+def run(*arguments: str, interpret: bool) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)])}
+    environment.pop("TRITON_INTERPRET", None)
+    if interpret:
+        environment["TRITON_INTERPRET"] = "1"
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        ("1024", "16", "8", "64", "64", "bfloat16"),
+        ("1024", "8", "64", "128", "128", "bfloat16"),
+        ("256", "4", "8", "64", "64", "float32"),
+        ("512", "8", "64", "128", "128", "float32"),  # the largest that float32 may have
+        ("192", "2", "3", "5", "20", "float16"),
+    ],
+    ids=" ".join,
+)
+def test_every_kernel_compiles_for_an_h100_and_fits_it(sizes: tuple[str, ...]) -> None:
+    done = run(str(HERE / "kernels_for_a_gpu.py"), *sizes, interpret=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    kernels = json.loads(done.stdout)
+    assert len(kernels) == 12
+    assert {name: kernel for name, kernel in kernels.items() if kernel["shared"] > SHARED_MEMORY} == {}
+
+
+def test_torch_takes_the_operator_whole() -> None:
+    done = run("-c", IN_TORCH, interpret=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_without_a_gpu_and_an_interpreter_the_layer_says_what_to_do() -> None:
+    code = (
+        "import torch; from hubrouter import HubRouter, RouterConfig\n"
+        "HubRouter(RouterConfig(d_model=64, impl='triton'))(torch.zeros(1, 4, 64))"
+    )
+    done = run("-c", code, interpret=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("hubrouter.config.ConfigError: impl='triton' needs a CUDA device, and this is on cpu")
+    assert "TRITON_INTERPRET=1" in last

@@ -1,0 +1,393 @@
+"""The provenance probe: verdicts and guilty lines on the planted leaks, benign flows, and what it cannot follow."""
+
+from __future__ import annotations
+
+import linecache
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from audits import audit
+from audits.instruments.probe import Pair
+from audits.instruments.tracing.attribution import blame, place_along
+from audits.instruments.tracing.trace import positions, rows, trace
+from audits.leaks import Twin, all_twins
+from audits.probes.provenance import run
+from audits.results import LeakClass, Verdict
+from audits.subject.subject import Settings, prepare
+
+TWINS = all_twins()
+CLASSES = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)
+# Tracing runs in float64, and one probe by itself wakes no weights.
+FLOWS = [t for t in TWINS if t.leak_class in CLASSES and t.leaks_in is None and not t.asleep]
+TRAINED = [t for t in TWINS if t.leak_class is LeakClass.TRAINING_MODE]
+OTHERS = [t for t in TWINS if t not in FLOWS and t not in TRAINED]
+
+# The source line that the finding must name, by a piece of its text: the operation that lets the later token in. Where
+# a defect consists of a constant (a mask, a padding), this is the operation that applies it.
+GUILTY = {
+    "barely_open_gate": "queries @ keys.mT",
+    "block_mean_broadcast": "share.sum(-1, keepdim=True) @ x",
+    "chunk_mean_routing": "affinity.masked_fill(~candidates",
+    "conspiring_tokens": "bids.argmax(1",
+    "detached_sequence_mean": "return x.mean(1, keepdim=True)",
+    "expert_choice_routing": "scores.topk(capacity, dim=1)",
+    "faint_future": "SIZE * self.others",
+    "finite_mask_outgrown": "return scores + penalties",
+    "global_key_selection": "ranks.topk(min(KEYS",
+    "group_norm_over_time": "self.norm(x.mT).mT",
+    "hub_bidirectional_council": "F.scaled_dot_product_attention(",
+    "hub_bidirectional_layer": "logits.detach().amax(-1)",
+    "in_block_mixing": "self.weights() @ blocks",
+    "inverted_block_mask": "masked_fill(~self.visible(scores)",
+    "inverted_boolean_mask": "masked_fill(~future(",
+    "late_chunk_attention": "& ~own, -math.inf)",
+    "mask_times_tril": "return scores + self.trim(",
+    "memory_update_before_read": "updated = memory +",
+    "mixture_of_depths": "scores.topk(",
+    "needle": "masked_fill(hidden, -math.inf)",
+    "next_token_match": "inputs.roll(-self.neighbour",
+    "own_topk_mask": "scores.topk(min(KEYS",
+    "hub_selection_in_chunk": "claim.reshape(-1, groups, size).sort(",
+    "rare_token_ranking": "priorities.amax(1",
+    "reversed_cumulative_maximum": "x.flip(1).cummax(1)",
+    "reversible_instance_norm": "return x.mean(1, keepdim=True)",
+    "same_padding": "self.convolution(self.pad(x.mT))",
+    "sequence_projection": "terms.sum(1, keepdim=True)",
+    "sequence_rank": "lower.sum(2, keepdim=True)",
+    "unshifted_resampling_residual": "SPAN, -1).mean(2)",
+    "batch_norm": "self.norm(x.flatten(0, 1))",
+    "mask_dropped_with_dropout": "queries @ keys.mT",
+}
+# A chunk's prefix has no position that a tracer could know, so the line named is one that made it; the defect is on the
+# way that is reported.
+ON_THE_WAY = {
+    "hub_own_chunk_summary": "part[:, 1:], part[:, -1:]",
+    "hub_statistics_over_time": "flat.mean(1)[:, None, None]",
+}
+
+
+def subject_of(model, twin: Twin, length=None):
+    kind = "features" if twin.width else "tokens"
+    return prepare(model, Settings(kind, twin.vocab_size, twin.width, length or twin.seq_len))
+
+
+@pytest.mark.parametrize("twin", FLOWS + TRAINED, ids=lambda twin: twin.name)
+def test_a_leak_of_tokens_is_caught_with_its_guilty_line(twin):
+    report = run(subject_of(twin.leaky(), twin))
+    assert report.verdict is Verdict.LEAK, report.why
+    (sighting,) = report.sightings
+    assert sighting.sink.position < sighting.source.position
+    assert sighting.op
+    line = linecache.getline(str(Path(sighting.file)), sighting.line)
+    if twin.name in GUILTY:
+        assert GUILTY[twin.name] in line
+    else:
+        places = re.findall(r"([\w/.-]+\.py):(\d+)", report.why)
+        assert any(ON_THE_WAY[twin.name] in linecache.getline(file, int(number)) for file, number in places)
+
+
+@pytest.mark.parametrize("twin", OTHERS, ids=lambda twin: twin.name)
+def test_what_is_no_flow_of_tokens_passes(twin):
+    assert run(subject_of(twin.leaky(), twin)).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
+def test_a_clean_twin_has_no_flow_from_later_tokens_at_all(twin):
+    report = run(subject_of(twin.clean(), twin))
+    assert report.verdict is Verdict.PASS
+    assert "no output depends on a later token" in report.why
+
+
+class Mixer(nn.Module):
+    """Tokens embedded, mixed by a function of features [B, N, D], read out."""
+
+    def __init__(self, mix):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.embedding, self.head = nn.Embedding(20, 8), nn.Linear(8, 20)
+        self.mix = mix
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        return self.head(x + self.mix(x))
+
+
+def report_on(mix, length=24):
+    return run(prepare(Mixer(mix), Settings(vocab_size=20, seq_len=length)))
+
+
+def later(x):
+    return torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+
+
+def global_maximum(x):
+    scores = x @ x.mT
+    weights = (scores - scores.amax()).exp().masked_fill(later(x), 0.0)
+    return weights / weights.sum(-1, keepdim=True) @ x
+
+
+def total_minus_suffix(x):
+    return x.sum(1, keepdim=True) - (x.flip(1).cumsum(1).flip(1) - x)
+
+
+def fourier(x):
+    n = x.shape[1]
+    kernel = torch.randn(n, 8, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
+    spectrum = torch.fft.rfft(x, n=2 * n, dim=1) * torch.fft.rfft(kernel, n=2 * n, dim=0)
+    return torch.fft.irfft(spectrum, n=2 * n, dim=1)[:, :n]
+
+
+@pytest.mark.parametrize("mix", [global_maximum, total_minus_suffix, fourier])
+def test_a_flow_that_cancels_is_reported_as_structural_and_passes(mix):
+    report = report_on(mix)
+    assert report.verdict is Verdict.PASS
+    assert "structural only" in report.why
+    assert f"{Path(__file__).name}:" in report.why
+    assert not report.sightings
+
+
+def penalised(penalty):
+    return lambda x: (x @ x.mT + later(x) * penalty).softmax(-1) @ x
+
+
+@pytest.mark.parametrize("penalty", [-1e4, -1e9])
+def test_a_finite_mask_counts_as_a_mask_and_the_assumption_is_told(penalty):
+    report = report_on(penalised(penalty))
+    assert report.verdict is Verdict.PASS
+    assert "assuming that finite masks" in report.why
+
+
+def test_a_mask_of_minus_nine_is_a_leak():
+    assert report_on(penalised(-9.0)).verdict is Verdict.LEAK
+
+
+def test_a_row_that_a_finite_mask_hides_completely_is_a_leak():
+    everything = lambda x: torch.ones(x.shape[1], x.shape[1], dtype=torch.bool)  # noqa: E731
+    report = report_on(lambda x: (x @ x.mT).masked_fill(everything(x), -1e9).softmax(-1) @ x)
+    assert report.verdict is Verdict.LEAK
+
+
+def test_values_lost_to_python_leave_the_verdict_open():
+    report = report_on(lambda x: x + torch.tensor(x.mean(-1)[0].tolist()).cumsum(0)[None, :, None])
+    assert report.verdict is Verdict.UNDETERMINED
+    assert "tolist" in report.why
+
+
+def test_a_value_read_for_a_decision_is_told_and_passes():
+    report = report_on(lambda x: x if float(x.abs().max()) < 1e6 else x.flip(1))
+    assert report.verdict is Verdict.PASS
+    assert "decisions were not traced" in report.why
+
+
+@torch.library.custom_op("provenance_test::half", mutates_args=())
+def half(x: torch.Tensor) -> torch.Tensor:
+    return x / 2
+
+
+def test_an_unknown_operation_is_named_and_never_called_a_leak_by_itself():
+    report = report_on(half)
+    assert report.verdict is Verdict.UNDETERMINED
+    assert "provenance_test.half" in report.why
+
+
+def test_an_unknown_operation_whose_leak_a_change_confirms_is_a_leak():
+    assert report_on(lambda x: half(x).flip(1)).verdict is Verdict.LEAK
+
+
+def test_an_unknown_operation_on_one_token_at_a_time_harms_nothing():
+    report = report_on(lambda x: torch.stack([half(x[:, n]) for n in range(x.shape[1])], 1))
+    assert report.verdict is Verdict.PASS
+    assert "no rule for" in report.why
+
+
+def test_a_choice_that_no_change_turned_over_leaves_the_verdict_open():
+    report = report_on(lambda x: x * (1 + (x.amax(1, keepdim=True) > 1e9)))
+    assert report.verdict is Verdict.UNDETERMINED
+    assert "discrete choice" in report.why
+
+
+def test_a_model_that_ignores_its_input_is_not_passed():
+    model = Mixer(lambda x: x)
+    model.forward = lambda tokens: model.head.weight.mean() + torch.zeros(*tokens.shape, 20).double()
+    assert run(prepare(model, Settings(vocab_size=20, seq_len=8))).verdict is Verdict.UNDETERMINED
+
+
+def test_experts_that_sort_tokens_pass_with_the_assumption_told():
+    def experts(x):
+        flat = x[0]
+        order = (flat[:, :3].argmax(-1)).argsort()
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order))
+        return (flat[order] * 2.0)[back][None]
+
+    report = report_on(experts)
+    assert report.verdict is Verdict.PASS
+    assert "put back" in report.why
+
+
+def test_a_leak_is_found_beside_a_flow_that_cancels():
+    report = report_on(lambda x: global_maximum(x) + 0.1 * x.roll(-1, 1).masked_fill(later(x)[:, :1], 0.0))
+    assert report.verdict is Verdict.LEAK
+    (sighting,) = report.sightings
+    assert sighting.op == "roll"
+
+
+def test_the_audit_gives_the_guilty_line_to_the_findings_of_the_same_leak():
+    twin = next(t for t in TWINS if t.name == "faint_future")
+    result = audit(twin.leaky(), vocab_size=twin.vocab_size, seq_len=twin.seq_len)
+    found = {f.probe: f for f in result.findings}
+    assert {found[p].line for p in ("provenance", "perturbation", "gradient")} == {found["provenance"].line}
+    assert found["perturbation"].op == "bmm"
+    assert found["perturbation"].leak_class is LeakClass.DENSE
+    assert found["provenance"].leak_class is LeakClass.DENSE
+
+
+def test_a_leak_of_training_mode_gets_its_class_and_line_from_provenance():
+    twin = next(t for t in TWINS if t.name == "batch_norm")
+    result = audit(twin.leaky(), vocab_size=twin.vocab_size, seq_len=twin.seq_len)
+    found = {f.probe: f for f in result.findings}
+    assert {f.leak_class for f in found.values()} == {LeakClass.TRAINING_MODE}
+    assert found["training-mode"].line == found["provenance"].line
+    assert found["training-mode"].op == "native_batch_norm"
+
+
+@pytest.mark.parametrize("twin", [t for t in TWINS if t.leak_class is LeakClass.BATCH], ids=lambda twin: twin.name)
+def test_row_labels_show_influence_between_rows(twin):
+    for version, felt in ((twin.leaky, True), (twin.clean, False)):
+        subject = subject_of(version(), twin)
+        base = subject.base(2)
+        below = trace(subject, base, rows(base)).latest[0].max() == 1
+        above = trace(subject, base, 1 - rows(base)).latest[1].max() == 1
+        assert bool(below | above) == felt
+
+
+def test_a_traced_model_is_left_as_it_was():
+    twin = next(t for t in TWINS if t.name == "running_average_buffer")
+    model = twin.leaky()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run(subject_of(model, twin))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_same_seed_gives_the_same_report():
+    twin = next(t for t in TWINS if t.name == "conspiring_tokens")
+    first, second = (run(subject_of(twin.leaky(), twin)) for _ in range(2))
+    assert first.why == second.why
+
+
+def test_no_blame_is_laid_where_nothing_flows():
+    twin = next(t for t in TWINS if t.name == "needle")
+    subject = subject_of(twin.clean(), twin)
+    base = subject.base()
+    assert blame(subject, Pair(base, base, 31), 17, follow_values=False) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "position"),
+    [((1, 7, 4), 3), ((4, 7), 3), ((1, 2, 4, 16), 5), ((1, 7, 7), None), ((1, 1, 4), None)],
+)
+def test_a_position_is_read_off_one_axis_or_two_that_chunk_the_sequence(shape, position):
+    found = place_along(torch.Size(shape), 7)
+    if position is None:
+        assert found is None
+    else:
+        index = {3: (0, 3, 0)[: len(shape)], 5: (0, 1, 1, 0)}[position]
+        assert int(found[index]) == position
+
+
+def causal_lm(kind):
+    transformers = pytest.importorskip("transformers")
+    small = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "pad_token_id": 0}
+    more = {
+        "Llama": heads,
+        "Mistral": heads | {"sliding_window": 8},
+        "Gemma2": heads | {"head_dim": 8, "sliding_window": 8},
+        "Qwen2Moe": heads
+        | {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 8,
+            "shared_expert_intermediate_size": 8,
+        },
+        "Mamba": {"state_size": 4},
+        "GPT2": {"n_embd": 16, "n_layer": 1, "n_head": 2, "bos_token_id": 1, "eos_token_id": 2},
+        "Bert": {"num_attention_heads": 2},
+    }[kind]
+    known = {"vocab_size": 40} if kind == "GPT2" else small
+    head = {"GPT2": "GPT2LMHeadModel", "Bert": "BertForMaskedLM"}.get(kind, f"{kind}ForCausalLM")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return getattr(transformers, head)(getattr(transformers, f"{kind}Config")(**known, **more)).eval()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["Llama", "Mistral", "Gemma2", "Qwen2Moe", "Mamba", "GPT2"])
+def test_a_published_causal_model_passes(kind):
+    report = run(prepare(causal_lm(kind), Settings(vocab_size=40, seq_len=24)))
+    assert report.verdict is Verdict.PASS, report.why
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_published_bidirectional_model_leaks_in_its_attention():
+    report = run(prepare(causal_lm("Bert"), Settings(vocab_size=40, seq_len=24)))
+    assert report.verdict is Verdict.LEAK
+    assert "attention" in report.sightings[0].file or "bert" in report.sightings[0].file
+
+
+class Loop(nn.Module):
+    """A recurrence written as a loop over tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.cell, self.head = nn.Embedding(20, 16), nn.GRUCell(16, 16), nn.Linear(16, 20)
+
+    def forward(self, tokens):
+        x, state, states = self.embedding(tokens), None, []
+        for n in range(tokens.shape[1]):
+            state = self.cell(x[:, n], state)
+            states.append(state)
+        return self.head(torch.stack(states, 1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.embedding, self.mixer = nn.Embedding(20, 8, max_norm=1.0), kind(8, 8, batch_first=True, **options)
+
+    def forward(self, tokens):
+        return self.mixer(self.embedding(tokens))[0]
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("both", [False, True])
+def test_torchs_recurrent_layers_are_traced_without_unknown_operations(kind, both):
+    subject = prepare(Recurrent(kind, bidirectional=both), Settings(vocab_size=20, seq_len=12))
+    base = subject.base()
+    found = trace(subject, base, positions(base))
+    assert not found.unknown
+    assert bool(found.leaking().any()) is both
+
+
+def test_outputs_that_are_not_numbers_are_no_pass():
+    class NotANumber(Recurrent):
+        def forward(self, tokens):
+            return super().forward(tokens) * float("nan")
+
+    result = audit(NotANumber(nn.GRU), vocab_size=20, seq_len=12, probes=["provenance", "gradient"])
+    assert {p.verdict for p in result.probes} == {Verdict.UNDETERMINED}
+
+
+def test_a_model_that_loops_over_tokens_is_traced_exactly():
+    subject = prepare(Loop(), Settings(vocab_size=20, seq_len=24))
+    base = subject.base()
+    assert torch.equal(trace(subject, base, positions(base)).latest[0].long(), torch.arange(24))
+
+
+def test_every_flow_twin_has_its_guilty_line_written_down():
+    assert {t.name for t in FLOWS + TRAINED} == {*GUILTY, *ON_THE_WAY}

@@ -1,0 +1,223 @@
+"""What the reports, the claims and the command make of the bench's records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_samples import decoding, record, row, training
+
+from audits.__main__ import main
+from audits.claims.claim import ClaimVerdict
+from audits.claims.hubrouter import cost, throughput_90x, throughput_optimised
+from audits.evidence.experiment import Options
+from audits.evidence.gathering import Failure
+from audits.evidence.ledger import Evidence, Ledger, Record
+from audits.evidence.runner import Gathered
+from audits.experiments.bench import bench as experiment
+from audits.experiments.bench._measured import benches
+from audits.report.bench.json import bench_json
+from audits.report.bench.tables import NO_GPU, missing_sentence
+from audits.report.bench.targets import hubs_by_speed, outcomes
+from audits.report.claims.document import Report
+from audits.report.claims.html import html
+from audits.report.claims.markdown import markdown
+from audits.report.write import write_reports
+
+TARGETS = {1024: 0.5, 2048: 0.3, 4096: 0.2, 8192: 0.1}
+
+
+def seen(*records: Record) -> Evidence:
+    return Evidence(records)
+
+
+def verdicts(*records: Record) -> dict[str, str]:
+    return {outcome.target: outcome.verdict for outcome in outcomes(benches(seen(*records)))}
+
+
+def test_without_records_no_target_is_verified() -> None:
+    assert set(verdicts().values()) == {"not verified"}
+
+
+def test_targets_are_met_or_missed_by_what_was_measured_on_a_cpu() -> None:
+    met = verdicts(*training(TARGETS), *decoding({256: 1e-3, 4096: 1e-3, 65536: 1.02e-3}))
+    assert list(met.values())[:5] == ["met"] * 3 + ["missed", "met"]  # the exponent of these is above 1.05
+    assert list(met.values())[5:] == ["not verified"] * 5
+    worse = verdicts(
+        *training({n: 2 * ratio for n, ratio in TARGETS.items()}), *decoding({n: n * 1e-6 for n in (256, 4096, 65536)})
+    )
+    assert list(worse.values())[:5] == ["missed"] * 5
+
+
+def test_an_exponent_up_to_the_target_meets_it() -> None:
+    linear = verdicts(*training({n: 1000 / n for n in TARGETS}))
+    assert linear["exponent of the time from n = 1024 to 8192: at most 1.05"] == "met"
+
+
+def test_a_target_whose_length_was_not_run_is_not_verified() -> None:
+    short = verdicts(*training({1024: 0.5, 2048: 0.3, 4096: 0.2}), *decoding({256: 1e-3, 4096: 1e-3, 8192: 1e-3}))
+    assert short["at n = 4096: at most 0.25"] == "met"
+    assert short["at n = 8192: at most 0.13"] == "not verified"
+    assert short["exponent of the time from n = 1024 to 8192: at most 1.05"] == "not verified"
+    assert short["cost of a decoded token: flat to n = 65536"] == "not verified"
+
+
+def test_another_shape_verifies_no_target() -> None:
+    assert set(verdicts(*(replace(r, config={**r.config, "d_model": 64}) for r in training(TARGETS))).values()) == {
+        "not verified"
+    }
+
+
+def test_targets_of_a_gpu_are_judged_by_its_records() -> None:
+    ratios = {1024: 1.1, 4096: 0.9, 8192: 0.6, 32768: 0.2}
+    core = record(
+        32768,
+        [row("projections/linear", [0.01] * 3), row("hub/reference", [0.03] * 3, core_bytes=1.3e8)],
+        passes="forward",
+        device="cuda",
+    )
+    found = verdicts(*training(ratios, device="cuda"), core)
+    assert list(found.values())[5:] == ["met"] * 5
+    worse = verdicts(*training({**ratios, 4096: 1.0, 8192: 0.7, 32768: 0.3}, device="cuda", peak=1000))
+    assert list(worse.values())[5:] == ["missed"] * 3 + ["not verified", "missed"]
+
+
+def test_a_target_is_read_from_the_fastest_hub_implementation_that_was_run_at_what_it_needs() -> None:
+    base, slow = row("attention/sdpa/flash", 0.05), row("hub/reference", 0.02)
+    fast, absent = row("hub/compiled", 0.01), row("hub/triton", "impl='triton' needs CUDA")
+    found = [record(1024, [base, slow, fast, absent]), record(4096, [base, slow, row("hub/compiled", "too long")])]
+    (bench,) = benches(seen(*found))
+    assert hubs_by_speed(bench) == ("hub/compiled", "hub/reference")
+    told = [outcome.measured.rpartition(" ")[2] for outcome in outcomes([bench])[:3]]
+    assert told == ["(hub/compiled)", "(hub/reference)", "run"]  # the third was run by none
+
+
+def test_the_json_holds_the_contracts_fields_and_the_reasons() -> None:
+    rows = [row("attention/sdpa/flash", 0.01), row("hub/reference", 0.005), row("nsa/fla", "needs CUDA")]
+    (found,) = benches(seen(record(256, rows)))
+    document = json.loads(bench_json(found))
+    assert document["schema"] == 1
+    assert document["machine"]["cpu"] == "A processor"
+    assert document["machine"]["threads"] == 1
+    base, hub, absent = document["rows"]
+    asked = {"layer", "impl", "n", "pass", "median_ms", "ratio_to_sdpa", "peak_bytes"}
+    assert all(asked <= set(entry) for entry in document["rows"])
+    assert (hub["layer"], hub["impl"], hub["n"], hub["pass"]) == ("hub", "reference", 256, "forward+backward")
+    assert (hub["median_ms"], hub["ratio_to_sdpa"], hub["peak_bytes"]) == (5.0, pytest.approx(0.5), 1000)
+    assert base["ratio_to_sdpa"] == 1.0
+    assert (absent["median_ms"], absent["ratio_to_sdpa"], absent["peak_bytes"]) == (None, None, None)
+    assert absent["not_run"] == "needs CUDA"
+
+
+def test_what_is_missing_to_the_floor_is_told_with_the_projections_part() -> None:
+    rows = [row("projections/linear", [0.03] * 3), row("hub/reference", [0.1] * 3)]
+    (found,) = benches(seen(record(256, rows)))
+    told = missing_sentence(found)
+    assert "100 ms measured, floor 20.0 ms (set by operations), so 80.0 ms are missing" in told
+    assert "projections alone take 30.0 ms" in told
+
+
+@pytest.mark.parametrize("render", [markdown, html])
+def test_the_reports_tell_what_was_measured_and_that_no_gpu_was_at_hand(render: Any) -> None:
+    told = render(Report((), seen(*training(TARGETS))))
+    assert "hub/reference" in told
+    assert "A processor, one thread" in told
+    assert NO_GPU in told
+    assert "not verified" in told
+    nothing = render(Report((), Evidence()))
+    assert "The bench is not verified: no run yet" in nothing
+    assert NO_GPU in nothing
+
+
+@pytest.mark.parametrize("render", [markdown, html])
+def test_a_bench_by_code_that_has_changed_is_marked_stale(render: Any) -> None:
+    records = training(TARGETS)
+    told = render(Report((), seen(*records), frozenset(r.run for r in records[:3])))
+    assert "Stale: 3 of 4 runs" in told
+    assert "Stale:" not in render(Report((), seen(*records)))
+
+
+def test_the_reports_are_rebuilt_byte_for_byte_whatever_order_the_runs_came_in(tmp_path: Path) -> None:
+    records = (*training(TARGETS), *decoding({256: 1e-3, 512: 1e-3, 1024: 1e-3}), *training(TARGETS, device="cuda"))
+    for name, order in (("first", records), ("second", tuple(reversed(records)))):
+        for entry in order:
+            Ledger(tmp_path / name / "evidence").append(entry)
+        write_reports(Report((), Ledger(tmp_path / name / "evidence").read()), tmp_path / name)
+    for file in ("claims.md", "claims.html", "bench/a-processor-2-cores.json", "bench/nvidia-h200.json"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+    before = (tmp_path / "first" / "bench" / "nvidia-h200.json").read_bytes()
+    assert main(["report", "--reports", str(tmp_path / "first")]) in (0, 1)
+    assert (tmp_path / "first" / "bench" / "nvidia-h200.json").read_bytes() == before
+
+
+def layer_costs() -> Sequence[Record]:
+    rows = [{"n": 256, "flops": 256}, {"n": 512, "flops": 512}, {"n": 1024, "flops": 1024}]
+    result = {"rows": rows, "flops_exponent": 1.0, "ms_exponent": {"slope": 1.0, "low": 0.9, "high": 1.1}}
+    hubs = {"hubs": [{"hubs": m, "flops": m} for m in (8, 16, 32)]}
+    return [Record("layer-cost", {"layer": name}, 0, result | hubs, {}, 1.0) for name in ("hub", "attention")]
+
+
+def test_the_claim_on_cost_reads_the_benchs_exponent() -> None:
+    linear, cubic = training({n: 1000 / n for n in TARGETS}), training({n: n / 1000 for n in TARGETS})
+    supported = cost.judge(seen(*layer_costs(), *linear))
+    assert supported.verdict is ClaimVerdict.SUPPORTED
+    assert {r.run for r in linear} <= set(supported.evidence)
+    assert any("in the bench" in table.title for table in supported.tables)
+    assert cost.judge(seen(*layer_costs(), *cubic)).verdict is ClaimVerdict.REFUTED
+    assert len(cost.judge(seen(*layer_costs())).tables) == 1
+
+
+@pytest.mark.parametrize("claim", [throughput_90x, throughput_optimised])
+def test_the_claims_on_throughput_show_the_benchs_layer_ratios(claim: Any) -> None:
+    rows = [row("attention/sdpa/flash", 0.01), row("hub/reference", 0.005), row("mamba/loop", 0.05)]
+    judgement = claim.judge(seen(record(256, rows)))
+    (table,) = [table for table in judgement.tables if "in the bench" in table.title]
+    assert dict(table.rows)["hub/reference against mamba/loop"] == "10x"
+    assert judgement.missing  # they decide nothing about whole models
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "perpetuum"], "no layer is called perpetuum; there are attention, projections, hub"),
+        (["--device", "warp"], "warp"),
+        (["--tier", "paper"], "add --device cuda"),
+        (["--tier", "enormous"], "enormous"),
+        (["--reports", "{tmp}/file"], "file"),
+    ],
+)
+def test_bad_options_exit_2_with_one_clear_line(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    given = [word.replace("{tmp}", str(tmp_path)) for word in words]
+    reports = [] if "--reports" in given else ["--reports", str(tmp_path / "reports")]
+    try:
+        code = main(["bench", *given, *reports])
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    err = capsys.readouterr().err
+    assert code == 2
+    assert message in err
+    assert err.strip().count("\n") == 0
+    assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_the_command_writes_the_reports_and_its_code_tells_whether_all_of_it_ran(
+    failed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = experiment.runs(Options())[0]
+    failures = (Failure(spec, "TypeError: defect"),) if failed else ()
+    monkeypatch.setattr(
+        "audits.cli.bench.gather", lambda *_given, **_options: Gathered(seen(*training(TARGETS)), failures)
+    )
+    assert main(["bench", "--reports", str(tmp_path)]) == (3 if failed else 0)
+    assert json.loads((tmp_path / "bench" / "a-processor-2-cores.json").read_text())["rows"]
+    told = capsys.readouterr().out
+    assert "not verified" in told
+    assert "hub/reference" in told

@@ -1,0 +1,362 @@
+"""The report of the claims: its renderers and the views they read."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, Table
+from audits.evidence.ledger import Evidence, Record
+from audits.jsonable import json_text
+from audits.report.claims.document import NO_RUN, Report
+from audits.report.claims.html import html
+from audits.report.claims.json import claims_json
+from audits.report.claims.junit import junit, outcome
+from audits.report.claims.leaks_json import leaks_json
+from audits.report.claims.markdown import markdown
+from audits.report.claims.perplexity import columns
+from audits.report.claims.prose import TIMING_NOTE, worth_sentence
+from audits.report.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
+from audits.report.render.escape import code, markup
+from audits.report.render.escape import markdown as markdown_text
+from audits.report.render.formatting import number, perplexity
+from audits.report.render.junit_document import Outcome
+from audits.report.render.marks import claim_mark, flags
+
+RENDERERS = (markdown, html, claims_json, leaks_json, junit)
+HOSTILE = "a <script>alert('x')</script> | b `c` & \x00 [d](e) *f*"
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+def judged(identity="cost", verdict=ClaimVerdict.SUPPORTED, expected="same", **judgement):
+    claim = Claim(identity, f"Statement of {identity}", "a paper", "the test", "the refutation", lambda _: None)
+    text = {"reason": f"Reason of {identity}", "would_change": "more seeds", **judgement}
+    return JudgedClaim(claim, "quick", Judgement(verdict, **text), verdict if expected == "same" else expected)
+
+
+def influence(n=12, leak=0.0):
+    return [
+        [0.5 if source <= sink else (leak if source == sink + 1 else 0.0) for source in range(n)] for sink in range(n)
+    ]
+
+
+def training(arm, seed, nats, masked=None, steps=350, **result):
+    routing = {"clean": "causal"}.get(arm, arm)
+    config = {
+        "pattern": "HH",
+        "routing": routing,
+        "steps": steps,
+        "corpus": {"name": "tiny", "sha256": "00", "bytes": 9},
+    }
+    own = {"valid_nats": nats, "clean_mask_nats": masked, "influence": influence(leak=0.1 if arm == "council" else 0.0)}
+    return Record("language-model", config, seed, {**own, **result}, {}, 1.0)
+
+
+def twin(name, leak_class="dense", named="dense", leaky="LEAK", clean="PASS"):
+    result = {"leak_class": leak_class, "named": named, "mechanism": "m", "origin": "o"}
+    return Record("kill-matrix", {"twin": name}, 0, {**result, "leaky": {"p": leaky}, "clean": {"p": clean}}, {}, 1.0)
+
+
+def cost(layer, factor):
+    rows = [{"n": n, "flops": factor * n, "ms_median": n / 7, "ms_low": n / 8, "ms_high": n / 6} for n in (256, 64)]
+    slopes = {"flops_exponent": 1.0, "ms_exponent": {"slope": 1.1, "low": 1.0, "high": 1.2}}
+    return Record("layer-cost", {"layer": layer}, 0, {"rows": rows, **slopes}, {}, 1.0)
+
+
+def records():
+    runs = [training(arm, seed, nats + seed / 100, masked) for arm, nats, masked in ARMS for seed in (0, 1, 2)]
+    attack = Record("selection-attack", {}, 0, {"gradient": "PASS", "perturbation": "LEAK"}, {}, 1.0)
+    return [
+        *runs,
+        twin("b-leak"),
+        twin("a-leak", "state", None, "PASS", "LEAK"),
+        cost("hub", 10),
+        cost("attention", 30),
+        attack,
+    ]
+
+
+ARMS = (("clean", 4.1, None), ("council", 4.0, 4.3), ("selection", 4.1, 4.1))
+
+
+def sample(*claims):
+    return Report(claims or (judged(), judged("hub", ClaimVerdict.REFUTED)), Evidence(tuple(records())))
+
+
+class Structure(HTMLParser):
+    """Collects ids, links and unbalanced tags."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.tags, self.open, self.broken = [], [], set(), [], []
+        self.feed(text)
+        self.broken += self.open
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.add(tag)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found[key] for key in ("href", "src") if key in found]
+        self.open += [] if tag in VOID else [tag]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.broken.append(tag)
+
+
+@pytest.mark.parametrize("render", RENDERERS)
+def test_the_same_evidence_gives_the_same_bytes_whatever_the_order_of_its_records(render):
+    report = sample()
+    backwards = [replace(r, result=dict(reversed(r.result.items()))) for r in reversed(records())]
+    assert render(report) == render(replace(report, evidence=Evidence(tuple(backwards))))
+
+
+@pytest.mark.parametrize("render", [markdown, html])
+def test_without_any_run_every_section_says_so(render):
+    text = render(Report((), Evidence()))
+    assert text.count(NO_RUN) >= 6
+    assert "No claim has been judged yet" in text
+
+
+def test_the_page_is_well_formed_links_only_within_itself_and_loads_nothing():
+    page = Structure(html(sample()))
+    assert page.broken == []
+    assert len(page.ids) == len(set(page.ids))
+    assert page.links
+    assert all(link[0] == "#" and link[1:] in page.ids for link in page.links)
+    assert not page.tags & {"iframe", "object", "link", "img"}
+
+
+def test_every_drawing_of_the_page_is_xml_with_a_title_and_a_description():
+    drawings = re.findall(r"<svg.*?</svg>", html(sample()), re.DOTALL)
+    assert len(drawings) == 6
+    for drawing in map(ET.fromstring, drawings):
+        names = [child.tag.rpartition("}")[2] for child in drawing]
+        assert names[:2] == ["title", "desc"]
+        assert all(child.text for child in drawing[:2])
+
+
+def test_hostile_text_stays_text_in_every_format():
+    table = Table(HOSTILE, ("one", "two"), ((HOSTILE, HOSTILE),))
+    item = judged("cost", reason=HOSTILE, would_change=HOSTILE, tables=(table,), evidence=("feed",))
+    report = sample(replace(item, claim=replace(item.claim, statement=HOSTILE, published={HOSTILE: HOSTILE})))
+    page = Structure(html(report))
+    assert page.broken == []
+    assert html(report).count("<script") == 1
+    assert "\x00" not in markdown(report) + html(report) + junit(report)
+    assert "<script" not in markdown(report).replace("\\<", "")
+    assert json.loads(claims_json(report))["claims"][0]["reason"] == HOSTILE
+    ET.fromstring(junit(sample(replace(item, expected=None))))
+
+
+def test_a_markdown_table_keeps_its_number_of_cells_under_hostile_text():
+    rows = [line for line in markdown(sample(judged(reason=HOSTILE))).splitlines() if line.startswith("| **")]
+    assert [len(re.split(r"(?<!\\)\|", row)) for row in rows] == [7]
+
+
+def test_escapes_leave_nothing_with_a_meaning():
+    assert markup('<a b="c">&\'\ud800') == "&lt;a b=&quot;c&quot;&gt;&amp;&#x27;\ufffd"
+    assert markdown_text("a|b\n<c>") == r"a\|b \<c\>"
+    assert code("a`b") == "`` a`b ``"
+
+
+def test_claims_json_holds_what_the_contract_names():
+    document = json.loads(claims_json(sample(judged(evidence=("ab", "cd")), judged("new", expected=None))))
+    assert document["schema"] == 1
+    first, second = document["claims"]
+    keys = {"id", "statement", "source", "verdict", "expected", "tier", "reason", "evidence"}
+    assert keys <= first.keys()
+    assert (first["verdict"], first["expected"], first["evidence"]) == ("SUPPORTED", "SUPPORTED", ["ab", "cd"])
+    assert second["expected"] is None
+
+
+def test_leaks_json_lists_twins_by_name_with_both_verdicts():
+    document = json.loads(leaks_json(sample()))
+    assert document["schema"] == 1
+    assert [row["name"] for row in document["twins"]] == ["a-leak", "b-leak"]
+    assert document["twins"][1]["leaky"] == {"p": "LEAK"}
+    assert document["twins"][1]["clean"] == {"p": "PASS"}
+
+
+def test_numbers_json_has_no_word_for_are_replaced():
+    text = json_text({"a": math.nan, "b": [math.inf, -math.inf], "c": (1, True, None)})
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": None, "b": [1e308, -1e308], "c": [1, True, None]}
+
+
+@pytest.mark.parametrize(
+    ("item", "end"),
+    [
+        (judged(), Outcome.PASSED),
+        (judged(verdict=ClaimVerdict.REFUTED), Outcome.PASSED),
+        (judged(verdict=ClaimVerdict.REFUTED, expected=ClaimVerdict.SUPPORTED), Outcome.FAILURE),
+        (judged(expected=None), Outcome.FAILURE),
+        (judged(gate=False), Outcome.FAILURE),
+        (judged(verdict=ClaimVerdict.INCONCLUSIVE), Outcome.SKIPPED),
+        (judged(verdict=ClaimVerdict.NOT_TESTABLE), Outcome.SKIPPED),
+        (judged(verdict=ClaimVerdict.NOT_TESTABLE, expected=ClaimVerdict.SUPPORTED), Outcome.FAILURE),
+        (judged(verdict=ClaimVerdict.ERROR), Outcome.ERROR),
+    ],
+)
+def test_junit_ends_a_claim_as_its_verdict_and_expectation_demand(item, end):
+    assert outcome(item) is end
+    suite = ET.fromstring(junit(sample(item)))[0]
+    assert [child.tag for child in suite[0]] == ([] if end is Outcome.PASSED else [end])
+    counted = {name: int(suite.get(name)) for name in ("failures", "errors", "skipped")}
+    assert sum(counted.values()) == (end is not Outcome.PASSED)
+
+
+@pytest.mark.parametrize("verdict", list(ClaimVerdict))
+def test_every_verdict_has_a_mark_of_symbol_and_word(verdict):
+    mark = claim_mark(verdict)
+    assert mark.symbol
+    assert mark.word == {"SUPPORTED": "PASS", "REFUTED": "FAIL"}.get(verdict, verdict.replace("_", " "))
+
+
+@pytest.mark.parametrize("render", [markdown, html])
+def test_a_verdict_that_is_not_as_expected_is_flagged_and_an_expected_one_is_not(render):
+    assert "not as expected" in render(sample(judged(expected=ClaimVerdict.REFUTED)))
+    assert "causality gate failed" in render(sample(judged(gate=False)))
+    assert "not as expected" not in render(sample(judged()))
+    assert flags(judged()) == ()
+
+
+def test_claims_are_read_in_the_order_of_what_needs_attention():
+    order = [ClaimVerdict.NOT_TESTABLE, ClaimVerdict.SUPPORTED, ClaimVerdict.REFUTED, ClaimVerdict.ERROR]
+    report = sample(*(judged(v.lower(), v) for v in order))
+    assert [item.judgement.verdict for item in report.in_reading_order] == order[::-1]
+    assert report.tally_text() == "4 claims: 1 ERROR, 1 FAIL, 1 PASS, 1 NOT TESTABLE"
+
+
+def test_minimum_detectable_effect_seeds_and_tables_reach_both_documents():
+    table = Table("Power", ("cells",), (("5/5 vs 3/5",),))
+    item = judged(minimum_detectable_effect="2.1 PPL", seeds_needed=6, tables=(table,), evidence=("feed",))
+    for text in (markdown(sample(item)), html(sample(item))):
+        assert "minimum detectable effect: 2.1 PPL; seeds needed: 6" in text
+        assert "5/5 vs 3/5" in text
+        assert "feed" in text
+
+
+def test_a_claim_names_the_experiments_that_were_not_run():
+    item = judged()
+    needy = replace(item.claim, needs=("leak-worth", "hybrids"))
+    missing = replace(item.judgement, missing=True)
+    assert f"leak-worth, hybrids: {NO_RUN}" in markdown(sample(replace(item, claim=needy, judgement=missing)))
+    assert "leak-worth, hybrids\n" in markdown(sample(replace(item, claim=needy)))
+
+
+def test_measured_times_stand_only_in_their_marked_section():
+    before, _, after = markdown(sample()).partition(TIMING_NOTE)
+    assert number(256 / 7) not in before
+    assert number(256 / 7) in after.partition("## Method")[0]
+    before, _, after = html(sample()).partition(TIMING_NOTE)
+    assert number(256 / 7) not in before
+    assert number(256 / 7) in after
+
+
+def worth_of(*runs):
+    return leak_worth(Report((), Evidence(runs)))
+
+
+def test_the_story_follows_the_losses():
+    clean = training("clean", 0, 4.0)
+    told = worth_sentence(worth_of(clean, training("council", 0, 3.9, 4.2)))
+    assert f"from {math.exp(4.0):.1f} to {math.exp(3.9):.1f} (lower in 1 of 1 paired seed)" in told
+    assert "does not survive" in told
+    assert "Part of the gain survives" in worth_sentence(worth_of(clean, training("council", 0, 3.9, 3.95)))
+    assert "no gain" in worth_sentence(worth_of(clean, training("council", 0, 4.1, 4.2)))
+    assert "were not scored" in worth_sentence(worth_of(clean, training("council", 0, 3.9)))
+    assert NO_RUN in worth_sentence(worth_of(clean))
+
+
+def test_diverged_runs_are_left_out_of_a_mean_and_counted():
+    worth = worth_of(training("clean", 0, 4.0), training("clean", 1, 9.0, diverged=True), training("clean", 2, None))
+    (column,) = columns(worth)
+    assert column.nats == 4.0
+    assert column.left_out == 2
+
+
+def test_the_setting_that_decided_a_claim_is_shown_before_a_longer_one():
+    short, long = training("clean", 0, 4.0), training("clean", 0, 3.0, steps=9000)
+    evidence = Evidence((short, long))
+    assert leak_worth(Report((), evidence)).setting["steps"] == 9000
+    chosen = leak_worth(Report((judged(evidence=(short.run,)),), evidence))
+    assert (chosen.setting["steps"], chosen.other_settings) == (350, 1)
+
+
+def test_views_read_the_records_as_they_are():
+    report = sample()
+    matrix = kill_matrix(report)
+    assert [(row.name, row.killed, row.false_alarm) for row in matrix.twins] == [
+        ("b-leak", True, False),
+        ("a-leak", False, True),
+    ]
+    assert [(c.layer, [p.n for p in c.points]) for c in layer_costs(report)] == [
+        ("attention", [64, 256]),
+        ("hub", [64, 256]),
+    ]
+    assert [(run.gradient, run.perturbation) for run in selection_attack(report)] == [("PASS", "LEAK")]
+    assert "✗ missed" in html(report)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9999) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = (
+    "valid_nats",
+    "clean_mask_nats",
+    "influence",
+    "audit",
+    "leaky",
+    "clean",
+    "named",
+    "rows",
+    "ms_exponent",
+    "gradient",
+)
+NAMES = ("language-model", "kill-matrix", "layer-cost", "selection-attack")
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.sampled_from(NAMES), st.dictionaries(st.sampled_from(KEYS), JSON), st.sampled_from(["causal", "council", 3]))
+def test_records_of_any_shape_are_rendered(name, result, arm):
+    record = Record(name, {"routing": arm, "pattern": "H", "twin": arm, "layer": arm}, 0, result, {}, 0.0)
+    report = Report((), Evidence((record,)))
+    for render in RENDERERS:
+        assert render(report)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "n/a"),
+        (0.0, "0"),
+        (-0.0, "0"),
+        (math.nan, "not a number"),
+        (math.inf, "infinite"),
+        (3.2e-7, "3.2e-7"),
+        (123456.0, "1.23e5"),
+        (1288.4, "1288"),
+        (0.0123, "0.0123"),
+        (1.0, "1.00"),
+    ],
+)
+def test_numbers_are_written_by_rule(value, text):
+    assert number(value) == text
+
+
+def test_perplexity_never_overflows():
+    assert [perplexity(x) for x in (math.log(63.04), 1e6, None, math.inf)] == ["63.0", "beyond range", "n/a", "n/a"]

@@ -1,0 +1,284 @@
+"""One audit as SARIF, as a page and in a terminal; and the influence map that all reports share."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft4Validator
+from rich.console import Console
+
+from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
+from audits.evidence.ledger import Evidence, Record
+from audits.report.audit.html import audit_html
+from audits.report.audit.sarif import fingerprint, sarif
+from audits.report.audit.view import parse_audit
+from audits.report.claims.document import NO_RUN, Report
+from audits.report.console import print_audit, print_claims, print_kill_matrix
+from audits.report.render.figure_influence import LARGEST, LEVELS, influence_map, largest_future, level, pooled
+from audits.report.render.svg import Scale, decades, round_ticks
+from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
+
+BASE = Path("/project")
+# The schema of SARIF 2.1.0, in the release that sarif-om 1.0.4 was made from (tests/report/data/README.md).
+SCHEMA = Draft4Validator(json.loads((Path(__file__).parent / "data" / "sarif-2.1.0-rtm.4.json").read_bytes()))
+FINDING = Finding(
+    probe="perturbation",
+    leak_class=LeakClass.SELECTION,
+    source=Site(40, 0),
+    sink=Site(33, 0),
+    effect=0.43,
+    noise_floor=1e-15,
+    module="layers.1",
+    file="/project/model/a file.py",
+    line=88,
+    reproduce="hubrouter-audit model m:f --seed 0",
+)
+PROBES = (
+    ProbeResult("perturbation", Verdict.LEAK, "moved [red]the past[/red]", 190, 0.4),
+    ProbeResult("decode", Verdict.UNDETERMINED, "no streaming path", 0, 0.0, applicable=False),
+)
+RESULT = AuditResult("m.py:f", Verdict.LEAK, (FINDING,), PROBES, {"seed": 0, "rate": 0.5}, {"torch": "2"})
+
+
+def location(finding, target="m.py:f"):
+    run = json.loads(sarif(replace(RESULT, target=target, findings=(finding,)), BASE))["runs"][0]
+    return run["results"][0]["locations"]
+
+
+def test_sarif_has_a_rule_for_every_leak_class_and_each_result_points_at_its_own():
+    document = json.loads(sarif(RESULT, BASE))
+    run = document["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    assert document["version"] == "2.1.0"
+    assert [rule["id"] for rule in rules] == [f"causality/{leak_class}" for leak_class in LeakClass]
+    assert rules[run["results"][0]["ruleIndex"]]["id"] == run["results"][0]["ruleId"] == "causality/selection"
+
+
+def test_a_fingerprint_survives_another_effect_size_and_position_but_not_another_place():
+    same = replace(FINDING, effect=9.0, noise_floor=0.1, source=Site(1), line=3)
+    assert fingerprint("t", same) == fingerprint("t", FINDING)
+    for other in (
+        replace(FINDING, module="x"),
+        replace(FINDING, probe="x"),
+        replace(FINDING, leak_class=LeakClass.DENSE),
+    ):
+        assert fingerprint("t", other) != fingerprint("t", FINDING)
+    assert fingerprint("u", FINDING) != fingerprint("t", FINDING)
+
+
+def test_a_fingerprint_does_not_depend_on_which_of_equal_layers_was_seen_to_leak():
+    first, third, other = (replace(FINDING, module=f"layers.{name}") for name in ("0.mix", "2.mix", "0.mix2"))
+    assert fingerprint("t", first) == fingerprint("t", third) != fingerprint("t", other)
+
+
+def marks(findings, target="m.py:f", base=BASE):
+    results = json.loads(sarif(replace(RESULT, target=target, findings=findings), base))["runs"][0]["results"]
+    return [result["partialFingerprints"]["primaryLocationLineHash"] for result in results]
+
+
+def test_the_fingerprint_a_code_host_reads_survives_a_shifted_line_another_seed_and_another_checkout():
+    moved = replace(FINDING, line=FINDING.line + 40, op="sort", source=Site(41, 1), effect=7.0, reproduce="--seed 9")
+    assert marks((moved,)) == marks((FINDING,))
+    assert marks((FINDING,), "/elsewhere/m.py:f", Path("/elsewhere")) == marks((FINDING,))
+
+
+def test_two_findings_at_one_place_keep_two_fingerprints():
+    first, second = marks((FINDING, replace(FINDING, source=Site(2), sink=Site(1))))
+    assert first.rpartition(":")[0] == second.rpartition(":")[0]
+    assert (first[-2:], second[-2:]) == (":1", ":2")
+
+
+def test_a_file_inside_the_folder_is_relative_and_one_outside_an_address():
+    place = location(FINDING)[0]["physicalLocation"]
+    assert place["artifactLocation"] == {"uri": "model/a%20file.py", "uriBaseId": "%SRCROOT%"}
+    assert place["region"] == {"startLine": 88}
+    outside = location(replace(FINDING, file="/project-two/b.py"))[0]["physicalLocation"]
+    assert outside["artifactLocation"] == {"uri": "file:///project-two/b.py"}
+    assert (
+        location(replace(FINDING, file="../b.py"))[0]["physicalLocation"]["artifactLocation"]["uri"] == "file:///b.py"
+    )
+
+
+def test_a_finding_without_a_file_points_at_the_file_its_target_names():
+    nowhere = replace(FINDING, file=None, line=None)
+    assert location(nowhere)[0]["physicalLocation"]["artifactLocation"]["uri"] == "m.py"
+    place = location(nowhere, "package.m:f")[0]
+    assert place["physicalLocation"]["artifactLocation"] == {"uri": "package/m.py", "uriBaseId": "%SRCROOT%"}
+    assert place["physicalLocation"]["region"] == {"startLine": 1}
+    assert place["logicalLocations"][0]["fullyQualifiedName"] == "layers.1"
+
+
+def test_a_dotted_target_points_at_the_file_that_is_there(tmp_path):
+    package = tmp_path / "src" / "package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    result = replace(RESULT, target="package:f", findings=(replace(FINDING, file=None),))
+    found = json.loads(sarif(result, tmp_path))["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    assert found["artifactLocation"]["uri"] == "src/package/__init__.py"
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        FINDING,
+        replace(FINDING, file=None, line=None, module=None, op=None, reproduce=""),
+        replace(FINDING, file="/project-two/b.py", line=0, effect=math.inf, noise_floor=math.nan),
+        replace(FINDING, module="\ud800 \x00 <b>", file="a\udcff b.py"),
+    ],
+    ids=["placed", "placeless", "outside", "odd characters"],
+)
+@pytest.mark.parametrize("target", ["m.py:f", "package.m:f", "Sequential", ""])
+def test_sarif_obeys_the_schema_and_what_a_code_host_asks_beyond_it(finding, target):
+    document = json.loads(sarif(replace(RESULT, target=target, findings=(finding, finding)), BASE))
+    assert [error.message for error in SCHEMA.iter_errors(document)] == []
+    for result in document["runs"][0]["results"]:
+        assert result["message"]["text"]
+        assert result["partialFingerprints"]["primaryLocationLineHash"]
+        (place,) = result["locations"]
+        uri = place["physicalLocation"]["artifactLocation"]["uri"]
+        assert uri
+        assert uri.isascii()
+        assert ("uriBaseId" in place["physicalLocation"]["artifactLocation"]) != uri.startswith("file:///")
+        assert place["physicalLocation"]["region"]["startLine"] >= 1
+    for rule in document["runs"][0]["tool"]["driver"]["rules"]:
+        assert 0 < len(rule["fullDescription"]["text"]) <= 1024
+        assert rule["help"]["text"]
+
+
+def test_the_schema_refuses_a_document_that_breaks_it():
+    document = json.loads(sarif(RESULT, BASE))
+    del document["runs"][0]["results"][0]["message"]
+    assert list(SCHEMA.iter_errors(document))
+    document["runs"][0]["tool"]["driver"]["rule"] = []
+    assert len(list(SCHEMA.iter_errors(document))) == 2
+
+
+def test_sarif_never_holds_a_number_json_has_no_word_for():
+    text = sarif(replace(RESULT, findings=(replace(FINDING, effect=math.inf, noise_floor=math.nan),)), BASE)
+    result = json.loads(text, parse_constant=pytest.fail)["runs"][0]["results"][0]
+    assert result["properties"] == {"probe": "perturbation"}
+
+
+def test_sarif_says_which_probes_could_not_decide():
+    notes = json.loads(sarif(RESULT, BASE))["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+    assert [note["message"]["text"] for note in notes] == ["Probe decode decided nothing: no streaming path"]
+
+
+def test_an_audit_is_read_back_from_the_ledger_as_it_was():
+    assert parse_audit(json.loads(RESULT.to_json())) == RESULT
+
+
+@pytest.mark.parametrize("word", ["pass", None, ["PASS"], 1])
+def test_a_stored_verdict_that_is_none_is_undetermined(word):
+    assert parse_audit({"verdict": word}).verdict is Verdict.UNDETERMINED
+
+
+def test_the_page_of_an_audit_tells_verdict_place_and_limits_and_draws_a_map_where_there_is_one():
+    page = audit_html(RESULT)
+    for words in ("✗ LEAK", "/project/model/a file.py:88", "hubrouter-audit model m:f --seed 0", "NOT APPLICABLE"):
+        assert words in page
+    assert "What a PASS does not prove" in page
+    assert "<svg" not in page
+    assert "<svg" in audit_html(RESULT, ((1.0, 0.5), (1.0, 1.0)))
+
+
+def test_the_page_of_a_clean_audit_has_no_findings_and_times_only_under_the_note():
+    page = audit_html(replace(RESULT, verdict=Verdict.PASS, findings=()))
+    assert 'id="findings"' not in page
+    assert "0.40" in page.partition("differs from run to run")[2]
+    assert "0.40" not in page.partition("differs from run to run")[0]
+
+
+def printed(show, subject, width=100):
+    buffer = io.StringIO()
+    show(subject, Console(file=buffer, width=width))
+    return buffer.getvalue()
+
+
+def test_the_terminal_shows_foreign_text_as_it_is_and_the_line_to_reproduce():
+    text = printed(print_audit, RESULT)
+    assert "[red]the past[/red]" in text
+    assert "reproduce: hubrouter-audit model m:f --seed 0" in text
+    assert "does not prove" not in text
+
+
+@pytest.mark.parametrize("verdict", [Verdict.PASS, Verdict.UNDETERMINED])
+def test_the_terminal_explains_what_a_pass_does_not_prove(verdict):
+    assert "What a PASS does not prove" in printed(print_audit, replace(RESULT, verdict=verdict, findings=()))
+
+
+def report(*records):
+    claim = Claim("cost", "s", "p", "t", "r", lambda _: None)
+    item = JudgedClaim(claim, "quick", Judgement(ClaimVerdict.SUPPORTED, "because [b]", "w"), ClaimVerdict.REFUTED)
+    return Report((item,), Evidence(records))
+
+
+def test_the_terminal_lists_claims_with_flags():
+    text = printed(print_claims, report())
+    assert "✓ PASS" in text
+    assert "because [b]" in text
+    assert "not as expected" in text
+
+
+def test_the_terminal_kill_matrix_tells_a_seen_leak_from_an_unseen_one_and_a_false_alarm():
+    verdicts = {"leaky": {"p": "LEAK", "q": "PASS"}, "clean": {"p": "PASS", "q": "LEAK"}}
+    record = Record("kill-matrix", {"twin": "mask"}, 0, {"leak_class": "dense", "named": "dense", **verdicts}, {}, 1.0)
+    text = printed(print_kill_matrix, report(record))
+    assert "✗ ✓" in text
+    assert "· !" in text
+    assert "sees 1 of 1 planted leaks" in text
+    assert NO_RUN in printed(print_kill_matrix, report())
+
+
+def causal(n):
+    return tuple(tuple(1.0 if source <= sink else 0.0 for source in range(n)) for sink in range(n))
+
+
+def planted(n, sink, source, value):
+    return tuple(
+        tuple(value if (i, j) == (sink, source) else x for j, x in enumerate(row)) for i, row in enumerate(causal(n))
+    )
+
+
+def test_a_causal_map_draws_nothing_in_the_future():
+    drawing = influence_map("m", "clean", causal(9), 1.0)
+    painted = {e.get("class") for e in ET.fromstring(drawing).iter() if e.tag.endswith("path")}
+    assert not any(style.startswith("future") for style in painted)
+    assert "exactly 0" in drawing
+
+
+def test_the_faintest_future_influence_is_drawn_and_told():
+    drawing = influence_map("m", "leaky", planted(9, 2, 7, 1e-300), 1.0)
+    painted = [e for e in ET.fromstring(drawing).iter() if e.get("class") == "future0" and e.tag.endswith("path")]
+    assert len(painted) == 1
+    assert "largest: 1e-300" in drawing
+    assert "exactly 0" not in drawing
+
+
+def test_pooling_a_long_map_loses_no_needle():
+    cells = pooled(planted(300, 17, 31, 0.25))
+    assert len(cells.future) <= LARGEST
+    assert [x for row in cells.future for x in row if x] == [0.25]
+    assert cells.future[17 // cells.per_cell][31 // cells.per_cell] == 0.25
+
+
+def test_an_input_at_the_outputs_own_position_is_not_its_future():
+    assert largest_future(causal(4)) == 0
+    assert largest_future(planted(4, 1, 2, 0.5)) == 0.5
+
+
+def test_colours_step_once_a_decade():
+    assert [level(value, 1.0) for value in (1.0, 0.2, 0.09, 1e-7, 1e-30)] == [LEVELS - 1, LEVELS - 1, LEVELS - 2, 0, 0]
+
+
+def test_axes_cover_their_data_with_round_numbers():
+    assert round_ticks(56.1, 73.0) == (55, 60, 65, 70, 75)
+    assert round_ticks(5.0, 5.0)[0] <= 5.0 <= round_ticks(5.0, 5.0)[-1]
+    assert decades(3.0, 250.0) == (1.0, 10.0, 100.0, 1000.0)
+    assert Scale(1.0, 100.0, 0.0, 10.0, log=True)(10.0) == pytest.approx(5.0)

@@ -1,0 +1,114 @@
+"""The writing of the report: whole files or none."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import audits.report.write
+
+from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
+from audits.cli.claims import write_everything
+from audits.evidence.ledger import Evidence
+from audits.report import ReportError, write_reports, write_text
+from audits.report.claims.document import Report
+from audits.report.claims.markdown import markdown
+from audits.report.claims.step_summary import LIMIT
+from audits.report.write import append_summary
+
+FILES = ["claims.html", "claims.json", "claims.md", "claims.schema.json", "junit.xml", "leaks.json"]
+
+
+def sample(identity="cost"):
+    claim = Claim(identity, "statement", "a paper", "the test", "the refutation", lambda _: None)
+    judgement = Judgement(ClaimVerdict.SUPPORTED, "reason", "more seeds")
+    return Report((JudgedClaim(claim, "quick", judgement, ClaimVerdict.SUPPORTED),), Evidence())
+
+
+def test_writing_leaves_the_six_files_and_nothing_else(tmp_path):
+    paths = write_reports(sample(), tmp_path / "new")
+    assert sorted(path.name for path in paths) == FILES
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == FILES
+    assert (tmp_path / "new" / "claims.md").read_text(encoding="utf-8") == markdown(sample())
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_report_whole(tmp_path, monkeypatch):
+    write_reports(sample(), tmp_path)
+    old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    calls = iter(range(9))
+
+    def full(_):
+        if next(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ReportError) as caught:
+        write_reports(sample("other"), tmp_path)
+    assert "claims.json: No space left on device" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ReportError, match="cannot write"):
+        write_reports(sample(), tmp_path / "file" / "reports")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_in_the_place_of_a_file_stops_the_writing_before_anything_is_replaced(tmp_path):
+    (tmp_path / "junit.xml").mkdir()
+    with pytest.raises(ReportError, match=r"junit\.xml: a folder has this name"):
+        write_reports(sample(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["junit.xml"]
+
+
+def test_only_one_module_of_the_report_writes_files():
+    folder = Path(audits.report.write.__file__).parent
+    writers = {
+        p.name for p in folder.rglob("*.py") if re.search(r"\.write\(|write_text\(|\.open\(|os\.replace", p.read_text())
+    }
+    assert writers == {"write.py"}
+
+
+def test_a_text_with_a_character_no_encoding_has_is_still_written(tmp_path):
+    write_text(tmp_path / "new" / "audit.json", '"\udc80 \u00b1"')
+    assert (tmp_path / "new" / "audit.json").read_text(encoding="utf-8") == '"\\udc80 \u00b1"'
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["audit.json"]
+
+
+def test_the_summary_is_appended_to_what_a_job_wrote_before(tmp_path):
+    path = tmp_path / "summary.md"
+    path.write_text("before\n", encoding="utf-8")
+    append_summary(sample(), path)
+    assert path.read_text(encoding="utf-8") == "before\n" + markdown(sample())
+
+
+def test_a_summary_never_grows_over_what_the_page_shows(tmp_path):
+    path = tmp_path / "summary.md"
+    path.write_bytes(b"x" * (LIMIT - 3000))
+    append_summary(sample(), path)
+    assert LIMIT - 3000 < path.stat().st_size <= LIMIT
+    path.write_bytes(b"x" * (LIMIT + 5))
+    append_summary(sample(), path)
+    assert path.stat().st_size == LIMIT + 5
+
+
+def test_a_summary_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(ReportError, match="cannot append the summary") as caught:
+        append_summary(sample(), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_on_github_a_command_writes_the_summary_too_and_elsewhere_it_does_not(tmp_path, monkeypatch):
+    options = argparse.Namespace(reports=str(tmp_path / "reports"), page=None)
+    write_everything(sample(), options)
+    assert [path.name for path in tmp_path.iterdir()] == ["reports"]
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    write_everything(sample(), options)
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == markdown(sample())

@@ -1,0 +1,228 @@
+"""The survey: configurations shrunk, architectures audited, verdicts reviewed, tables rebuilt from the evidence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from audits.cli.survey import exit_code, rebuild_surveys
+from audits.evidence.experiment import Options
+from audits.evidence.ledger import Evidence, Ledger, Record
+from audits.report.survey.html import survey_html
+from audits.report.survey.json import survey_json
+from audits.report.survey.markdown import survey_markdown
+from audits.survey import run
+from audits.survey.library import Architecture, Library, NotBuiltError, Tiny
+from audits.survey.limits import memory_at_most
+from audits.survey.reviews import Review, review_of, reviewed
+from audits.survey.rows import Survey, surveys
+from audits.survey.shrink import shrunk
+
+GIB = 2**30
+
+
+class Config:
+    """What a library's configuration class looks like."""
+
+    attribute_map = {"experts": "num_experts"}  # noqa: RUF012 - as the libraries have it
+
+    def __init__(self, hidden_size: int = 4096, layer_types: list[str] | None = None, experts: int = 64, **rest: Any):
+        self.hidden_size = hidden_size
+        self.num_hidden_layers = rest.get("num_hidden_layers", 6)
+        self.layer_types = layer_types or ["linear", "linear", "full", "linear", "linear", "full"]
+        self.num_experts = experts
+        self.head_dim = hidden_size // 4
+        self.rope_parameters = {"original_max_position_embeddings": 4096}
+        self.pad_token_id = 1000
+        self.text_config = rest.get("part")
+
+    def to_dict(self) -> dict[str, Any]:
+        return vars(self)
+
+    def to_json_string(self) -> str:
+        return json.dumps(self.to_dict())
+
+
+class Causal(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(16, 8), nn.Linear(8, 16)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.embedding(tokens)
+        return self.head(hidden.cumsum(1) / torch.arange(1, hidden.shape[1] + 1)[:, None])
+
+
+class Bidirectional(Causal):
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.embedding(tokens)
+        return self.head(hidden + hidden.mean(1, keepdim=True))
+
+
+class Unfeedable(Causal):
+    def forward(self, tokens: Tensor, image: Tensor) -> Tensor:
+        return self.head(self.embedding(tokens) + image)
+
+
+MODELS = {"bidirectional": Bidirectional, "causal": Causal, "unfeedable": Unfeedable}
+
+
+def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny:
+    if architecture.name not in MODELS:
+        raise NotBuiltError("needs /opt/venv/lib/python3.11/site-packages/pillow/x.py")
+    torch.manual_seed(seed)
+    return Tiny(MODELS[architecture.name](), 16)
+
+
+NAMES = (*MODELS, "unbuildable")
+TOY = Library(
+    "toy", lambda: "1.2", lambda: tuple(Architecture(name, name.title()) for name in NAMES), lambda _: {}, build
+)
+
+
+@pytest.fixture
+def survey(monkeypatch: pytest.MonkeyPatch) -> Survey:
+    monkeypatch.setattr(run, "find_library", lambda name: TOY)
+    return surveys(evidence(), [Review("toy", ("bidirectional",), "LEAK", "on purpose", ("dense", "statistic"))])[0]
+
+
+def evidence() -> Evidence:
+    made = run.experiment(TOY, TOY.architectures(), seq_len=12, batch=8, seed=0, seconds=60, memory=8 * GIB)
+    specs = made.runs(Options())
+    results = [made.execute(spec, Options(), lambda done, total, note="": None) for spec in specs]
+    return Evidence(
+        tuple(Record(s.experiment, s.config, s.seed, r, {}, 0.5) for s, r in zip(specs, results, strict=True))
+    )
+
+
+def verdicts(survey: Survey) -> dict[str, str]:
+    return {row.name: row.verdict for row in survey.rows}
+
+
+def test_sizes_are_shrunk_by_their_names_and_what_follows_from_them_is_left_to_the_class() -> None:
+    small = shrunk(Config(), {})
+    assert small["hidden_size"] == 32
+    assert small["num_experts"] == 4
+    assert small["pad_token_id"] == 0
+    assert "head_dim" not in small
+
+
+def test_one_layer_of_each_kind_is_kept() -> None:
+    assert shrunk(Config(), {})["layer_types"] == ["linear", "full"]
+    alike = shrunk(Config(layer_types=["full"] * 6), {})
+    assert alike["layer_types"] == ["full", "full"]
+    assert alike["num_hidden_layers"] == 2
+
+
+def test_parts_are_shrunk_too_and_fixups_count_most() -> None:
+    small = shrunk(Config(part=Config()), {"experts": 3, "text_config": {"hidden_size": 16}})
+    assert small["text_config"]["hidden_size"] == 16
+    assert small["text_config"]["num_experts"] == 4
+    assert small["experts"] == 3
+
+
+def test_every_architecture_gets_a_verdict_and_none_is_passed_without_a_run(survey: Survey) -> None:
+    assert verdicts(survey) == {
+        "bidirectional": "LEAK",
+        "causal": "PASS",
+        "unbuildable": "NOT_BUILT",
+        "unfeedable": "NOT_BUILT",
+    }
+    reasons = {row.name: row.reason for row in survey.rows}
+    assert "image" in reasons["unfeedable"]
+    assert "pillow" in reasons["unbuildable"]
+
+
+def test_no_folder_of_the_machine_enters_the_evidence(survey: Survey) -> None:
+    reason = next(row.reason for row in survey.rows if row.name == "unbuildable")
+    assert reason == "needs pillow/x.py"
+
+
+def test_the_exit_code_tells_an_unexplained_leak_from_what_is_only_open(survey: Survey) -> None:
+    rows = {row.name: row for row in survey.rows}
+    assert exit_code([rows["causal"], rows["bidirectional"]]) == 0
+    assert exit_code([rows["causal"], rows["unbuildable"]]) == 3
+    assert exit_code([rows["unbuildable"], replace(rows["bidirectional"], review=None)]) == 1
+
+
+def test_a_review_explains_only_what_it_names() -> None:
+    review = Review("toy", ("a",), "LEAK", "why", ("dense",), releases=">=4.30,<5")
+    asked = {"library": "toy", "release": "4.57.1", "name": "a", "verdict": "LEAK", "leak_classes": ("dense",)}
+    assert review_of([review], **asked) is review  # type: ignore[arg-type]
+    for other in (
+        {"library": "other"},
+        {"release": "5.0.0"},
+        {"name": "b"},
+        {"verdict": "UNDETERMINED"},
+        {"leak_classes": ("dense", "state")},
+    ):
+        assert review_of([review], **(asked | other)) is None  # type: ignore[arg-type]
+
+
+def test_the_reviewed_file_reads_and_gives_every_reason() -> None:
+    assert all(len(review.reason) > 20 and review.names for review in reviewed())
+
+
+def test_a_review_with_an_unknown_key_is_refused() -> None:
+    from audits.survey.reviews import _review
+
+    with pytest.raises(TypeError, match="nmaes"):
+        _review({"library": "toy", "nmaes": ["a"], "verdict": "LEAK", "reason": "typo"})
+
+
+def test_the_document_holds_what_the_contract_promises(survey: Survey) -> None:
+    document = json.loads(survey_json(survey))
+    assert document["schema"] == 1
+    models = {model["name"]: model for model in document["models"]}
+    assert {"name", "verdict", "leak_class", "file", "line", "reason"} <= set(models["causal"])
+    assert models["bidirectional"]["leak_class"] in ("dense", "statistic")
+    assert models["bidirectional"]["file"].endswith("test_survey.py")
+    assert models["bidirectional"]["line"] > 0
+    assert models["causal"]["leak_class"] is None
+
+
+def test_tables_name_the_unexplained_first_and_escape_what_they_show(survey: Survey) -> None:
+    page, text = survey_html(survey), survey_markdown(survey)
+    assert "explained: on purpose" in page
+    assert "explained: on purpose" in text
+    assert text.index("unfeedable") < text.index("bidirectional")
+    assert "script-src 'sha256-" in page
+    hostile = replace(survey, rows=(replace(survey.rows[0], name="<img>|`"),))
+    assert "<img>" not in survey_html(hostile)
+
+
+def test_of_several_runs_of_an_architecture_the_latest_counts(survey: Survey) -> None:
+    first = Record(
+        "survey-toy-1_2",
+        {"library": "toy", "release": "1.2", "name": "a", "model": "A", "seq_len": 8},
+        0,
+        run.lost("slow"),
+        {},
+        1.0,
+    )
+    second = replace(first, config=first.config | {"seq_len": 9}, result={"verdict": "PASS", "probes": []})
+    assert surveys(Evidence((first, second)), [])[0].rows[0].verdict == "PASS"
+
+
+def test_tables_are_rebuilt_from_the_evidence_byte_for_byte(survey: Survey, tmp_path: Path) -> None:
+    for record in evidence().records:
+        Ledger(tmp_path / "evidence").append(record)
+    rebuild_surveys(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("toy-1.2.*")}
+    assert set(before) == {"toy-1.2.json", "toy-1.2.md", "toy-1.2.html"}
+    for name in before:
+        (tmp_path / name).unlink()
+    rebuild_surveys(tmp_path)
+    assert before == {file.name: file.read_bytes() for file in tmp_path.glob("toy-1.2.*")}
+
+
+def test_a_model_that_eats_memory_fails_by_itself() -> None:
+    with pytest.raises((MemoryError, RuntimeError)), memory_at_most(GIB):
+        torch.empty(4 * GIB, dtype=torch.uint8)
+    assert torch.empty(8).numel() == 8
