@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from audits.claims.hubrouter._targets import CPU_SHAPE, GPU_SHAPE
 from audits.evidence.ledger import Record
-from audits.report.bench.targets import CPU_SHAPE, GPU_SHAPE
 
 CPU = {"cpu": "A processor", "cores": "2", "device": "cpu", "python": "3.11", "torch": "2"}
 H200 = {**CPU, "device": "NVIDIA H200"}

@@ -1,4 +1,7 @@
-"""Who may import whom, who may write files, and what works with torch alone."""
+"""Which packages of others each file may import, who may write files, and what works with torch alone.
+
+Who imports whom within this project is a contract in pyproject.toml; test_import_contract.py shows that it can fail.
+"""
 
 from __future__ import annotations
 
@@ -60,19 +63,13 @@ def may_not_import(path: str, name: str) -> str | None:
     if folder.split("/")[0] == "hubrouter":
         allowed = {"torch", "jaxtyping", "hubrouter", "triton", *sys.stdlib_module_names}
         return None if top in allowed else "hubrouter imports torch and jaxtyping only"
-    if top == "hubrouter" and folder.split("/")[0] == "audits" and not knows_the_layer(path):
+    if top == "hubrouter" and folder == "audits/leaks" and not knows_the_layer(path):
         return "the auditor does not know the defendant"
-    if folder == "audits/probes" and inside(name, "audits.probes"):
-        return "probes never import each other"
-    if inside(folder.replace("/", "."), "audits.statistics") and top == "torch":
-        return "statistics import no torch"
     return None
 
 
 def knows_the_layer(path: str) -> bool:
-    file = path.rpartition("/")[2]
-    twins = path.startswith("audits/leaks/") and (file == "_hub.py" or file.startswith("hub_"))
-    return twins or path.startswith("audits/claims/")
+    return path.startswith(("audits/leaks/hub_", "audits/leaks/_hub."))
 
 
 def writes(text: str) -> Iterator[str]:
@@ -123,15 +120,7 @@ BROKEN = [
     ("hubrouter/encode.py", "import triton.language as tl", "belongs to hubrouter/kernels"),
     ("audits/probes/decode.py", "import triton", "belongs to hubrouter/kernels"),
     ("hubrouter/mixers/mamba.py", "def f():\n    import mamba_ssm", "belongs to hubrouter/selective_scan/fused.py"),
-    ("audits/auditor/audit.py", "from hubrouter import HubRouter", "does not know the defendant"),
-    ("audits/probes/decode.py", "import hubrouter.router", "does not know the defendant"),
     ("audits/leaks/needle.py", "def f():\n    from hubrouter import HubRouter", "does not know the defendant"),
-    ("audits/report/claims/html.py", "import hubrouter", "does not know the defendant"),
-    ("audits/probes/decode.py", "from audits.probes.gradient import run", "never import each other"),
-    ("audits/probes/decode.py", "from audits.probes import gradient", "never import each other"),
-    ("audits/probes/decode.py", "from . import gradient", "never import each other"),
-    ("audits/probes/decode.py", "from .gradient import run", "never import each other"),
-    ("audits/statistics/welch.py", "from torch import Tensor", "no torch"),
     ("audits/auditor/audit.py", "import leak_probes", "nothing imports leak_probes"),
     ("tests/test_a.py", "from tests.test_b import helper", "nothing imports tests"),
     ("audits/auditor/audit.py", "open('a', 'w')", "writes files"),

@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from audits.claims.claim import Table as Cells
+from audits.claims.hubrouter._targets import target_table
 from audits.experiments.bench._measured import benches
 from audits.experiments.bench._row import PASSES
 from audits.report.audit.html import MEANING, not_run, place, probe_word
 from audits.report.audit.sarif import finding_text
 from audits.report.bench import tables as bench_tables
-from audits.report.bench.targets import target_table
 from audits.report.claims import peers, prose, tables
 from audits.report.claims.document import Report
 from audits.report.claims.kill_matrix import named_text

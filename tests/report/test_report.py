@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, Table
 from audits.evidence.ledger import Evidence, Record
+from audits.formatting import number, perplexity
 from audits.jsonable import json_text
 from audits.report.claims.document import NO_RUN, Report
 from audits.report.claims.html import html
@@ -27,7 +28,6 @@ from audits.report.claims.prose import TIMING_NOTE, worth_sentence
 from audits.report.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.report.render.escape import code, markup
 from audits.report.render.escape import markdown as markdown_text
-from audits.report.render.formatting import number, perplexity
 from audits.report.render.junit_document import Outcome
 from audits.report.render.marks import claim_mark, flags
 

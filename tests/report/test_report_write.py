@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import audits.report.write
-
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.cli.claims import write_everything
 from audits.evidence.ledger import Evidence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from audits.betting import BetResult, BetVerdict, explain
 from audits.claims.claim import Table
+from audits.formatting import MISSING, number
 from audits.report.audit.wealth import wealth_plot
 from audits.report.claims import prose
 from audits.report.render.escape import markup
-from audits.report.render.formatting import MISSING, number
 from audits.report.render.marks import Mark
 from audits.report.render.page import bullets, definitions, page, paragraph, section, table, wide_figure
 

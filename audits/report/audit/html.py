@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from audits.claims.claim import Table
+from audits.formatting import MISSING, count, number
 from audits.report.audit.sarif import finding_text
 from audits.report.claims import prose
 from audits.report.claims.views import Matrix
 from audits.report.render.escape import markup
 from audits.report.render.figure_influence import influence_map, largest
-from audits.report.render.formatting import MISSING, count, number
 from audits.report.render.marks import Mark, audit_mark
 from audits.report.render.page import bullets, definitions, figure, folded, page, paragraph, pill, section, table
 from audits.results import AuditResult, Finding, ProbeResult, Verdict

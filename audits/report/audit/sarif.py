@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from audits.formatting import number
 from audits.jsonable import json_text
-from audits.report.render.formatting import number
 from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Verdict
 
 _RULES = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from audits.betting import BetResult
-from audits.report.render.formatting import count, number
+from audits.formatting import count, number
 from audits.report.render.svg import Scale, drawing, label, line, marker, path, round_ticks, upright
 
 _WIDTH, _LEFT, _TOP, _BOTTOM = 560.0, 62.0, 30.0, 300.0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from audits.claims.hubrouter._targets import target_table
 from audits.experiments.bench._measured import Bench, benches
 from audits.experiments.bench._row import PASSES
 from audits.report.bench import tables as told
 from audits.report.bench.figures import time_curves
-from audits.report.bench.targets import target_table
 from audits.report.claims import prose
 from audits.report.claims.document import Report
 from audits.report.render.escape import markup

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from audits.claims.hubrouter._targets import outcomes
 from audits.experiments.bench._measured import Bench
 from audits.experiments.bench._row import Row, Spread
 from audits.jsonable import json_text
-from audits.report.bench.targets import outcomes
 from audits.results import SCHEMA
 
 FOLDER = "bench"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from audits.claims.claim import Table
+from audits.claims.hubrouter._targets import TRAINING, hubs_by_speed
 from audits.experiments.bench._measured import BASE, PROJECTIONS, Bench
 from audits.experiments.bench._row import PASSES, Row, Spread
-from audits.report.bench.targets import TRAINING, hubs_by_speed
+from audits.formatting import MISSING, count, number
 from audits.report.claims.document import NO_RUN, Report
-from audits.report.render.formatting import MISSING, count, number
 
 HEADING = "Bench: the layer beside others"
 NOTHING = f"The bench is {NO_RUN}. `nox -s bench` carries it out."

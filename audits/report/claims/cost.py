@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audits.claims.figures import CurvePoint, Curves, Series
+from audits.formatting import number
 from audits.report.claims.views import CostPoint, LayerCost
-from audits.report.render.formatting import number
 
 _LENGTH = "sequence length n"
 _STYLES = {"hub": "causal"}  # every other layer is what it is compared with

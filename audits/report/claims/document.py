@@ -10,7 +10,7 @@ from audits.claims.claim import ClaimVerdict, JudgedClaim, judge_all
 from audits.claims.registry import all_claims
 from audits.evidence.ledger import Evidence, is_fresh
 from audits.experiments.registry import todays_code
-from audits.report.render.formatting import count
+from audits.formatting import count
 from audits.report.render.marks import READING_ORDER, claim_mark
 from audits.statistics import Adjusted, holm_by_claim
 

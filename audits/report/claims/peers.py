@@ -8,8 +8,8 @@ from typing import Any
 
 from audits.claims.claim import Table
 from audits.evidence.ledger import Record
+from audits.formatting import MISSING, count, number
 from audits.report.claims.document import Report
-from audits.report.render.formatting import MISSING, count, number
 
 EXPERIMENT = "peer"
 HEADING = "Beside another checker"

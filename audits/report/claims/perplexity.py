@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audits.claims.figures import DotColumn, Dots
+from audits.formatting import perplexity
 from audits.report.claims.views import LeakWorth, TrainingRun
-from audits.report.render.formatting import perplexity
 
 CLEAN, COUNCIL, MASKED, SELECTION = (
     "strictly causal",

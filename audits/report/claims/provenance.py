@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from audits.claims.claim import PRINTED, JudgedClaim, Table
 from audits.evidence.ledger import Record
+from audits.formatting import MISSING, count, number
 from audits.report.claims.document import Report
-from audits.report.render.formatting import MISSING, count, number
 
 _HARDWARE = ("platform", "cpu", "cores", "device")  # of a record's environment; all else there are versions
 # What of a configuration tells runs of one experiment apart.

@@ -18,13 +18,13 @@ from audits.experiments.auditor._detection import (
 )
 from audits.experiments.auditor._detection import alarms as alarms_of
 from audits.experiments.auditor._detection import detections as detections_of
+from audits.formatting import MISSING, count
 from audits.instruments.probe import Probe
 from audits.report.claims import prose, tables
 from audits.report.claims.document import Report
 from audits.report.claims.views import KillMatrix, TwinRow, kill_matrix
 from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
-from audits.report.render.formatting import MISSING, count
 from audits.statistics import Counts, least_rate
 
 INTRODUCTION = f"""\

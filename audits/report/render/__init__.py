@@ -1,1 +1,1 @@
-"""What all reports are drawn with: pages, figures, marks and numbers as text."""
+"""What all reports are drawn with: pages, figures and marks."""

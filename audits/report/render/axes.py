@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audits.report.render.formatting import number
+from audits.formatting import number
 from audits.report.render.svg import Scale, decades, round_ticks
 
 _HUGE, _TINY = 1e100, 1e-100  # beyond these the arithmetic of an axis would overflow

@@ -8,8 +8,8 @@ from textwrap import wrap
 
 from audits.claims.claim import Table
 from audits.claims.figures import CurvePoint, Curves, Series
+from audits.formatting import MISSING, number
 from audits.report.render.axes import Axis, axis, drawable, tick_text
-from audits.report.render.formatting import MISSING, number
 from audits.report.render.labels import LETTER, beside
 from audits.report.render.references import legend, named, reference_line, references_of
 from audits.report.render.styles import Look, looks

@@ -9,8 +9,8 @@ from textwrap import wrap
 
 from audits.claims.claim import Table
 from audits.claims.figures import DotColumn, Dots
+from audits.formatting import MISSING, count, number
 from audits.report.render.axes import Axis, axis, drawable, tick_text
-from audits.report.render.formatting import MISSING, count, number
 from audits.report.render.references import legend, named, reference_line, references_of
 from audits.report.render.styles import shape_of
 from audits.report.render.svg import drawing, label, line, marker, path

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from audits.formatting import number
 from audits.report.claims.views import Matrix
-from audits.report.render.formatting import number
 from audits.report.render.svg import coordinate, drawing, element, label, upright
 
 LEVELS = 8  # one colour a decade below the largest influence

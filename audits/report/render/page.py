@@ -27,13 +27,14 @@ def page(
 ) -> str:
     """A whole self-contained document; `script` adds comfort, the page must read without it; `roomy` is wide."""
     body_tag = '<body class="roomy">' if roomy else "<body>"
+    style = beside(__package__, "page.css") + more_style
     policy = _POLICY + (f"; script-src 'sha256-{_digest(script)}'" if script else "")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{markup(title)}</title>\n<style>\n{beside(__package__, 'page.css')}{more_style}</style>\n</head>\n{body_tag}\n"
+        f"<title>{markup(title)}</title>\n<style>\n{style}</style>\n</head>\n{body_tag}\n"
         f"<header><div>\n{head}\n</div></header>\n<main>\n{body}\n</main>\n<footer>{paragraph(foot)}</footer>\n"
         f"{f'<script>{script}</script>' if script else ''}</body>\n</html>\n"
     )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from audits.claims.figures import Curves, Dots, Reference
+from audits.formatting import number
 from audits.report.render.axes import drawable
-from audits.report.render.formatting import number
 from audits.report.render.svg import element, label, line
 
 _DASHES = ("6 4", "2 3", "10 3 2 3")

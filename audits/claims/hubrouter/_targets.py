@@ -9,7 +9,7 @@ from typing import Any
 
 from audits.claims.claim import Table
 from audits.experiments.bench._measured import BASE, HUB, Bench
-from audits.report.render.formatting import number
+from audits.formatting import number
 
 TRAINING = "forward+backward"
 SDPA = f"{BASE}/sdpa"
