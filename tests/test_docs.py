@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import pkgutil
 import re
 import shlex
 import tomllib
@@ -21,7 +22,10 @@ from torch import nn
 from audits.__main__ import _parser, main
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted({ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md")})
+PAGES = sorted(
+    {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("leak_probes/*.md")}
+    | {page for folder in ("hubrouter", "tests") for page in (ROOT / folder).rglob("*.md")}
+)
 GUIDE = ROOT / "docs" / "auditing-your-model.md"
 
 
@@ -64,10 +68,12 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def options() -> dict[str, set[str]]:
-    """Every command with its options."""
-    actions = _parser()._subparsers._group_actions  # type: ignore[union-attr]
+    """Every command with its options, and the options that need no command, as commands."""
+    parser = _parser()
+    actions = parser._subparsers._group_actions  # type: ignore[union-attr]
     (choices,) = [action.choices for action in actions if isinstance(action, argparse._SubParsersAction)]
-    return {name: set(parser._option_string_actions) for name, parser in choices.items()}
+    found = {name: set(command._option_string_actions) for name, command in choices.items()}
+    return found | {option: {option} for option in parser._option_string_actions}
 
 
 def unknown(text: str, known: dict[str, set[str]]) -> list[str]:
@@ -87,6 +93,83 @@ def test_every_command_and_session_a_page_names_exists(page: Path) -> None:
     spoken = [re.split(r"[\s`]+--\s", words)[0].split() for words in re.findall(r"nox -s ([a-z][a-z ]*)", text)]
     sessions = {node.name for node in ast.parse((ROOT / "noxfile.py").read_text()).body if hasattr(node, "name")}
     assert {words[0] for words in spoken} <= sessions
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that code hosts give to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """Relative links of a page to a file or heading that does not exist."""
+    found = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if "://" not in link and not (target.exists() and (not anchor or anchor in anchors(target))):
+            found.append(link)
+    return found
+
+
+def unknown_paths(text: str) -> list[str]:
+    """Files of this project that a text names and that do not exist; of a name with a placeholder, the folder."""
+    pattern = r"(?<![\w./-])((?:audits|docs|hubrouter|leak_probes|reports|tests)/[\w./-]*)(<?)"
+    paths = [path.rpartition("/")[0] if cut else path.rstrip(".") for path, cut in re.findall(pattern, text)]
+    return [path for path in paths if not (ROOT / path).exists()]
+
+
+def unknown_names(text: str) -> list[str]:
+    """Dotted names of this project that a text names and that cannot be imported."""
+    found = []
+    for name in re.findall(r"(?<![\w./-])(?:audits|hubrouter)(?:\.\w+)+", text):
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES])
+def test_every_link_path_and_name_on_a_page_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert broken_links(page, text) == []
+    assert unknown_paths(text) == []
+    assert unknown_names(text) == []
+
+
+def test_a_link_a_path_and_a_name_that_do_not_exist_are_seen() -> None:
+    links = "[a](docs/evidence.md#stale-records) [b](docs/none.md) [c](docs/evidence.md#none) [d](https://e.org/f)"
+    assert broken_links(ROOT / "README.md", links) == ["docs/none.md", "docs/evidence.md#none"]
+    assert unknown_paths("`audits/leaks/<name>.py`, `audits/none.py`, see audits/results.py.") == ["audits/none.py"]
+    assert unknown_names("`audits.audit`, `audits.none`, `audits.leaks.needle:leaky`") == ["audits.none"]
+
+
+def test_every_file_the_architecture_names_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    names = [name for name in re.findall(r"`([\w./]+)`", text) if re.search(r"/|\.(py|toml)$", name)]
+    assert "cli/model.py" in names
+    assert [name for name in names if not (ROOT / name).exists() and not list(ROOT.glob(f"audits/**/{name}"))] == []
+
+
+def test_the_architecture_lists_every_room_and_the_lines_of_the_contract() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = {f"{path.name}/" for path in (ROOT / "audits").iterdir() if (path / "__init__.py").is_file()}
+    assert rooms <= set(re.findall(r"`([\w.]+/?)`", text.split("## Import direction")[0]))
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    assert "".join(f"    {layer}\n" for layer in layers) in text
+
+
+def test_the_changelog_and_the_citation_name_the_released_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    released = re.findall(r"^## \[([0-9.]+)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], str(citation["date-released"])) == released[0]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert citation["authors"] == project["authors"]
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "type"} <= set(citation)
 
 
 def test_a_command_that_does_not_exist_is_seen() -> None:
