@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.resources import files
@@ -145,7 +145,9 @@ def expected_of(entry: Mapping[str, Any]) -> Expected:
     return Expected(by_tier, frozenset(entry.get("may_stay_open", ())))
 
 
-def judge_all(claims: tuple[Claim, ...], evidence: Evidence, codes: Mapping[str, str]) -> tuple[JudgedClaim, ...]:
+def judge_all(
+    claims: tuple[Claim, ...], evidence: Evidence, codes: Mapping[str, Collection[str]]
+) -> tuple[JudgedClaim, ...]:
     """Every claim judged at every tier that has evidence of its own; the highest stands first.
 
     A test that raises is an ERROR with its reason, and does not take the others down.
@@ -153,7 +155,8 @@ def judge_all(claims: tuple[Claim, ...], evidence: Evidence, codes: Mapping[str,
     Args:
         claims: what is judged.
         evidence: the whole ledger.
-        codes: today's code hash of each experiment; a claim is judged by fresh records alone where they suffice.
+        codes: of each experiment the code hashes that count as today's. A claim is judged by fresh records alone
+            where they suffice.
     """
     expected = expectations()
     fresh, standing = evidence.fresh(codes).standing(codes), evidence.standing(codes)

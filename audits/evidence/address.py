@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from audits.evidence.code_hash import code_hash
 from audits.evidence.experiment import Experiment
@@ -21,5 +20,4 @@ def code_behind(execute: Callable[..., object], beside: tuple[str, ...]) -> str:
 
     How runs are asked for and how they tell their progress is no part of it either.
     """
-    function = execute.func if isinstance(execute, partial) else execute
-    return code_hash((function.__module__,), (*beside, INTERFACE))
+    return code_hash((execute,), (*beside, INTERFACE))

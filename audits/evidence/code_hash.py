@@ -1,135 +1,429 @@
-"""The hash of the code that defines a run: a run whose code has changed since is stale, and is shown as such.
+"""The hash of the code that defines a run, without a name in it: a run whose code has changed since is stale.
 
-It covers the module that carries the run out and every module of this project that it imports, directly or through
-others, inside functions too. What is hashed is the syntax tree without docstrings, so that comments, formatting and
-documentation stale nothing. A folder that is imported whole and searched at run time (`import audits.probes as
-package`) counts with all its modules. Versions of torch and of other libraries are not part of it; a record names them.
+A Merkle tree over definitions. What is hashed of a definition (a function, a class, a constant) is its syntax tree, in
+which every name of this project is replaced by the digest of what it names, and every local variable by its number. So
+it covers all that the run can reach, whatever modules that lies in, and nothing else. What changes no hash: comments,
+docstrings, annotations' spelling, the order of imports and definitions, names of local variables, and where a module or
+a definition lies and what it is called. What does: any other change to the code behind a run, a changed constant or
+default, and a changed data file whose name stands in that code.
+
+Three things are reached by other ways than names. What happens when a module behind the run is imported (a call that
+registers something) counts. A folder that is searched at run time counts as one group: `import audits.probes as
+package` and `package` handed to a search. There the order of the modules counts, which the search follows; their names
+do where `package.__name__` is read, since modules are then looked up by name. A text that is the dotted name of a
+module stands for that module.
+
+Limits: a run that records the name of one of our classes or functions does not notice that it was renamed. Versions of
+torch and of other libraries are not part of it; a record names them.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PROJECT = ("audits", "hubrouter")
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+from audits.evidence.definitions import (
+    ROOT,
+    Function,
+    bound_by,
+    file_of,
+    imported_by,
+    is_package,
+    is_text,
+    modules_in,
+    source,
+)
+
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 @dataclass(frozen=True)
-class _Source:
-    """What a module adds: the digest of its own tree, and the modules it imports."""
+class Definition:
+    """What a name of a module is bound to."""
 
-    digest: str
-    imports: tuple[str, ...]
+    module: str
+    name: str
 
 
-def code_hash(modules: Iterable[str], beside: Iterable[str] = ()) -> str:
-    """The first 16 hex digits of SHA-256 over the modules' code and that of all they import.
+@dataclass(frozen=True)
+class Group:
+    """A module as a whole, or the modules of a searched folder; `named` where they are looked up by name."""
+
+    module: str
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A statement that is carried out when its module is imported."""
+
+    module: str
+    index: int
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file that the code names."""
+
+    path: str
+
+
+Node = Definition | Group | Effect | DataFile
+Token = str | Node
+
+
+def code_hash(functions: Iterable[Callable[..., object]], not_hashed: Iterable[str] = ()) -> str:
+    """The first 16 hex digits of SHA-256 over all code that these functions reach.
 
     Args:
-        modules: dotted names; one outside this project adds nothing but its name.
-        beside: modules that are not followed: what they do is shown beside the result and does not decide it.
+        functions: module-level functions of this project, or partial calls of such.
+        not_hashed: dotted names of modules whose code does not decide a result although the functions reach it.
+
+    Raises:
+        ValueError: a module of `not_hashed` does not exist.
     """
-    digest = hashlib.sha256()
-    for name in sorted(_closure(frozenset(modules), frozenset(beside))):
-        digest.update(f"{name} {_source(name).digest}\n".encode())
-    return digest.hexdigest()[:16]
+    roots = tuple(_definition(function) for function in functions)
+    return _code_hash(roots, _checked(not_hashed))
 
 
-def modules_behind(modules: Iterable[str], beside: Iterable[str] = ()) -> tuple[str, ...]:
-    """The dotted names of all modules that `code_hash` covers, sorted."""
-    return tuple(sorted(_closure(frozenset(modules), frozenset(beside))))
+def modules_behind(functions: Iterable[Callable[..., object]], not_hashed: Iterable[str] = ()) -> tuple[str, ...]:
+    """The dotted names of all modules that `code_hash` reads something of, sorted."""
+    roots = tuple(_definition(function) for function in functions)
+    return tuple(sorted({_module_of(node) for node in _reached(roots, _checked(not_hashed))} - {""}))
+
+
+def _definition(function: Callable[..., object]) -> Definition:
+    function = function.func if isinstance(function, partial) else function
+    return Definition(function.__module__, function.__qualname__)
+
+
+def _checked(modules: Iterable[str]) -> frozenset[str]:
+    for name in modules:
+        if file_of(name) is None:
+            raise ValueError(f"not_hashed names {name}, which is no module of this project")
+    return frozenset(modules)
+
+
+def _module_of(node: Node) -> str:
+    return "" if isinstance(node, DataFile) else node.module
 
 
 @cache
-def _closure(modules: frozenset[str], beside: frozenset[str]) -> frozenset[str]:
+def _code_hash(roots: tuple[Definition, ...], not_hashed: frozenset[str]) -> str:
+    digests = _digests(_reached(roots, not_hashed))
+    effects = sorted({digest for node, digest in digests.items() if isinstance(node, Effect)})
+    return hashlib.sha256("\n".join([*(digests[root] for root in roots), *effects]).encode()).hexdigest()[:16]
+
+
+def _reached(roots: tuple[Definition, ...], not_hashed: frozenset[str]) -> set[Node]:
+    """All definitions, groups, files and effects of imported modules behind the roots."""
+    seen: set[Node] = set()
+    loaded: set[str] = set()
+    waiting: list[Node] = list(roots)
+    while waiting:
+        node = waiting.pop()
+        if node in seen or _module_of(node) in not_hashed:
+            continue
+        seen.add(node)
+        template = _template(node)
+        waiting += [token for token in template.tokens if not isinstance(token, str)]
+        for name in _loaded([_module_of(node), *template.loads], loaded | not_hashed):
+            loaded.add(name)
+            waiting += [Effect(name, index) for index in range(len(source(name).effects))]
+    return seen
+
+
+def _loaded(modules: Iterable[str], known: Set[str]) -> set[str]:
+    """The modules of this project that are imported when these are, themselves included, without those known."""
     seen: set[str] = set()
-    waiting = [name for name in modules if name not in beside]
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in seen:
+        if name not in seen and name not in known and file_of(name) is not None:
             seen.add(name)
-            waiting += [other for other in _source(name).imports if other not in beside]
-    return frozenset(seen)
+            waiting += source(name).imported
+    return seen
+
+
+def _digests(nodes: set[Node]) -> dict[Node, str]:
+    """The digest of every node, given all that any of them refers to, apart from what is not hashed.
+
+    Definitions that refer to each other in a circle have no first one. They begin alike, and take each other's digests
+    in as many rounds as they are many, after which two are equal only if no path from them tells them apart.
+    """
+    known: dict[Node, str] = {}
+    for circle in _circles(nodes):
+        digests = dict.fromkeys(circle, "circle")
+        for _ in circle:
+            digests = {node: _digest(_template(node), ChainMap(digests, known)) for node in circle}
+        known |= digests
+    return known
+
+
+def _digest(template: _Template, known: Mapping[Node, str]) -> str:
+    parts = [token if isinstance(token, str) else known.get(token, "not hashed") for token in template.tokens]
+    return hashlib.sha256("\0".join(sorted(parts) if template.unordered else parts).encode()).hexdigest()
+
+
+def _circles(nodes: set[Node]) -> list[list[Node]]:
+    """The strongly connected components of the nodes, each after those it refers to (Tarjan 1972)."""
+    found: list[list[Node]] = []
+    index: dict[Node, int] = {}
+    lowest: dict[Node, int] = {}
+    open_nodes: list[Node] = []
+
+    def visit(node: Node) -> None:
+        index[node] = lowest[node] = len(index)
+        open_nodes.append(node)
+        for other in _template(node).tokens:
+            if isinstance(other, str) or other not in nodes:
+                continue
+            if other not in index:
+                visit(other)
+            if other in unsettled:
+                lowest[node] = min(lowest[node], lowest[other])
+        if lowest[node] == index[node]:
+            found.append(open_nodes[open_nodes.index(node) :])
+            del open_nodes[open_nodes.index(node) :]
+            unsettled.difference_update(found[-1])
+
+    unsettled = set(nodes)
+    for node in nodes:
+        if node not in index:
+            visit(node)
+    return found
+
+
+@dataclass
+class _Template:
+    """A node as text, with the nodes it refers to in their places."""
+
+    tokens: list[Token] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)  # modules that it imports when it is carried out
+    unordered: bool = False
 
 
 @cache
-def _source(name: str) -> _Source:
-    """A module's digest and imports; one without a file of ours has neither."""
-    file = _file(name)
-    if file is None:
-        return _Source("", ())
-    tree = ast.parse(file.read_bytes())
-    imports = tuple(sorted({found for dotted in _imported(name, file, tree) for found in _known(dotted)} - {name}))
-    return _Source(hashlib.sha256("".join(_written(tree)).encode()).hexdigest(), imports)
+def _template(node: Node) -> _Template:
+    match node:
+        case DataFile(path):
+            return _Template([hashlib.sha256(Path(path).read_bytes()).hexdigest()])
+        case Group(module, named):
+            return _group(module, named=named)
+        case Effect(module, index):
+            return _Writer(module, "").written([source(module).effects[index]])
+        case Definition(module, name) if file_of(module) is None or name not in source(module).definitions:
+            return _Template([f"{module}.{name}"])  # of another project, or made at run time: known by name alone
+        case Definition(module, name):
+            return _Writer(module, name).written(source(module).definitions[name])
 
 
-def _file(name: str) -> Path | None:
-    """The file of a module of this project."""
-    if name.split(".")[0] not in PROJECT:
-        return None
-    path = ROOT.joinpath(*name.split("."))
-    found = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in found if file.is_file()), None)
+def _group(module: str, *, named: bool) -> _Template:
+    if not is_package(module):
+        tokens: list[Token] = [Definition(module, name) for name in source(module).definitions]
+        return _Template(tokens, [module], unordered=True)
+    found = modules_in(module)
+    stems = [name.rpartition(".")[2] if named else "module" for name in found]
+    return _Template([token for stem, name in zip(stems, found, strict=True) for token in (stem, Group(name))])
 
 
-def _imported(name: str, file: Path, tree: ast.Module) -> Iterator[str]:
-    """Dotted names as imported; a whole package under an alias gives its modules, `from a import b` gives `a.b`.
+class _Scope:
+    """The names bound in a function or comprehension, each with a number once it is met, and its imports."""
 
-    Packages around an imported module are not followed: what they re-export for users defines no run.
-    """
-    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name
-                yield from _modules_of(alias.name) if alias.asname else ()
-        elif isinstance(node, ast.ImportFrom):
-            start = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*start, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+    def __init__(self, names: set[str], imports: dict[str, str]) -> None:
+        self.names, self.imports = names, imports
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        return self._numbers.setdefault(name, len(self._numbers))
 
 
-def _modules_of(package: str) -> Iterator[str]:
-    """The modules in a package's folder; none for a module."""
-    file = _file(package)
-    if file is not None and file.name == "__init__.py":
-        yield from (f"{package}.{found.stem}" for found in sorted(file.parent.glob("*.py")) if found != file)
+class _Writer:
+    """Writes one definition of a module as tokens."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._source, self._name = source(module), name
+        self._scopes: list[_Scope] = []
+        self._template = _Template()
+
+    def written(self, statements: list[ast.stmt]) -> _Template:
+        """The statements, without docstrings; fields that are empty, which versions differ in, are left out."""
+        self._folders = [self._source.file.parent, *self._packages(statements)]
+        for statement in statements:
+            self._write(statement)
+        return self._template
+
+    def _packages(self, statements: list[ast.stmt]) -> Iterator[Path]:
+        """The folders of packages that the statements name in texts: their data files may lie there."""
+        for statement in statements:
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and (file := file_of(node.value)):
+                    yield file.parent
+
+    def _put(self, *tokens: Token) -> None:
+        self._template.tokens += tokens
+
+    def _write(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Name | ast.Attribute):
+            self._write_name(node)
+        elif isinstance(node, ast.Constant):
+            self._write_constant(node.value)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            self._template.loads += imported_by(node, self._source)
+        elif isinstance(node, _SCOPES):
+            self._write_function(node)
+        elif isinstance(node, _COMPREHENSIONS):
+            self._write(node.generators[0].iter)  # Python looks this up outside
+            self._inside(_Scope(_targets_of(node), {}), lambda: self._write_fields(node))
+        elif isinstance(node, ast.stmt) and is_text(node):
+            pass
+        else:
+            self._write_fields(node)
+
+    def _write_fields(self, node: ast.AST, *left_out: str) -> None:
+        self._put(f"({type(node).__name__}")
+        for name, value in ast.iter_fields(node):
+            if name in left_out or value is None or value == []:
+                continue
+            self._put(f" {name}=")
+            for item in value if isinstance(value, list) else [value]:
+                self._write(item) if isinstance(item, ast.AST) else self._put(self._plain(node, name, item))
+        self._put(")")
+
+    def _plain(self, node: ast.AST, field_name: str, value: object) -> str:
+        """A field that is no tree; some of them are names that the node binds."""
+        if isinstance(value, str) and field_name == "name" and not isinstance(node, ast.alias):
+            return self._local(value) or (value if self._scopes or value != self._name else "itself")
+        return f"{type(value).__name__}:{value!r},"
+
+    def _write_function(self, node: Function | ast.Lambda) -> None:
+        """Decorators, defaults and annotations belong to the scope around a function, the rest to its own."""
+        if not isinstance(node, ast.Lambda):
+            self._put(self._plain(node, "name", node.name))
+            for decorator in node.decorator_list:
+                self._write(decorator)
+        scope = _Scope(*self._bound_in(node))
+        for argument in ast.walk(node.args):
+            if isinstance(argument, ast.arg):
+                self._put(f"{argument.arg},")
+                scope.number(argument.arg)
+        for part in (*node.args.defaults, *(d for d in node.args.kw_defaults if d), *_annotations(node)):
+            self._write(part)
+        self._put(*(f"{len(getattr(node.args, kind))}" for kind in ("posonlyargs", "args", "kwonlyargs", "defaults")))
+        self._put(f"{bool(node.args.vararg)}{bool(node.args.kwarg)}", *(str(d is None) for d in node.args.kw_defaults))
+        self._inside(scope, lambda: self._write_fields(node, "name", "decorator_list", "args", "returns"))
+
+    def _inside(self, scope: _Scope, write: Callable[[], None]) -> None:
+        self._scopes.append(scope)
+        write()
+        self._scopes.pop()
+
+    def _bound_in(self, node: Function | ast.Lambda) -> tuple[set[str], dict[str, str]]:
+        """The local names of a function and the origins of those it imports."""
+        names = {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
+        imports: dict[str, str] = {}
+        declared: set[str] = set()
+        for part in _in_scope(node.body if isinstance(node.body, list) else [node.body]):
+            if isinstance(part, ast.Import | ast.ImportFrom):
+                imports |= bound_by(part, self._source)
+            elif isinstance(part, ast.Global | ast.Nonlocal):
+                declared.update(part.names)
+            elif isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
+                names.add(part.id)
+            elif not isinstance(part, ast.alias):
+                names.update(n for n in (getattr(part, "name", None), getattr(part, "rest", None)) if n)
+        return names - declared, imports
+
+    def _write_constant(self, value: object) -> None:
+        if isinstance(value, str) and "." in value and "\n" not in value and len(value) < 200:
+            if file_of(value) is not None and not is_package(value):
+                return self._put(Group(value))
+            for file in (folder / value for folder in self._folders if not value.endswith(".py")):
+                if file.is_file() and file.resolve().is_relative_to(ROOT):
+                    return self._put(DataFile(str(file)))
+        return self._put(f"{type(value).__name__}:{value!r},")
+
+    def _write_name(self, node: ast.Name | ast.Attribute) -> None:
+        """A name with the attributes that follow it, as far as they lead through modules of this project."""
+        parts: list[str] = []
+        inner: ast.expr = node
+        while isinstance(inner, ast.Attribute):
+            parts.insert(0, inner.attr)
+            inner = inner.value
+        if not isinstance(inner, ast.Name):
+            self._put(f"(.{node.attr}")  # type: ignore[union-attr] # it is an attribute of something that is no name
+            self._write(node.value)  # type: ignore[union-attr]
+            return self._put(")")
+        token, rest = self._resolved(inner.id, parts)
+        return self._put(token, *(f".{part}" for part in rest), type(node.ctx).__name__)
+
+    def _resolved(self, name: str, attributes: list[str]) -> tuple[Token, list[str]]:
+        for scope in reversed(self._scopes):
+            if name in scope.imports:
+                return _origin(scope.imports[name], attributes)
+            if name in scope.names:
+                return self._local(name), attributes
+        if name in self._source.imports:
+            return _origin(self._source.imports[name], attributes)
+        if name == self._name:
+            return "itself", attributes
+        if name in self._source.definitions:
+            return Definition(self._source.name, name), attributes
+        return name, attributes  # built in
+
+    def _local(self, name: str) -> str:
+        """The number of a local variable and of the scope it lives in; empty for any other name."""
+        for depth in reversed(range(len(self._scopes))):
+            if name in self._scopes[depth].names:
+                return f"local {depth}.{self._scopes[depth].number(name)}"
+        return ""
 
 
-def _known(dotted: str) -> Iterator[str]:
-    """The module of that name, or the one that holds what is named; nothing for another project's."""
-    while dotted and _file(dotted) is None:
-        dotted = dotted.rpartition(".")[0]
-    yield from [dotted] if dotted else []
+def _annotations(node: Function | ast.Lambda) -> Iterator[ast.expr]:
+    yield from (a.annotation for a in ast.walk(node.args) if isinstance(a, ast.arg) and a.annotation)
+    if not isinstance(node, ast.Lambda) and node.returns:
+        yield node.returns
 
 
-def _written(node: ast.AST) -> Iterator[str]:
-    """The tree as text, the same in every Python: empty fields, which versions differ in, are left out."""
-    yield f"({type(node).__name__}"
-    for field, value in ast.iter_fields(node):
-        if field == "body" and isinstance(node, _DOCUMENTED):
-            value = _undocumented(value)
-        if value is None or value == []:
-            continue
-        yield f" {field}="
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, ast.AST):
-                yield from _written(item)
-            else:
-                yield f"{type(item).__name__}:{item!r},"
-    yield ")"
+def _in_scope(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All nodes of a function's own scope; of functions and classes inside it only their names belong there."""
+    for node in nodes:
+        yield node
+        if isinstance(node, _COMPREHENSIONS):
+            targets = {id(part) for g in node.generators for part in ast.walk(g.target)}
+            yield from (n for n in _in_scope(ast.iter_child_nodes(node)) if id(n) not in targets)
+        elif not isinstance(node, (*_SCOPES, ast.ClassDef)):
+            yield from _in_scope(ast.iter_child_nodes(node))
 
 
-def _undocumented(body: list[ast.stmt]) -> list[ast.stmt]:
-    """A body without its docstring."""
-    first = body[0] if body else None
-    described = (
-        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-    )
-    return body[1:] if described else body
+def _targets_of(node: ast.AST) -> set[str]:
+    generators: list[ast.comprehension] = node.generators  # type: ignore[attr-defined] # only comprehensions come here
+    return {part.id for g in generators for part in ast.walk(g.target) if isinstance(part, ast.Name)}
+
+
+def _origin(dotted: str, attributes: list[str]) -> tuple[Token, list[str]]:
+    """What a dotted origin followed by attributes names: a definition, a whole module, or another project's name."""
+    while attributes and file_of(dotted) is not None and file_of(f"{dotted}.{attributes[0]}") is not None:
+        dotted, attributes = f"{dotted}.{attributes[0]}", attributes[1:]
+    if file_of(dotted) is not None:
+        return _of_module(dotted, attributes)
+    module, _, name = dotted.rpartition(".")
+    if file_of(module) is None:
+        return dotted, attributes
+    found = source(module)
+    if name not in found.definitions and name in found.imports:
+        return _origin(found.imports[name], attributes)  # passed on
+    return Definition(module, name if name in found.definitions else "__getattr__"), attributes
+
+
+def _of_module(module: str, attributes: list[str]) -> tuple[Token, list[str]]:
+    """A module itself, or what follows it."""
+    if attributes and not attributes[0].startswith("__"):
+        return _origin(f"{module}.{attributes[0]}", attributes[1:])
+    return Group(module, named=attributes[:1] == ["__name__"]), attributes

@@ -44,7 +44,9 @@ class Experiment:
     ended. `lost` turns the reason why a run gave no result into one that is recorded, so that it is not tried again.
     Studies of one `kind` share their runs: they are recorded under that name (the experiment's own where it is None),
     so what two studies ask for is done once. `beside` names modules whose code does not decide the result although
-    `execute` imports them; a change there makes no record stale.
+    `execute` imports them; a change there makes no record stale. A recheck compares all that a run gives but the paths
+    that match `not_compared`: what measures time, and wording. Numbers of another machine may differ by `tolerance`,
+    relative or absolute; None where only the same machine can tell.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Experiment:
     lost: Callable[[str], dict[str, Any]] | None = None
     kind: str | None = None
     beside: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
+    tolerance: float | None = None
 
     @property
     def recorded_as(self) -> str:

@@ -131,11 +131,11 @@ class Evidence:
         """Whether the run of this address is among the records."""
         return any(record.run == run for record in self.records)
 
-    def standing(self, codes: Mapping[str, str]) -> Evidence:
+    def standing(self, codes: Mapping[str, Collection[str]]) -> Evidence:
         """One record a question: that of today's code where there is one, else the last recorded.
 
         Args:
-            codes: today's code hash of each experiment.
+            codes: of each experiment the code hashes that count as today's.
         """
         kept: dict[str, Record] = {}
         for record in self.records:
@@ -145,7 +145,7 @@ class Evidence:
                 kept[record.question] = record
         return Evidence(tuple(kept.values()))
 
-    def fresh(self, codes: Mapping[str, str]) -> Evidence:
+    def fresh(self, codes: Mapping[str, Collection[str]]) -> Evidence:
         """The records made by today's code."""
         return Evidence(tuple(record for record in self.records if is_fresh(record, codes)))
 
@@ -159,9 +159,9 @@ class Evidence:
         return Evidence(tuple(record for record in found if record.corpus == last[record.experiment]))
 
 
-def is_fresh(record: Record, codes: Mapping[str, str]) -> bool:
-    """Whether the code that made the record is today's; an experiment that is gone has none."""
-    return bool(record.code) and record.code == codes.get(record.experiment)
+def is_fresh(record: Record, codes: Mapping[str, Collection[str]]) -> bool:
+    """Whether the code that made the record counts as today's; an experiment that is gone has none."""
+    return bool(record.code) and record.code in codes.get(record.experiment, ())
 
 
 class LedgerError(Exception):

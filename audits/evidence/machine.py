@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from audits.evidence.code_hash import ROOT
+from audits.evidence.definitions import ROOT
 
 PROJECT = "hubrouter-audit"
 

@@ -13,6 +13,7 @@ from audits.evidence.executors import Executor, Wish, make_executor
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.gathering import Failure, Gathering, Task
 from audits.evidence.ledger import Evidence, Ledger, run_hash
+from audits.evidence.succession import accepted
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ def gather(
         raise ValueError(f"workers is {workers}; it must be at least 1")
     ledger.check_writable()
     tasks = _tasks(experiments, options)
-    present = set() if fresh else {record.run for record in ledger.read().records}
-    missing = [task for task in tasks if task.run not in present]
+    missing = tasks if fresh else _missing(tasks, ledger.read())
     with (
         Display(console or Console(stderr=True), len(missing)) as display,
         executor or make_executor("local", Wish(options.device, workers)) as at_work,
@@ -70,6 +70,13 @@ def gather(
     if fresh:
         ledger.compact()
     return Gathered(ledger.read(), tuple(work.failures))
+
+
+def _missing(tasks: list[Task], evidence: Evidence) -> list[Task]:
+    """The tasks that no code which counts as today's has done."""
+    codes = accepted(evidence, {task.spec.experiment: code_of(task.experiment) for task in tasks})
+    done = {record.question for record in evidence.fresh(codes).records}
+    return [task for task in tasks if run_hash(task.spec.experiment, task.spec.config, task.spec.seed) not in done]
 
 
 def _tasks(experiments: Iterable[Experiment], options: Options) -> list[Task]:

@@ -217,7 +217,7 @@ def made_by(code: str, seed: int = 0, **config: object) -> Record:
     return Record("demo", dict(config), seed, {"made by": code}, {}, 1.0, code)
 
 
-TODAY = {"demo": "new"}
+TODAY = {"demo": {"new"}}
 
 
 def test_the_address_of_a_run_holds_its_code_and_that_of_its_question_does_not() -> None:

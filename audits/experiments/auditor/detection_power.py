@@ -15,6 +15,7 @@ from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.auditor._causal import CAUSAL, VOCAB, causal_model
 from audits.experiments.auditor._detection import AUDIT, QUICK
 from audits.experiments.auditor._detection import EXPERIMENT as NAME
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.leaks._control import Twin, redrawn
 from audits.leaks._corpus import all_twins
 from audits.probes._registry import all_probes
@@ -85,4 +86,5 @@ def _verdicts(model: nn.Module, settings: Settings) -> dict[str, str]:
     return {**verdicts, AUDIT: str(overall(reports.values())), QUICK: str(overall(quick))}
 
 
-EXPERIMENT = Experiment(NAME, runs, execute, beside=("audits.evidence.ledger",))  # read by claims, not by runs
+LEDGER = "audits.evidence.ledger"  # read by claims, not by runs
+EXPERIMENT = Experiment(NAME, runs, execute, beside=(LEDGER, *OTHER_IMPLEMENTATIONS))

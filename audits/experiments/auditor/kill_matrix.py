@@ -6,6 +6,7 @@ from typing import Any
 
 from audits.auditor.audit import audit
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.leaks._control import Twin
 from audits.leaks._corpus import all_twins
 from audits.results import AuditResult
@@ -53,4 +54,6 @@ def _verdicts(result: AuditResult) -> dict[str, str]:
     return {probe.name: str(probe.verdict) for probe in result.probes if probe.applicable}
 
 
-EXPERIMENT = Experiment("kill-matrix", runs, execute)
+EXPERIMENT = Experiment(
+    "kill-matrix", runs, execute, beside=OTHER_IMPLEMENTATIONS, not_compared=("mechanism", "origin", "forwards.*")
+)

@@ -17,6 +17,7 @@ from audits.auditor.audit import audit
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.kill_matrix import audit_side
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.leaks._control import Twin
 from audits.leaks._corpus import all_twins
 from audits.subject.subject import Settings
@@ -116,4 +117,6 @@ def _in_turns(ways: dict[str, Callable[[], str]], progress: Progress) -> list[di
     ]
 
 
-EXPERIMENT = Experiment("peer", runs, execute, alone=True)
+EXPERIMENT = Experiment(
+    "peer", runs, execute, alone=True, beside=OTHER_IMPLEMENTATIONS, not_compared=("rows.*.s_*", "*.peer_why")
+)

@@ -6,7 +6,8 @@ from typing import Any
 
 from audits.auditor.audit import audit
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
-from audits.experiments.language_models._language_model import SELECTION, SIZES, build, timeless
+from audits.experiments.language_models._language_model import AUDITED, SELECTION, SIZES, build, timeless
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from hubrouter.patterns import hub_gpt
 
 VOCAB = 256
@@ -34,4 +35,4 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     }
 
 
-EXPERIMENT = Experiment("selection-attack", runs, execute)
+EXPERIMENT = Experiment("selection-attack", runs, execute, beside=OTHER_IMPLEMENTATIONS, not_compared=AUDITED)

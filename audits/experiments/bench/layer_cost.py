@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.bench._timing import seconds_of
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.statistics import scaling_exponent
 from hubrouter import HubRouter, ModelConfig, RouterConfig
 from hubrouter.mixers.attention import CausalAttention
@@ -76,4 +77,6 @@ def _milliseconds(layer: nn.Module, n: int, device: str) -> float:
     return 1000 * seconds_of(lambda: layer(x).sum().backward(), device)
 
 
-EXPERIMENT = Experiment("layer-cost", runs, execute, alone=True)
+EXPERIMENT = Experiment(
+    "layer-cost", runs, execute, alone=True, beside=OTHER_IMPLEMENTATIONS, not_compared=("ms_exponent.*", "rows.*.ms_*")
+)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.bench._timing import Outlook, in_turns, outlook, seconds_of
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 from hubrouter.config import SCANS, ConfigError
 from hubrouter.mixers.attention import CausalAttention
@@ -213,4 +214,11 @@ def _distance(module: nn.Module, x: Tensor, reference: Tensor) -> float | None:
         return None
 
 
-EXPERIMENT = Experiment(NAME, runs, execute, alone=True)
+EXPERIMENT = Experiment(
+    NAME,
+    runs,
+    execute,
+    alone=True,
+    beside=OTHER_IMPLEMENTATIONS,
+    not_compared=("rows.*.ms", "rows.*.seconds*", "rows.*.tokens_per_s.*", "rows.*.predicted_s", "rows.*.not_run"),
+)

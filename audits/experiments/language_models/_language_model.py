@@ -19,6 +19,7 @@ import torch
 from audits.auditor.audit import audit
 from audits.auditor.presets import PRESETS
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.training.corpus import Corpus, load_corpus
 from audits.experiments.training.training import TrainingConfig, evaluate, train, unigram_nats
 from audits.instruments.influence import influence_map
@@ -38,6 +39,7 @@ ROUTINGS: Mapping[str, Callable[[ModelConfig], HubRouter] | None] = {
 # What does not decide the losses: instruments look at the trained weights afterwards; the tokens are part of the
 # configuration, however they were read; a resumed run ends bit for bit like one that was never stopped.
 BESIDE = (
+    *OTHER_IMPLEMENTATIONS,
     "audits.auditor.audit",
     "audits.experiments.training.checkpoint",
     "audits.experiments.training.corpus",
@@ -67,6 +69,8 @@ class Size:
     valid_tokens: int
 
 
+# Of an audit that a run records a re-check compares the verdict: places, times and wording change with the auditor.
+AUDITED = ("audit.findings*", "audit.probes*", "audit.settings*", "audit.schema", "audit.target")
 SIZES = {
     "quick": Size(2, 64, 8, 4, 16, 1024, 350, 16, 128, 4e-3, 3, 65_536),
     "full": Size(4, 64, 8, 4, 16, 1024, 650, 8, 128, 4e-3, 5, 65_536),
@@ -111,7 +115,14 @@ def _named(arm: Arm, size: Size) -> dict[str, Any]:
 
 def study(name: str, arms: Callable[[Options], Iterable[Arm]]) -> Experiment:
     """An experiment that trains these arms."""
-    return Experiment(name, lambda options: language_models(arms(options), options), execute, kind=KIND, beside=BESIDE)
+    return Experiment(
+        name,
+        lambda options: language_models(arms(options), options),
+        execute,
+        kind=KIND,
+        beside=BESIDE,
+        not_compared=AUDITED,
+    )
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.training.corpus import BYTES, Corpus, load_corpus
 from audits.experiments.training.training import TrainingConfig, TrainingOutcome, evaluate, train, unigram_nats
 from audits.leaks._control import Twin, redrawn
@@ -184,4 +185,4 @@ def _side(outcome: TrainingOutcome, valid_nats: float | None) -> dict[str, Any]:
     return {"valid_nats": valid_nats, "train_nats": train_nats, "diverged": outcome.diverged or valid_nats is None}
 
 
-EXPERIMENT = Experiment(NAME, runs, execute)
+EXPERIMENT = Experiment(NAME, runs, execute, beside=OTHER_IMPLEMENTATIONS)

@@ -12,6 +12,7 @@ from torch import nn
 
 from audits.auditor.audit import audit
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.routing._rows import ROWS, Row
 from hubrouter.diagnostic.config import DiagnosticConfig, representation
 
@@ -50,4 +51,5 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     }
 
 
-EXPERIMENT = Experiment(NAME, runs, execute, beside=("audits.experiments.routing._rows",))
+PLAN = ("audits.experiments.routing._rows",)
+EXPERIMENT = Experiment(NAME, runs, execute, beside=(*PLAN, *OTHER_IMPLEMENTATIONS))

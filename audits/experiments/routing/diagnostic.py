@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.routing._backbone import load_backbone, train_backbone
 from audits.experiments.routing._bandit import learn
 from audits.experiments.routing._contrast import pretrain
@@ -82,4 +83,4 @@ def outcome(curve: list[dict[str, float]], recipe: Recipe, told: dict[str, Any])
 
 # What these two say of a run stands in its configuration.
 PLAN = ("audits.experiments.routing._plan", "audits.experiments.routing._rows")
-EXPERIMENT = Experiment(NAME, runs, execute, beside=PLAN)
+EXPERIMENT = Experiment(NAME, runs, execute, beside=(*PLAN, *OTHER_IMPLEMENTATIONS))

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.routing._routing_task import Batch, Task, recall
 from hubrouter.config import RouterConfig
 from hubrouter.orthogonality import hub_orthogonality
@@ -218,4 +219,4 @@ def held_out_recall(model: Router, size: Size) -> float:
     return recall(rounded.view(batch.relevant.shape), batch)
 
 
-EXPERIMENT = Experiment(NAME, runs, execute)
+EXPERIMENT = Experiment(NAME, runs, execute, beside=OTHER_IMPLEMENTATIONS)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.routing._bandit import learn
 from audits.experiments.routing._plan import MIDDLE, SIZES, spec_of
 from audits.experiments.routing._rows import ROWS, Row
@@ -55,4 +56,4 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     return outcome(train(model, task, recipe, spec.seed, progress, options.device), recipe, told)
 
 
-EXPERIMENT = Experiment(NAME, runs, execute, beside=PLAN)
+EXPERIMENT = Experiment(NAME, runs, execute, beside=(*PLAN, *OTHER_IMPLEMENTATIONS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from audits.evidence.experiment import Experiment, Options, RunSpec
+from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.routing._rows import ROWS
 from audits.experiments.routing.diagnostic import PLAN
 from audits.experiments.routing.long import NAME, execute, long_spec
@@ -28,4 +29,4 @@ def long_specs(tier: str, name: str) -> tuple[RunSpec, ...]:
     )
 
 
-EXPERIMENT = Experiment("routing-long-seeds", runs, execute, kind=NAME, beside=PLAN)
+EXPERIMENT = Experiment("routing-long-seeds", runs, execute, kind=NAME, beside=(*PLAN, *OTHER_IMPLEMENTATIONS))

@@ -9,6 +9,7 @@ from functools import cached_property
 from audits.claims.claim import ClaimVerdict, JudgedClaim, judge_all
 from audits.claims.registry import all_claims
 from audits.evidence.ledger import Evidence, is_fresh
+from audits.evidence.succession import accepted
 from audits.experiments.registry import todays_code
 from audits.formatting import count
 from audits.report.render.marks import READING_ORDER, claim_mark
@@ -62,7 +63,7 @@ class Report:
 
 def report_of(evidence: Evidence) -> Report:
     """The report of a ledger: a pure function of its records, the claims, and today's code."""
-    codes = todays_code()
+    codes = accepted(evidence, todays_code())
     standing = evidence.standing(codes)
     stale = frozenset(record.run for record in standing.records if not is_fresh(record, codes))
     return Report(judge_all(all_claims(), evidence, codes), standing, stale)
