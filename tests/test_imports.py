@@ -19,7 +19,8 @@ WRITERS = (
     "audits/evidence/ledger.py",
     "audits/experiments/training/corpus.py",
     "audits/experiments/training/checkpoint.py",
-    "audits/evidence/executors/spool.py",  # what jobs of a cluster tell the process that submitted them
+    "audits/evidence/executors/slurm.py",  # which job executes a run
+    "audits/evidence/executors/slurm_run.py",  # what it reports
 )
 WRITING_METHODS = ("write_text", "write_bytes", "mkstemp", "NamedTemporaryFile", "TemporaryFile", "savez", "savetxt")
 FILE_FUNCTIONS = {"os": ("open", "replace", "rename", "remove"), "torch": ("save",), "json": ("dump",)}

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from audits.cli._exits import CANNOT_RUN, CommandError, positive
-from audits.evidence.executors import EXECUTORS, Executor, ExecutorError, Wish, make_executor
+from audits.evidence.executors import EXECUTORS, Executor, ExecutorConfig, ExecutorError, make_executor
 from audits.experiments.training.corpus import cache_folder
 
 
@@ -63,7 +63,7 @@ def chosen_executor(options: argparse.Namespace, folder: Path | None) -> Executo
     try:
         return make_executor(
             options.executor,
-            Wish(options.device, options.workers, folder, {key: value for key, _, value in pairs}),
+            ExecutorConfig(options.device, options.workers, folder, {key: value for key, _, value in pairs}),
         )
     except ExecutorError as problem:
         raise CommandError(str(problem), CANNOT_RUN) from problem

@@ -1,4 +1,4 @@
-"""What the user sees while runs are carried out: bars on a terminal, one plain line a finished run elsewhere."""
+"""What the user sees while runs are executed: bars on a terminal, one plain line a finished run elsewhere."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class Display:
         self._bars.stop()
 
     def begin(self, key: str, label: str) -> None:
-        """Show the bar of a run that begins."""
+        """Show the bar of a run that begins, or begins once more."""
+        self._leave(key)
         self._tasks[key] = self._bars.add_task(label, total=None, note="starting")
         self._move_overall()
 
-    def tell(self, key: str, done: int, total: int, note: str) -> None:
+    def update(self, key: str, done: int, total: int, note: str) -> None:
         """Move a run's bar."""
         self._bars.update(self._tasks[key], completed=done, total=total, note=note)
         self._shares[key] = done / total if total else 0.0
@@ -64,7 +65,7 @@ class Display:
             self.say(f"[{self._ended}/{self._total}] {line}{self._left()}")
 
     def _left(self) -> str:
-        """The time left as far as it can be told from the time that was needed, where a line does not see bars."""
+        """The time left estimated from the time that was needed, where there are no bars."""
         done = self._ended + sum(self._shares.values())
         if self._console.is_terminal or done >= self._total:
             return ""
@@ -73,13 +74,13 @@ class Display:
 
     def _leave(self, key: str) -> None:
         """Take away a run's bar and its share of the overall one."""
-        if key in self._tasks:  # a run may end without having been placed anywhere
+        if key in self._tasks:  # a run may end without having begun
             self._bars.remove_task(self._tasks.pop(key))
         self._shares.pop(key, None)
         self._move_overall()
 
     def _move_overall(self) -> None:
-        """The overall bar: whole runs, and the shares of those under way; beside it, how many run and how many wait."""
+        """The overall bar: whole runs, and the shares of those under way; and how many run and how many wait."""
         running = len(self._tasks)
         note = f"{running} running, {self._total - self._ended - running} waiting" if running else ""
         self._bars.update(self._overall, completed=self._ended + sum(self._shares.values()), note=note)

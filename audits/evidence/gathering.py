@@ -1,4 +1,4 @@
-"""One gathering under way: has an executor carry out runs, heeds what it tells, and records each run as it finishes."""
+"""One gathering under way: has an executor execute runs, handles its events, and records each run as it finishes."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ from audits.evidence.executors import (
     ExecutorError,
     Failed,
     Finished,
-    Job,
-    Order,
-    Placed,
+    ProgressReported,
     Requeued,
-    Told,
+    Submission,
 )
 from audits.evidence.experiment import Experiment, Options, RunSpec
 from audits.evidence.ledger import Ledger, Record
 from audits.evidence.machine import commit, environment
 
-DEATHS_ALLOWED = 1  # a run is begun again so often after its worker was killed; memory may have been short by chance
+DEATHS_ALLOWED = 1  # a run is begun again so often after its process was killed; memory may have been short by chance
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Task:
-    """One run to be carried out."""
+    """One run to be executed."""
 
     experiment: Experiment
     spec: RunSpec
@@ -72,10 +70,10 @@ class Gathering:
         self._environment, self._commit = environment(options.device), commit()
         self._open: dict[str, Task] = {}  # this and all below by the run's address
         self._begun: dict[str, float] = {}
-        self._places: dict[str, dict[str, str]] = {}
+        self._machines: dict[str, dict[str, str]] = {}
         self._deaths: Counter[str] = Counter()
 
-    def carry_out(self, tasks: list[Task], *, fresh: bool) -> None:
+    def execute(self, tasks: list[Task], *, fresh: bool) -> None:
         """Do the tasks; returns when none is open. An interrupt says what goes on without this process."""
         self._open = {task.run: task for task in tasks}
         if fresh:
@@ -83,24 +81,30 @@ class Gathering:
                 self._executor.forget(run)
                 self._drop_checkpoints(run)
         try:
-            self._executor.submit([self._order(task) for task in tasks])
+            self._executor.submit([self._submission(task) for task in tasks])
             while self._open:
-                for event in self._executor.wait(self._patience()):
-                    self._heed(event)
-                for run in [run for run in self._begun if self._left(run) <= 0]:
-                    self._stop(run)
+                for event in self._executor.wait(self._until_a_limit()):
+                    self._handle(event)
+                for task in [self._open[run] for run in self._begun if self._left(run) <= 0]:
+                    self._fail(task, f"ended after {task.experiment.seconds:g} s, the time limit of a run")
         except (KeyboardInterrupt, ExecutorError):
             if left := self._executor.left_behind:
                 self._display.say(left)
             raise
 
-    def _order(self, task: Task) -> Order:
+    def _submission(self, task: Task) -> Submission:
         """What the executor needs to know; the run's checkpoints get a folder of their own."""
-        folder = self._checkpoints(task.run)
+        folder, experiment = self._checkpoints(task.run), task.experiment
         options = replace(self._options, checkpoints=None if folder is None else str(folder))
-        experiment = task.experiment
-        job = Job(experiment.execute, task.spec, options, code_of(experiment), experiment.beside)
-        return Order(task.run, job, experiment.alone)
+        return Submission(
+            task.run,
+            experiment.execute,
+            task.spec,
+            options,
+            code=code_of(experiment),
+            not_hashed=experiment.beside,
+            exclusive=experiment.alone,
+        )
 
     def _checkpoints(self, run: str) -> Path | None:
         return None if self._options.checkpoints is None else Path(self._options.checkpoints).absolute() / run
@@ -110,17 +114,16 @@ class Gathering:
         if folder := self._checkpoints(run):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _heed(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         """Act on what happened to an open run."""
         task = self._open[event.run]
         match event:
-            case Placed(run):
+            case Began(run, machine):
                 self._display.begin(run, task.label)
-            case Began(run, place):
                 self._begun[run] = time.monotonic()
-                self._places[run] = place or self._environment
-            case Told(run, done, total, note):
-                self._display.tell(run, done, total, note)
+                self._machines[run] = machine
+            case ProgressReported(run, done, total, note):
+                self._display.update(run, done, total, note)
             case Finished(_, result, seconds):
                 self._record(task, result, seconds)
             case Failed(_, error):
@@ -135,16 +138,10 @@ class Gathering:
         limit = self._open[run].experiment.seconds
         return math.inf if limit is None else self._begun[run] + limit - time.monotonic()
 
-    def _patience(self) -> float | None:
+    def _until_a_limit(self) -> float | None:
         """Seconds until a run reaches its limit; None where none has one."""
         left = min((self._left(run) for run in self._begun), default=math.inf)
         return None if left == math.inf else max(0.0, left)
-
-    def _stop(self, run: str) -> None:
-        """End a run that took too long."""
-        task = self._open[run]
-        self._executor.cancel(run)
-        self._fail(task, f"ended after {task.experiment.seconds:g} s, the time limit of a run")
 
     def _record(self, task: Task, result: str, seconds: float) -> None:
         """Put a finished run into the ledger."""
@@ -154,14 +151,14 @@ class Gathering:
 
     def _append(self, task: Task, result: dict[str, Any], seconds: float) -> None:
         spec, code = task.spec, code_of(task.experiment)
-        place = self._places.get(task.run, self._environment)
+        machine = self._machines.get(task.run, self._environment)
         self._ledger.append(
             Record(
                 spec.experiment,
                 spec.config,
                 spec.seed,
                 result,
-                place,
+                machine,
                 seconds,
                 code,
                 self._commit,
@@ -180,7 +177,7 @@ class Gathering:
         self._display.end(task.run, f"failed: {failure.line}", failed=True)
 
     def _close(self, task: Task, *, recorded: bool) -> None:
-        """The run is done with. What is not in the ledger will be tried again, and goes on from its checkpoint."""
+        """End the run where it still runs. One that is not recorded will be tried again, from its checkpoint."""
         del self._open[task.run]
         self._begun.pop(task.run, None)
         self._executor.forget(task.run, keep_log=not recorded)
@@ -188,7 +185,7 @@ class Gathering:
             self._drop_checkpoints(task.run)
 
     def _pause(self, run: str, line: str) -> None:
-        """The run is not under way for now."""
+        """The run is interrupted for now."""
         self._begun.pop(run, None)
         self._display.pause(run, line)
 
@@ -198,7 +195,6 @@ class Gathering:
         times = self._deaths[task.run]
         if times <= DEATHS_ALLOWED:
             self._pause(task.run, f"{task.label}: {death.what} ended ({death.how}); beginning it once more")
-            self._executor.resubmit(task.run)
+            self._executor.submit([self._submission(task)])
             return
-        advice = f"; {death.advice}" if death.advice else ""
-        self._fail(task, f"{death.what} ended {times} times ({death.how}){advice}")
+        self._fail(task, f"{death.what} ended {times} times ({death.how}); {death.advice}")

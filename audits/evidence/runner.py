@@ -1,4 +1,4 @@
-"""Gathers evidence: finds out which runs the ledger lacks, has them carried out, and reads the ledger."""
+"""Gathers evidence: finds out which runs the ledger lacks, has them executed, and reads the ledger."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from audits.evidence.address import code_of
 from audits.evidence.display import Display
-from audits.evidence.executors import Executor, Wish, make_executor
+from audits.evidence.executors import Executor, ExecutorConfig, make_executor
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.gathering import Failure, Gathering, Task
 from audits.evidence.ledger import Evidence, Ledger, run_hash
@@ -34,10 +34,10 @@ def gather(
     console: Console | None = None,
     executor: Executor | None = None,
 ) -> Gathered:
-    """Carry out every run that is not in the ledger yet, and read the ledger.
+    """Execute every run that is not in the ledger yet, and read the ledger.
 
     Each finished run is in the ledger at once; an interrupt loses only runs under way. Only this process writes the
-    ledger, wherever the runs are carried out.
+    ledger, wherever the runs are executed.
 
     Args:
         experiments: what to gather.
@@ -46,13 +46,13 @@ def gather(
         ledger: where evidence is looked for and recorded.
         workers: local processes at a time; None is one per core, and one in all on a GPU, whose memory the runs would
             share.
-        fresh: carry out all runs anew; their records replace the earlier ones.
+        fresh: execute all runs anew; their records replace the earlier ones.
         console: where progress is shown; None is standard error.
-        executor: what carries out the runs; None is local processes.
+        executor: what executes the runs; None is local processes.
 
     Raises:
         LedgerError: the ledger cannot be read or written.
-        ExecutorError: the executor cannot carry out runs.
+        ExecutorError: the executor cannot execute runs.
         ValueError: `workers` is below 1, or an experiment lists a run under another's name.
     """
     if workers is not None and workers < 1:
@@ -62,11 +62,11 @@ def gather(
     missing = tasks if fresh else _missing(tasks, ledger.read())
     with (
         Display(console or Console(stderr=True), len(missing)) as display,
-        executor or make_executor("local", Wish(options.device, workers)) as at_work,
+        executor or make_executor("local", ExecutorConfig(options.device, workers)) as at_work,
     ):
-        display.say(f"{len(missing)} runs to carry out, {len(tasks) - len(missing)} already in the ledger")
+        display.say(f"{len(missing)} runs to execute, {len(tasks) - len(missing)} already in the ledger")
         work = Gathering(options, ledger, display, at_work)
-        work.carry_out(missing, fresh=fresh)
+        work.execute(missing, fresh=fresh)
     if fresh:
         ledger.compact()
     return Gathered(ledger.read(), tuple(work.failures))

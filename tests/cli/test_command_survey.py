@@ -25,7 +25,7 @@ def test_architectures_are_audited_once_and_explained_leaks_do_not_fail(
     assert models["bert"]["file"].startswith("transformers/")
     assert models["bert+is_decoder"]["verdict"] == models["gpt2"]["verdict"] == "PASS"
     assert survey(tmp_path, "--only", "bert", "gpt2") == 0
-    assert "0 runs to carry out" in capfd.readouterr().err
+    assert "0 runs to execute" in capfd.readouterr().err
 
 
 def test_an_unknown_architecture_exits_2_with_one_line_and_a_hint(

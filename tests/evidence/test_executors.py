@@ -113,6 +113,7 @@ def test_without_submitit_slurm_is_refused_with_what_to_install(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
+    monkeypatch.delitem(sys.modules, "audits.evidence.executors.slurm", raising=False)
     check_refused(SLURM, "pip install 'hubrouter-audit[cluster]'", tmp_path, capsys)
 
 

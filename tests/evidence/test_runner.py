@@ -50,6 +50,8 @@ def troubled(spec: RunSpec, options: Options, progress: Progress) -> dict[str, A
             with Path(spec.config["log"]).open("a") as log:
                 log.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
+        case "vanish":
+            os._exit(0)
         case "die once":
             marker = Path(spec.config["log"])
             if not marker.exists():
@@ -99,7 +101,7 @@ def test_missing_runs_are_carried_out_once_and_recorded(tmp_path: Path) -> None:
         assert 0 < record.seconds < 60
     assert len(text.splitlines()) == 4
     again, text = gathered(ledger, experiment(square, *three))
-    assert text == "0 runs to carry out, 3 already in the ledger\n"
+    assert text == "0 runs to execute, 3 already in the ledger\n"
     assert again.evidence.of("demo") == outcome.evidence.of("demo")
 
 
@@ -130,14 +132,19 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> No
 def test_a_killed_workers_run_is_begun_once_more_and_then_given_up(tmp_path: Path) -> None:
     log, marker = tmp_path / "log", tmp_path / "marker"
     runs = specs(
-        {"trouble": "die", "log": str(log)}, {"trouble": "die once", "log": str(marker)}, {"trouble": "none", "log": ""}
+        {"trouble": "die", "log": str(log)},
+        {"trouble": "vanish", "log": ""},
+        {"trouble": "die once", "log": str(marker)},
+        {"trouble": "none", "log": ""},
     )
     outcome, text = gathered(Ledger(tmp_path / "evidence"), experiment(troubled, *runs), workers=2)
-    assert [failure.spec for failure in outcome.failures] == [runs[0]]
-    assert "ended 2 times (signal SIGKILL)" in outcome.failures[0].error
+    killed, vanished = sorted(outcome.failures, key=lambda failure: failure.spec.seed)
+    assert (killed.spec, vanished.spec) == runs[:2]
+    assert "ended 2 times (signal SIGKILL)" in killed.error
+    assert "ended 2 times (exit code 0)" in vanished.error
     assert log.read_text() == "xx"
     assert {r.config["trouble"] for r in outcome.evidence.records} == {"die once", "none"}
-    assert text.count("beginning it once more") == 2
+    assert text.count("beginning it once more") == 3
 
 
 def test_runs_that_ask_to_be_alone_overlap_with_no_other(tmp_path: Path) -> None:
@@ -156,7 +163,7 @@ def test_on_a_terminal_bars_are_drawn_and_finished_runs_take_no_line() -> None:
     console = Console(file=text, force_terminal=True, width=100, _environ={"TERM": "xterm"})
     with Display(console, total=2) as display:
         display.begin("a", "first [run]")
-        display.tell("a", 3, 7, "[loss] 2.5")
+        display.update("a", 3, 7, "[loss] 2.5")
         display.begin("b", "second")
         display._bars.refresh()  # now, not at the next quarter of a second
         display.end("a", "finished line")
@@ -240,7 +247,7 @@ def test_ctrl_c_ends_all_workers_promptly_and_keeps_finished_runs(tmp_path: Path
 def test_workers_heed_no_interrupt_of_their_own_neither_starting_nor_running(tmp_path: Path) -> None:
     with group(tmp_path, 1) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("3 runs to carry out")
+        assert process.stderr.readline().startswith("3 runs to execute")
         time.sleep(0.2)  # the worker is importing
         children = [
             int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -15,7 +15,7 @@ from rich.console import Console
 from slurm_cluster import Cluster, missing, running_cluster
 from torch import nn
 
-from audits.evidence.executors import Event, ExecutorError, Told
+from audits.evidence.executors import Event, ExecutorError, ProgressReported
 from audits.evidence.executors.slurm import SlurmExecutor
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Ledger
@@ -125,11 +125,12 @@ def test_jobs_give_what_local_processes_give_and_failures_in_one_line(cluster: C
     (a, b), (c, d) = sorted((r.result["start"], r.result["end"]) for r in outcome.evidence.of("alone"))
     assert a < b <= c < d
     kept = {path.name for path in (tmp_path / "shared").rglob("*") if path.is_file()}
-    assert not [name for name in kept if name.endswith((".job.json", ".report.json", ".pkl"))]
+    assert not [name for name in kept if name.endswith((".job", ".events", ".partial", ".pkl"))]
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o700
     assert not list((tmp_path / "checkpoints").glob("*/*"))
 
 
-def test_killed_and_preempted_jobs_are_requeued_and_go_on_to_the_same_result(cluster: Cluster, tmp_path: Path) -> None:
+def test_runs_of_killed_and_preempted_jobs_go_on_to_the_same_result(cluster: Cluster, tmp_path: Path) -> None:
     runs = tuple(RunSpec("demo", {"folder": str(tmp_path)}, seed, f"run {seed}") for seed in (10, 20))
     demo = Experiment("demo", lambda options: runs, trained)
     found: list[tuple[Gathered, str]] = []
@@ -139,8 +140,8 @@ def test_killed_and_preempted_jobs_are_requeued_and_go_on_to_the_same_result(clu
     killed, preempted = sorted(job for job, state in cluster.jobs().items() if state == "RUNNING")
     cluster.ask("scancel", "--signal=KILL", killed)
     cluster.ask("scancel", "--signal=USR2", preempted)
-    for job in (killed, preempted):
-        cluster.hurry(job)
+    cluster.hurry(preempted)
+    seen(cluster, lambda: cluster.jobs()[killed] == "CANCELLED")
     (tmp_path / "go").write_text("")  # only now: a run may end in the seconds that Slurm leaves it
     work.join(PATIENCE)
     (outcome, text), = found  # fmt: skip
@@ -150,8 +151,7 @@ def test_killed_and_preempted_jobs_are_requeued_and_go_on_to_the_same_result(clu
     assert [steps(tmp_path, seed) for seed in (10, 20)] == ["1 2 3 resumed 3 4 5 6 "] * 2
     assert f"job {killed} ended (CANCELLED); beginning it once more" in text
     assert f"job {preempted} was requeued" in text
-    for job in (killed, preempted):
-        assert "Restarts=1" in cluster.ask("scontrol", "show", "job", job)
+    assert "Restarts=1" in cluster.ask("scontrol", "show", "job", preempted)
 
 
 def undisturbed(folder: Path, seed: int) -> dict[str, Any]:
@@ -170,11 +170,11 @@ def _unheard(done: int, total: int, note: str = "") -> None:
 
 
 class Impatient(SlurmExecutor):
-    """As if Ctrl-C was pressed when the first step is told."""
+    """As if Ctrl-C was pressed at the first report of progress."""
 
     def wait(self, seconds: float | None) -> Any:
         news: list[Event] = list(super().wait(seconds))
-        if any(isinstance(event, Told) for event in news):
+        if any(isinstance(event, ProgressReported) for event in news):
             raise KeyboardInterrupt
         return news
 

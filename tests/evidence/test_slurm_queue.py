@@ -1,16 +1,18 @@
-"""What a look at Slurm's queue is taken for, with a queue that the test makes up: no Slurm is needed."""
+"""How Slurm's queue is read, with a queue that the test makes up: no Slurm is needed."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install '.[cluster]'")
+
+import submitit
 
 from audits.evidence.executors import (
     Began,
@@ -19,81 +21,82 @@ from audits.evidence.executors import (
     ExecutorError,
     Failed,
     Finished,
-    Job,
-    Order,
-    Placed,
+    ProgressReported,
     Requeued,
-    Told,
+    Submission,
     slurm,
     slurm_commands,
-    slurm_submit,
 )
-from audits.evidence.executors.carrying import NoResult, Result, carry_out, packed
-from audits.evidence.executors.slurm import SlurmExecutor
-from audits.evidence.executors.slurm_job import Answer, SlurmRun
-from audits.evidence.executors.slurm_submit import ARRAY_LIMIT, Cluster
-from audits.evidence.executors.slurm_watch import LOOKS_WITHOUT_ANSWER
-from audits.evidence.executors.spool import Report, Spool
+from audits.evidence.executors.execution import execute, packed
+from audits.evidence.executors.slurm import ARRAY_LIMIT, LOOKS_WITHOUT_RESULT, SlurmExecutor
+from audits.evidence.executors.slurm_run import SlurmRun
 from audits.evidence.experiment import Options, Progress, RunSpec
 
-HERE = {"cpu": "fast"}
+BEGAN = Began("a", {"cpu": "fast"})
+DONE = Finished("a", "{}", 1.5)
 
 
-def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+def seed(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+    progress(1, 1)
     return {"seed": spec.seed}
+
+
+def leaving(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+    raise SystemExit(-1)
 
 
 @dataclass
 class Queue:
-    """A cluster that does nothing by itself."""
+    """A cluster that does nothing by itself, in the place of submitit's executor."""
 
     states: dict[str, str] = field(default_factory=dict)
     away: bool = False
-    refuses_requeue: bool = False
     arrays: list[tuple[int, bool]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    _folder: Path = Path()
+    _exclusive: bool = False
+
+    def __call__(self, folder: Path, max_num_timeout: int) -> Queue:
+        self._folder = folder
+        return self
+
+    def update_parameters(self, **parameters: Any) -> None:
+        self._exclusive = bool(parameters["exclusive"])
+
+    def submit_array(self, runs: Sequence[SlurmRun]) -> list[Any]:
+        self.arrays.append((len(runs), self._exclusive))
+        names = [f"{len(self.arrays)}_{at}" for at in range(len(runs))]
+        self.states |= dict.fromkeys(names, "PENDING")
+        return [submitit.SlurmJob(self._folder, name) for name in names]
 
     def look(self) -> dict[str, str]:
         if self.away:
             raise ExecutorError("squeue: no answer")
         return dict(self.states)
 
-    def submit(
-        self, spool: Spool, runs: Sequence[SlurmRun], cluster: Cluster, *, alone: bool = False, at_a_time: int | None
-    ) -> None:
-        if runs:
-            self.arrays.append((len(runs), alone))
-        for at, run in enumerate(runs):
-            name = f"{len(self.arrays)}_{at}"
-            self.states[name] = "PENDING"
-            spool.give_to(run.run, name)
-
-    def requeue(self, job: str) -> None:
-        if self.refuses_requeue:
-            raise ExecutorError("scontrol: job is gone")
-        self.states[job] = "PENDING"
-
 
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
     queue = Queue()
-    for name, value in {
-        "check_commands": lambda: None,
-        "states": queue.look,
-        "submit": queue.submit,
-        "requeue": queue.requeue,
-        "cancel": queue.cancelled.append,
-    }.items():
-        monkeypatch.setattr(slurm, name, value)
+    monkeypatch.setattr(submitit, "SlurmExecutor", queue)
+    monkeypatch.setattr(slurm, "check_commands", lambda: None)
+    monkeypatch.setattr(slurm, "job_states", queue.look)
+    monkeypatch.setattr(slurm, "cancel", queue.cancelled.append)
     return queue
 
 
-def order(run: str, *, alone: bool = False) -> Order:
-    return Order(run, Job(execute, RunSpec("demo", {}, 3), Options()), alone)
+def submission(run: str, *, exclusive: bool = False, execute: Any = seed, code: str = "") -> Submission:
+    return Submission(run, execute, RunSpec("demo", {}, 3), Options(), code, exclusive=exclusive)
 
 
-def executor(folder: Path) -> SlurmExecutor:
-    return SlurmExecutor(folder, {}, poll=0.0)
+def submitted(folder: Path, *runs: str) -> SlurmExecutor:
+    executor = SlurmExecutor(folder, {}, poll=0.0)
+    executor.submit([submission(run) for run in runs])
+    return executor
+
+
+def report(folder: Path, *events: Event) -> None:
+    (folder / f"{events[0].run}.events").write_bytes(pickle.dumps(list(events)))
 
 
 def answer(folder: Path, job: str, value: object) -> None:
@@ -105,214 +108,174 @@ def look(at: SlurmExecutor) -> list[Event]:
 
 
 def test_a_run_is_followed_from_the_queue_to_its_result(queue: Queue, tmp_path: Path) -> None:
-    work, spool = executor(tmp_path), Spool(tmp_path)
-    work.submit([order("a")])
-    assert look(work) == []
+    executor = submitted(tmp_path, "a")
+    assert look(executor) == []
     queue.states["1_0"] = "RUNNING"
-    assert look(work) == [Placed("a")]
-    spool.tell("a", Report("7:0", HERE))
-    assert look(work) == [Began("a", HERE)]
-    spool.tell("a", Report("7:0", HERE, 2, 9, "loss"))
-    assert look(work) == [Told("a", 2, 9, "loss")]
-    assert look(work) == []
+    assert look(executor) == []
+    report(tmp_path, BEGAN)
+    assert look(executor) == [BEGAN]
+    report(tmp_path, BEGAN, ProgressReported("a", 2, 9, "loss"))
+    assert look(executor) == [ProgressReported("a", 2, 9, "loss")]
+    assert look(executor) == []
     queue.states["1_0"] = "COMPLETING"
-    assert look(work) == []
-    answer(tmp_path, "1_0", Answer(Result("{}", 1.5), HERE))
-    assert look(work) == [Finished("a", "{}", 1.5)]
-    work.forget("a")
-    assert work.left_behind == ""
+    assert look(executor) == []
+    answer(tmp_path, "1_0", [BEGAN, DONE])
+    assert look(executor) == [DONE]
+    executor.forget("a")
+    assert executor.left_behind == ""
     assert [path.name for path in tmp_path.rglob("*") if path.name.startswith(("a.", "1_0"))] == []
     assert queue.cancelled == []
 
 
-def test_an_answer_that_was_never_seen_running_tells_its_machine(queue: Queue, tmp_path: Path) -> None:
-    work = executor(tmp_path)
-    work.submit([order("a"), order("b"), order("c")])
-    answer(tmp_path, "1_0", Answer(NoResult("ValueError: no"), HERE))
+def test_a_result_of_a_job_that_was_never_seen_running_is_taken_but_not_a_damaged_one(
+    queue: Queue, tmp_path: Path
+) -> None:
+    executor = submitted(tmp_path, "a", "b", "c")
+    answer(tmp_path, "1_0", [BEGAN, DONE])
     (tmp_path / "jobs" / "1_1_0_result.pkl").write_bytes(b"rubbish")
-    answer(tmp_path, "1_2", {"not": "an answer"})
-    began, failed, damaged, strange = look(work)
-    assert (began, failed) == (Began("a", HERE), Failed("a", "ValueError: no"))
-    assert isinstance(damaged, Failed)
-    assert damaged.error.startswith("job 1_1: its answer cannot be read: ")
-    assert strange == Failed("c", "job 1_2: its answer cannot be read: it is of type dict")
+    answer(tmp_path, "1_2", {"not": "events"})
+    *taken, damaged, strange = look(executor)
+    assert taken == [BEGAN, DONE]
+    for failed, job in ((damaged, "1_1"), (strange, "1_2")):
+        assert isinstance(failed, Failed)
+        assert failed.error.startswith(f"job {job}: its result cannot be read: ")
 
 
-def test_a_job_that_is_over_without_an_answer_died_but_only_after_some_looks(queue: Queue, tmp_path: Path) -> None:
-    work = executor(tmp_path)
-    work.submit([order("a"), order("b")])
+def test_a_job_that_is_over_without_a_result_died_but_only_after_some_looks(queue: Queue, tmp_path: Path) -> None:
+    executor = submitted(tmp_path, "a", "b")
     queue.states |= {"1_0": "FAILED"}
     del queue.states["1_1"]
-    for _ in range(LOOKS_WITHOUT_ANSWER - 1):
-        assert look(work) == []
-    one, other = look(work)
-    assert isinstance(one, Died)
-    assert (one.run, one.what, one.how) == ("a", "job 1_0", "FAILED")
-    assert one.advice == f"its log is {tmp_path}/jobs/1_0_0_log.err"
-    assert isinstance(other, Died)
-    assert other.how == "unknown to Slurm"
-    work.resubmit("a")
-    assert queue.states["1_0"] == "PENDING"
-    queue.refuses_requeue = True
-    work.resubmit("b")
-    assert queue.arrays == [(2, False), (1, False)]
+    for _ in range(LOOKS_WITHOUT_RESULT - 1):
+        assert look(executor) == []
+    log = f"its log is {tmp_path}/jobs"
+    assert look(executor) == [
+        Died("a", "job 1_0", "FAILED", f"{log}/1_0_0_log.err"),
+        Died("b", "job 1_1", "unknown to Slurm", f"{log}/1_1_0_log.err"),
+    ]
+    executor.submit([submission("a"), submission("b")])
+    assert queue.arrays == [(2, False), (2, False)]
     queue.states["2_0"] = "RUNNING"
-    assert look(work) == [Placed("b")]
+    report(tmp_path, BEGAN)
+    assert look(executor) == [BEGAN]
 
 
-@pytest.mark.parametrize("seen", [True, False])
-def test_a_requeue_is_noticed_whether_or_not_it_was_seen_in_the_queue(queue: Queue, tmp_path: Path, seen: bool) -> None:
-    work, spool = executor(tmp_path), Spool(tmp_path)
-    work.submit([order("a")])
+def test_a_requeue_is_noticed_and_what_was_reported_before_it_does_not_count(queue: Queue, tmp_path: Path) -> None:
+    executor, reported = submitted(tmp_path, "a"), [BEGAN, ProgressReported("a", 4, 9, "")]
     queue.states["1_0"] = "RUNNING"
-    first = Report("7:0", HERE, 4, 9)
-    spool.tell("a", first)
-    assert look(work) == [Placed("a"), Began("a", HERE), Told("a", 4, 9, "")]
-    if seen:
-        queue.states["1_0"] = "PENDING"
-        assert look(work) == [Requeued("a", "job 1_0 was requeued")]
-        queue.states["1_0"] = "RUNNING"
-        assert look(work) == [Placed("a")]  # the report that lies there is the old one
-        spool.tell("a", replace(first, attempt="7:1"))
-        assert look(work) == [Began("a", HERE), Told("a", 4, 9, "")]
-        return
-    spool.tell("a", replace(first, attempt="7:1"))
-    again = [Requeued("a", "job 1_0 was requeued and restarted"), Placed("a"), Began("a", HERE), Told("a", 4, 9, "")]
-    assert look(work) == again
+    report(tmp_path, *reported)
+    assert look(executor) == reported
+    queue.states["1_0"] = "PENDING"
+    assert look(executor) == [Requeued("a", "job 1_0 was requeued")]
+    assert look(executor) == []
+    queue.states["1_0"] = "RUNNING"
+    assert look(executor) == []
+    report(tmp_path, *reported)
+    assert look(executor) == reported
 
 
 def test_damaged_reports_are_passed_over(queue: Queue, tmp_path: Path) -> None:
-    work = executor(tmp_path)
-    work.submit([order("a")])
+    executor = submitted(tmp_path, "a")
     queue.states["1_0"] = "RUNNING"
-    for text in ("", "{", "[]", '{"attempt": 3}', '{"colour": "red"}', '{"attempt": "1:0", "environment": 3}'):
-        (tmp_path / "a.report.json").write_text(text)
-        assert look(work) in ([], [Placed("a")])
+    report(tmp_path, BEGAN)
+    assert look(executor) == [BEGAN]
+    for data in (b"", b"{", pickle.dumps([BEGAN])[:-9]):
+        (tmp_path / "a.events").write_bytes(data)
+        assert look(executor) == []
 
 
 def test_a_controller_may_be_away_for_a_while_but_not_forever(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = executor(tmp_path)
-    work.submit([order("a"), order("b")])
+    executor = submitted(tmp_path, "a", "b")
     queue.away = True
-    assert [look(work) for _ in range(LOOKS_WITHOUT_ANSWER + 1)] == [[]] * (LOOKS_WITHOUT_ANSWER + 1)
-    answer(tmp_path, "1_0", Answer(Result("{}", 1.0), HERE))
-    assert look(work) == [Began("a", HERE), Finished("a", "{}", 1.0)]
-    work.forget("a")
+    assert [look(executor) for _ in range(LOOKS_WITHOUT_RESULT + 1)] == [[]] * (LOOKS_WITHOUT_RESULT + 1)
+    answer(tmp_path, "1_0", [BEGAN, DONE])
+    assert look(executor) == [BEGAN, DONE]
+    executor.forget("a")
     monkeypatch.setattr(slurm, "OUTAGE_SECONDS", -1.0)
     with pytest.raises(ExecutorError, match=r"has not answered .* squeue: no answer"):
-        look(work)
-    assert work.left_behind.startswith("runs that stay with Slurm: 1; ")
+        look(executor)
+    assert executor.left_behind.startswith("runs that stay with Slurm: 1; ")
 
 
-def test_jobs_of_an_earlier_process_are_taken_over_and_finished_ones_collected(queue: Queue, tmp_path: Path) -> None:
-    executor(tmp_path).submit([order("a"), order("b"), order("c")])
+def test_jobs_of_an_earlier_process_are_followed_and_finished_ones_collected(queue: Queue, tmp_path: Path) -> None:
+    submitted(tmp_path, "c", "b", "a")
     queue.states = {"1_0": "RUNNING", "1_1": "FAILED", "1_2": "FAILED"}
-    answer(tmp_path, "1_2", Answer(Result("{}", 1.0), HERE))
-    work = executor(tmp_path)
-    work.submit([order("a"), order("b"), order("c"), order("d", alone=True)])
+    answer(tmp_path, "1_2", [BEGAN, DONE])
+    executor = submitted(tmp_path, "a", "b", "c")
+    executor.submit([submission("d", exclusive=True)])
     assert queue.arrays == [(3, False), (1, False), (1, True)]
-    assert look(work) == [Placed("a"), Began("c", HERE), Finished("c", "{}", 1.0)]
+    assert look(executor) == [BEGAN, DONE]
+    assert executor.left_behind.startswith("runs that stay with Slurm: 4; ")
 
 
-def test_a_run_to_be_done_afresh_loses_the_job_and_the_answer_it_had(queue: Queue, tmp_path: Path) -> None:
-    executor(tmp_path).submit([order("a"), order("b")])
-    answer(tmp_path, "1_1", Answer(Result("{}", 1.0), HERE))
-    work = executor(tmp_path)
+def test_a_run_to_be_done_afresh_loses_the_job_and_the_result_it_had(queue: Queue, tmp_path: Path) -> None:
+    submitted(tmp_path, "a", "b")
+    answer(tmp_path, "1_1", [BEGAN, DONE])
+    executor = SlurmExecutor(tmp_path, {}, poll=0.0)
     for run in ("a", "b", "never heard of"):
-        work.forget(run)
+        executor.forget(run)
     assert queue.cancelled == ["1_0"]
-    work.submit([order("a"), order("b")])
+    executor.submit([submission("a"), submission("b")])
     assert queue.arrays == [(2, False), (2, False)]
-    assert look(work) == []
+    assert look(executor) == []
 
 
-def test_one_process_at_a_time_uses_a_folder(queue: Queue, tmp_path: Path) -> None:
-    with executor(tmp_path), pytest.raises(ExecutorError, match="another command gathers through this folder"):
-        executor(tmp_path).__enter__()
-    with executor(tmp_path):
-        pass
-
-
-def test_what_a_killed_attempt_left_half_written_does_not_stop_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    half = tmp_path / "7_0_result.pkl.save_tmp"
-    half.write_text("half")
-    for name, value in {
-        "SUBMITIT_FOLDER": str(tmp_path),
-        "SUBMITIT_EXECUTOR": "slurm",
-        "SLURM_JOB_ID": "7",
-    }.items():
-        monkeypatch.setenv(name, value)
-    SlurmRun(packed(Job(telling, RunSpec("demo"), Options())), "a", "cpu", tmp_path)()
-    assert not half.exists()
+def test_one_process_at_a_time_uses_a_folder_and_nobody_else_may_read_it(queue: Queue, tmp_path: Path) -> None:
+    with submitted(tmp_path), pytest.raises(ExecutorError, match="another command gathers through this folder"):
+        submitted(tmp_path).__enter__()
+    with submitted(tmp_path):
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_log_of_a_failed_run_is_kept(queue: Queue, tmp_path: Path) -> None:
-    work = executor(tmp_path)
-    work.submit([order("a"), order("b")])
+    executor = submitted(tmp_path, "a", "b")
     logs = [tmp_path / "jobs" / f"1_{at}_0_log.err" for at in (0, 1)]
     for log in logs:
         log.write_text("why")
-    work.forget("a", keep_log=True)
-    work.forget("b")
+    executor.forget("a", keep_log=True)
+    executor.forget("b")
     assert [log.exists() for log in logs] == [True, False]
 
 
+def test_long_lists_are_cut_into_arrays_that_slurm_takes(queue: Queue, tmp_path: Path) -> None:
+    submitted(tmp_path, *(str(at) for at in range(2 * ARRAY_LIMIT + 1)))
+    assert [size for size, _ in queue.arrays] == [ARRAY_LIMIT, ARRAY_LIMIT, 1]
+
+
 def test_code_that_changed_while_the_job_waited_gives_no_result() -> None:
-    job = Job(execute, RunSpec("demo", {}, 3), Options(), code="0" * 16)
-    outcome = carry_out(packed(job), lambda done, total, note="": None)
-    assert outcome == NoResult("its code has changed since it was submitted; run the same command again")
+    end = execute("a", packed(submission("a", code="0" * 16)), lambda event: None, 0.0)
+    assert end == Failed("a", "its code has changed since it was submitted; run the same command again")
 
 
-def test_an_exit_is_a_failure_of_the_run_unless_submitit_asked_for_a_checkpoint(tmp_path: Path) -> None:
-    run = SlurmRun(packed(Job(leaving, RunSpec("demo"), Options())), "a", "cpu", tmp_path)
-    answer = run()
-    assert isinstance(answer.outcome, NoResult)
-    assert answer.outcome.error.startswith("SystemExit")
-    again = run.checkpoint().function
+def test_an_exit_in_a_job_is_left_to_submitit_which_exits_after_a_requeue(tmp_path: Path) -> None:
+    run = SlurmRun("a", packed(submission("a", execute=leaving)), tmp_path / "a.events")
     with pytest.raises(SystemExit):
         run()
-    assert isinstance(again, SlurmRun)
-    assert isinstance(again().outcome, NoResult)
-
-
-def leaving(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
-    raise SystemExit(-1)
+    assert isinstance(run.checkpoint().function, SlurmRun)
 
 
 def test_reports_that_cannot_be_written_cost_no_run(tmp_path: Path) -> None:
-    run = SlurmRun(packed(Job(telling, RunSpec("demo"), Options())), "a", "cpu", tmp_path / "missing")
-    outcome = run().outcome
-    assert isinstance(outcome, Result)
-    assert outcome.text == "{}"
-
-
-def telling(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
-    progress(1, 1)
-    return {}
-
-
-def test_long_lists_are_cut_into_arrays_that_slurm_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    monkeypatch.setattr(slurm_submit, "_submit_array", lambda spool, runs, *rest: sizes.append(len(runs)))
-    run = SlurmRun(b"", "a", "cpu", tmp_path)
-    slurm_submit.submit(Spool(tmp_path), [run] * (2 * ARRAY_LIMIT + 1), Cluster(5, {}))
-    assert sizes == [ARRAY_LIMIT, ARRAY_LIMIT, 1]
+    began, progress, end = SlurmRun("a", packed(submission("a")), tmp_path / "missing" / "a.events")()
+    assert isinstance(began, Began)
+    assert progress == ProgressReported("a", 1, 1, "")
+    assert isinstance(end, Finished)
+    assert end.result == '{"seed": 3}'
 
 
 def test_the_batch_file_asks_for_what_was_wished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("submitit.slurm.slurm.SlurmExecutor.affinity", lambda _: 1)
-    cluster = slurm_submit.read_options({"time": "2", "partition": "gpu", "gpus": "1", "exclusive": ""})
-    wished = slurm_submit._executor(Spool(tmp_path), cluster, alone=False, at_a_time=3)
-    text = wished._make_submission_file_text("python", "x")
+
+    def batch_file(options: dict[str, str], *, exclusive: bool) -> str:
+        executor = submitit.SlurmExecutor(tmp_path)
+        executor.update_parameters(**slurm_commands.job_parameters(options, 3, exclusive=exclusive))
+        return str(executor._make_submission_file_text("python", "x"))
+
+    text = batch_file({"time": "2", "partition": "gpu", "gpus": "1", "exclusive": ""}, exclusive=False)
     for line in ("time=2", "partition=gpu", "gpus=1", "exclusive", "requeue", "job-name=hubrouter-audit"):
         assert f"#SBATCH --{line}\n" in text
     assert "--signal=USR2@30" in text
-    whole = slurm_submit._executor(Spool(tmp_path), slurm_submit.read_options({}), alone=True, at_a_time=1)
-    assert "#SBATCH --exclusive\n" in whole._make_submission_file_text("python", "x")
+    assert "#SBATCH --exclusive\n" in batch_file({}, exclusive=True)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +292,7 @@ def test_the_batch_file_asks_for_what_was_wished(tmp_path: Path, monkeypatch: py
 )
 def test_options_that_cannot_be_are_refused(name: str, value: str) -> None:
     with pytest.raises(ExecutorError) as refused:
-        slurm_submit.read_options({name: value})
+        slurm_commands.job_parameters({name: value}, 3, exclusive=False)
     assert "\n" not in str(refused.value)
 
 
@@ -339,6 +302,6 @@ def test_a_command_that_fails_gives_its_reason_in_one_line(tmp_path: Path, monke
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(ExecutorError, match="squeue: no answer"):
-        slurm_commands.states()
-    fake.write_text("#!/bin/sh\necho '3_0|RUNNING'\necho\necho '4|PENDING'\n")
-    assert slurm_commands.states() == {"3_0": "RUNNING", "4": "PENDING"}
+        slurm_commands.job_states()
+    fake.write_text("#!/bin/sh\necho '3_0|RUNNING'\necho '4|PENDING'\n")
+    assert slurm_commands.job_states() == {"3_0": "RUNNING", "4": "PENDING"}

@@ -1,4 +1,4 @@
-"""Where runs are carried out: one module for each way, all behind `Executor`; `make_executor` finds them by name."""
+"""Where runs are executed: one module for each way, all behind `Executor`; `make_executor` finds them by name."""
 
 from audits.evidence.executors.executor import (
     Began,
@@ -8,13 +8,11 @@ from audits.evidence.executors.executor import (
     ExecutorError,
     Failed,
     Finished,
-    Job,
-    Order,
-    Placed,
+    ProgressReported,
     Requeued,
-    Told,
+    Submission,
 )
-from audits.evidence.executors.registry import EXECUTORS, Wish, make_executor
+from audits.evidence.executors.registry import EXECUTORS, ExecutorConfig, make_executor
 
 __all__ = [
     "EXECUTORS",
@@ -22,14 +20,12 @@ __all__ = [
     "Died",
     "Event",
     "Executor",
+    "ExecutorConfig",
     "ExecutorError",
     "Failed",
     "Finished",
-    "Job",
-    "Order",
-    "Placed",
+    "ProgressReported",
     "Requeued",
-    "Told",
-    "Wish",
+    "Submission",
     "make_executor",
 ]

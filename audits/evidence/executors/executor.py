@@ -1,9 +1,9 @@
-"""What an executor is: it is given runs and tells what becomes of them. It records nothing and decides nothing."""
+"""What an executor is: it is given runs and reports what becomes of them. It records nothing and decides nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -11,50 +11,42 @@ from audits.evidence.experiment import Options, Progress, RunSpec
 
 
 class ExecutorError(Exception):
-    """Runs cannot be carried out this way; the message is one line that says what is wrong and how to mend it."""
+    """Runs cannot be executed this way; the message is one line that says what is wrong and how to mend it."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What the process that carries out a run needs to know.
+class Submission:
+    """A run to be executed.
 
-    `code` is the hash that the code behind `execute`, without the modules `beside` it, must have there; where it is
-    empty nobody looks.
+    Attributes:
+        run: its address in the ledger.
+        execute: called with the next two and a function that reports progress.
+        spec: the run's configuration and seed.
+        options: the user's choices.
+        code: the hash that the code behind `execute` must have where it is executed; empty where nobody checks.
+        not_hashed: modules that this hash leaves out.
+        exclusive: nothing else may run on the machine meanwhile.
     """
 
+    run: str
     execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
     spec: RunSpec
     options: Options
     code: str = ""
-    beside: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Order:
-    """A run to be carried out; `run` is its address. Nothing else may run on the machine beside one that is `alone`."""
-
-    run: str
-    job: Job
-    alone: bool = False
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A place was found for the run; it is starting."""
-
-    run: str
+    not_hashed: tuple[str, ...] = ()
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
 class Began:
-    """The run has its job: from here on its time counts. `environment` describes its machine, None for this one."""
+    """The run's process is up: from here on its time counts. `environment` describes the machine it is on."""
 
     run: str
-    environment: dict[str, str] | None = None
+    environment: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Told:
+class ProgressReported:
     """How far a run is: `done` of `total` steps."""
 
     run: str
@@ -82,12 +74,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Died:
-    """What carried out the run ended without an answer: `what`, and `how`. It may have been chance."""
+    """The process that executed the run, `what`, ended without a result: `how`. It may have been chance."""
 
     run: str
     what: str
     how: str
-    advice: str = field(default="", kw_only=True)
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -98,28 +90,20 @@ class Requeued:
     why: str
 
 
-Event = Placed | Began | Told | Finished | Failed | Died | Requeued
+Event = Began | ProgressReported | Finished | Failed | Died | Requeued
 
 
 class Executor(Protocol):
-    """Carries out runs; used as a context, on leaving which nothing is waited for.
+    """Executes runs; used as a context, on leaving which nothing is waited for.
 
-    Of every run that was submitted, the last event is Finished or Failed, or Died: after that it is `resubmit`ted or
-    dropped.
+    The last event of every run is Finished, Failed or Died.
     """
 
-    def submit(self, orders: Sequence[Order]) -> None:
-        """Take runs to be carried out, those first that came first.
+    def submit(self, submissions: Sequence[Submission]) -> None:
+        """Take runs to be executed, in this order; those that died may be submitted again.
 
         Raises:
             ExecutorError: they cannot be taken.
-        """
-
-    def resubmit(self, run: str) -> None:
-        """Carry out a run that died once more.
-
-        Raises:
-            ExecutorError: it cannot be.
         """
 
     def wait(self, seconds: float | None) -> Sequence[Event]:
@@ -129,11 +113,8 @@ class Executor(Protocol):
             ExecutorError: nothing can be learnt about the runs any more.
         """
 
-    def cancel(self, run: str) -> None:
-        """End a run; no more is told about it."""
-
     def forget(self, run: str, *, keep_log: bool = False) -> None:
-        """Drop what is kept of a run, the run itself included: it was recorded, or is to be begun afresh."""
+        """Delete what is kept of a run and end it where it still runs: no more events come from it."""
 
     @property
     def left_behind(self) -> str:

@@ -1,0 +1,81 @@
+"""Executes one run in the process that is there for it, the same way on every executor."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from audits.evidence.address import code_behind
+from audits.evidence.executors.executor import Began, Failed, Finished, ProgressReported, Submission
+from audits.evidence.experiment import Progress
+from audits.evidence.machine import environment
+
+Report = Callable[[Began | ProgressReported], None]
+
+
+def packed(submission: Submission) -> bytes:
+    """The submission as bytes for another process.
+
+    Raises:
+        ValueError: it cannot be sent.
+    """
+    try:
+        return pickle.dumps(submission)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(f"cannot be sent to a worker, execute must be a function of a module: {error}") from None
+
+
+def execute(
+    run: str, data: bytes, report: Report, every: float, catch: type[BaseException] = BaseException
+) -> Finished | Failed:
+    """Execute a packed run. One thread and its seed make its result independent of other runs on the machine.
+
+    Args:
+        run: its address.
+        data: what `packed` gave.
+        report: called when the run begins and with its progress.
+        every: seconds between two reports of progress, at least; the last step is always reported.
+        catch: what becomes a failure of the run; anything else ends the process.
+    """
+    start = time.perf_counter()
+    try:
+        submission: Submission = pickle.loads(data)  # noqa: S301 - packed by the process that gathers
+        report(Began(run, environment(submission.options.device)))
+        if submission.code and code_behind(submission.execute, submission.not_hashed) != submission.code:
+            return Failed(run, "its code has changed since it was submitted; run the same command again")
+        torch.set_num_threads(1)
+        torch.manual_seed(submission.spec.seed)
+        result: object = submission.execute(submission.spec, submission.options, _progress(run, report, every))
+        if not isinstance(result, dict):
+            return Failed(run, f"its result is of type {type(result).__name__}; it must be a dict")
+        return Finished(run, json.dumps(result, allow_nan=False), time.perf_counter() - start)
+    except catch as error:
+        return Failed(run, _one_line(error))
+
+
+def _progress(run: str, report: Report, every: float) -> Progress:
+    """The run's progress function; a step can be faster than a terminal can show or a shared folder can take."""
+    last = -math.inf
+
+    def report_progress(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done >= total or now - last >= every:
+            last = now
+            report(ProgressReported(run, done, total, note))
+
+    return report_progress
+
+
+def _one_line(error: BaseException) -> str:
+    """The error's type, text and place in one line."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
