@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -45,13 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     for module in modules_in(package):
         command = commands.add_parser(module.NAME, help=module.HELP, description=module.HELP)
         module.add_options(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(action=f"{package.__name__}.actions.{module.__name__.rpartition('.')[2]}")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        code: int = options.run(options)
+        code: int = importlib.import_module(options.action).run(options)
     except SystemExit as stopped:
         raise CommandError(f"something ended the process with {stopped.code!r} before there was a verdict") from stopped
     return code

@@ -1,1 +1,1 @@
-"""The commands of `hubrouter-audit`, one file each: how its options are added, and what it does."""
+"""The commands of `hubrouter-audit`, one file each: name, help, options. They import no torch: help has to be quick."""

@@ -1,23 +1,10 @@
-"""`hubrouter-audit bet TARGET`: prove a leak by winning bets that no causal model wins."""
+"""`hubrouter-audit bet TARGET`: what is bet on, and how."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import math
-import sys
-from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
-from audits.betting import BetResult, BetVerdict, Stakes, bet, explain
-from audits.cli._exits import FOUND, OK, CommandError
-from audits.cli._subject_options import add_subject_options, settings_of
-from audits.report.audit.bet_html import bet_html
-from audits.report.write import ReportError, write_text
-from audits.subject.subject import SubjectError
-from audits.subject.target import load_target
+from audits.cli._options import add_subject_options
 
 NAME, HELP = "bet", "prove a leak at level alpha by training a copy on random tokens; losing proves nothing"
 ROWS = 16  # in a step; small batches mean more steps to learn from (our choice)
@@ -32,84 +19,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_stakes(parser: argparse.ArgumentParser) -> None:
-    usual = Stakes()
     add = parser.add_argument
-    add("--alpha", type=float, default=usual.alpha, help="the probability, at most, of a proof on a causal model")
-    add("--steps", type=int, default=usual.steps, help="training steps at most")
+    add("--alpha", type=float, help="the probability, at most, of a proof on a causal model")
+    add("--steps", type=int, help="training steps at most")
     add("--seconds", type=float, help="time at most; none where absent")
     add(
         "--alphabets",
-        default=",".join(map(str, usual.alphabets)),
         metavar="a,b,…",
         help="one gambler plays for each size",
     )
-    add("--ahead", type=int, metavar="H", default=usual.ahead, help="the output at t bets on the token at t + H")
+    add("--ahead", type=int, metavar="H", help="the output at t bets on the token at t + H")
     add("--lr", type=float, help="Adam's learning rate; chosen from the number of parameters where absent")
     add("--freeze", action="append", default=[], metavar="PATTERN", help="parameters not to train, such as '*router*'")
     add("--training-mode", action="store_true", help="play in training mode (dropout, batch statistics)")
     add("--to-the-end", action="store_true", help="go on after a proof, to see how much can be stolen")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Play, print, write what was asked for; 1 for a certificate of a leak, 0 without one, which is not a PASS."""
-    _check_outputs(options)
-    to_stdout = options.json == "-"
-    console = Console(stderr=to_stdout)
-    # Whatever the target prints must not spoil a JSON document on standard output.
-    with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout):
-        try:
-            result = _played(options, console)
-        except SubjectError as problem:
-            raise CommandError(str(problem)) from problem
-        for index, line in enumerate(explain(result)):
-            console.print(Text(line, style="bold" if index == 0 else ""), soft_wrap=True)
-    _write(result, options)
-    return FOUND if result.verdict is BetVerdict.LEAK else OK
-
-
-def _played(options: argparse.Namespace, console: Console) -> BetResult:
-    stakes = Stakes(
-        alpha=options.alpha,
-        steps=options.steps,
-        seconds=options.seconds,
-        ahead=options.ahead,
-        alphabets=_sizes(options.alphabets),
-        lr=options.lr,
-        freeze=tuple(options.freeze),
-        training_mode=options.training_mode,
-        to_the_end=options.to_the_end,
-    )
-    model = load_target(options.target)
-    with console.status("betting …") as status:
-
-        def watch(step: int, log: float) -> None:
-            status.update(f"step {step} of {stakes.steps}: wealth 10^{log / math.log(10):.1f}")
-
-        return bet(model, settings_of(options), stakes, target=options.target, watch=watch)
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise CommandError(f"--alphabets {text!r} must be numbers of symbols such as 2,16") from None
-
-
-def _check_outputs(options: argparse.Namespace) -> None:
-    """Before the work: outputs that would overwrite each other or go nowhere."""
-    if "" in (options.json, options.html) or (options.html is not None and options.html in (options.json, "-")):
-        raise CommandError("--json and --html need a file each, and different ones; only --json can be -")
-
-
-def _write(result: BetResult, options: argparse.Namespace) -> None:
-    """Everything rendered first, then written whole; standard output last."""
-    texts = {options.html: bet_html(result)} if options.html else {}
-    if options.json and options.json != "-":
-        texts[options.json] = result.to_json()
-    try:
-        for path, text in texts.items():
-            write_text(Path(path), text)
-    except ReportError as problem:
-        raise CommandError(str(problem)) from problem
-    if options.json == "-":
-        sys.stdout.write(result.to_json())

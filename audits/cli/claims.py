@@ -1,33 +1,14 @@
-"""`hubrouter-audit claims`: gather missing evidence, judge every claim, write the reports."""
+"""`hubrouter-audit claims`: what is gathered, on what, and where to."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from pathlib import Path
 
-from rich.console import Console
-
-from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
-from audits.claims.registry import all_claims
-from audits.cli._executor_options import add_executor, checkpoint_folder, chosen_executor
-from audits.cli._exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
-from audits.evidence.executors import ExecutorError
-from audits.evidence.experiment import TIERS, Experiment, Options
-from audits.evidence.ledger import Ledger, LedgerError
-from audits.evidence.runner import Gathered, gather
-from audits.experiments.registry import all_experiments
-from audits.experiments.training.corpus import CorpusError
-from audits.probes._registry import all_probes
-from audits.report.claims.document import Report, report_of
-from audits.report.claims.what_probes_see import what_probes_see
-from audits.report.console import print_claims, print_kill_matrix
-from audits.report.write import ReportError, append_summary, write_reports, write_text
-from audits.subject.subject import Settings, SubjectError
+from audits.cli._options import add_executor, add_reports
+from audits.evidence.experiment import TIERS
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
+
 CORPUS_HELP = "a text file, or hf:NAME[:CONFIG] for a dataset or a folder; the Python library's source where absent"
 
 
@@ -45,73 +26,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
     add_executor(parser)
     add_reports(parser)
-
-
-def add_reports(parser: argparse.ArgumentParser) -> None:
-    """Where the reports are."""
-    parser.add_argument("--reports", metavar="DIR", default="reports", help="the folder of reports and evidence")
-    parser.add_argument("--page", metavar="FILE", help="also write what each probe can and cannot see, as Markdown")
-
-
-def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
-    """The reports and, where asked for, the page on the probes; also on the summary page of a GitHub job."""
-    written = write_reports(report, Path(options.reports))
-    if options.page:
-        write_text(Path(options.page), what_probes_see(report, all_probes()))
-        written.append(Path(options.page))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        append_summary(report, Path(summary))
-    return written
-
-
-def run(options: argparse.Namespace) -> int:
-    """Gather, judge, write, print; exit by the verdicts."""
-    console, claims = Console(), all_claims()
-    chosen = _chosen(claims, options.only)
-    folder = Path(options.reports)
-    try:
-        gathered = _gathered(options, _needed(chosen), Ledger(folder / "evidence"))
-        report = report_of(gathered.evidence)
-        written = write_everything(report, options)
-    except (CorpusError, ExecutorError, LedgerError, ReportError, SubjectError) as problem:
-        raise CommandError(str(problem), CANNOT_RUN) from problem
-    print_kill_matrix(report, console)
-    print_claims(report, console)
-    console.print("written: " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
-    for failure in gathered.failures:
-        console.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-    ids = {claim.id for claim in chosen}
-    return exit_code([item for item in report.judged if item.claim.id in ids], failed=bool(gathered.failures))
-
-
-def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger) -> Gathered:
-    """All evidence, what is missing gathered where the user wants it."""
-    if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
-        Settings(device=options.device).check()
-    folder = checkpoint_folder(options)
-    executor = chosen_executor(options, folder)
-    wished = Options(options.tier, options.device, options.corpus, None if folder is None else str(folder))
-    return gather(needed, wished, ledger, fresh=options.fresh, console=Console(stderr=True), executor=executor)
-
-
-def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:
-    """3 for a run or test that failed, 1 for a failed gate or an unexpected verdict, else 0."""
-    every = [at_tier for item in judged for at_tier in item.at_every_tier]
-    if failed or any(item.judgement.verdict is ClaimVerdict.ERROR for item in every):
-        return UNDECIDED
-    return FOUND if any(item.needs_attention for item in judged) else OK
-
-
-def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ...]:
-    """The claims of these ids, or whose ids match a pattern such as `routing-*`; all where none is asked for."""
-    wanted = dict.fromkeys(ids or ["*"])
-    unknown = [pattern for pattern in wanted if not any(fnmatchcase(claim.id, pattern) for claim in claims)]
-    if unknown:
-        known = ", ".join(claim.id for claim in claims)
-        raise CommandError(f"no claim is called {', '.join(unknown)}; there are {known}")
-    return tuple(claim for claim in claims if any(fnmatchcase(claim.id, pattern) for pattern in wanted))
-
-
-def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:
-    names = {name for claim in claims for name in claim.needs}
-    return tuple(experiment for experiment in all_experiments() if experiment.name in names)

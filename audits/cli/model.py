@@ -1,49 +1,23 @@
-"""`hubrouter-audit model TARGET`: audit any PyTorch sequence model."""
+"""`hubrouter-audit model TARGET`: what is audited, how thoroughly, and where to."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import sys
-from dataclasses import asdict, replace
-from pathlib import Path
 
-from rich.console import Console
-
-from audits.auditor.audit import audit
-from audits.auditor.presets import PRESETS
-from audits.cli._exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError, positive_seconds
-from audits.cli._subject_options import add_subject_options, settings_of
-from audits.cli._waiting import Waiting
-from audits.cli._watchdog import last_resort
-from audits.instruments.influence import Matrix, influence_map
-from audits.report.audit.badge import badge
-from audits.report.audit.html import audit_html
-from audits.report.audit.junit import audit_junit
-from audits.report.audit.sarif import sarif
-from audits.report.console import print_audit
-from audits.report.write import ReportError, check_writable, write_text
-from audits.results import AuditResult, Verdict
-from audits.subject.budget import Budget, OutOfTime
-from audits.subject.progress import Pace
-from audits.subject.subject import Model, Settings, SubjectError
-from audits.subject.target import load_target
+from audits.cli._exits import positive_seconds
+from audits.cli._options import BATCH, PRESETS, add_subject_options
 
 NAME, HELP = "model", "audit any PyTorch sequence model for causality leaks"
-MAPPED = 96  # positions of the influence map at most
-FILES = ("sarif", "html", "junit", "badge")  # outputs that only a file can take
-CODES = {Verdict.PASS: OK, Verdict.LEAK: FOUND, Verdict.UNDETERMINED: UNDECIDED}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The contract's options."""
     rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
-    add_subject_options(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
+    add_subject_options(parser, batch=BATCH, batch_help=rows, dtype_help=dtype)
     parser.add_argument("--documents", metavar="NAME", help="an argument that must keep packed documents apart")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--probes", metavar="a,b,…", help="only these probes")
-    which.add_argument("--preset", choices=tuple(PRESETS), help="all probes, or the fewest that see all planted leaks")
+    which.add_argument("--preset", choices=PRESETS, help="all probes, or the fewest that see all planted leaks")
     parser.add_argument(
         "--budget", type=positive_seconds, metavar="SECONDS", help="start nothing more after so many seconds"
     )
@@ -52,87 +26,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", metavar="FILE", help="write a page with the influence map")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case a probe")
     parser.add_argument("--badge", metavar="FILE", help="write a badge as JSON, for shields.io's endpoint")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Audit, print, write what was asked for, and exit by the verdict."""
-    _check_outputs(options)
-    budget, to_stdout = Budget(options.budget, interrupt=True), options.json == "-"
-    console = Console(stderr=to_stdout)
-    # Whatever the target prints must not spoil a JSON document on standard output.
-    with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout), last_resort(budget):
-        try:
-            target = _loaded(options.target, budget)
-            result = _audited(target, options, budget)
-            influence = _influence(target, result, options, budget) if options.html else ()
-        except SubjectError as problem:
-            raise CommandError(str(problem)) from problem
-        print_audit(result, console)
-    _write(result, influence, options)
-    return CODES[result.verdict]
-
-
-def _check_outputs(options: argparse.Namespace) -> None:
-    """Before the work: outputs that would overwrite each other or go nowhere."""
-    files = {name: getattr(options, name) for name in ("json", *FILES) if getattr(options, name) is not None}
-    if "" in files.values() or len({os.path.realpath(path) for path in files.values()}) < len(files):
-        raise CommandError("every output needs a file, and a different one: --json, --" + ", --".join(FILES))
-    if "-" in [path for name, path in files.items() if name != "json"]:
-        raise CommandError("only --json can go to standard output: name a file for --" + ", --".join(FILES))
-    try:
-        for path in files.values():
-            if path != "-":
-                check_writable(Path(path))
-    except ReportError as problem:
-        raise CommandError(str(problem)) from problem
-
-
-def _loaded(target: str, budget: Budget) -> Model:
-    try:
-        with budget.guarded():
-            return load_target(target)
-    except OutOfTime as problem:
-        raise CommandError(f"{problem} while the target was built: nothing was run", UNDECIDED) from problem
-
-
-def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> AuditResult:
-    names = options.probes.split(",") if options.probes is not None else None
-    asked = asdict(replace(settings_of(options), documents=options.documents))
-    chosen = {"probes": names, "preset": options.preset}
-    with Waiting(limited=options.budget is not None) as waiting:
-        return audit(target, **asked, **chosen, target=options.target, budget=budget, watch=waiting.watch)
-
-
-def _influence(
-    target: Model, result: AuditResult, options: argparse.Namespace, budget: Budget
-) -> tuple[tuple[float, ...], ...]:
-    """The map for the page; empty where there was no time left for it."""
-    shown = min(options.seq_len, MAPPED)
-    settings = replace(settings_of(options), vocab_size=result.settings["vocab_size"], seq_len=shown, dtype=None)
-    try:
-        rows: Matrix = influence_map(target, settings, Pace(budget))
-    except OutOfTime:
-        return ()
-    return tuple(tuple(row) for row in rows)
-
-
-def _write(result: AuditResult, influence: tuple[tuple[float, ...], ...], options: argparse.Namespace) -> None:
-    """Everything rendered first, then written; standard output last."""
-    texts = {}
-    if options.json and options.json != "-":
-        texts[options.json] = result.to_json()
-    if options.sarif:
-        texts[options.sarif] = sarif(result, Path.cwd())
-    if options.html:
-        texts[options.html] = audit_html(result, influence)
-    if options.junit:
-        texts[options.junit] = audit_junit(result)
-    if options.badge:
-        texts[options.badge] = badge(result)
-    try:
-        for path, text in texts.items():
-            write_text(Path(path), text)
-    except ReportError as problem:
-        raise CommandError(str(problem), CANNOT_RUN) from problem
-    if options.json == "-":
-        sys.stdout.write(result.to_json())

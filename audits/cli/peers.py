@@ -1,22 +1,10 @@
-"""`hubrouter-audit peers`: the same models by this auditor and by another checker, side by side."""
+"""`hubrouter-audit peers`: where the evidence goes."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from rich.console import Console
-
-from audits.cli._exits import OK, UNDECIDED, CommandError
-from audits.cli.claims import add_reports
-from audits.evidence.experiment import Options
-from audits.evidence.ledger import Ledger, LedgerError
-from audits.evidence.runner import gather
-from audits.experiments.auditor import _causal_certificate as peer
-from audits.experiments.auditor.peer import EXPERIMENT
-from audits.report.claims.document import report_of
-from audits.report.console import print_peers
-from audits.report.write import ReportError, write_reports
+from audits.cli._options import add_reports
 
 NAME, HELP = "peers", "the same models by this auditor and by causal-certificate: what each finds, what each takes"
 
@@ -25,21 +13,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Where the evidence goes."""
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
     add_reports(parser)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Gather, rebuild the reports, print both; never a verdict on anybody, so 0 wherever all of it ran."""
-    if not peer.installed():
-        raise CommandError(
-            f"not run: {peer.PACKAGE} is not installed; `nox -s peers`, or pip install 'hubrouter-audit[peers]'"
-        )
-    folder = Path(options.reports)
-    try:
-        ledger, console = Ledger(folder / "evidence"), Console(stderr=True)
-        gathered = gather([EXPERIMENT], Options(), ledger, fresh=options.fresh, console=console)
-        report = report_of(gathered.evidence)
-        write_reports(report, folder)
-    except (LedgerError, ReportError) as problem:
-        raise CommandError(str(problem)) from problem
-    print_peers(report, Console())
-    return UNDECIDED if gathered.failures else OK

@@ -1,19 +1,10 @@
-"""`hubrouter-audit report`: rebuild the reports from the evidence on disk; runs no experiment."""
+"""`hubrouter-audit report`: where the evidence is."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from rich.console import Console
-
-from audits.cli._exits import CommandError
-from audits.cli.claims import add_reports, exit_code, write_everything
-from audits.cli.survey import rebuild_surveys
-from audits.evidence.ledger import Ledger, LedgerError
-from audits.report.claims.document import report_of
-from audits.report.console import print_claims
-from audits.report.write import ReportError
+from audits.cli._options import add_reports
 
 NAME, HELP = "report", "rebuild the reports from the evidence on disk; runs no experiment"
 
@@ -21,19 +12,3 @@ NAME, HELP = "report", "rebuild the reports from the evidence on disk; runs no e
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Where the evidence is."""
     add_reports(parser)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Judge, write, print."""
-    folder = Path(options.reports)
-    try:
-        evidence = Ledger(folder / "evidence").read()
-        if not evidence.records:
-            raise CommandError(f"no evidence in {folder / 'evidence'}: run `nox -s audit` first, or name its --reports")
-        report = report_of(evidence)
-        write_everything(report, options)
-        rebuild_surveys(folder / "survey")
-    except (LedgerError, ReportError) as problem:
-        raise CommandError(str(problem)) from problem
-    print_claims(report, Console())
-    return exit_code(report.judged, failed=False)

@@ -3,88 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from audits.experiments.bench._measured import benches
-from audits.report.bench.json import FOLDER as BENCH
-from audits.report.bench.json import bench_json
-from audits.report.claims.document import Report
-from audits.report.claims.html import html
-from audits.report.claims.json import claims_json
-from audits.report.claims.junit import junit
-from audits.report.claims.leaks_json import leaks_json
-from audits.report.claims.markdown import markdown
-from audits.report.claims.schema import FILE_NAME, claims_schema_json
-from audits.report.claims.step_summary import LIMIT, step_summary
-from audits.report.survey.changes import changes_html, changes_markdown
-from audits.report.survey.html import survey_html
-from audits.report.survey.json import survey_json
-from audits.report.survey.markdown import survey_markdown
-from audits.survey.changes import Comparison
-from audits.survey.rows import Survey
-
-_RENDERERS = {
-    "claims.md": markdown,
-    "claims.html": html,
-    "claims.json": claims_json,
-    "leaks.json": leaks_json,
-    "junit.xml": junit,
-}
-_SURVEY_RENDERERS = {"json": survey_json, "md": survey_markdown, "html": survey_html}
 
 
 class ReportError(Exception):
     """A report cannot be written; the message is one line that says where, why and how to mend it."""
 
 
-def write_reports(report: Report, folder: Path) -> list[Path]:
-    """Render every file of the report, then write all of them into `folder`, which is made if absent.
-
-    Raises:
-        ReportError: The folder or a file cannot be written. Files that were there before are then whole, old or new.
-    """
-    texts = {folder / name: render(report) for name, render in _RENDERERS.items()}
-    texts[folder / FILE_NAME] = claims_schema_json()
-    texts |= {folder / BENCH / f"{bench.machine}.json": bench_json(bench) for bench in benches(report.evidence)}
-    _write(texts)
-    return list(texts)
-
-
-def write_survey(survey: Survey, folder: Path) -> list[Path]:
-    """Write the tables of one release into `folder`; as `write_reports`."""
-    name = f"{survey.library}-{survey.release}"
-    texts = {folder / f"{name}.{ending}": render(survey) for ending, render in _SURVEY_RENDERERS.items()}
-    _write(texts)
-    return list(texts)
-
-
-def write_changes(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
-    """Write what changed between surveyed releases into `folder`, nothing where none can be compared."""
-    if not comparisons:
-        return []
-    texts = {folder / "changes.md": changes_markdown(comparisons), folder / "changes.html": changes_html(comparisons)}
-    _write(texts)
-    return list(texts)
-
-
-def append_summary(report: Report, path: Path) -> None:
-    """Append the report to a job's summary page, as much of it as the page has room for.
-
-    Raises:
-        ReportError: the file cannot be written.
-    """
-    try:
-        already = path.stat().st_size if path.exists() else 0
-        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(step_summary(report, LIMIT - already))
-    except OSError as error:
-        raise ReportError(f"cannot append the summary to {path}: {error.strerror or type(error).__name__}") from error
-
-
 def write_text(path: Path, text: str) -> None:
     """Write one file whole, or raise ReportError and leave what was there."""
-    _write({path: text})
+    write_texts({path: text})
 
 
 def check_writable(path: Path) -> None:
@@ -99,7 +28,7 @@ def check_writable(path: Path) -> None:
         raise ReportError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
-def _write(texts: Mapping[Path, str]) -> None:
+def write_texts(texts: Mapping[Path, str]) -> None:
     """Write everything beside its place first; only when all of it lies on the disk is it renamed."""
     beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
     path = next(iter(texts))
@@ -133,3 +62,17 @@ def _remove(beside: Mapping[Path, Path]) -> None:
             path.unlink(missing_ok=True)
         except OSError:
             continue
+
+
+def append_text(path: Path, name: str, text_of: Callable[[int], str]) -> None:
+    """Append a text of this name, which is made from the bytes that the file has already.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    try:
+        already = path.stat().st_size if path.exists() else 0
+        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(text_of(already))
+    except OSError as error:
+        raise ReportError(f"cannot append {name} to {path}: {error.strerror or type(error).__name__}") from error

@@ -11,7 +11,8 @@ from typing import Any
 
 SEQ_LEN = 40
 WINDOW = 8  # positions of every window, chunk and block
-POSITIONS = 128  # that models are given; repeated calls use twice the sequence length
+POSITIONS = 128  # that models are given
+LONGEST = POSITIONS // 2  # sequence length: repeated calls use twice of it
 
 # Settings that are replaced wherever they hold a larger whole number; the first pattern that fits counts.
 SIZES: tuple[tuple[str, int], ...] = (

@@ -8,7 +8,7 @@ import pytest
 from bench_samples import CPU, record, row
 
 from audits.claims.registry import all_claims
-from audits.cli.bench import READERS
+from audits.cli.actions.bench import READERS
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench import _floor as floor

@@ -16,10 +16,10 @@ from audits.evidence.ledger import Evidence, Record
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT, execute
 from audits.report.claims import peers
+from audits.report.claims.console import print_peers
 from audits.report.claims.document import Report
 from audits.report.claims.html import html
 from audits.report.claims.markdown import markdown
-from audits.report.console import print_peers
 from audits.subject.subject import Settings
 
 

@@ -26,7 +26,7 @@ from audits.report.bench.tables import NO_GPU, missing_sentence
 from audits.report.claims.document import Report
 from audits.report.claims.html import html
 from audits.report.claims.markdown import markdown
-from audits.report.write import write_reports
+from audits.report.files import write_reports
 
 TARGETS = {1024: 0.5, 2048: 0.3, 4096: 0.2, 8192: 0.1}
 
@@ -214,7 +214,7 @@ def test_the_command_writes_the_reports_and_its_code_tells_whether_all_of_it_ran
     spec = experiment.runs(Options())[0]
     failures = (Failure(spec, "TypeError: defect"),) if failed else ()
     monkeypatch.setattr(
-        "audits.cli.bench.gather", lambda *_given, **_options: Gathered(seen(*training(TARGETS)), failures)
+        "audits.cli.actions.bench.gather", lambda *_given, **_options: Gathered(seen(*training(TARGETS)), failures)
     )
     assert main(["bench", "--reports", str(tmp_path)]) == (3 if failed else 0)
     assert json.loads((tmp_path / "bench" / "a-processor-2-cores.json").read_text())["rows"]

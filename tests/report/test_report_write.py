@@ -12,13 +12,13 @@ import pytest
 
 import audits.report.write
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
-from audits.cli.claims import write_everything
+from audits.cli.actions.claims import write_everything
 from audits.evidence.ledger import Evidence
-from audits.report import ReportError, write_reports, write_text
 from audits.report.claims.document import Report
 from audits.report.claims.markdown import markdown
 from audits.report.claims.step_summary import LIMIT
-from audits.report.write import append_summary
+from audits.report.files import append_summary, write_reports
+from audits.report.write import ReportError, write_text
 
 FILES = ["claims.html", "claims.json", "claims.md", "claims.schema.json", "junit.xml", "leaks.json"]
 

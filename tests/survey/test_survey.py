@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audits.cli.survey import exit_code, rebuild_surveys
+from audits.cli.actions.survey import exit_code, rebuild_surveys
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.report.survey.html import survey_html

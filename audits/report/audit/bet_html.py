@@ -5,8 +5,8 @@ from __future__ import annotations
 from audits.betting import BetResult, BetVerdict, explain
 from audits.claims.claim import Table
 from audits.formatting import MISSING, number
+from audits.report.audit.limits import TITLE
 from audits.report.audit.wealth import wealth_plot
-from audits.report.claims import prose
 from audits.report.render.escape import markup
 from audits.report.render.marks import Mark
 from audits.report.render.page import bullets, definitions, page, paragraph, section, table, wide_figure
@@ -26,7 +26,7 @@ def bet_html(result: BetResult) -> str:
     """The page; a game without proof is never marked as a PASS."""
     proven = result.verdict is BetVerdict.LEAK
     mark = Mark("✗", "LEAK", "fail") if proven else Mark("?", "NOT PROVEN", "neutral")
-    head = f"<h1>{markup(prose.TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
+    head = f"<h1>{markup(TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
     head += f'<p class="story tone-{mark.tone}">{markup(mark.text)}</p>'
     head += "".join(paragraph(line) for line in explain(result))
     body = (

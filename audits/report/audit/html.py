@@ -7,11 +7,10 @@ from typing import Any
 
 from audits.claims.claim import Table
 from audits.formatting import MISSING, count, number
+from audits.report.audit.limits import AUDIT_LIMITS, TIMING_NOTE, TITLE
 from audits.report.audit.sarif import finding_text
-from audits.report.claims import prose
-from audits.report.claims.views import Matrix
 from audits.report.render.escape import markup
-from audits.report.render.figure_influence import influence_map, largest
+from audits.report.render.figure_influence import Matrix, influence_map, largest
 from audits.report.render.marks import Mark, audit_mark
 from audits.report.render.page import bullets, definitions, figure, folded, page, paragraph, pill, section, table
 from audits.results import AuditResult, Finding, ProbeResult, Verdict
@@ -32,14 +31,14 @@ def not_run(result: AuditResult) -> str:
 def audit_html(result: AuditResult, influence: Matrix = ()) -> str:
     """The page; `influence` is the optional N x N map [sink][source] in units of the output."""
     mark = audit_mark(result.verdict)
-    head = f"<h1>{markup(prose.TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
+    head = f"<h1>{markup(TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
     head += f'<p class="story tone-{mark.tone}">{markup(mark.text)}</p>{paragraph(MEANING[result.verdict])}'
     head += paragraph(not_run(result)) if not_run(result) else ""
     body = (
         _findings(result),
         _map(influence),
         section("probes", "Probes", _probes(result)),
-        section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(prose.LIMITS[:2])}</div>'),
+        section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(AUDIT_LIMITS)}</div>'),
         section("settings", "Settings and environment", _settings(result)),
     )
     return page(f"{mark.word}: {result.target}", head, "\n".join(part for part in body if part), _foot(result))
@@ -99,7 +98,7 @@ def _probes(result: AuditResult) -> str:
     rows = [(probe_word(p).text, p.name, p.why, f"{p.forwards:,}") for p in result.probes]
     times = [(p.name, f"{p.seconds:.2f}" if p.seconds >= 0 else MISSING) for p in result.probes]
     shown = table(Table("What each probe concluded", ("verdict", "probe", "why", "forward passes"), tuple(rows)))
-    timing = table(Table(prose.TIMING_NOTE, ("probe", "seconds"), tuple(times)))
+    timing = table(Table(TIMING_NOTE, ("probe", "seconds"), tuple(times)))
     return shown + folded("Time taken", timing)
 
 

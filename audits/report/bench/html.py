@@ -5,9 +5,9 @@ from __future__ import annotations
 from audits.claims.hubrouter._targets import target_table
 from audits.experiments.bench._measured import Bench, benches
 from audits.experiments.bench._row import PASSES
+from audits.report.audit.limits import TIMING_NOTE
 from audits.report.bench import tables as told
 from audits.report.bench.figures import time_curves
-from audits.report.claims import prose
 from audits.report.claims.document import Report
 from audits.report.render.escape import markup
 from audits.report.render.html_chart import drawn
@@ -28,7 +28,7 @@ def _machine(report: Report, bench: Bench) -> str:
     """One machine."""
     stale = told.stale_sentence(report, bench)
     parts = (
-        f"<h4>{markup(prose.TIMING_NOTE)} {markup(told.setting_sentence(bench))}</h4>",
+        f"<h4>{markup(TIMING_NOTE)} {markup(told.setting_sentence(bench))}</h4>",
         f"<p>{attention(stale)}</p>" if stale else "",
         charts([drawn(f"bench-{bench.machine}-{i}", figure) for i, figure in enumerate(time_curves(bench))]),
         *(_pass(bench, passes) for passes in PASSES),

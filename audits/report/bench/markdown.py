@@ -5,8 +5,8 @@ from __future__ import annotations
 from audits.claims.hubrouter._targets import target_table
 from audits.experiments.bench._measured import Bench, benches
 from audits.experiments.bench._row import PASSES
+from audits.report.audit.limits import TIMING_NOTE
 from audits.report.bench import tables as told
-from audits.report.claims import prose
 from audits.report.claims.document import Report
 from audits.report.render.escape import markdown as text
 from audits.report.render.markdown_parts import table
@@ -25,7 +25,7 @@ def _machine(report: Report, bench: Bench) -> list[str]:
     rest = (told.exponent_table(bench), told.ceiling_table(bench), told.not_run_table(bench))
     return [
         f"#### {text(told.setting_sentence(bench))}",
-        f"*{prose.TIMING_NOTE}* {text(told.missing_sentence(bench))}",
+        f"*{TIMING_NOTE}* {text(told.missing_sentence(bench))}",
         text(told.stale_sentence(report, bench)),
         *map(table, (*tables, *rest)),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audits.report.audit.limits import TITLE
 from audits.report.bench.html import bench_section
 from audits.report.claims import prose
 from audits.report.claims.document import Report
@@ -40,7 +41,7 @@ def html(report: Report) -> str:
         section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(prose.LIMITS)}</div>'),
     )
     return page(
-        f"{prose.TITLE}: claims",
+        f"{TITLE}: claims",
         _head(report),
         "\n".join(body),
         _foot(report),
@@ -57,7 +58,7 @@ def _head(report: Report) -> str:
     status = paragraph(expected, "soft") if report.judged and not report.unexpected else f"<p>{attention(expected)}</p>"
     return "\n".join(
         (
-            f"<h1>{markup(prose.TITLE)}</h1>",
+            f"<h1>{markup(TITLE)}</h1>",
             paragraph(prose.SUBTITLE, "soft"),
             paragraph(told, "story"),
             paragraph(auditor),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audits.report.audit.limits import TIMING_NOTE
 from audits.report.claims import peers, prose, tables
 from audits.report.claims.cost import flops_curves, time_curves
 from audits.report.claims.document import Report
@@ -96,7 +97,7 @@ def peers_section(report: Report) -> str:
     if found is None:
         return section("peers", peers.HEADING, paragraph(peers.NOT_RUN))
     every = folded("Every planted leak", table(peers.twin_table(found)))
-    box = f'<div class="measured"><h4>{prose.TIMING_NOTE}</h4>{table(peers.time_table(found))}</div>'
+    box = f'<div class="measured"><h4>{TIMING_NOTE}</h4>{table(peers.time_table(found))}</div>'
     told = paragraph(peers.sentence(found))
     return section("peers", peers.HEADING, told, table(peers.class_table(found)), every, box if found.times else "")
 
@@ -106,7 +107,7 @@ def cost_section(report: Report) -> str:
     heading, costs = "Cost of a layer", layer_costs(report)
     if not costs:
         return section("cost", heading, paragraph(tables.empty_note("Layer cost")))
-    box = f'<div class="measured"><h4>{prose.TIMING_NOTE}</h4>{drawn("cost-time", time_curves(costs))}'
+    box = f'<div class="measured"><h4>{TIMING_NOTE}</h4>{drawn("cost-time", time_curves(costs))}'
     box += table(tables.time_exponent_table(costs)) + "</div>"
     counted = drawn("cost-flops", flops_curves(costs)) + table(tables.exponent_table(costs))
     return section("cost", heading, counted, box)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
 from audits.formatting import count, number, perplexity
+from audits.report.audit.limits import AUDIT_LIMITS
 from audits.report.claims.document import NO_RUN, Report
 from audits.report.claims.perplexity import CLEAN, COUNCIL, MASKED, Column, columns
 from audits.report.claims.views import KillMatrix, LeakWorth, kill_matrix, leak_worth
 
-TITLE = "HubRouter Audit"
 SUBTITLE = "Published claims about a sequence model, put to tests that were fixed beforehand."
 
 METHOD = (
@@ -25,10 +25,7 @@ METHOD = (
 )
 
 LIMITS = (
-    "A PASS of the auditor means that no probe found a leak in the configuration, lengths, precision and weights that "
-    "were run. It is not a proof for other ones.",
-    "Effects below the noise floor of the arithmetic, and dependencies that need a rare input to show, can be missed. "
-    "The kill matrix shows which mechanisms are known to be seen, and by which probe.",
+    *AUDIT_LIMITS,
     "SUPPORTED means that the pre-registered test came out as claimed at this scale; it does not carry over to larger "
     "models, other data or longer training.",
     "Where a paper is silent on a detail, a choice had to be made; a verdict is about the system as rebuilt here.",
@@ -54,9 +51,6 @@ def limits_of(item: JudgedClaim) -> tuple[str, ...]:
     if not item.judgement.gate:
         told.append("A model that had to be causal was not: perplexities of this claim do not count.")
     return tuple(told)
-
-
-TIMING_NOTE = "Measured on this machine; differs from run to run."
 
 
 def _leak_sentence(clean: Column, leaky: Column, masked: Column) -> str:

@@ -12,10 +12,10 @@ from audits.auditor.battery import Battery, minimal_battery
 from audits.evidence.ledger import Record
 from audits.report.audit.view import parse_audit
 from audits.report.claims.document import Report
+from audits.report.render.figure_influence import Matrix
 from audits.results import AuditResult
 
 _ARMS = {"causal": "clean", "council": "council", "selection": "selection"}  # by the routing of the hub layers
-Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)

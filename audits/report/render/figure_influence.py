@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 
 from audits.formatting import number
-from audits.report.claims.views import Matrix
 from audits.report.render.svg import coordinate, drawing, element, label, upright
 
 LEVELS = 8  # one colour a decade below the largest influence
 LARGEST = 128  # cells a side; longer sequences are pooled by their maximum, so that nothing leaks out of sight
 _LEFT, _TOP, _SIDE = 46.0, 30.0, 288.0
+
+Matrix = tuple[tuple[float, ...], ...]  # influence of each input on each output
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,9 @@ from pathlib import Path
 
 import torch
 
-from audits.cli._exits import CANNOT_RUN, CommandError, positive
-from audits.evidence.executors import EXECUTORS, Executor, ExecutorConfig, ExecutorError, make_executor
+from audits.cli._exits import CANNOT_RUN, CommandError
+from audits.evidence.executors import Executor, ExecutorConfig, ExecutorError, make_executor
 from audits.experiments.training.corpus import cache_folder
-
-
-def add_executor(parser: argparse.ArgumentParser) -> None:
-    """Where runs are carried out."""
-    parser.add_argument(
-        "--executor", choices=tuple(EXECUTORS), default="local", help="processes on this machine, or jobs of Slurm"
-    )
-    parser.add_argument(
-        "--workers", type=positive, metavar="W", help="runs at a time; one a core where absent, what Slurm gives there"
-    )
-    parser.add_argument(
-        "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="options of sbatch, such as partition=gpu time=120"
-    )
-    parser.add_argument(
-        "--checkpoints", metavar="DIR", help="where runs keep their state, to go on from; the user's cache where absent"
-    )
 
 
 def checkpoint_folder(options: argparse.Namespace) -> Path | None:

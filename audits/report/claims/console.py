@@ -1,9 +1,8 @@
-"""The same results in a terminal; takes the console, so that the caller decides on width and colour."""
+"""Claims, kill matrix, peers and bench in a terminal; the caller decides on width and colour by the console."""
 
 from __future__ import annotations
 
 from rich.console import Console
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -11,26 +10,18 @@ from audits.claims.claim import Table as Cells
 from audits.claims.hubrouter._targets import target_table
 from audits.experiments.bench._measured import benches
 from audits.experiments.bench._row import PASSES
-from audits.report.audit.html import MEANING, not_run, place, probe_word
-from audits.report.audit.sarif import finding_text
 from audits.report.bench import tables as bench_tables
 from audits.report.claims import peers, prose, tables
 from audits.report.claims.document import Report
 from audits.report.claims.kill_matrix import named_text
 from audits.report.claims.views import KillMatrix, kill_matrix
-from audits.report.render.marks import Mark, audit_mark, claim_mark, flags, tier_word
-from audits.results import AuditResult, Finding, Verdict
+from audits.report.render.console import marked
+from audits.report.render.marks import audit_mark, claim_mark, flags, tier_word
 
 _UNSEEN = "·"
 _LEGEND = (
     f"Leaky twin: ✗ seen, {_UNSEEN} not seen. Clean twin: ✓ passes, ! false alarm. Either: ? undetermined, - not run."
 )
-_COLOURS = {"pass": "green", "fail": "red", "neutral": "yellow", "error": "magenta"}
-
-
-def _marked(mark: Mark) -> Text:
-    """A mark in its colour; never parsed for console markup."""
-    return Text(mark.text, style=f"bold {_COLOURS[mark.tone]}")
 
 
 def print_claims(report: Report, console: Console) -> None:
@@ -42,7 +33,7 @@ def print_claims(report: Report, console: Console) -> None:
         why = Text(item.judgement.reason)
         why.append("".join(f"\n! {flag}" for flag in flags(item)), style="bold yellow")
         claim = Text.assemble(item.claim.id, (f"\n{tier_word(item.tier)}", "dim"))
-        grid.add_row(_marked(claim_mark(item.judgement.verdict)), claim, why)
+        grid.add_row(marked(claim_mark(item.judgement.verdict)), claim, why)
     console.print(grid)
     for sentence in (f"{report.tally_text()}.", prose.expectation_sentence(report), *prose.story(report)):
         console.print(Text(sentence))
@@ -80,31 +71,6 @@ def _cell(leaky: str, clean: str) -> Text:
     seen = Text(_UNSEEN if leaky == "PASS" else audit_mark(leaky).symbol, style="bold" if leaky == "LEAK" else "dim")
     alarm = clean == "LEAK"
     return seen.append(" ").append("!" if alarm else audit_mark(clean).symbol, style="bold red" if alarm else "dim")
-
-
-def print_audit(result: AuditResult, console: Console) -> None:
-    """One audit: verdict, what it means, the findings, the probes, and what a PASS does not prove."""
-    mark = audit_mark(result.verdict)
-    told = Text.assemble((mark.text, f"bold {_COLOURS[mark.tone]}"), "  ", result.target, "\n", MEANING[result.verdict])
-    told.append(f"\n{not_run(result)}" if not_run(result) else "")
-    console.print(Panel(told, border_style=_COLOURS[mark.tone], expand=False))
-    for index, finding in enumerate(result.findings, 1):
-        console.print(_finding(index, finding))
-    grid = Table(title=Text("Probes"), title_justify="left")
-    for heading, wrap in (("Probe", True), ("Verdict", True), ("Why", False), ("Forwards", True), ("Seconds", True)):
-        grid.add_column(heading, no_wrap=wrap, justify="right" if heading in ("Forwards", "Seconds") else "left")
-    for probe in result.probes:
-        why, cost = Text(probe.why), (f"{probe.forwards:,}", f"{probe.seconds:.2f}")
-        grid.add_row(Text(probe.name), _marked(probe_word(probe)), why, *cost)
-    console.print(grid)
-    if result.verdict is not Verdict.LEAK:
-        console.print(Text("What a PASS does not prove: " + prose.LIMITS[0], style="dim"))
-
-
-def _finding(index: int, finding: Finding) -> Text:
-    """One leak in a few lines."""
-    told = Text.assemble((f"{index}. ", "bold"), finding_text(finding), ("\n   where: ", "dim"), place(finding))
-    return told.append(f"\n   reproduce: {finding.reproduce}", style="cyan") if finding.reproduce else told
 
 
 def print_peers(report: Report, console: Console) -> None:

@@ -1,0 +1,55 @@
+"""`hubrouter-audit bench`: HubRouter beside attention and other layers on this machine, and the targets."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from audits.cli._exits import CommandError
+from audits.cli.actions.claims import exit_code
+from audits.evidence.experiment import Experiment, Options
+from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.runner import gather
+from audits.experiments.bench import bench as experiment
+from audits.experiments.bench import kernel_check
+from audits.experiments.bench._layers import entries
+from audits.report.claims.console import print_bench
+from audits.report.claims.document import report_of
+from audits.report.files import write_reports
+from audits.report.write import ReportError
+from audits.subject.subject import Settings, SubjectError
+
+READERS = ("cost", "kernels")  # claims whose verdict the bench can change
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure what is missing, rebuild the reports, print; targets that are missed change no exit code."""
+    folder, console = Path(options.reports), Console(stderr=True)
+    wished = Options(options.tier, options.device)
+    try:
+        Settings(device=options.device).check()
+        chosen = _chosen(wished, options.only or ())
+        checks = (kernel_check.EXPERIMENT,) if options.device.startswith("cuda") else ()
+        gathered = gather([*checks, chosen], wished, Ledger(folder / "evidence"), fresh=options.fresh, console=console)
+        report = report_of(gathered.evidence)
+        write_reports(report, folder)
+    except (LedgerError, ReportError, SubjectError) as problem:
+        raise CommandError(str(problem)) from problem
+    print_bench(report, Console())
+    read = [item for item in report.judged if item.claim.id in READERS]
+    return exit_code(read, failed=bool(gathered.failures))
+
+
+def _chosen(options: Options, layers: Sequence[str]) -> Experiment:
+    """The experiment, restricted to some layers."""
+    if options.tier == "paper" and not options.device.startswith("cuda"):
+        raise CommandError("tier paper is measured on a GPU: add --device cuda, or take --tier full on a CPU")
+    known = dict.fromkeys(entry.layer for entry in entries(experiment.SIZES[options.tier].shape, options.device))
+    unknown = sorted(set(layers) - set(known))
+    if unknown:
+        raise CommandError(f"no layer is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return replace(experiment.EXPERIMENT, runs=lambda wished: experiment.runs_of(wished, layers))

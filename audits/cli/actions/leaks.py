@@ -1,0 +1,54 @@
+"""`hubrouter-audit leaks`: the kill matrix, every planted leak and its clean twin against every probe."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.evidence.experiment import Experiment, Options, RunSpec
+from audits.evidence.ledger import Ledger
+from audits.evidence.runner import gather
+from audits.experiments.auditor import kill_matrix as experiment
+from audits.report.claims.console import print_kill_matrix
+from audits.report.claims.document import Report
+from audits.report.claims.leaks_json import leaks_json
+from audits.report.claims.views import kill_matrix
+from audits.report.write import ReportError, write_text
+
+
+def run(options: argparse.Namespace) -> int:
+    """Audit every twin afresh and print the matrix; 1 if a leak survived or a clean twin was flagged."""
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = _chosen(options.only)
+        gathered = gather(
+            [chosen], Options(), Ledger(Path(folder)), workers=options.workers, console=Console(stderr=True)
+        )
+    report = Report((), gathered.evidence)
+    print_kill_matrix(report, console)
+    if options.json:
+        try:
+            write_text(Path(options.json), leaks_json(report))
+        except ReportError as problem:
+            raise CommandError(str(problem)) from problem
+    if gathered.failures:
+        return UNDECIDED
+    twins = kill_matrix(report).twins
+    good = all(twin.killed and not twin.false_alarm and twin.named == twin.leak_class for twin in twins)
+    return OK if good else FOUND
+
+
+def _chosen(names: list[str] | None) -> Experiment:
+    """The experiment, restricted to some twins."""
+    specs = experiment.runs(Options())
+    known = {str(spec.config["twin"]): spec for spec in specs}
+    unknown = sorted(set(names or ()) - set(known))
+    if unknown:
+        raise CommandError(f"no planted leak is called {', '.join(unknown)}; there are {', '.join(known)}")
+    wanted: tuple[RunSpec, ...] = tuple(known[name] for name in names) if names else specs
+    return replace(experiment.EXPERIMENT, runs=lambda _options: wanted)

@@ -1,0 +1,37 @@
+"""`hubrouter-audit peers`: the same models by this auditor and by another checker, side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from audits.cli._exits import OK, UNDECIDED, CommandError
+from audits.evidence.experiment import Options
+from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.runner import gather
+from audits.experiments.auditor import _causal_certificate as peer
+from audits.experiments.auditor.peer import EXPERIMENT
+from audits.report.claims.console import print_peers
+from audits.report.claims.document import report_of
+from audits.report.files import write_reports
+from audits.report.write import ReportError
+
+
+def run(options: argparse.Namespace) -> int:
+    """Gather, rebuild the reports, print both; never a verdict on anybody, so 0 wherever all of it ran."""
+    if not peer.installed():
+        raise CommandError(
+            f"not run: {peer.PACKAGE} is not installed; `nox -s peers`, or pip install 'hubrouter-audit[peers]'"
+        )
+    folder = Path(options.reports)
+    try:
+        ledger, console = Ledger(folder / "evidence"), Console(stderr=True)
+        gathered = gather([EXPERIMENT], Options(), ledger, fresh=options.fresh, console=console)
+        report = report_of(gathered.evidence)
+        write_reports(report, folder)
+    except (LedgerError, ReportError) as problem:
+        raise CommandError(str(problem)) from problem
+    print_peers(report, Console())
+    return UNDECIDED if gathered.failures else OK

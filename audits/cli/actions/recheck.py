@@ -1,0 +1,61 @@
+"""`hubrouter-audit recheck`: do runs that earlier code made still hold? A sample is repeated with today's code."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.recheck import Outcome, recheck
+from audits.evidence.resample import may_differ
+from audits.experiments.registry import all_experiments
+from audits.subject.subject import Settings, SubjectError
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 where all that was repeated is equal, 1 where something differed, 3 where a recheck was refused."""
+    experiments = all_experiments()
+    unknown = set(options.experiments) - {experiment.recorded_as for experiment in experiments}
+    if unknown:
+        raise CommandError(f"no experiment is called {', '.join(sorted(unknown))}; see hubrouter-audit recheck --help")
+    chosen = [e for e in experiments if not options.experiments or e.recorded_as in options.experiments]
+    console = Console()
+    try:
+        Settings(device=options.device).check()
+        outcomes = recheck(
+            chosen,
+            Ledger(Path(options.reports) / "evidence"),
+            device=options.device,
+            workers=options.workers,
+            console=Console(stderr=True),
+        )
+    except (LedgerError, SubjectError) as problem:
+        raise CommandError(str(problem)) from problem
+    for outcome in outcomes:
+        console.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
+    if not outcomes:
+        console.print("every run on record was made by code that counts as today's", highlight=False)
+    if any(outcome.different for outcome in outcomes):
+        return FOUND
+    return UNDECIDED if any(outcome.refused for outcome in outcomes) else OK
+
+
+def line(outcome: Outcome) -> str:
+    """An outcome in one line."""
+    what = f"{outcome.experiment}, {outcome.runs} runs of code {outcome.before}"
+    if outcome.refused:
+        return f"{what}: not re-checked; {outcome.refused}"
+    if outcome.different:
+        first = outcome.different[0]
+        return (
+            f"{what}: {len(outcome.different)} numbers differ, first {first.path} of run {first.run}: "
+            f"{first.before!r}, now {first.now!r}; all of them are stale"
+        )
+    share = may_differ(outcome.runs, outcome.repeated)
+    return (
+        f"{what}: {outcome.repeated} repeated under code {outcome.now}, all equal: "
+        f"at 95 % fewer than {share:.0%} could differ"
+    )

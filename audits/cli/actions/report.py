@@ -1,0 +1,32 @@
+"""`hubrouter-audit report`: rebuild the reports from the evidence on disk; runs no experiment."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from audits.cli._exits import CommandError
+from audits.cli.actions.claims import exit_code, write_everything
+from audits.cli.actions.survey import rebuild_surveys
+from audits.evidence.ledger import Ledger, LedgerError
+from audits.report.claims.console import print_claims
+from audits.report.claims.document import report_of
+from audits.report.write import ReportError
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge, write, print."""
+    folder = Path(options.reports)
+    try:
+        evidence = Ledger(folder / "evidence").read()
+        if not evidence.records:
+            raise CommandError(f"no evidence in {folder / 'evidence'}: run `nox -s audit` first, or name its --reports")
+        report = report_of(evidence)
+        write_everything(report, options)
+        rebuild_surveys(folder / "survey")
+    except (LedgerError, ReportError) as problem:
+        raise CommandError(str(problem)) from problem
+    print_claims(report, Console())
+    return exit_code(report.judged, failed=False)

@@ -1,0 +1,105 @@
+"""`hubrouter-audit survey LIBRARY`: build every causal language model that a library registers, and audit each."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Collection
+from pathlib import Path
+
+from rich.console import Console
+
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.evidence.experiment import Experiment, Options
+from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.runner import gather
+from audits.report.files import write_changes, write_survey
+from audits.report.survey.console import print_survey
+from audits.report.write import ReportError
+from audits.subject.subject import Settings, SubjectError
+from audits.survey.changes import causes, comparisons
+from audits.survey.fixups import LONGEST, POSITIONS
+from audits.survey.library import Architecture, Library, find_library
+from audits.survey.reviews import reviewed
+from audits.survey.rows import LEAK, Row, surveys
+from audits.survey.run import experiment
+
+GIB = 2**30
+
+
+def run(options: argparse.Namespace) -> int:
+    """Gather, write, print; exit by the rows that were asked for."""
+    if options.seq_len > LONGEST:
+        raise CommandError(
+            f"--seq-len {options.seq_len}: the tiny models have {POSITIONS} positions, use {LONGEST} at most"
+        )
+    folder = Path(options.out)
+    library = find_library(options.library)
+    try:
+        Settings(seq_len=options.seq_len, batch=options.batch, seed=options.seed).check()
+        release, chosen = library.release(), _chosen(library, options.only)
+        ledger = Ledger(folder / "evidence")
+        gathered = gather(
+            [_experiment(library, chosen, options)],
+            Options(),
+            ledger,
+            workers=options.workers,
+            fresh=options.fresh,
+            console=Console(stderr=True),
+        )
+        found = surveys(gathered.evidence, reviewed())
+        survey = next(item for item in found if (item.library, item.release) == (library.name, release))
+        written = write_survey(survey, folder) + write_changes(comparisons(found, causes()), folder)
+    except (LedgerError, ReportError, SubjectError) as problem:
+        raise CommandError(str(problem)) from problem
+    names = {architecture.name for architecture in chosen}
+    console = Console()
+    print_survey(survey, names, console)
+    console.print("written: " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
+    return exit_code([row for row in survey.rows if row.name in names])
+
+
+def rebuild_surveys(folder: Path) -> None:
+    """Write the tables of every release in the evidence again, and what changed between them.
+
+    Raises:
+        LedgerError: the evidence cannot be read.
+        ReportError: a table cannot be written.
+    """
+    found = surveys(Ledger(folder / "evidence").read(), reviewed())
+    for survey in found:
+        write_survey(survey, folder)
+    write_changes(comparisons(found, causes()), folder)
+
+
+def exit_code(rows: Collection[Row]) -> int:
+    """1 for a leak that nobody has explained, 3 for anything else that is not as reviewed, else 0."""
+    unexplained = [row for row in rows if not row.as_reviewed]
+    if any(row.verdict == LEAK for row in unexplained):
+        return FOUND
+    return UNDECIDED if unexplained else OK
+
+
+def _experiment(library: Library, chosen: tuple[Architecture, ...], options: argparse.Namespace) -> Experiment:
+    return experiment(
+        library,
+        chosen,
+        seq_len=options.seq_len,
+        batch=options.batch,
+        seed=options.seed,
+        seconds=options.time_limit,
+        memory=options.memory_limit * GIB,
+    )
+
+
+def _chosen(library: Library, names: list[str] | None) -> tuple[Architecture, ...]:
+    """The architectures asked for, with their variants where the plain one is named; all where none is."""
+    known = library.architectures()
+    asked = names or [architecture.name for architecture in known]
+    words = {item.name: (item.name, item.name.partition("+")[0], item.model) for item in known}
+    unknown = [name for name in asked if not any(name in called for called in words.values())]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], words, n=3)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise CommandError(f"{library.name} {library.release()} registers no {', '.join(unknown)}{hint}")
+    return tuple(item for item in known if set(words[item.name]) & set(asked))

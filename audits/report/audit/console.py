@@ -1,0 +1,40 @@
+"""One audit in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from audits.report.audit.html import MEANING, not_run, place, probe_word
+from audits.report.audit.limits import AUDIT_LIMITS
+from audits.report.audit.sarif import finding_text
+from audits.report.render.console import COLOURS, marked
+from audits.report.render.marks import audit_mark
+from audits.results import AuditResult, Finding, Verdict
+
+
+def print_audit(result: AuditResult, console: Console) -> None:
+    """One audit: verdict, what it means, the findings, the probes, and what a PASS does not prove."""
+    mark = audit_mark(result.verdict)
+    told = Text.assemble((mark.text, f"bold {COLOURS[mark.tone]}"), "  ", result.target, "\n", MEANING[result.verdict])
+    told.append(f"\n{not_run(result)}" if not_run(result) else "")
+    console.print(Panel(told, border_style=COLOURS[mark.tone], expand=False))
+    for index, finding in enumerate(result.findings, 1):
+        console.print(_finding(index, finding))
+    grid = Table(title=Text("Probes"), title_justify="left")
+    for heading, wrap in (("Probe", True), ("Verdict", True), ("Why", False), ("Forwards", True), ("Seconds", True)):
+        grid.add_column(heading, no_wrap=wrap, justify="right" if heading in ("Forwards", "Seconds") else "left")
+    for probe in result.probes:
+        why, cost = Text(probe.why), (f"{probe.forwards:,}", f"{probe.seconds:.2f}")
+        grid.add_row(Text(probe.name), marked(probe_word(probe)), why, *cost)
+    console.print(grid)
+    if result.verdict is not Verdict.LEAK:
+        console.print(Text("What a PASS does not prove: " + AUDIT_LIMITS[0], style="dim"))
+
+
+def _finding(index: int, finding: Finding) -> Text:
+    """One leak in a few lines."""
+    told = Text.assemble((f"{index}. ", "bold"), finding_text(finding), ("\n   where: ", "dim"), place(finding))
+    return told.append(f"\n   reproduce: {finding.reproduce}", style="cyan") if finding.reproduce else told
