@@ -104,7 +104,7 @@ def test_an_interrupted_recheck_goes_on_and_counts_for_nothing_before(tmp_path: 
     assert fresh(ledger) == 1
     seen = io.StringIO()
     recheck([experiment()], ledger, workers=1, console=Console(file=seen))
-    assert "2 runs to carry out, 1 already in the ledger" in seen.getvalue()
+    assert "2 runs to execute, 1 already in the ledger" in seen.getvalue()
     assert fresh(ledger) == 12
 
 
