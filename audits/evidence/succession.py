@@ -7,6 +7,7 @@ kinds of hash on one commit. It holds only where nothing differed. Records of ru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,25 +28,46 @@ def accepted(evidence: Evidence, today: Mapping[str, str]) -> Mapping[str, froze
         evidence: the whole ledger.
         today: today's code hash of each experiment.
     """
-    codes = {name: {code} for name, code in today.items()}
-    links = [link.config for link in successions(evidence) if link.result["holds"]]
-    grown = True
-    while grown:
-        grown = False
-        for link in links:
-            known = codes.get(link["experiment"], set())
-            if link["to"] in known and link["from"] not in known:
-                known.add(link["from"])
-                grown = True
-    return {name: frozenset(known) for name, known in codes.items()}
+    return {name: frozenset({code, *_links_to(evidence, name, code)}) for name, code in today.items()}
 
 
-def successions(evidence: Evidence) -> tuple[Record, ...]:
-    """All successions on record, in the order of their hashes."""
-    return evidence.of(KIND)
+def _links_to(evidence: Evidence, experiment: str, today: str) -> Mapping[str, Record]:
+    """Of every code that today's succeeded the link that leads on from it."""
+    holding = [link for link in evidence.of(KIND) if link.result["holds"] and link.config["experiment"] == experiment]
+    found: dict[str, Record] = {}
+    reached = [today]
+    for code in reached:
+        for link in holding:
+            if link.config["to"] == code and link.config["from"] not in (*found, today):
+                found[link.config["from"]] = link
+                reached.append(link.config["from"])
+    return found
+
+
+def shown_by(evidence: Evidence, experiment: str, made_by: str, today: str) -> tuple[str, ...]:
+    """By what the runs of an earlier code count as made by today's, a sentence for each sample that was repeated."""
+    links, sentences = _links_to(evidence, experiment, today), []
+    while made_by in links:
+        link, made_by = links[made_by], links[made_by].config["to"]
+        if link.result["by"] == "sample":
+            sentences.append(_sentence(link))
+    return tuple(sentences)
+
+
+def _sentence(link: Record) -> str:
+    result = link.result
+    what = f"{link.config['experiment']}: made by code {link.config['from']}"
+    equal = "all equal" if result["exact"] else "all within the stated tolerance"
+    return f"{what}; {repeated(len(result['sample']), result['runs'], link.config['to'], result['may_differ'], equal)}"
+
+
+def repeated(sample: int, runs: int, code: str, may_differ: float, equal: str = "all equal") -> str:
+    """What a sample without a difference says of all runs, with the share that could differ rounded up."""
+    bound = f": at 95 % fewer than {math.ceil(100 * may_differ)} % could differ" if sample < runs else ""
+    return f"{sample} of {runs} runs repeated under code {code}, {equal}{bound}"
 
 
 def rechecked(evidence: Evidence, experiment: str, before: str, now: str) -> Record | None:
     """The succession of one code by another; None where none is on record."""
     wanted = config_of(experiment, before, now)
-    return next((record for record in successions(evidence) if record.config == wanted), None)
+    return next((record for record in evidence.of(KIND) if record.config == wanted), None)

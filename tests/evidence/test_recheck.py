@@ -20,7 +20,7 @@ from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.evidence.machine import environment
 from audits.evidence.recheck import Outcome, recheck
 from audits.evidence.resample import differences, may_differ, population, sample
-from audits.evidence.succession import KIND, accepted
+from audits.evidence.succession import KIND, accepted, shown_by
 
 OLD = "old code"
 CONFIGS = [{"tier": "quick", "x": x} for x in range(6)]
@@ -185,3 +185,14 @@ def test_the_printed_bound_holds_whichever_runs_differ(runs: int, repeated: int)
         for bad in combinations(range(runs), differing):
             missed = math.prod(sum(run not in bad for run in block) / len(block) for block in blocks)
             assert missed <= 0.05 + 1e-12
+
+
+def test_the_report_says_by_what_earlier_runs_count(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, *everything())
+    checked(ledger)
+    today = code_of(experiment())
+    assert shown_by(ledger.read(), "demo", OLD, today) == (
+        f"demo: made by code {OLD}; 3 of 12 runs repeated under code {today}, all equal: at 95 % fewer than 64 % could "
+        "differ",
+    )
+    assert shown_by(ledger.read(), "demo", today, today) == ()

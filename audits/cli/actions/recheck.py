@@ -11,6 +11,7 @@ from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
 from audits.evidence.ledger import Ledger, LedgerError
 from audits.evidence.recheck import Outcome, recheck
 from audits.evidence.resample import may_differ
+from audits.evidence.succession import repeated
 from audits.experiments.registry import all_experiments
 from audits.subject.subject import Settings, SubjectError
 
@@ -55,7 +56,4 @@ def line(outcome: Outcome) -> str:
             f"{first.before!r}, now {first.now!r}; all of them are stale"
         )
     share = may_differ(outcome.runs, outcome.repeated)
-    return (
-        f"{what}: {outcome.repeated} repeated under code {outcome.now}, all equal: "
-        f"at 95 % fewer than {share:.0%} could differ"
-    )
+    return f"{what}: {repeated(outcome.repeated, outcome.runs, outcome.now, share)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from audits.claims.claim import ClaimVerdict, JudgedClaim, judge_all
@@ -25,6 +25,7 @@ class Report:
     judged: tuple[JudgedClaim, ...]
     evidence: Evidence
     stale: frozenset[str] = frozenset()  # addresses of the runs that today's code did not make
+    codes: Mapping[str, str] = field(default_factory=dict)  # today's code hash of each experiment
 
     @property
     def in_reading_order(self) -> tuple[JudgedClaim, ...]:
@@ -63,7 +64,8 @@ class Report:
 
 def report_of(evidence: Evidence) -> Report:
     """The report of a ledger: a pure function of its records, the claims, and today's code."""
-    codes = accepted(evidence, todays_code())
+    today = todays_code()
+    codes = accepted(evidence, today)
     standing = evidence.standing(codes)
     stale = frozenset(record.run for record in standing.records if not is_fresh(record, codes))
-    return Report(judge_all(all_claims(), evidence, codes), standing, stale)
+    return Report(judge_all(all_claims(), evidence, codes), standing, stale, today)

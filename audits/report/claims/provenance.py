@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from audits.claims.claim import PRINTED, JudgedClaim, Table
 from audits.evidence.ledger import Record
+from audits.evidence.succession import shown_by
 from audits.formatting import MISSING, count, number
 from audits.report.claims.document import Report
 
@@ -29,6 +30,7 @@ class Provenance:
         versions: of python, torch and what else was recorded.
         seconds: wall-clock time of all together.
         recorded: when the first and the last were recorded; empty where no record says so.
+        rechecked: by what runs of earlier code count as made by today's.
     """
 
     runs: tuple[str, ...]
@@ -39,6 +41,7 @@ class Provenance:
     versions: tuple[str, ...]
     seconds: float
     recorded: tuple[str, ...]
+    rechecked: tuple[str, ...] = ()
 
 
 def provenance(report: Report, item: JudgedClaim) -> Provenance:
@@ -56,7 +59,13 @@ def provenance(report: Report, item: JudgedClaim) -> Provenance:
         versions=_distinct(found, lambda record: _versions(record.environment)),
         seconds=sum(record.seconds for record in sorted(found, key=lambda record: record.run)),
         recorded=(dates[0], dates[-1]) if dates else (),
+        rechecked=tuple(sorted({sentence for record in found for sentence in _shown_by(report, record)})),
     )
+
+
+def _shown_by(report: Report, record: Record) -> tuple[str, ...]:
+    today = report.codes.get(record.experiment, "")
+    return shown_by(report.evidence, record.experiment, record.code, today)
 
 
 def _known(report: Report) -> Mapping[str, Record]:
@@ -98,6 +107,7 @@ def facts(told: Provenance) -> tuple[tuple[str, str], ...]:
     days = tuple(dict.fromkeys(moment[:10] for moment in told.recorded))
     pairs = (
         ("Stale or fresh", state(told)),
+        ("Re-checked", "; ".join(told.rechecked)),
         ("Not in the ledger", listed(told.absent)),
         ("Commit", listed(told.commits)),
         ("Recorded", " to ".join(days)),
