@@ -10,62 +10,17 @@ import pytest
 from audits.claims.claim import Claim, ClaimVerdict
 from audits.claims.figures import Dots
 from audits.claims.registry import all_claims
-from audits.claims.routing import (
-    attack_accuracy as attack_routing_accuracy,
-)
-from audits.claims.routing import (
-    attack_bidirectional as attack_routing_bidirectional,
-)
-from audits.claims.routing import (
-    attack_chance as attack_routing_chance,
-)
-from audits.claims.routing import (
-    attack_rank_one as attack_routing_rank_one,
-)
-from audits.claims.routing import (
-    attack_same_key as attack_routing_same_key,
-)
-from audits.claims.routing import (
-    bm25 as routing_bm25,
-)
-from audits.claims.routing import (
-    depth as routing_depth,
-)
-from audits.claims.routing import (
-    hub as routing_hub,
-)
-from audits.claims.routing import (
-    jump as routing_jump,
-)
-from audits.claims.routing import (
-    perceiver as routing_perceiver,
-)
-from audits.claims.routing import (
-    raw as routing_raw,
-)
-from audits.claims.routing import (
-    subspace as routing_subspace,
-)
+from audits.claims.routing import attack_chance, bm25, subspace
 from audits.claims.routing._runs import CHANCE, ROUTES, routes, routing_runs
 from audits.evidence.experiment import Options, RunSpec
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.registry import all_experiments
-from audits.experiments.routing import (
-    causality as routing_causality,
-)
-from audits.experiments.routing import (
-    long as routing_long,
-)
-from audits.experiments.routing import (
-    long_seeds as routing_long_seeds,
-)
-from audits.experiments.routing import (
-    retrieval as routing_retrieval,
-)
+from audits.experiments.routing import causality, long, long_seeds, retrieval
 from audits.experiments.routing._plan import MIDDLE, NAME, runs
 from audits.experiments.routing._rows import ROWS, rows
 from audits.experiments.routing._task import FAR, PLAIN, TASKS
 
+CLAIMS = {claim.id: claim for claim in all_claims() if "routing" in claim.id}
 SUPPORTED, REFUTED, OPEN = ClaimVerdict.SUPPORTED, ClaimVerdict.REFUTED, ClaimVerdict.INCONCLUSIVE
 CHANCE_LEVEL = 0.0617
 Precision = Callable[[RunSpec], float]
@@ -91,13 +46,13 @@ def evidence(precision: Precision, tier: str = "full") -> Evidence:
     made = [record(spec, result(spec, precision(spec))) for spec in planned(tier)]
     audits = [
         record(spec, {"verdict": "PASS" if spec.config["causal"] else "LEAK", "classes": [], "undecided": []})
-        for spec in routing_causality.runs(Options())
+        for spec in causality.runs(Options())
     ]
     return Evidence((*made, *audits))
 
 
 def planned(tier: str) -> list[RunSpec]:
-    studies = (runs, routing_long.runs, routing_long_seeds.runs)
+    studies = (runs, long.runs, long_seeds.runs)
     return [spec for study in studies for spec in study(Options(tier))]
 
 
@@ -106,13 +61,9 @@ def of_row(values: dict[str, float], default: float = 0.5) -> Precision:
     return lambda spec: values.get(spec.config["name"], default) + 0.002 * spec.seed
 
 
-def routing_claims() -> list[Claim]:
-    return [claim for claim in all_claims() if "routing" in claim.id]
-
-
 def test_every_row_that_the_paper_prints_is_judged_by_some_claim() -> None:
     judged: set[str] = set()
-    for claim in routing_claims():
+    for claim in CLAIMS.values():
         found = claim.judge(evidence(of_row({})))
         if not claim.id.startswith("attack"):
             judged |= {row[0] for table in found.tables for row in table.rows}
@@ -121,7 +72,7 @@ def test_every_row_that_the_paper_prints_is_judged_by_some_claim() -> None:
     assert set(rows("full")) - judged <= families
 
 
-@pytest.mark.parametrize("claim", routing_claims(), ids=lambda claim: claim.id)
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda claim: claim.id)
 def test_without_runs_nothing_is_verified_and_no_claim_breaks(claim: Claim) -> None:
     found = claim.judge(Evidence())
     assert found.missing
@@ -136,7 +87,7 @@ def test_without_runs_nothing_is_verified_and_no_claim_breaks(claim: Claim) -> N
 )
 def test_a_claim_that_a_mechanism_routes_follows_its_precision(precision: float, verdict: ClaimVerdict) -> None:
     made = evidence(of_row({"perceiver, M = 16": precision, "perceiver, M = 1": 0.95}))
-    found = routing_perceiver.CLAIM.judge(made)
+    found = CLAIMS["routing-perceiver"].judge(made)
     assert found.verdict is verdict
     assert found.minimum_detectable_effect
     assert len(found.evidence) == 12  # of each: three seeds, two other rates, one long run
@@ -145,16 +96,16 @@ def test_a_claim_that_a_mechanism_routes_follows_its_precision(precision: float,
 @pytest.mark.parametrize("longer", [0.95, 0.6])
 def test_longer_training_that_brings_more_forbids_to_say_that_a_mechanism_does_not_route(longer: float) -> None:
     def precision(spec: RunSpec) -> float:
-        return longer if spec.experiment == routing_long.NAME else 0.4
+        return longer if spec.experiment == long.NAME else 0.4
 
-    found = routing_perceiver.CLAIM.judge(evidence(precision))
+    found = CLAIMS["routing-perceiver"].judge(evidence(precision))
     assert found.verdict is OPEN
     assert found.seeds_needed == 3
     assert f"4 times as long {(longer - CHANCE_LEVEL) / (1 - CHANCE_LEVEL):.2f}" in found.reason
 
 
 def test_several_seeds_that_route_after_longer_training_count() -> None:
-    made = evidence(lambda spec: 0.95 if spec.experiment == routing_long.NAME else 0.4 + 0.002 * spec.seed)
+    made = evidence(lambda spec: 0.95 if spec.experiment == long.NAME else 0.4 + 0.002 * spec.seed)
     cell = routing_runs(made).cell("segments, maximum")
     assert cell is not None
     assert len(cell.long) == 3
@@ -165,7 +116,7 @@ def test_one_learning_rate_that_routes_forbids_to_say_that_a_mechanism_does_not(
     def precision(spec: RunSpec) -> float:
         return 0.95 if spec.config["lr"] != MIDDLE else 0.4
 
-    assert routing_perceiver.CLAIM.judge(evidence(precision)).verdict is OPEN
+    assert CLAIMS["routing-perceiver"].judge(evidence(precision)).verdict is OPEN
 
 
 @pytest.mark.parametrize(
@@ -181,7 +132,7 @@ def test_a_failure_counts_in_either_version_of_the_task(
     far: float, plain: float, mqar: float, verdict: ClaimVerdict
 ) -> None:
     by_task = {FAR: far, PLAIN: plain}
-    found = routing_raw.CLAIM.judge(evidence(lambda spec: by_task.get(spec.config["task"], mqar)))
+    found = CLAIMS["routing-raw"].judge(evidence(lambda spec: by_task.get(spec.config["task"], mqar)))
     assert found.verdict is verdict
 
 
@@ -195,47 +146,47 @@ def test_runs_of_other_sizes_are_not_read() -> None:
 def test_a_missing_seed_is_named_and_nothing_is_judged() -> None:
     made = evidence(of_row({}))
     short = tuple(r for r in made.records if not (r.config.get("name") == "perceiver, M = 1" and r.seed == 2))
-    found = routing_perceiver.CLAIM.judge(Evidence(short))
+    found = CLAIMS["routing-perceiver"].judge(Evidence(short))
     assert found.missing
     assert "perceiver, M = 1 (far)" in found.reason
 
 
 def test_depth_is_compared_seed_by_seed() -> None:
     deep = {"attention, 2 layers": 0.9, "attention, 4 layers": 0.9}
-    assert routing_depth.CLAIM.judge(evidence(of_row({"attention": 0.9} | deep))).verdict is SUPPORTED
-    assert routing_depth.CLAIM.judge(evidence(of_row({"attention": 0.6} | deep))).verdict is REFUTED
+    assert CLAIMS["routing-depth"].judge(evidence(of_row({"attention": 0.9} | deep))).verdict is SUPPORTED
+    assert CLAIMS["routing-depth"].judge(evidence(of_row({"attention": 0.6} | deep))).verdict is REFUTED
 
 
 def test_a_straight_rise_is_no_jump_and_a_step_is_one() -> None:
     straight = evidence(of_row({"attention": 0.9}))
-    assert routing_jump.CLAIM.judge(straight).verdict is REFUTED
+    assert CLAIMS["routing-jump"].judge(straight).verdict is REFUTED
     for r in straight.records:
         if r.config.get("name") == "attention":
             curve = r.result["curve"]
             curve["precision"] = [0.05 if step < 400 else 0.9 for step in curve["step"]]
-    assert routing_jump.CLAIM.judge(straight).verdict is SUPPORTED
+    assert CLAIMS["routing-jump"].judge(straight).verdict is SUPPORTED
 
 
 def test_the_subspace_counts_dimensions_of_energy_and_the_sign_of_the_gap() -> None:
-    assert routing_subspace.dimensions([1.0] * 9 + [0.0]) == 9
-    assert routing_subspace.dimensions([3.0, 1.0, 0.0]) == 1  # 9 of 10 parts of the energy
+    assert subspace.dimensions([1.0] * 9 + [0.0]) == 9
+    assert subspace.dimensions([3.0, 1.0, 0.0]) == 1  # 9 of 10 parts of the energy
     made = evidence(of_row({}))
-    assert routing_subspace.CLAIM.judge(made).verdict is SUPPORTED
+    assert CLAIMS["routing-subspace"].judge(made).verdict is SUPPORTED
     for r in made.records:
         if "cosine_gap" in r.result:
             r.result["cosine_gap"] = 0.2
-    assert routing_subspace.CLAIM.judge(made).verdict is REFUTED
+    assert CLAIMS["routing-subspace"].judge(made).verdict is REFUTED
 
 
 def test_printed_precisions_are_read_against_exact_chance() -> None:
-    assert attack_routing_chance.chance_of(16, 4) == pytest.approx(0.25)
-    assert attack_routing_chance.chance_of(16, 2) == pytest.approx(0.125)
-    assert attack_routing_chance.chance_of(512, 8) == pytest.approx(8 / 512)
-    assert attack_routing_chance.CLAIM.judge(evidence(of_row({}))).verdict is REFUTED
+    assert attack_chance.chance_of(16, 4) == pytest.approx(0.25)
+    assert attack_chance.chance_of(16, 2) == pytest.approx(0.125)
+    assert attack_chance.chance_of(512, 8) == pytest.approx(8 / 512)
+    assert CLAIMS["attack-routing-chance"].judge(evidence(of_row({}))).verdict is REFUTED
 
 
 def test_the_same_key_attack_needs_both_versions_above_chance() -> None:
-    claim = attack_routing_same_key.CLAIM
+    claim = CLAIMS["attack-routing-same-key"]
     assert claim.judge(evidence(of_row({"raw": 0.44}))).verdict is REFUTED
     plain_alone = evidence(lambda spec: 0.06 if spec.config["task"] == FAR else 0.9)
     assert claim.judge(plain_alone).verdict is SUPPORTED
@@ -244,11 +195,11 @@ def test_the_same_key_attack_needs_both_versions_above_chance() -> None:
 @pytest.mark.parametrize(("alone", "verdict"), [(0.95, REFUTED), (0.5, SUPPORTED)])
 def test_the_query_of_a_rank_one_score_counts_by_what_it_adds(alone: float, verdict: ClaimVerdict) -> None:
     made = evidence(of_row({"attention, rank-1": 0.96, "attention, position alone": alone}))
-    assert attack_routing_rank_one.CLAIM.judge(made).verdict is verdict
+    assert CLAIMS["attack-routing-rank-one"].judge(made).verdict is verdict
 
 
 def test_one_causal_mechanism_that_routes_refutes_the_need_of_bidirectional_context() -> None:
-    claim = attack_routing_bidirectional.CLAIM
+    claim = CLAIMS["attack-routing-bidirectional"]
     found = claim.judge(evidence(of_row({"attention-causal": 0.95})))
     assert found.verdict is REFUTED
     assert "Causal and routing: attention-causal;" in found.reason
@@ -259,15 +210,15 @@ def test_one_causal_mechanism_that_routes_refutes_the_need_of_bidirectional_cont
 def test_a_causal_mechanism_that_leaks_voids_the_attack_and_fails_the_gate() -> None:
     made = evidence(of_row({"attention-causal": 0.95}))
     for r in made.records:
-        if r.experiment == routing_causality.NAME:
+        if r.experiment == causality.NAME:
             r.result["verdict"] = "LEAK"
-    found = attack_routing_bidirectional.CLAIM.judge(made)
+    found = CLAIMS["attack-routing-bidirectional"].judge(made)
     assert found.verdict is OPEN
     assert not found.gate
 
 
 def test_the_landscape_shows_every_mechanism_with_cost_and_audit() -> None:
-    found = attack_routing_bidirectional.CLAIM.judge(evidence(of_row({})))
+    found = CLAIMS["attack-routing-bidirectional"].judge(evidence(of_row({})))
     labels = [column.label for figure in found.figures if isinstance(figure, Dots) for column in figure.columns]
     assert len(labels) == len(rows("full"))
     assert "attention, O(N² D), reads the future" in labels
@@ -277,12 +228,12 @@ def test_the_landscape_shows_every_mechanism_with_cost_and_audit() -> None:
 
 def test_accuracy_far_below_precision_refutes_that_one_stands_for_the_other() -> None:
     made = evidence(of_row({"attention": 0.95}))
-    assert attack_routing_accuracy.CLAIM.judge(made).verdict is REFUTED
+    assert CLAIMS["attack-routing-accuracy"].judge(made).verdict is REFUTED
     for r in made.records:
         if r.experiment == NAME:
             r.result["accuracy"] = r.result["precision"]
-    assert attack_routing_accuracy.CLAIM.judge(made).verdict is SUPPORTED
-    assert attack_routing_accuracy.CLAIM.judge(evidence(of_row({}))).verdict is OPEN  # nothing routes
+    assert CLAIMS["attack-routing-accuracy"].judge(made).verdict is SUPPORTED
+    assert CLAIMS["attack-routing-accuracy"].judge(evidence(of_row({}))).verdict is OPEN  # nothing routes
 
 
 def test_what_was_not_trained_longer_is_not_said_to_fail() -> None:
@@ -295,20 +246,20 @@ def test_what_was_not_trained_longer_is_not_said_to_fail() -> None:
 
 @pytest.mark.parametrize(("found", "verdict"), [(36, SUPPORTED), (4, REFUTED), (11, OPEN)])
 def test_bm25_is_judged_against_exact_chance(found: int, verdict: ClaimVerdict) -> None:
-    (spec,) = routing_retrieval.runs(Options())
+    (spec,) = retrieval.runs(Options())
     made = {
         "found": [True] * found + [False] * (40 - found),
-        "chance": routing_bm25.chance_of(2),
+        "chance": bm25.chance_of(2),
         "supported": [2] * 40,
     }
     if verdict is REFUTED:
         made["chance"] = 0.6
-    assert routing_bm25.CLAIM.judge(Evidence((record(spec, made),))).verdict is verdict
-    assert routing_bm25.chance_of(1) == pytest.approx(0.125)
+    assert CLAIMS["routing-bm25"].judge(Evidence((record(spec, made),))).verdict is verdict
+    assert bm25.chance_of(1) == pytest.approx(0.125)
 
 
 def test_hubs_are_our_own_question() -> None:
-    assert not routing_hub.CLAIM.published_in_paper
+    assert not CLAIMS["routing-hub"].published_in_paper
     assert CHANCE < ROUTES
     assert set(TASKS["full"]) >= {FAR, PLAIN}
     assert all(name in ROWS for name in rows("paper"))

@@ -1,1 +1,1 @@
-"""Claims of the companion paper on routing, one file each; a file starting with an underscore is shared material."""
+"""Claims of the companion paper on routing: a table of mechanisms, and a file for each claim with a rule of its own."""
