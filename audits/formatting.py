@@ -39,6 +39,16 @@ def perplexity(nats: float | None) -> str:
     return f"{value:.1f}" if value < 1000 else number(value, 4)
 
 
+def p_text(p: float) -> str:
+    """A p value to two significant digits, without pretending to know the far tail."""
+    return "< 1e-6" if p < 1e-6 else f"{p:.2g}"
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage."""
+    return f"{100 * share:.0f} %"
+
+
 def count(amount: int, singular: str, plural: str | None = None) -> str:
     """An amount with its noun: "1 run", "1,200 steps"."""
     return f"{amount:,} {singular if amount == 1 else plural or singular + 's'}"

@@ -30,6 +30,7 @@ from audits.statistics.equivalence import (
     smallest_margin,
     smallest_margin_paired,
 )
+from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.multiplicity import Adjusted, Holm, holm, holm_among_unknown, holm_by_claim, largest_family
 from audits.statistics.paired import Paired, paired
 from audits.statistics.permutation import Permutation, sign_flip, two_sample
@@ -59,6 +60,8 @@ from audits.statistics.trend_null import Direction
 from audits.statistics.welch import Welch, welch, welch_from_print, welch_from_samples
 
 __all__ = [
+    "ALPHA",
+    "POWER",
     "Adjusted",
     "Comparison",
     "Counts",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from audits.statistics.levels import POWER
 from audits.statistics.paired import paired
 from audits.statistics.permutation import sign_flip, two_sample
 from audits.statistics.power import Rule, minimum_detectable_effect, paired_rule, seeds_needed, welch_rule
 from audits.statistics.summary import Interval, summarise
 from audits.statistics.welch import welch
-
-POWER = 0.8
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from audits.claims.hubrouter import (
     orthogonal_m6,
     retrofit,
 )
-from audits.claims.hubrouter._paper import HUB_GPT, JAMBA, PRINTED_ALONE, p_text
+from audits.claims.hubrouter._paper import HUB_GPT, JAMBA, PRINTED_ALONE
 from audits.claims.hubrouter.throughput_90x import share_removed
 from audits.evidence.ledger import Evidence, Record
+from audits.formatting import p_text
 from audits.statistics import Counts, Printed, Reading
 
 IDS = (

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from audits.claims.claim import ClaimVerdict, Judgement, Table
 from audits.claims.hubrouter._hub_sweep import PLAIN, Sweep, rates_figure, recall_figure, scale, table
-from audits.claims.hubrouter._paper import ALPHA, POWER, p_text, percent
+from audits.formatting import p_text, percent
 from audits.statistics import (
+    ALPHA,
+    POWER,
     Counts,
     TrendTest,
     contrast,

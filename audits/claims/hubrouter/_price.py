@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from audits.claims.hubrouter._paper import ALPHA
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models.leak_price import NAME
-from audits.statistics import Interval, equivalence_paired, holm, paired
+from audits.statistics import ALPHA, Interval, equivalence_paired, holm, paired
 
 MARGIN = 0.01  # nats a token, about 1 % of perplexity: less is called nothing (our choice, fixed beforehand)
 ROUNDING = 1e-12  # nats; two sums of the same losses differ by less

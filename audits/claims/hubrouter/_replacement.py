@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audits.claims.claim import ClaimVerdict, Table
-from audits.claims.hubrouter._paper import ALPHA, p_text
 from audits.claims.hubrouter._trained import Trained, compare, leaks, perplexity, ratio_text
-from audits.statistics import PairedComparison
+from audits.formatting import p_text
+from audits.statistics import ALPHA, PairedComparison
 
 
 @dataclass(frozen=True)

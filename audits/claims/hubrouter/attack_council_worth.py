@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
-from audits.claims.hubrouter._paper import ALPHA
 from audits.claims.hubrouter._trained import (
     SEEDS,
     Trained,
@@ -25,7 +24,7 @@ from audits.claims.hubrouter._trained import (
 )
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import leak_worth
-from audits.statistics import PairedComparison, compare_paired
+from audits.statistics import ALPHA, PairedComparison, compare_paired
 
 
 def judge(evidence: Evidence) -> Judgement:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
-from audits.claims.hubrouter._paper import ALPHA, HUB_GPT, JAMBA, POWER, PRINTED_ALONE, SOURCE, p_text, percent
+from audits.claims.hubrouter._paper import HUB_GPT, JAMBA, PRINTED_ALONE, SOURCE
 from audits.claims.hubrouter._trained import SEEDS as TRAINED_SEEDS
 from audits.claims.hubrouter._trained import (
     Trained,
@@ -24,7 +24,10 @@ from audits.claims.hubrouter._trained import (
 )
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import chunk_size
+from audits.formatting import p_text, percent
 from audits.statistics import (
+    ALPHA,
+    POWER,
     Equivalence,
     PairedComparison,
     Reading,

@@ -8,18 +8,7 @@ from dataclasses import dataclass, replace
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
-from audits.claims.hubrouter._paper import (
-    ALPHA,
-    FAMILY,
-    HUB_GPT,
-    JAMBA,
-    POWER,
-    PRINTED_ALONE,
-    SOURCE,
-    from_print,
-    p_text,
-    percent,
-)
+from audits.claims.hubrouter._paper import FAMILY, HUB_GPT, JAMBA, PRINTED_ALONE, SOURCE, from_print
 from audits.claims.hubrouter._trained import (
     SEEDS,
     Trained,
@@ -33,7 +22,10 @@ from audits.claims.hubrouter._trained import (
 )
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import hybrids
+from audits.formatting import p_text, percent
 from audits.statistics import (
+    ALPHA,
+    POWER,
     Printed,
     Reading,
     Welch,

@@ -7,22 +7,15 @@ from dataclasses import replace
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
-from audits.claims.hubrouter._paper import (
-    ALPHA,
-    HUB_GPT,
-    JAMBA,
-    POWER,
-    PRINTED_ALONE,
-    SOURCE,
-    from_print,
-    p_text,
-    percent,
-)
+from audits.claims.hubrouter._paper import HUB_GPT, JAMBA, PRINTED_ALONE, SOURCE, from_print
 from audits.claims.hubrouter._replacement import Replacement, replacement_table
 from audits.claims.hubrouter._trained import SEEDS, column, detectable_text, models, runs_of, tier_arms
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import hybrids
+from audits.formatting import p_text, percent
 from audits.statistics import (
+    ALPHA,
+    POWER,
     Printed,
     Reading,
     borrowed_p,

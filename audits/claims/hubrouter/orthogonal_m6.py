@@ -15,10 +15,13 @@ from audits.claims.hubrouter._hub_sweep import (
     sweep,
     table,
 )
-from audits.claims.hubrouter._paper import ALPHA, POWER, PRINTED_ALONE, SOURCE, p_text, percent
+from audits.claims.hubrouter._paper import PRINTED_ALONE, SOURCE
 from audits.evidence.ledger import Evidence
 from audits.experiments.routing.hub_count import NAME
+from audits.formatting import p_text, percent
 from audits.statistics import (
+    ALPHA,
+    POWER,
     Counts,
     Discordant,
     boschloo,

@@ -7,10 +7,10 @@ from typing import Any
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
 from audits.claims.figures import CurvePoint, Curves, Series
-from audits.claims.hubrouter._paper import ALPHA, percent
 from audits.evidence.ledger import Evidence
 from audits.experiments.calibration.calibration import NAME, all_cases
-from audits.statistics import Counts, Interval, rate_interval
+from audits.formatting import percent
+from audits.statistics import ALPHA, Counts, Interval, rate_interval
 
 LEVEL = 0.999  # of each interval, so that some sixty together seldom miss
 REFUTING = 1.2 * ALPHA  # Cochran's rule (1954): an approximate test may be off by a fifth of its level

@@ -9,7 +9,6 @@ import numpy as np
 
 from audits.experiments.calibration._noise import Flags
 
-ALPHA = 0.05
 Trial = Callable[[np.random.Generator, int], Flags]  # (generator, draws) -> whether the test rejected, [draws]
 
 

@@ -13,8 +13,9 @@ from itertools import combinations, product
 import numpy as np
 from scipy import stats
 
-from audits.experiments.calibration._case import ALPHA, Case, Trial
+from audits.experiments.calibration._case import Case, Trial
 from audits.experiments.calibration._noise import NOISE, Flags, Floats, Sampler, normal
+from audits.statistics.levels import ALPHA
 
 SIZES = (3, 5, 10)
 EFFECT = 2.0  # SDs of a per-seed difference (paired) or of a run (unpaired)

@@ -10,9 +10,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from audits.experiments.calibration._case import ALPHA, Case, Trial
+from audits.experiments.calibration._case import Case, Trial
 from audits.experiments.calibration._noise import Flags, Floats
 from audits.statistics.counts import Counts, ExactTest, boschloo, fisher, least_rate
+from audits.statistics.levels import ALPHA
 from audits.statistics.trend_cells import trend_over_cells
 from audits.statistics.trend_null import Direction, on_grid, tails_over_runs, tails_within_seeds
 

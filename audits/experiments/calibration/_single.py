@@ -8,9 +8,10 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
-from audits.experiments.calibration._case import ALPHA, Case, Trial
+from audits.experiments.calibration._case import Case, Trial
 from audits.experiments.calibration._means import paired_p
 from audits.experiments.calibration._noise import NOISE, Flags, normal, skewed
+from audits.statistics.levels import ALPHA
 from audits.statistics.tipping import best_of_tipping_point
 from audits.statistics.trend import cochran_armitage
 

@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
-from audits.experiments.calibration import (
-    _means as _calibration_means,
-)
-from audits.experiments.calibration import (
-    _rates as _calibration_rates,
-)
-from audits.experiments.calibration import (
-    _single as _calibration_single,
-)
-from audits.experiments.calibration._case import ALPHA, Case, Trial
+from audits.experiments.calibration import _means, _rates, _single
+from audits.experiments.calibration._case import Case, Trial
+from audits.statistics.levels import ALPHA
 
 NAME = "calibration"
 DRAWS = {"quick": 4_000, "full": 40_000, "paper": 40_000}
@@ -27,7 +20,7 @@ BATCH = 1_000  # draws at once: the 1024 sign patterns of 10 seeds then take 8 M
 
 def all_cases() -> tuple[Case, ...]:
     """Every row."""
-    return (*_calibration_means.cases(), *_calibration_rates.cases(), *_calibration_single.cases())
+    return (*_means.cases(), *_rates.cases(), *_single.cases())
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:

@@ -11,8 +11,7 @@ from audits.report.claims.views import KillMatrix, LayerCost, LeakWorth, Selecti
 from audits.report.render.figure_influence import largest_future
 from audits.report.render.marks import audit_mark, claim_mark
 from audits.results import AuditResult
-
-ALPHA = 0.05  # of every test, and of the correction over all claims
+from audits.statistics import ALPHA
 
 
 def audit_word(audit: AuditResult | None) -> str:
