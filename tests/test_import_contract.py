@@ -32,7 +32,7 @@ FORBIDDEN = [
 ALLOWED = [
     ("audits/experiments/bench/layer_cost.py", "import hubrouter.scan\nimport audits.auditor.audit"),
     ("audits/claims/tool/auditor_power.py", "import hubrouter\nimport audits.experiments.registry"),
-    ("audits/auditor/audit.py", "def f():\n    import audits.probes.decode\n    import audits.betting.game"),
+    ("audits/auditor/audit.py", "def f():\n    import audits.probes.decode\n    import audits.betting.run"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The outcome of a game, in words and as a document."""
+"""The outcome of a test by betting, in words and as a document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from audits.betting.table import Account
+from audits.betting.eprocess import WINDOW, PredictorSummary
 from audits.betting.wealth import certifies, mean_wealth
 from audits.jsonable import json_text
 
@@ -16,7 +16,7 @@ SCHEMA = 1
 
 
 class BetVerdict(StrEnum):
-    """What a game may say: a certificate of a leak, or nothing. There is no PASS: losing proves nothing."""
+    """A certificate of a leak, or nothing. There is no PASS: losing bets proves nothing."""
 
     LEAK = "LEAK"
     NOT_PROVEN = "NOT_PROVEN"
@@ -24,22 +24,22 @@ class BetVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class BetResult:
-    """The outcome of one game; `to_json` is its document, versioned.
+    """The outcome of one test; `to_json` is its document, versioned.
 
     Attributes:
-        target: how the model is called.
+        target: name of the model.
         verdict: LEAK once wealth reached 1/alpha, at whatever step; else NOT_PROVEN.
         alpha: the probability, at most, of a LEAK on a causal model.
         log10_e_value: log10 of the wealth at the proof, else at the end: an e-value against "causal".
         p_value: 1 over the largest wealth, at most 1: valid at any stopping time.
         proven_at: the 1-based step of the proof, or None.
-        steps: batches played.
-        symbols: bets settled, over all gamblers.
-        bits_per_token: what the best gambler stole from each token over the last steps; descriptive, not certified.
-        gamblers: how each did.
-        stopped: why the game ended.
+        steps: batches drawn.
+        symbols: bets settled, over all predictors.
+        bits_per_token: information that the best predictor extracted over the last steps; descriptive, not certified.
+        predictors: what each achieved.
+        stopped: why the test ended.
         seconds: wall-clock time.
-        settings: what was asked for.
+        settings: of the subject and of the test.
         environment: versions and hardware.
     """
 
@@ -52,7 +52,7 @@ class BetResult:
     steps: int
     symbols: int
     bits_per_token: float
-    gamblers: tuple[Account, ...]
+    predictors: tuple[PredictorSummary, ...]
     stopped: str
     seconds: float
     settings: Mapping[str, Any]
@@ -62,8 +62,8 @@ class BetResult:
     def of(
         target: str,
         alpha: float,
-        trace: Sequence[float],
-        gamblers: tuple[Account, ...],
+        log_wealth: Sequence[float],
+        predictors: tuple[PredictorSummary, ...],
         *,
         symbols: int,
         stopped: str,
@@ -71,19 +71,19 @@ class BetResult:
         settings: Mapping[str, Any],
         environment: Mapping[str, str],
     ) -> BetResult:
-        """The result of a game whose log wealth after each step is `trace`, in nats."""
-        proven_at = next((step for step, log in enumerate(trace, 1) if certifies(log, alpha)), None)
+        """The result of a test with this log wealth after each step, in nats."""
+        proven_at = next((step for step, log in enumerate(log_wealth, 1) if certifies(log, alpha)), None)
         return BetResult(
             target=target,
             verdict=BetVerdict.NOT_PROVEN if proven_at is None else BetVerdict.LEAK,
             alpha=alpha,
-            log10_e_value=trace[(proven_at or len(trace)) - 1] / math.log(10),
-            p_value=min(1.0, math.exp(-max(trace))),
+            log10_e_value=log_wealth[(proven_at or len(log_wealth)) - 1] / math.log(10),
+            p_value=min(1.0, math.exp(-max(log_wealth))),
             proven_at=proven_at,
-            steps=len(trace),
+            steps=len(log_wealth),
             symbols=symbols,
-            bits_per_token=max(account.bits_per_token for account in gamblers),
-            gamblers=gamblers,
+            bits_per_token=max(summary.bits_per_token for summary in predictors),
+            predictors=predictors,
             stopped=stopped,
             seconds=seconds,
             settings=settings,
@@ -92,27 +92,30 @@ class BetResult:
 
     @property
     def log_wealth(self) -> tuple[float, ...]:
-        """The wealth of all gamblers together after each step, in nats; each began with an equal part."""
-        traces = (account.log_wealth for account in self.gamblers)
+        """The mean wealth of the predictors after each step, in nats."""
+        traces = (summary.log_wealth for summary in self.predictors)
         return tuple(mean_wealth(logs) for logs in zip(*traces, strict=True))
 
     def to_json(self) -> str:
-        """The result as a JSON text."""
-        return json_text({"schema": SCHEMA, **asdict(self)})
+        """The result as a JSON text; the document calls the predictors `gamblers`, as it did from its first version."""
+        fields = {"gamblers" if name == "predictors" else name: value for name, value in asdict(self).items()}
+        return json_text({"schema": SCHEMA, **fields})
 
 
 def explain(result: BetResult) -> list[str]:
     """The result in a few lines: what is proven, how, and what is not."""
-    best = max(result.gamblers, key=lambda account: account.bits_per_token)
-    stolen = f"{best.bits_per_token:.4f} of {math.log2(best.alphabet):g} bits a token ({best.alphabet} symbols)"
+    best = max(result.predictors, key=lambda summary: summary.bits_per_token)
+    extracted = f"{best.bits_per_token:.4f} of {math.log2(best.alphabet):g} bits per token ({best.alphabet} symbols)"
     where = f", most at position {best.position} ({best.position_bits:.2f} bits)" if best.position is not None else ""
-    played = f"{result.steps} steps, {result.symbols:,} bets, {result.seconds:.1f} s; stopped: {result.stopped}"
+    effort = f"{result.steps} steps, {result.symbols:,} bets, {result.seconds:.1f} s; stopped: {result.stopped}"
     if result.verdict is BetVerdict.LEAK:
         head = f"LEAK proven at level {result.alpha:g} after {result.proven_at} steps: no causal model wins these bets"
         means = f"e-value 10^{result.log10_e_value:.1f}: a causal model reaches it with probability at most the inverse"
     else:
         head = f"NOT PROVEN at level {result.alpha:g}: no certificate, which is not a PASS"
-        means = "the gamblers did not learn to use a leak, if there is one; the probes of `model` look for it directly"
-    lines = [f"{head}  {result.target}", means, f"stolen lately: {stolen}{where}", played]
-    lost = sum(account.lost_steps for account in result.gamblers)
-    return lines + ([f"{lost} steps taught nothing: predictions or gradients were not finite"] if lost else [])
+        means = (
+            "the predictors did not learn to use a leak, if there is one; the probes of `model` test for it directly"
+        )
+    lines = [f"{head}  {result.target}", means, f"extracted in the last {WINDOW} steps: {extracted}{where}", effort]
+    skipped = sum(summary.lost_steps for summary in result.predictors)
+    return lines + ([f"{skipped} steps without an update: predictions or gradients were not finite"] if skipped else [])

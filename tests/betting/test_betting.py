@@ -1,4 +1,4 @@
-"""Betting on models: fair on causal ones to the last digit, proof on leaky ones, and the subject left as it was."""
+"""Betting on models: mean wealth 1 on causal ones to the last digit, proof on leaky ones, the subject unchanged."""
 
 import copy
 import itertools
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from audits.__main__ import main
-from audits.betting import BetVerdict, Stakes, bet, explain
-from audits.betting.bettor import bettor
-from audits.betting.game import mean_wealth
-from audits.betting.table import Table, usual_lr
+from audits.betting import BetConfig, BetVerdict, bet, explain
+from audits.betting.eprocess import EProcess, default_lr
+from audits.betting.predictor import make_predictor
+from audits.betting.wealth import mean_wealth
 from audits.experiments.auditor._betting_study import Memory, settings_of
 from audits.experiments.auditor._betting_study_seeds import power_row
 from audits.leaks import all_twins, hub_selection_in_chunk
@@ -34,14 +34,14 @@ def memory(vocab: int = 4, width: int = 4) -> Memory:
 
 
 class Peek(Memory):
-    """Is told the next token."""
+    """Sees the next token."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         return super().forward(tokens) + super().forward(tokens.roll(-1, dims=1))
 
 
 class PeekFar(Memory):
-    """Is told the token three positions later, and nothing about those between."""
+    """Sees the token three positions later, and none of those between."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embedding(tokens.roll(-3, dims=1))
@@ -50,7 +50,7 @@ class PeekFar(Memory):
 
 
 class MeanOfRows(Memory):
-    """Feels the other rows of the batch, at the same position and before."""
+    """Depends on the other rows of the batch, at the same position and before."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         y = super().forward(tokens)
@@ -64,55 +64,55 @@ def seeded(kind: type[Memory], vocab: int = 4) -> Memory:
 
 
 def mean_over_all_data(kind: type[Memory], rows: int, length: int, steps: int) -> float:
-    """The exact mean of the wealth after `steps` steps of training, over all data there could have been."""
+    """The exact mean of the wealth after `steps` steps of training, over all possible data."""
     settings = Settings(vocab_size=2, seq_len=length, batch=rows, dtype="float64")
-    gambler, stakes = bettor(seeded(kind, 2), settings, 2), Stakes(lr=0.1)
+    predictor, config = make_predictor(seeded(kind, 2), settings, 2), BetConfig(lr=0.1)
     flips = itertools.product(range(2), repeat=rows * length * steps)
     wealths = []
     for flip in flips:
-        table = Table(copy.deepcopy(gambler), stakes)
+        process = EProcess(copy.deepcopy(predictor), config)
         for batch in torch.tensor(flip).view(steps, rows, length):
-            table.step(batch)
-        wealths.append(math.exp(table.trace[-1]))
+            process.step(batch)
+        wealths.append(math.exp(process.log_wealth[-1]))
     return sum(wealths) / len(wealths)
 
 
 @pytest.mark.parametrize(("rows", "length", "steps"), [(1, 3, 2), (2, 2, 2), (1, 2, 3)])
-def test_trained_online_a_causal_model_is_worth_exactly_1_on_average_over_all_data(rows, length, steps):
+def test_a_causal_model_trained_online_has_a_mean_wealth_of_exactly_1_over_all_data(rows, length, steps):
     assert mean_over_all_data(Memory, rows, length, steps) == pytest.approx(1.0, abs=1e-12)
 
 
-def test_influence_of_other_rows_at_the_same_position_is_worth_exactly_1_too():
+def test_influence_of_other_rows_at_the_same_position_leaves_the_mean_wealth_at_exactly_1():
     assert mean_over_all_data(MeanOfRows, 2, 2, 2) == pytest.approx(1.0, abs=1e-12)
 
 
-def test_trained_online_a_leaky_model_is_not_worth_1_on_average_over_all_data():
-    # Before it has learnt anything, what it sees may as well cost it money; 1 exactly it is not.
+def test_a_leaky_model_trained_online_has_no_mean_wealth_of_1_over_all_data():
+    # Before it has learnt anything, the leak may as well reduce its wealth; the mean is not exactly 1.
     assert abs(mean_over_all_data(Peek, 1, 3, 2) - 1.0) > 1e-3
 
 
 @pytest.mark.parametrize("name", ["hub_bidirectional_council", "hub_own_chunk_summary", "next_token_match"])
 def test_a_leak_is_proven_within_the_budget_and_its_clean_twin_is_not(name):
     twin, settings = TWINS[name], settings_of(TWINS[name])
-    result = bet(twin.leaky(), settings, Stakes(steps=200))
+    result = bet(twin.leaky(), settings, BetConfig(steps=200))
     assert result.verdict is BetVerdict.LEAK
     assert result.log10_e_value >= 3
     assert (result.steps, result.stopped) == (result.proven_at, "proof")
     assert result.bits_per_token > 0
-    control = bet(twin.clean(), settings, Stakes(steps=40))
+    control = bet(twin.clean(), settings, BetConfig(steps=40))
     assert control.verdict is BetVerdict.NOT_PROVEN
     assert "not a PASS" in explain(control)[0]
 
 
 def test_a_hard_selection_is_proven_with_a_narrow_council_and_its_clean_twin_is_not():
-    settings, stakes = settings_of(TWINS["hub_selection_in_chunk"]), Stakes(steps=150, alphabets=(16,))
-    assert bet(hub_selection_in_chunk.narrow_leaky(), settings, stakes).verdict is BetVerdict.LEAK
-    assert bet(hub_selection_in_chunk.narrow_clean(), settings, stakes).verdict is BetVerdict.NOT_PROVEN
+    settings, config = settings_of(TWINS["hub_selection_in_chunk"]), BetConfig(steps=150, alphabets=(16,))
+    assert bet(hub_selection_in_chunk.narrow_leaky(), settings, config).verdict is BetVerdict.LEAK
+    assert bet(hub_selection_in_chunk.narrow_clean(), settings, config).verdict is BetVerdict.NOT_PROVEN
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("version", ["leaky", "clean"])
-def test_the_narrow_council_feels_later_tokens_only_where_the_leak_is_planted(version):
+def test_the_narrow_council_depends_on_later_tokens_only_where_the_leak_is_planted(version):
     model = getattr(hub_selection_in_chunk, f"narrow_{version}")().double()
     gen = torch.Generator().manual_seed(0)
     tokens, others = (torch.randint(32, (16, 29), generator=gen) for _ in range(2))
@@ -122,33 +122,33 @@ def test_the_narrow_council_feels_later_tokens_only_where_the_leak_is_planted(ve
     assert moved > 1e-3 or moved <= 1e-12
 
 
-def test_a_feature_model_is_bet_on_through_an_embedding_and_a_readout():
+def test_a_feature_model_is_tested_through_an_embedding_and_a_readout():
     twin = TWINS["same_padding"]
-    assert bet(twin.leaky(), settings_of(twin), Stakes(steps=40)).verdict is BetVerdict.LEAK
-    assert bet(twin.clean(), settings_of(twin), Stakes(steps=40)).verdict is BetVerdict.NOT_PROVEN
+    assert bet(twin.leaky(), settings_of(twin), BetConfig(steps=40)).verdict is BetVerdict.LEAK
+    assert bet(twin.clean(), settings_of(twin), BetConfig(steps=40)).verdict is BetVerdict.NOT_PROVEN
 
 
-def test_a_plain_function_is_bet_on_through_a_readout():
+def test_a_plain_function_is_tested_through_a_readout():
     def peek(tokens: Tensor) -> Tensor:
         return nn.functional.one_hot(tokens.roll(-1, dims=1), 4).float()
 
     def recall(tokens: Tensor) -> Tensor:
         return nn.functional.one_hot(tokens, 4).float()
 
-    assert bet(peek, SMALL, Stakes(steps=60)).verdict is BetVerdict.LEAK
-    assert bet(recall, SMALL, Stakes(steps=60)).verdict is BetVerdict.NOT_PROVEN
+    assert bet(peek, SMALL, BetConfig(steps=60)).verdict is BetVerdict.LEAK
+    assert bet(recall, SMALL, BetConfig(steps=60)).verdict is BetVerdict.NOT_PROVEN
 
 
 def test_a_token_seen_three_positions_ahead_is_proven_by_betting_that_far():
-    assert bet(seeded(PeekFar), SMALL, Stakes(steps=60)).verdict is BetVerdict.NOT_PROVEN
-    assert bet(seeded(PeekFar), SMALL, Stakes(steps=60, ahead=3)).verdict is BetVerdict.LEAK
+    assert bet(seeded(PeekFar), SMALL, BetConfig(steps=60)).verdict is BetVerdict.NOT_PROVEN
+    assert bet(seeded(PeekFar), SMALL, BetConfig(steps=60, ahead=3)).verdict is BetVerdict.LEAK
 
 
 def test_the_subject_and_the_global_generators_are_left_as_they_were():
     model = memory().train()
     model.decay.requires_grad_(False)
     before, generators = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    bet(model, SMALL, Stakes(steps=5))
+    bet(model, SMALL, BetConfig(steps=5))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert [p.requires_grad for p in model.parameters()].count(False) == 1
     assert all(p.grad is None for p in model.parameters())
@@ -156,10 +156,10 @@ def test_the_subject_and_the_global_generators_are_left_as_they_were():
     assert torch.equal(torch.get_rng_state(), generators)
 
 
-def test_the_same_seed_gives_the_same_game_and_another_seed_another():
+def test_the_same_seed_gives_the_same_wealth_and_another_seed_another():
     def wealth(seed: int) -> list[tuple[float, ...]]:
         settings = Settings(vocab_size=4, seq_len=12, batch=4, seed=seed)
-        return [account.log_wealth for account in bet(memory(), settings, Stakes(steps=5)).gamblers]
+        return [summary.log_wealth for summary in bet(memory(), settings, BetConfig(steps=5)).predictors]
 
     assert wealth(1) == wealth(1)
     assert wealth(1) != wealth(2)
@@ -178,52 +178,54 @@ class BreaksDown(Peek):
 
 
 def test_training_that_breaks_down_certifies_nothing_and_says_so():
-    result = bet(seeded(BreaksDown), SMALL, Stakes(steps=100, alpha=1e-9))
+    result = bet(seeded(BreaksDown), SMALL, BetConfig(steps=100, alpha=1e-9))
     assert result.verdict is BetVerdict.NOT_PROVEN
     assert "not finite" in result.stopped
     assert result.steps < 100
-    assert result.gamblers[0].lost_steps >= 20
-    assert "taught nothing" in explain(result)[-1]
+    assert result.predictors[0].lost_steps >= 20
+    assert "without an update" in explain(result)[-1]
 
 
-def test_a_model_that_only_ever_returns_nan_cannot_be_bet_on():
+def test_a_model_that_only_ever_returns_nan_cannot_be_tested():
     with pytest.raises(SubjectError, match="never finite"):
-        bet(BreaksDown(4, 4, after=0), SMALL, Stakes(steps=30))
+        bet(BreaksDown(4, 4, after=0), SMALL, BetConfig(steps=30))
 
 
-def test_after_a_proof_the_game_goes_on_where_asked_and_the_e_value_stays_that_of_the_proof():
-    short = bet(seeded(Peek), SMALL, Stakes(steps=60))
-    long = bet(seeded(Peek), SMALL, Stakes(steps=60, to_the_end=True))
+def test_after_a_proof_the_test_continues_where_asked_and_the_e_value_stays_that_of_the_proof():
+    short = bet(seeded(Peek), SMALL, BetConfig(steps=60))
+    long = bet(seeded(Peek), SMALL, BetConfig(steps=60, to_the_end=True))
     assert long.steps == 60 > short.steps
     assert (long.proven_at, long.log10_e_value) == (short.proven_at, short.log10_e_value)
     assert long.bits_per_token > short.bits_per_token
     assert long.p_value <= short.p_value <= 1e-3
 
 
-def test_the_time_budget_ends_a_game():
-    result = bet(memory(), SMALL, Stakes(steps=10_000, seconds=0.05))
+def test_the_time_budget_ends_a_test():
+    result = bet(memory(), SMALL, BetConfig(steps=10_000, seconds=0.05))
     assert result.stopped == "time budget spent"
     assert result.steps < 10_000
 
 
 def test_frozen_parameters_are_not_trained_and_all_others_are():
     model = memory()
-    gambler = bettor(model, SMALL, 4, freeze=("head*",))
-    Table(gambler, Stakes()).step(torch.zeros(8, 12, dtype=torch.int64))
+    predictor = make_predictor(model, SMALL, 4, freeze=("head*",))
+    EProcess(predictor, BetConfig()).step(torch.zeros(8, 12, dtype=torch.int64))
     changed = {
-        name for name, value in gambler.subject.state_dict().items() if not torch.equal(value, model.state_dict()[name])
+        name
+        for name, value in predictor.subject.state_dict().items()
+        if not torch.equal(value, model.state_dict()[name])
     }
     assert changed == {"embedding.weight", "decay"}
 
 
-def test_the_money_divided_among_two_gamblers_is_the_mean_of_their_wealth():
+def test_wealth_divided_between_two_predictors_is_the_mean_of_theirs():
     assert mean_wealth([math.log(3), math.log(5)]) == pytest.approx(math.log(4))
     assert mean_wealth([5000.0, 0.0]) == pytest.approx(5000 - math.log(2))
 
 
 def test_large_models_learn_at_a_smaller_rate():
-    assert usual_lr(100) == usual_lr(10_000) == 1e-2
-    assert usual_lr(1_000_000) == pytest.approx(1e-3)
+    assert default_lr(100) == default_lr(10_000) == 1e-2
+    assert default_lr(1_000_000) == pytest.approx(1e-3)
 
 
 class Locked(Memory):
@@ -232,28 +234,28 @@ class Locked(Memory):
 
 
 BAD = [
-    (Stakes(alpha=0.0), "alpha must lie between 0 and 1"),
-    (Stakes(alpha=float("nan")), "alpha must lie between 0 and 1"),
-    (Stakes(steps=0), "steps must be at least 1"),
-    (Stakes(seconds=-1.0), "seconds must be above 0"),
-    (Stakes(ahead=12), "below seq_len=12"),
-    (Stakes(alphabets=()), "at least one size"),
-    (Stakes(alphabets=(1,)), "at least 2 symbols"),
-    (Stakes(lr=-1.0), "lr must be above 0"),
-    (Stakes(freeze=("router*",)), "matches no parameter"),
+    (BetConfig(alpha=0.0), "alpha must lie between 0 and 1"),
+    (BetConfig(alpha=float("nan")), "alpha must lie between 0 and 1"),
+    (BetConfig(steps=0), "steps must be at least 1"),
+    (BetConfig(seconds=-1.0), "seconds must be above 0"),
+    (BetConfig(ahead=12), "below seq_len=12"),
+    (BetConfig(alphabets=()), "at least one size"),
+    (BetConfig(alphabets=(1,)), "at least 2 symbols"),
+    (BetConfig(lr=-1.0), "lr must be above 0"),
+    (BetConfig(freeze=("router*",)), "matches no parameter"),
 ]
 
 
-@pytest.mark.parametrize(("stakes", "message"), BAD, ids=[message for _, message in BAD])
-def test_stakes_that_cannot_be_played_are_refused_in_one_line(stakes, message):
+@pytest.mark.parametrize(("config", "message"), BAD, ids=[message for _, message in BAD])
+def test_settings_out_of_range_are_refused_in_one_line(config, message):
     with pytest.raises(SubjectError, match=message) as refused:
-        bet(memory(), SMALL, stakes)
+        bet(memory(), SMALL, config)
     assert "\n" not in str(refused.value)
 
 
 def test_a_module_that_cannot_be_copied_is_refused():
     with pytest.raises(SubjectError, match="cannot be copied"):
-        bet(seeded(Locked), SMALL, Stakes(steps=1))
+        bet(seeded(Locked), SMALL, BetConfig(steps=1))
 
 
 PEEK = '''
@@ -322,25 +324,25 @@ def test_the_page_draws_the_wealth_and_marks_a_proof_and_never_calls_its_absence
     assert "✓" not in pages["Recall"]
 
 
-def test_the_figure_of_a_long_game_keeps_its_last_step_and_stays_small():
-    result = bet(seeded(Peek), SMALL, Stakes(steps=3))
-    account = replace(result.gamblers[0], log_wealth=tuple(0.5 * step for step in range(5000)))
-    drawn = ET.fromstring(wealth_plot("w", replace(result, gamblers=(account,), steps=5000, proven_at=None)))
+def test_the_figure_of_a_long_test_keeps_its_last_step_and_stays_small():
+    result = bet(seeded(Peek), SMALL, BetConfig(steps=3))
+    summary = replace(result.predictors[0], log_wealth=tuple(0.5 * step for step in range(5000)))
+    drawn = ET.fromstring(wealth_plot("w", replace(result, predictors=(summary,), steps=5000, proven_at=None)))
     (curve,) = [e.get("d") for e in drawn.iter() if e.get("class") == "curve arm0" and len(e.get("d")) > 50]
     assert 200 < curve.count("L") < 700
     assert curve.rpartition("L")[2].split()[0] == "538"  # the right edge
 
 
-def test_the_wealth_of_a_game_is_the_mean_of_its_gamblers_and_crosses_the_line_at_the_proof():
-    result = bet(seeded(Peek), SMALL, Stakes(steps=60))
-    assert len(result.gamblers) == 2
+def test_the_wealth_of_a_test_is_the_mean_of_its_predictors_and_crosses_the_line_at_the_proof():
+    result = bet(seeded(Peek), SMALL, BetConfig(steps=60))
+    assert len(result.predictors) == 2
     crossed = next(step for step, log in enumerate(result.log_wealth, 1) if log >= math.log(1000))
     assert crossed == result.proven_at
 
 
-def test_the_power_of_betting_is_counted_over_games_with_tokens_of_their_own():
+def test_the_power_of_betting_is_counted_over_tests_with_tokens_of_their_own():
     twin = TWINS["same_padding"]
-    name, leak_class, share, interval, speed = power_row(twin, settings_of(twin), Stakes(steps=40), 3)
+    name, leak_class, share, interval, speed = power_row(twin, settings_of(twin), BetConfig(steps=40), 3)
     assert (name, leak_class, share) == ("same_padding", "dense", "3 of 3")
     assert interval == "0.29 to 1.00"
     assert int(speed.split(",")[0]) <= 40

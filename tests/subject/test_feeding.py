@@ -11,7 +11,7 @@ from auditor_models import LENGTH, VOCAB, WIDTH, Attention, Tokens
 from torch import Tensor, nn
 
 from audits import SubjectError, Verdict, audit
-from audits.betting import Stakes, bet
+from audits.betting import BetConfig, bet
 from audits.subject.subject import Settings
 
 
@@ -146,7 +146,7 @@ def test_what_nobody_can_guess_is_named_in_one_line_that_says_how_to_wrap_it():
 
 
 def test_bets_are_placed_on_models_that_require_arguments():
-    result = bet(ByName(), Settings(vocab_size=VOCAB, seq_len=8, batch=2), Stakes(steps=2, alphabets=(2,)))
+    result = bet(ByName(), Settings(vocab_size=VOCAB, seq_len=8, batch=2), BetConfig(steps=2, alphabets=(2,)))
     assert result.steps == 2
 
 

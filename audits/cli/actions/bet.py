@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from audits.betting import BetResult, BetVerdict, Stakes, bet, explain
+from audits.betting import BetConfig, BetResult, BetVerdict, bet, explain
 from audits.cli._exits import FOUND, OK, CommandError
 from audits.cli.actions._settings import settings_of
 from audits.report.audit.bet_html import bet_html
@@ -21,14 +21,14 @@ from audits.subject.target import load_target
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play, print, write what was asked for; 1 for a certificate of a leak, 0 without one, which is not a PASS."""
+    """Run the test, print, write the files; 1 for a certificate of a leak, 0 without one, which is not a PASS."""
     _check_outputs(options)
     to_stdout = options.json == "-"
     console = Console(stderr=to_stdout)
     # Whatever the target prints must not spoil a JSON document on standard output.
     with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout):
         try:
-            result = _played(options, console)
+            result = _result(options, console)
         except SubjectError as problem:
             raise CommandError(str(problem)) from problem
         for index, line in enumerate(explain(result)):
@@ -37,10 +37,10 @@ def run(options: argparse.Namespace) -> int:
     return FOUND if result.verdict is BetVerdict.LEAK else OK
 
 
-def _played(options: argparse.Namespace, console: Console) -> BetResult:
+def _result(options: argparse.Namespace, console: Console) -> BetResult:
     given = {name: getattr(options, name) for name in ("alpha", "steps", "seconds", "ahead", "lr")}
     given["alphabets"] = _sizes(options.alphabets) if options.alphabets is not None else None
-    stakes = Stakes(
+    config = BetConfig(
         **{name: value for name, value in given.items() if value is not None},
         freeze=tuple(options.freeze),
         training_mode=options.training_mode,
@@ -50,9 +50,9 @@ def _played(options: argparse.Namespace, console: Console) -> BetResult:
     with console.status("betting …") as status:
 
         def watch(step: int, log: float) -> None:
-            status.update(f"step {step} of {stakes.steps}: wealth 10^{log / math.log(10):.1f}")
+            status.update(f"step {step} of {config.steps}: wealth 10^{log / math.log(10):.1f}")
 
-        return bet(model, settings_of(options), stakes, target=options.target, watch=watch)
+        return bet(model, settings_of(options), config, target=options.target, watch=watch)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""How often betting is wrong on causal models, and what it proves: the tables of `docs/betting.md`.
+"""False-positive rate of betting on causal models, and what it proves: the tables of `docs/betting.md`.
 
 `python -m audits.experiments.auditor._betting_study {dice|models|twins|narrow|power}` prints one of them as Markdown.
 """
@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from audits.betting.bettor import bettor
-from audits.betting.game import bet, play
+from audits.betting.config import BetConfig
+from audits.betting.eprocess import EProcess
+from audits.betting.predictor import make_predictor
 from audits.betting.result import BetResult
-from audits.betting.stakes import Stakes
-from audits.betting.table import Table
-from audits.betting.wealth import SHARES, Wealth, log_factors
+from audits.betting.run import bet, run_until_proof
+from audits.betting.wealth import FRACTIONS, Wealth, log_factors
 from audits.experiments.auditor._betting_study_seeds import HEADER, power_row
 from audits.leaks._control import Twin
 from audits.leaks._corpus import all_twins
@@ -29,31 +29,31 @@ from audits.subject.randomness import generator
 from audits.subject.subject import Model, Settings
 
 LEVELS = (0.5, 0.2, 0.1, 0.05, 0.01, 0.001)
-COLUMNS = ("class", "proven after", "stolen, bits a token", "clean twin, largest e-value")
+COLUMNS = ("class", "proven after", "extracted, bits per token", "clean control, largest e-value")
 
 
 def dice(deviation: float, runs: int, rounds: int, bets: int, seed: int = 0) -> Tensor:
-    """The largest log wealth in each of many games on fair coins, [runs], in nats.
+    """The largest log wealth in each of many simulated tests on fair coins, [runs], in nats.
 
     Args:
-        deviation: standard deviation of the predictor's log odds, drawn anew for every bet: how rash it is.
-        runs: independent games.
-        rounds: steps in a game.
+        deviation: standard deviation of the predictor's log odds, drawn anew for every bet.
+        runs: independent tests.
+        rounds: steps in a test.
         bets: coins in a step.
         seed: of predictions and coins.
     """
-    gen, shares = generator(seed, "dice", deviation), torch.tensor(SHARES, dtype=torch.float64)
+    gen, fractions = generator(seed, "dice", deviation), torch.tensor(FRACTIONS, dtype=torch.float64)
     wealth, largest = Wealth.start((runs,)), torch.zeros(runs, dtype=torch.float64)
     for _ in range(rounds):
         odds = deviation * torch.randn(runs, bets, generator=gen, dtype=torch.float64)
         heads = torch.randint(2, (runs, bets), generator=gen) * 2 - 1
-        wealth = wealth.after(log_factors(nn.functional.logsigmoid(odds * heads), 2, shares).sum(1))
+        wealth = wealth.after(log_factors(nn.functional.logsigmoid(odds * heads), 2, fractions).sum(1))
         largest = largest.maximum(wealth.log)
     return largest
 
 
 class Memory(nn.Module):
-    """A causal model small enough for hundreds of games: a decaying sum of embeddings, then a layer."""
+    """A causal model small enough for hundreds of tests: a decaying sum of embeddings, then a layer."""
 
     def __init__(self, vocab: int, width: int) -> None:
         super().__init__()
@@ -71,36 +71,36 @@ class Memory(nn.Module):
         return y
 
 
-def games(runs: int, steps: int) -> list[float]:
-    """The largest log wealth of each of many short games on causal models trained online, in nats."""
-    stakes, largest = Stakes(steps=steps, alphabets=(4,), lr=3e-2, to_the_end=True), []
+def causal_tests(runs: int, steps: int) -> list[float]:
+    """The largest log wealth in each of many short tests of causal models trained online, in nats."""
+    config, largest = BetConfig(steps=steps, alphabets=(4,), lr=3e-2, to_the_end=True), []
     for seed in range(runs):
         settings = Settings(vocab_size=4, seq_len=8, batch=4, seed=seed, dtype="float32")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             model = Memory(4, 4)
-        trace, _ = play([Table(bettor(model, settings, 4), stakes)], stakes, settings)
-        largest.append(max(trace))
+        process = EProcess(make_predictor(model, settings, 4), config)
+        largest.append(max(run_until_proof([process], config, settings)[0]))
     return largest
 
 
 @dataclass(frozen=True)
-class Played:
-    """A game on a planted leak or its clean twin; `seconds` is the time to the proof, None without one."""
+class Timed:
+    """A test of a planted leak or its clean control; `seconds` is the time to the proof, None without one."""
 
     result: BetResult
     seconds: float | None
 
 
-def played(model: Model, settings: Settings, stakes: Stakes) -> Played:
-    """Play to the end, and note the time of the proof."""
+def timed(model: Model, settings: Settings, config: BetConfig) -> Timed:
+    """Run to the end, and measure the time to the proof."""
     started, times = time.perf_counter(), list[float]()
-    result = bet(model, settings, stakes, watch=lambda _step, _log: times.append(time.perf_counter() - started))
-    return Played(result, times[result.proven_at - 1] if result.proven_at else None)
+    result = bet(model, settings, config, watch=lambda _step, _log: times.append(time.perf_counter() - started))
+    return Timed(result, times[result.proven_at - 1] if result.proven_at else None)
 
 
 def settings_of(twin: Twin) -> Settings:
-    """How the twins are fed: 16 rows of their usual length."""
+    """16 rows of the usual length."""
     return Settings(
         input="tokens" if twin.width is None else "features",
         vocab_size=twin.vocab_size,
@@ -111,7 +111,7 @@ def settings_of(twin: Twin) -> Settings:
 
 
 def exceedance_row(name: str, largest: Sequence[float]) -> list[str]:
-    """The share of games whose largest wealth would have been called a proof at each level, with its 95 % interval."""
+    """The proportion of tests whose largest wealth exceeded each level, with the upper end of its 95 % interval."""
     cells = []
     for alpha in LEVELS:
         counts = Counts(sum(log >= -math.log(alpha) for log in largest), len(largest))
@@ -120,46 +120,46 @@ def exceedance_row(name: str, largest: Sequence[float]) -> list[str]:
 
 
 def print_dice() -> None:
-    """Fair coins against predictors from timid to rash."""
-    _print_row(["log odds of standard deviation", *(f"level {alpha:g}" for alpha in LEVELS)], head=True)
+    """Fair coins, predictors with small to large random log odds."""
+    _print_row(["standard deviation of the log odds", *(f"level {alpha:g}" for alpha in LEVELS)], head=True)
     for deviation in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0):
         _print_row(exceedance_row(f"{deviation:g}", dice(deviation, runs=20_000, rounds=100, bets=8).tolist()))
 
 
 def print_models() -> None:
     """Causal models trained online."""
-    _print_row(["games", *(f"level {alpha:g}" for alpha in LEVELS)], head=True)
-    _print_row(exceedance_row("400 causal models", games(400, 30)))
+    _print_row(["tests", *(f"level {alpha:g}" for alpha in LEVELS)], head=True)
+    _print_row(exceedance_row("400 causal models", causal_tests(400, 30)))
 
 
-def print_twins(stakes: Stakes) -> None:
-    """Every planted leak and its clean twin."""
+def print_twins(config: BetConfig) -> None:
+    """Every planted leak and its clean control."""
     _print_row(["planted leak", *COLUMNS], head=True)
     for twin in all_twins():
-        _print_row(_twin_row(twin.name, str(twin.leak_class), twin.leaky, twin.clean, settings_of(twin), stakes))
+        _print_row(_twin_row(twin.name, str(twin.leak_class), twin.leaky, twin.clean, settings_of(twin), config))
 
 
-def print_narrow(stakes: Stakes) -> None:
+def print_narrow(config: BetConfig) -> None:
     """Selection inside the chunk: as planted, and in adversarial variants."""
     twin = next(twin for twin in all_twins() if twin.name == "hub_selection_in_chunk")
     module = sys.modules[twin.leaky.__module__]
-    frozen = replace(stakes, freeze=("*score*", "*encode*"))
+    frozen = replace(config, freeze=("*score*", "*encode*"))
     _print_row(["variant", *COLUMNS], head=True)
     variants = (
-        ("as planted", twin.leaky, twin.clean, stakes),
+        ("as planted", twin.leaky, twin.clean, config),
         ("as planted, frozen router", twin.leaky, twin.clean, frozen),
-        ("narrow council", module.narrow_leaky, module.narrow_clean, stakes),
+        ("narrow council", module.narrow_leaky, module.narrow_clean, config),
         ("narrow council, frozen router", module.narrow_leaky, module.narrow_clean, frozen),
     )
-    for name, leaky, clean, how in variants:
-        _print_row(_twin_row(name, str(twin.leak_class), leaky, clean, settings_of(twin), how))
+    for name, leaky, clean, variant in variants:
+        _print_row(_twin_row(name, str(twin.leak_class), leaky, clean, settings_of(twin), variant))
 
 
-def print_power(stakes: Stakes, seeds: int) -> None:
-    """Every planted leak in several games, each up to its proof."""
+def print_power(config: BetConfig, seeds: int) -> None:
+    """Every planted leak in several tests, each up to its proof."""
     _print_row(HEADER, head=True)
     for twin in all_twins():
-        _print_row(power_row(twin, settings_of(twin), replace(stakes, to_the_end=False), seeds))
+        _print_row(power_row(twin, settings_of(twin), replace(config, to_the_end=False), seeds))
 
 
 def _twin_row(
@@ -168,13 +168,13 @@ def _twin_row(
     leaky: Callable[[], nn.Module],
     clean: Callable[[], nn.Module],
     settings: Settings,
-    stakes: Stakes,
+    config: BetConfig,
 ) -> list[str]:
-    found = played(leaky(), settings, stakes)
-    causal = played(clean(), settings, replace(stakes, to_the_end=False)).result
+    found = timed(leaky(), settings, config)
+    causal = timed(clean(), settings, replace(config, to_the_end=False)).result
     proof = "not proven" if found.seconds is None else f"{found.result.proven_at} steps, {found.seconds:.1f} s"
-    alarm = "PROVEN: " if causal.proven_at else ""
-    return [name, leak_class, proof, f"{found.result.bits_per_token:.3f}", f"{alarm}{1 / causal.p_value:.2g}"]
+    false_positive = "PROVEN: " if causal.proven_at else ""
+    return [name, leak_class, proof, f"{found.result.bits_per_token:.3f}", f"{false_positive}{1 / causal.p_value:.2g}"]
 
 
 def _print_row(cells: Sequence[str], *, head: bool = False) -> None:
@@ -187,16 +187,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m audits.experiments.auditor._betting_study", description=__doc__)
     parser.add_argument("table", choices=("dice", "models", "twins", "narrow", "power"))
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--alphabets", type=int, nargs="+", default=Stakes.alphabets)
-    parser.add_argument("--seeds", type=int, default=10, help="games a planted leak, for the power")
+    parser.add_argument("--alphabets", type=int, nargs="+", default=BetConfig.alphabets)
+    parser.add_argument("--seeds", type=int, default=10, help="tests of each planted leak, for the power")
     options = parser.parse_args()
-    stakes = Stakes(steps=options.steps, alphabets=tuple(options.alphabets), to_the_end=True)
+    config = BetConfig(steps=options.steps, alphabets=tuple(options.alphabets), to_the_end=True)
     tables: dict[str, Callable[[], None]] = {
         "dice": print_dice,
         "models": print_models,
-        "twins": lambda: print_twins(stakes),
-        "narrow": lambda: print_narrow(stakes),
-        "power": lambda: print_power(stakes, options.seeds),
+        "twins": lambda: print_twins(config),
+        "narrow": lambda: print_narrow(config),
+        "power": lambda: print_power(config, options.seeds),
     }
     tables[options.table]()
 

@@ -1,11 +1,11 @@
-"""In how many games, each with its own tokens, betting proves a planted leak: the power table of `docs/betting.md`."""
+"""In how many tests, each with its own tokens, betting proves a planted leak: the power table of `docs/betting.md`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from audits.betting.game import bet
-from audits.betting.stakes import Stakes
+from audits.betting.config import BetConfig
+from audits.betting.run import bet
 from audits.leaks._control import Twin
 from audits.statistics import Counts, rate_interval
 from audits.subject.subject import Settings
@@ -13,18 +13,18 @@ from audits.subject.subject import Settings
 HEADER = ("planted leak", "class", "proven in", "95 % interval of the rate", "steps to the proof: median, range")
 
 
-def proofs(twin: Twin, settings: Settings, stakes: Stakes, seeds: int) -> list[int | None]:
-    """The step of the proof in each game, None where there was none.
+def proofs(twin: Twin, settings: Settings, config: BetConfig, seeds: int) -> list[int | None]:
+    """The step of the proof in each test, None where there was none.
 
-    A seed draws the alphabets and the tokens; a twin's weights are the same in every game.
+    A seed draws the alphabets and the tokens; the weights of a planted leak are the same in every test.
     """
-    played = (bet(twin.leaky(), replace(settings, seed=seed), stakes) for seed in range(seeds))
-    return [result.proven_at for result in played]
+    results = (bet(twin.leaky(), replace(settings, seed=seed), config) for seed in range(seeds))
+    return [result.proven_at for result in results]
 
 
-def power_row(twin: Twin, settings: Settings, stakes: Stakes, seeds: int) -> list[str]:
+def power_row(twin: Twin, settings: Settings, config: BetConfig, seeds: int) -> list[str]:
     """One planted leak: how often it is proven, the Clopper-Pearson interval, and how fast."""
-    found = proofs(twin, settings, stakes, seeds)
+    found = proofs(twin, settings, config, seeds)
     steps = sorted(step for step in found if step is not None)
     rate = rate_interval(Counts(len(steps), seeds))
     speed = f"{steps[len(steps) // 2]}, {steps[0]} to {steps[-1]}" if steps else "-"

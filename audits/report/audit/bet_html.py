@@ -1,4 +1,4 @@
-"""One game as a small self-contained page: the outcome in words, the wealth as a figure, what it cannot see."""
+"""One test by betting as a self-contained page: the outcome in words, the wealth as a figure, what it proves."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from audits.report.render.marks import Mark
 from audits.report.render.page import bullets, definitions, page, paragraph, section, table, wide_figure
 
 _CAPTION = (
-    "The copy bets on each next token and is then trained on it. Against random tokens the money of a model that does "
-    "not see its future stays, on average, what it was, however it is trained; it ever crosses the line with at most "
-    "the probability of the level."
+    "The copy bets on each next token and is then trained on it. Against random tokens the wealth of a model that does "
+    "not see its future keeps its mean of 1, however the model is trained; it ever crosses the line with at most the "
+    "probability of the level."
 )
 _LIMITS = (
     "A proof holds for the trained copy: the architecture leaks, for these weights or for weights a few steps away.",
-    "No proof is not a PASS: the gambler may not have learnt to use a leak. The probes of `model` look for one.",
+    "No proof is not a PASS: the predictor may not have learnt to use a leak. The probes of `model` test for one.",
 )
 
 
 def bet_html(result: BetResult) -> str:
-    """The page; a game without proof is never marked as a PASS."""
+    """The page; a test without proof is never marked as a PASS."""
     proven = result.verdict is BetVerdict.LEAK
     mark = Mark("✗", "LEAK", "fail") if proven else Mark("?", "NOT PROVEN", "neutral")
     head = f"<h1>{markup(TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
@@ -31,27 +31,33 @@ def bet_html(result: BetResult) -> str:
     head += "".join(paragraph(line) for line in explain(result))
     body = (
         section("wealth", "Wealth", wide_figure(wealth_plot("wealth", result), _CAPTION)),
-        section("gamblers", "Gamblers", table(_gamblers(result))),
+        section("predictors", "Predictors", table(_predictors(result))),
         section("limits", "What this proves", f'<div class="limits">{bullets(_LIMITS)}</div>'),
         section("settings", "Settings and environment", definitions(_settings(result))),
     )
     return page(f"{mark.word}: {result.target}", head, "\n".join(body), f"Stopped: {result.stopped}.")
 
 
-def _gamblers(result: BetResult) -> Table:
-    """How each did."""
+def _predictors(result: BetResult) -> Table:
+    """What each achieved."""
     rows = [
         (
-            str(account.alphabet),
-            number(account.bits_per_token),
-            MISSING if account.position is None else str(account.position),
-            number(account.position_bits),
-            str(account.lost_steps),
+            str(summary.alphabet),
+            number(summary.bits_per_token),
+            MISSING if summary.position is None else str(summary.position),
+            number(summary.position_bits),
+            str(summary.lost_steps),
         )
-        for account in result.gamblers
+        for summary in result.predictors
     ]
-    header = ("symbols", "stolen lately, bits a token", "most at position", "bits there", "steps without learning")
-    return Table("One gambler for each alphabet", header, tuple(rows))
+    header = (
+        "symbols",
+        "extracted at the end, bits per token",
+        "most at position",
+        "bits there",
+        "steps without an update",
+    )
+    return Table("One predictor for each alphabet", header, tuple(rows))
 
 
 def _settings(result: BetResult) -> list[tuple[str, str]]:

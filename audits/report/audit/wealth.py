@@ -1,4 +1,4 @@
-"""The wealth of the gamblers against the steps of the game, and the line that no causal model is likely to cross."""
+"""The wealth of the predictors at every step, and the threshold that no causal model is likely to cross."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ _DRAWN = 600  # points of a line at most: what lies between two of them is narro
 
 
 def wealth_plot(name: str, result: BetResult) -> str:
-    """Log10 of wealth step by step: all money, each gambler's own, the level of proof, and the step of the proof."""
-    curves = [("all money", _decimal(result.log_wealth))]
-    curves += [(f"{a.alphabet} symbols", _decimal(a.log_wealth)) for a in result.gamblers if len(result.gamblers) > 1]
+    """Log10 of wealth step by step: mean and each predictor's own, the level of proof, and the step of the proof."""
+    curves = [("mean wealth", _decimal(result.log_wealth))]
+    curves += [
+        (f"{a.alphabet} symbols", _decimal(a.log_wealth)) for a in result.predictors if len(result.predictors) > 1
+    ]
     proof = -math.log10(result.alpha)
     heights = [height for _, curve in curves for height in curve] + [0.0, proof]
     ticks = round_ticks(min(heights), max(heights))
@@ -27,9 +29,9 @@ def wealth_plot(name: str, result: BetResult) -> str:
     if result.proven_at:
         at = _decimal(result.log_wealth)[result.proven_at - 1]
         parts.append(marker(0, x(result.proven_at), y(at), "dot arm0", f"proven after {result.proven_at} steps"))
-    told = f"Largest wealth 10^{number(max(curves[0][1]))} in {count(result.steps, 'step')}; {_outcome(result)}."
+    summary = f"Largest wealth 10^{number(max(curves[0][1]))} in {count(result.steps, 'step')}; {_outcome(result)}."
     height = _BOTTOM + 60 + 19 * len(curves)
-    return drawing(name, _WIDTH, height, "Wealth of the gamblers", told, "".join(parts))
+    return drawing(name, _WIDTH, height, "Wealth of the predictors", summary, "".join(parts))
 
 
 def _decimal(logs: Sequence[float]) -> list[float]:
@@ -38,7 +40,7 @@ def _decimal(logs: Sequence[float]) -> list[float]:
 
 
 def _outcome(result: BetResult) -> str:
-    """Whether it was proof."""
+    """Whether the level was reached."""
     level = f"level {result.alpha:g}"
     return f"proof at {level} after {count(result.proven_at, 'step')}" if result.proven_at else f"no proof at {level}"
 
@@ -55,7 +57,7 @@ def _axes(steps: int, ticks: Sequence[float], x: Scale, y: Scale) -> str:
 
 
 def _level(result: BetResult, proof: float, y: Scale) -> str:
-    """Above it lies proof."""
+    """The line above which wealth is proof."""
     words = f"proof at level {result.alpha:g}"
     bar = line(_LEFT, y(proof), _WIDTH - 6, y(proof), "mean")
     return bar + label(_WIDTH - 10, y(proof) - 6, words, "note strong", "end")

@@ -1,4 +1,4 @@
-"""What a game is played for, and at what cost at most."""
+"""Settings of the test by betting: its level, its budget and how the predictors are trained."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from audits.subject.subject import SubjectError
 
 
 @dataclass(frozen=True)
-class Stakes:
-    """The terms of a game; the defaults are our choice.
+class BetConfig:
+    """Settings of one test; the defaults are our choice.
 
     Attributes:
-        alpha: the probability, at most, that a causal subject is ever said to leak.
-        steps: batches played at most.
-        seconds: wall-clock time at most; None sets no limit. The level alpha holds wherever the game stops, but with a
+        alpha: level of the test: a causal subject is reported as leaking with at most this probability.
+        steps: batches at most.
+        seconds: wall-clock time at most; None sets no limit. The level alpha holds wherever the test stops, but with a
             limit the same seed need not stop at the same step.
         ahead: h; the output at position t bets on the symbol at t + h.
-        alphabets: one gambler plays for each size; two symbols are learnt fastest, but with two many tokens are equal
-            and rankings tie. A size above the vocabulary is taken as the vocabulary.
+        alphabets: one predictor is trained for each size; two symbols are learnt fastest, but with two many tokens are
+            equal and rankings tie. A size above the vocabulary is taken as the vocabulary.
         lr: Adam's learning rate; None chooses it from the number of parameters.
         freeze: patterns (`*`, `?`) of parameter names that are not trained.
-        training_mode: play in training mode (dropout, batch statistics) instead of evaluation mode.
-        to_the_end: play all steps after a proof too, to see how much can be stolen.
+        training_mode: run the model in training mode (dropout, batch statistics) instead of evaluation mode.
+        to_the_end: continue to the last step after a proof, to measure how much information can be extracted.
     """
 
     alpha: float = 1e-3
@@ -37,7 +37,7 @@ class Stakes:
     to_the_end: bool = False
 
     def check(self, seq_len: int) -> None:
-        """Raise SubjectError where these stakes cannot be played."""
+        """Raise SubjectError where a setting is out of range."""
         rules = [
             (0 < self.alpha < 1, f"alpha must lie between 0 and 1, not {self.alpha}"),
             (self.steps >= 1, f"steps must be at least 1, not {self.steps}"),

@@ -1,4 +1,4 @@
-"""The gambler: a trainable copy of the subject that predicts tokens drawn from a small alphabet.
+"""The online predictor: a trainable copy of the subject that predicts tokens drawn from a small alphabet.
 
 Axes: B (rows), N (tokens), A (symbols of the alphabet), F (features of the subject's output).
 """
@@ -19,12 +19,12 @@ from audits.subject.randomness import generator, pinned
 from audits.subject.subject import DTYPES, Model, Settings, SubjectError, as_sequence, prepare
 
 
-class Bettor(nn.Module):
+class OnlinePredictor(nn.Module):
     """A copy of the subject that maps symbols [B, N] to log-probabilities [B, N, A] of a symbol to come.
 
-    What is added to the copy acts on each position by itself, so it can pass on a leak but not make one: an embedding
-    in front of a feature model, and a linear readout where the outputs are no logits over the vocabulary or cannot be
-    trained. The readout starts at 0, at uniform predictions.
+    What is added to the copy acts on each position separately, so it can transmit a leak but not create one: an
+    embedding before a feature model, and a linear readout where the outputs are no logits over the vocabulary or cannot
+    be trained. The readout starts at 0, at uniform predictions.
     """
 
     def __init__(self, copied: Any, feed: Feeding, alphabet: Tensor, embedding: nn.Embedding | None = None) -> None:
@@ -36,15 +36,15 @@ class Bettor(nn.Module):
         self.register_buffer("alphabet", alphabet, persistent=False)
 
     def forward(self, symbols: Tensor) -> Tensor:
-        """Log-probabilities in float64, so that they sum to 1 to rounding however many are multiplied."""
+        """Log-probabilities in float64, so that probabilities sum to 1 closely even where thousands are multiplied."""
         outputs = self.outputs(symbols)
         logits = outputs[..., self.alphabet] if self.readout is None else self.readout(outputs)
         return logits.double().log_softmax(-1)
 
     def outputs(self, symbols: Tensor) -> Tensor:
         """What the subject returns, [B, N, F]."""
-        given = self.alphabet[symbols] if self.embedding is None else self.embedding(symbols)
-        return as_sequence(self.feed(self.subject, given), symbols)
+        inputs = self.alphabet[symbols] if self.embedding is None else self.embedding(symbols)
+        return as_sequence(self.feed(self.subject, inputs), symbols)
 
 
 class _Function(nn.Module):
@@ -59,18 +59,18 @@ class _Function(nn.Module):
         return self.function(inputs)
 
 
-def bettor(model: Model, settings: Settings, symbols: int, freeze: Sequence[str] = ()) -> Bettor:
-    """A gambler made from a copy of the model, on the device and in the dtype (float32 where none is named).
+def make_predictor(model: Model, settings: Settings, symbols: int, freeze: Sequence[str] = ()) -> OnlinePredictor:
+    """A predictor made from a copy of the model, on the device and in the dtype (float32 where none is named).
 
     Args:
         model: the subject; it is never called, only its copy is (a plain function has no copy and is called itself).
-        settings: what it eats.
+        settings: its inputs.
         symbols: A, at most the vocabulary. Which A token ids make up the alphabet of a token model is drawn from the
             seed.
         freeze: patterns (`*` and `?`) of parameter names that are not trained.
 
     Raises:
-        SubjectError: it cannot be copied or called, or a pattern names nothing.
+        SubjectError: it cannot be copied or called, or a pattern matches no parameter.
     """
     subject = prepare(model, replace(settings, dtype=settings.dtype or "float32"))
     if subject.module is not None and not subject.copied:
@@ -80,12 +80,12 @@ def bettor(model: Model, settings: Settings, symbols: int, freeze: Sequence[str]
     _freeze(subject.module, freeze)
     settings = subject.settings
     alphabet, embedding = _alphabet(settings, symbols), _embedding(settings, symbols)
-    gambler = Bettor(subject.model, subject.feed, alphabet, embedding).to(settings.device)
-    outputs = _dry(gambler, settings)
+    predictor = OnlinePredictor(subject.model, subject.feed, alphabet, embedding).to(settings.device)
+    outputs = _dry_run(predictor, settings)
     logits = settings.input == "tokens" and outputs.shape[-1] == settings.vocab_size and outputs.requires_grad
     if not logits:
-        gambler.readout = _readout(outputs, symbols)
-    return gambler
+        predictor.readout = _readout(outputs, symbols)
+    return predictor
 
 
 def _freeze(module: nn.Module | None, patterns: Sequence[str]) -> None:
@@ -101,7 +101,7 @@ def _freeze(module: nn.Module | None, patterns: Sequence[str]) -> None:
 
 
 def _alphabet(settings: Settings, symbols: int) -> Tensor:
-    """The token ids that stand for the symbols, int64 [A], in rising order."""
+    """The token id of each symbol, int64 [A], in rising order."""
     drawn = torch.randperm(settings.vocab_size or symbols, generator=generator(settings.seed, "alphabet"))
     return drawn[:symbols].sort().values
 
@@ -125,12 +125,12 @@ def _readout(outputs: Tensor, symbols: int) -> nn.Linear:
     return layer
 
 
-def _dry(gambler: Bettor, settings: Settings) -> Tensor:
-    """Outputs on symbols that no bet is placed on: shows that it runs at this batch, its width, whether it learns."""
+def _dry_run(predictor: OnlinePredictor, settings: Settings) -> Tensor:
+    """Outputs on symbols that are not bet on: shows that it runs at this batch size, and whether it can be trained."""
     shape = (settings.batch, settings.seq_len)
-    drawn = torch.randint(len(gambler.alphabet), shape, generator=generator(settings.seed, "dry run"))
+    drawn = torch.randint(len(predictor.alphabet), shape, generator=generator(settings.seed, "dry run"))
     with pinned(settings.seed), one_line("the target"):
-        return gambler.eval().outputs(drawn.to(settings.device))
+        return predictor.eval().outputs(drawn.to(settings.device))
 
 
 @contextmanager

@@ -1,0 +1,108 @@
+"""An online predictor with its wealth: it predicts a batch of random symbols, settles its bets, then trains on it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from audits.betting.config import BetConfig
+from audits.betting.follow_the_leader import FollowTheLeader
+from audits.betting.predictor import OnlinePredictor
+from audits.betting.wealth import FRACTIONS, Wealth, log_factors
+
+WINDOW = 10  # the last steps over which the rate of gain is averaged (our choice)
+CLIP = 1.0  # largest norm of all gradients together (our choice)
+
+
+@dataclass(frozen=True)
+class PredictorSummary:
+    """What one predictor achieved.
+
+    Attributes:
+        alphabet: A, how many equally likely symbols there were.
+        log_wealth: after each step, in nats; this predictor's own.
+        bits_per_token: gain of its best fraction over the last steps, at least 0; descriptive, not certified.
+        position: whose outputs gained most; None without gain.
+        position_bits: what they gained, in bits.
+        lost_steps: steps without an update because predictions or gradients were not finite.
+    """
+
+    alphabet: int
+    log_wealth: tuple[float, ...]
+    bits_per_token: float
+    position: int | None
+    position_bits: float
+    lost_steps: int
+
+
+class EProcess:
+    """The predictor, its optimiser and its wealth. `step` trains the predictor in place.
+
+    Attributes:
+        log_wealth: after each step, in nats.
+        skipped: steps without an update because predictions or gradients were not finite.
+        skipped_in_a_row: how many of the latest steps those were.
+    """
+
+    def __init__(self, predictor: OnlinePredictor, config: BetConfig) -> None:
+        self.predictor, self.config = predictor.train(config.training_mode), config
+        self.parameters = [p for p in predictor.parameters() if p.requires_grad]
+        count = sum(p.numel() for p in self.parameters)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr or default_lr(count), betas=(0.9, 0.95))
+        self.fractions = torch.tensor(FRACTIONS, dtype=torch.float64)
+        self.wealth, self.leader = Wealth.start(strategies=len(FRACTIONS) + 1), FollowTheLeader()
+        self.log_wealth: list[float] = []
+        self.recent: list[Tensor] = []  # mean log factors by position and fraction, [N - h, L]
+        self.skipped = self.skipped_in_a_row = 0
+
+    def step(self, symbols: Tensor) -> None:
+        """Process a batch int64 [B, N]: predict, settle, learn; in another order, wealth would be no martingale."""
+        h = self.config.ahead
+        symbols = symbols.to(self.predictor.alphabet.device)
+        log_p = self.predictor(symbols)[:, :-h].gather(-1, symbols[:, h:, None]).squeeze(-1)
+        self._settle(log_factors(log_p.detach().cpu(), len(self.predictor.alphabet), self.fractions))
+        self._learn(-log_p.mean())
+
+    def _settle(self, gains: Tensor) -> None:
+        """Multiply the wealth by the factors of all bets, whose logs are [B, N - h, L]."""
+        self.wealth = self.wealth.after(torch.cat([gains.sum((0, 1)), self.leader.log_gain(gains)[None]]))
+        self.leader = self.leader.after(gains)
+        self.log_wealth.append(float(self.wealth.log))
+        self.recent = [*self.recent[1 - WINDOW :], gains.mean(0)]
+
+    def _learn(self, loss: Tensor) -> None:
+        """One update; none where loss or gradient are not finite."""
+        self.optimizer.zero_grad(set_to_none=True)
+        finite = bool(loss.isfinite())
+        if finite:
+            loss.backward()
+            finite = bool(nn.utils.clip_grad_norm_(self.parameters, CLIP).isfinite())
+        if finite:
+            self.optimizer.step()
+        self.skipped += not finite
+        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
+
+    def summary(self) -> PredictorSummary:
+        """What is reported of this predictor, after at least one step."""
+        gains = torch.stack(self.recent).mean(0) / math.log(2)
+        best = int(gains.mean(0).argmax())
+        rate, position = max(0.0, float(gains[:, best].mean())), int(gains[:, best].argmax())
+        return PredictorSummary(
+            alphabet=len(self.predictor.alphabet),
+            log_wealth=tuple(self.log_wealth),
+            bits_per_token=rate,
+            position=position if rate > 0 else None,
+            position_bits=float(gains[position, best]) if rate > 0 else 0.0,
+            lost_steps=self.skipped,
+        )
+
+
+def default_lr(parameters: int) -> float:
+    """Adam's learning rate for a model of this many trained parameters: 1e-2 up to 10^4, then falling as their root.
+
+    Our choice: the planted leaks are learnt fastest around 1e-2; large models diverge there.
+    """
+    return 1e-2 * min(1.0, math.sqrt(1e4 / max(1, parameters)))
