@@ -10,6 +10,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -130,9 +131,26 @@ def unknown_names(text: str) -> list[str]:
     return found
 
 
+@cache
+def classes() -> set[str]:
+    """The names of all classes of this project."""
+    files = [file for folder in ("audits", "hubrouter") for file in (ROOT / folder).rglob("*.py")]
+    return {
+        name for file in files for name in re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+
+def unknown_classes(text: str) -> list[str]:
+    """Classes that a code span of a text makes an object of and that this project does not have."""
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [name for span in spans for name in re.findall(r"\b([A-Z][a-z]\w*)\(", span) if name not in classes()]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES])
 def test_every_link_path_and_name_on_a_page_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
+    if page.parent.name != "findings":  # those speak of other libraries
+        assert unknown_classes(text) == []
     assert broken_links(page, text) == []
     assert unknown_paths(text) == []
     assert unknown_names(text) == []
@@ -142,6 +160,7 @@ def test_a_link_a_path_and_a_name_that_do_not_exist_are_seen() -> None:
     links = "[a](docs/evidence.md#stale-records) [b](docs/none.md) [c](docs/evidence.md#none) [d](https://e.org/f)"
     assert broken_links(ROOT / "README.md", links) == ["docs/none.md", "docs/evidence.md#none"]
     assert unknown_paths("`audits/leaks/<name>.py`, `audits/none.py`, see audits/results.py.") == ["audits/none.py"]
+    assert unknown_classes("`Probe(name)` and `Prob(name)`") == ["Prob"]
     assert unknown_names("`audits.audit`, `audits.none`, `audits.leaks.needle:leaky`") == ["audits.none"]
 
 
