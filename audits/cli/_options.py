@@ -29,7 +29,7 @@ def add_subject_options(parser: argparse.ArgumentParser, *, batch: int, batch_he
 
 
 def add_executor(parser: argparse.ArgumentParser) -> None:
-    """Where runs are carried out."""
+    """Where runs are executed."""
     parser.add_argument(
         "--executor", choices=EXECUTORS, default="local", help="processes on this machine, or jobs of Slurm"
     )

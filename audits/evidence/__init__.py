@@ -1,1 +1,1 @@
-"""Evidence: what a run is, where it is carried out, and the ledger it is recorded in."""
+"""Evidence: what a run is, where it is executed, and the ledger it is recorded in."""

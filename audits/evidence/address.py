@@ -12,12 +12,12 @@ INTERFACE = "audits.evidence.experiment"
 
 def code_of(experiment: Experiment) -> str:
     """Today's hash of the code that defines an experiment's runs."""
-    return code_behind(experiment.execute, experiment.beside)
+    return code_behind(experiment.execute, experiment.not_hashed)
 
 
-def code_behind(execute: Callable[..., object], beside: tuple[str, ...]) -> str:
-    """Today's hash of the code behind a function that carries out runs, without the modules `beside` it.
+def code_behind(execute: Callable[..., object], not_hashed: tuple[str, ...]) -> str:
+    """Today's hash of the code behind a function that executes runs, without the modules of `not_hashed`.
 
-    How runs are asked for and how they tell their progress is no part of it either.
+    How runs are specified and how they report progress is no part of it either.
     """
-    return code_hash((execute,), (*beside, INTERFACE))
+    return code_hash((execute,), (*not_hashed, INTERFACE))

@@ -1,4 +1,4 @@
-"""What an experiment is: a list of runs for each tier, and a function that carries one out in its own process."""
+"""What an experiment is: a list of runs for each tier, and a function that executes one in its own process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TIERS = ("quick", "full", "paper")  # minutes; hours on two cores; a GPU
 
 
 class Progress(Protocol):
-    """Told by a run how far it is: `done` of `total` steps, and a short note such as the current loss."""
+    """Called by a run to report how far it is: `done` of `total` steps, and a short note such as the current loss."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Report progress; may be called often."""
@@ -33,30 +33,37 @@ class RunSpec:
     experiment: str
     config: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    label: str = ""  # shown beside the progress bar
+    label: str = ""  # shown at the progress bar
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One kind of evidence. `execute` must be a module-level function: it is called in a worker process.
+    """One kind of evidence.
 
-    `alone` asks that nothing else runs meanwhile, for runs that measure time. A run that takes longer than `seconds` is
-    ended. `lost` turns the reason why a run gave no result into one that is recorded, so that it is not tried again.
-    Studies of one `kind` share their runs: they are recorded under that name (the experiment's own where it is None),
-    so what two studies ask for is done once. `beside` names modules whose code does not decide the result although
-    `execute` imports them; a change there makes no record stale. A recheck compares all that a run gives but the paths
-    that match `not_compared`: what measures time, and wording. Numbers of another machine may differ by `tolerance`,
-    relative or absolute; None where only the same machine can tell.
+    Attributes:
+        name: of the experiment.
+        runs: its runs by the user's choices.
+        execute: executes one run; a module-level function, because it is called in a worker process.
+        exclusive: nothing else may run on the machine meanwhile, for runs that measure time.
+        seconds: a run that takes longer is ended.
+        on_failure: turns the reason why a run gave no result into one that is recorded, so that it is not tried again.
+        kind: the name that runs are recorded under, the experiment's own where it is None. Studies of one kind share
+            their runs: what two of them ask for is done once.
+        not_hashed: modules whose code does not decide the result although `execute` imports them; a change there makes
+            no record stale.
+        not_compared: paths in a result that a recheck does not compare: what measures time, and wording.
+        tolerance: by how much numbers of another machine may differ, relative or absolute; None where only the same
+            machine can show that they agree.
     """
 
     name: str
     runs: Callable[[Options], tuple[RunSpec, ...]]
     execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
-    alone: bool = False
+    exclusive: bool = False
     seconds: float | None = None
-    lost: Callable[[str], dict[str, Any]] | None = None
+    on_failure: Callable[[str], dict[str, Any]] | None = None
     kind: str | None = None
-    beside: tuple[str, ...] = ()
+    not_hashed: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
     tolerance: float | None = None
 

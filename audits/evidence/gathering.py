@@ -102,8 +102,8 @@ class Gathering:
             task.spec,
             options,
             code=code_of(experiment),
-            not_hashed=experiment.beside,
-            exclusive=experiment.alone,
+            not_hashed=experiment.not_hashed,
+            exclusive=experiment.exclusive,
         )
 
     def _checkpoints(self, run: str) -> Path | None:
@@ -168,12 +168,12 @@ class Gathering:
 
     def _fail(self, task: Task, error: str) -> None:
         """Note a run that gave no result; the others go on."""
-        failure, lost = Failure(task.spec, error), task.experiment.lost
+        failure, on_failure = Failure(task.spec, error), task.experiment.on_failure
         self.failures.append(failure)
-        if lost is not None:
+        if on_failure is not None:
             now = time.monotonic()
-            self._append(task, lost(error), now - self._begun.get(task.run, now))
-        self._close(task, recorded=lost is not None)
+            self._append(task, on_failure(error), now - self._begun.get(task.run, now))
+        self._close(task, recorded=on_failure is not None)
         self._display.end(task.run, f"failed: {failure.line}", failed=True)
 
     def _close(self, task: Task, *, recorded: bool) -> None:

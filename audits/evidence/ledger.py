@@ -380,14 +380,14 @@ def _not_finite(value: Any, name: str = "") -> str | None:
 
 
 def _replace(file: Path, data: bytes, mode: int) -> None:
-    """Write beside and rename."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    """Write under another name and rename."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with beside.open("wb") as handle:
+        with partial.open("wb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
-        beside.chmod(mode & 0o777)
-        beside.replace(file)
+        partial.chmod(mode & 0o777)
+        partial.replace(file)
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a run was carried out on: enough to judge whether a number may be compared, nothing that names whose machine."""
+"""What a run was executed on: enough to judge whether a number may be compared, nothing that names whose machine."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def commit(folder: Path = ROOT) -> str:
     if git is None or not (folder / ".git").exists():
         return ""
     asked = [git, "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    told = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words and our own path
-    return told.stdout.strip() if told.returncode == 0 else ""
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words and our own path
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's marketing name where the system tells it, else its architecture."""
+    """The processor's marketing name where the system gives it, else its architecture."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

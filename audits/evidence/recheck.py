@@ -133,7 +133,7 @@ def _repeat(
     workers: int | None,
     console: Console | None,
 ) -> list[str]:
-    """Have the runs carried out that today's code has not done yet; the lines of those that failed."""
+    """Have the runs executed that today's code has not done yet; the lines of those that failed."""
     failed: list[str] = []
     for tier in TIERS:
         specs = tuple(spec for at, spec in wanted if at == tier)

@@ -25,10 +25,10 @@ def todays_code() -> Mapping[str, str]:
     """The code hash of every kind of run, by its name in the ledger.
 
     Raises:
-        ValueError: two studies of one kind are carried out by different code.
+        ValueError: two studies of one kind are executed by different code.
     """
     codes: dict[str, str] = {}
     for experiment in all_experiments():
         if codes.setdefault(experiment.recorded_as, code_of(experiment)) != code_of(experiment):
-            raise ValueError(f"studies of kind {experiment.recorded_as} differ in the code that carries them out")
+            raise ValueError(f"studies of kind {experiment.recorded_as} differ in the code that executes them")
     return codes

@@ -47,7 +47,7 @@ def experiment(
     specs = tuple(
         RunSpec(name, {**settings, **asdict(item), "recipe": library.recipe(item)}, seed, item.name) for item in chosen
     )
-    return Experiment(name, lambda _: specs, partial(execute, memory), seconds=seconds, lost=lost)
+    return Experiment(name, lambda _: specs, partial(execute, memory), seconds=seconds, on_failure=failed_result)
 
 
 def ledger_name(library: str, release: str) -> str:
@@ -81,7 +81,7 @@ def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[
     return _kept(result)
 
 
-def lost(error: str) -> dict[str, Any]:
+def failed_result(error: str) -> dict[str, Any]:
     """The result of a run that never ended, or took its process along."""
     return {"verdict": "UNDETERMINED", "reason": relative(error)}
 

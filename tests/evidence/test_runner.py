@@ -1,4 +1,4 @@
-"""Gathering evidence: what is missing is carried out, whatever happens to runs, workers or the user's patience."""
+"""Gathering evidence: what is missing is executed, whatever happens to runs, workers or the user's patience."""
 
 import io
 import os
@@ -75,8 +75,8 @@ def endless(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     return {}
 
 
-def experiment(execute: Any, *specs: RunSpec, name: str = "demo", alone: bool = False) -> Experiment:
-    return Experiment(name, lambda options: specs, execute, alone)
+def experiment(execute: Any, *specs: RunSpec, name: str = "demo", exclusive: bool = False) -> Experiment:
+    return Experiment(name, lambda options: specs, execute, exclusive)
 
 
 def specs(*configs: dict[str, Any], name: str = "demo") -> tuple[RunSpec, ...]:
@@ -89,7 +89,7 @@ def gathered(ledger: Ledger, *experiments: Experiment, **settings: Any) -> tuple
     return outcome, text.getvalue()
 
 
-def test_missing_runs_are_carried_out_once_and_recorded(tmp_path: Path) -> None:
+def test_missing_runs_are_executed_once_and_recorded(tmp_path: Path) -> None:
     ledger, three = Ledger(tmp_path), specs({"x": 1}, {"x": 2}, {"x": 3})
     outcome, text = gathered(ledger, experiment(square, *three, three[0]), workers=1)
     assert outcome.failures == ()
@@ -147,12 +147,12 @@ def test_a_killed_workers_run_is_begun_once_more_and_then_given_up(tmp_path: Pat
     assert text.count("beginning it once more") == 3
 
 
-def test_runs_that_ask_to_be_alone_overlap_with_no_other(tmp_path: Path) -> None:
-    alone = experiment(timed, *specs({}, {}, name="alone"), name="alone", alone=True)
+def test_exclusive_runs_overlap_with_no_other(tmp_path: Path) -> None:
+    exclusive = experiment(timed, *specs({}, {}, name="exclusive"), name="exclusive", exclusive=True)
     together = experiment(timed, *specs({}, {}), name="demo")
-    outcome, _ = gathered(Ledger(tmp_path), alone, together, workers=2)
+    outcome, _ = gathered(Ledger(tmp_path), exclusive, together, workers=2)
     spans = [(r.result["start"], r.result["end"]) for r in outcome.evidence.records]
-    mine = [(r.result["start"], r.result["end"]) for r in outcome.evidence.of("alone")]
+    mine = [(r.result["start"], r.result["end"]) for r in outcome.evidence.of("exclusive")]
     assert len(spans) == 4
     for start, end in mine:
         assert sum(a < end and start < b for a, b in spans) == 1  # itself
@@ -298,7 +298,7 @@ def test_a_run_that_takes_too_long_is_ended_and_the_others_go_on(tmp_path: Path)
         lambda options: specs({"log": str(tmp_path)}, {"log": str(tmp_path)}),
         endless,
         seconds=5.0,
-        lost=lambda error: {"lost": error},
+        on_failure=lambda error: {"lost": error},
     )
     console = Console(file=io.StringIO())
     work = gather([limited], Options(), Ledger(tmp_path / "evidence"), workers=2, console=console)
@@ -307,12 +307,12 @@ def test_a_run_that_takes_too_long_is_ended_and_the_others_go_on(tmp_path: Path)
     assert results == {0: {}, 1: {"lost": "ended after 5 s, the time limit of a run"}}
 
 
-def test_a_run_whose_loss_was_recorded_is_not_tried_again(tmp_path: Path) -> None:
-    lost = Experiment(
-        "demo", lambda options: specs({"trouble": "raise"}), troubled, lost=lambda error: {"lost": error[:12]}
+def test_a_run_whose_failure_was_recorded_is_not_tried_again(tmp_path: Path) -> None:
+    recorded = Experiment(
+        "demo", lambda options: specs({"trouble": "raise"}), troubled, on_failure=lambda error: {"lost": error[:12]}
     )
     ledger, console = Ledger(tmp_path), Console(file=io.StringIO())
-    assert len(gather([lost], Options(), ledger, workers=1, console=console).failures) == 1
-    again = gather([lost], Options(), ledger, workers=1, console=console)
+    assert len(gather([recorded], Options(), ledger, workers=1, console=console).failures) == 1
+    again = gather([recorded], Options(), ledger, workers=1, console=console)
     assert again.failures == ()
     assert again.evidence.records[0].result == {"lost": "RuntimeError"}

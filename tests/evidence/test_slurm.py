@@ -113,8 +113,10 @@ def test_jobs_give_what_local_processes_give_and_failures_in_one_line(cluster: C
     runs = tuple(RunSpec("demo", {"x": x}, x + 5) for x in (2, 3, -1))
     demo = Experiment("demo", lambda options: runs, square)
     unsendable = Experiment("local", lambda options: (RunSpec("local"),), lambda *_: {})
-    alone = Experiment("alone", lambda options: tuple(RunSpec("alone", {}, seed) for seed in (1, 2)), timed, alone=True)
-    outcome, text = gathered(tmp_path, on_slurm(tmp_path, time="5"), unsendable, demo, alone)
+    exclusive = Experiment(
+        "exclusive", lambda options: tuple(RunSpec("exclusive", {}, seed) for seed in (1, 2)), timed, exclusive=True
+    )
+    outcome, text = gathered(tmp_path, on_slurm(tmp_path, time="5"), unsendable, demo, exclusive)
     local, _ = gathered(tmp_path, None, demo)
     assert [r.result for r in outcome.evidence.of("demo")] == [r.result for r in local.evidence.of("demo")]
     assert [r.environment for r in outcome.evidence.of("demo")] == [environment()] * 2
@@ -122,7 +124,7 @@ def test_jobs_give_what_local_processes_give_and_failures_in_one_line(cluster: C
     assert unsent.startswith("local {} seed 0: cannot be sent to a worker")
     assert raised.startswith('demo {"x": -1} seed 4: ValueError: two lines (test_slurm.py:')
     assert "[6/6]" in text
-    (a, b), (c, d) = sorted((r.result["start"], r.result["end"]) for r in outcome.evidence.of("alone"))
+    (a, b), (c, d) = sorted((r.result["start"], r.result["end"]) for r in outcome.evidence.of("exclusive"))
     assert a < b <= c < d
     kept = {path.name for path in (tmp_path / "shared").rglob("*") if path.is_file()}
     assert not [name for name in kept if name.endswith((".job", ".events", ".partial", ".pkl"))]

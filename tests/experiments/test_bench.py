@@ -69,7 +69,7 @@ def test_those_who_read_records_know_the_names_that_the_experiment_gives() -> No
 
 
 def test_no_claim_needs_the_bench_so_the_main_job_never_runs_it() -> None:
-    assert experiment.EXPERIMENT.alone
+    assert experiment.EXPERIMENT.exclusive
     assert all(experiment.NAME not in claim.needs for claim in all_claims())
     assert set(READERS) <= {claim.id for claim in all_claims()}
 
@@ -127,7 +127,7 @@ def test_without_attention_there_is_no_ratio_and_the_table_says_so() -> None:
 
 def test_a_run_that_was_ended_leaves_a_row_a_layer_with_the_reason() -> None:
     whole = record(256, [row("attention/sdpa/flash", 0.01), row("hub/reference", 0.005)])
-    ended = replace(whole, result=experiment.lost("ended after 1200 s"), config={**whole.config, "n": 512})
+    ended = replace(whole, result=experiment.failed_result("ended after 1200 s"), config={**whole.config, "n": 512})
     (found,) = benches(seen(whole, ended))
     assert [(r.name, r.not_run) for r in found.rows if r.n == 512] == [
         ("attention/sdpa", "ended after 1200 s"),

@@ -119,7 +119,7 @@ def test_a_token_model_without_an_embedding_cannot_be_given_to_the_peer():
 def test_no_claim_needs_the_peer_so_the_main_job_never_runs_it():
     from audits.claims.registry import all_claims
 
-    assert EXPERIMENT.alone
+    assert EXPERIMENT.exclusive
     assert all(EXPERIMENT.name not in claim.needs for claim in all_claims())
 
 

@@ -202,7 +202,7 @@ def test_of_several_runs_of_an_architecture_the_latest_counts(survey: Survey) ->
         "survey-toy-1_2",
         {"library": "toy", "release": "1.2", "name": "a", "model": "A", "seq_len": 8},
         0,
-        run.lost("slow"),
+        run.failed_result("slow"),
         {},
         1.0,
     )

@@ -1,4 +1,4 @@
-"""The options that say where runs are carried out and where they keep their state."""
+"""The options that say where runs are executed and where they keep their state."""
 
 from __future__ import annotations
 

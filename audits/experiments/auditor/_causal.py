@@ -25,7 +25,7 @@ class Recurrent(nn.Module):
 
 
 class FusedAttention(nn.Module):
-    """Two heads of torch's fused attention, told to be causal."""
+    """Two heads of torch's fused attention, set to be causal."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,7 +11,10 @@ from audits.evidence.ledger import Evidence, Record
 from audits.statistics import Counts, largest_rate, least_rate
 
 EXPERIMENT = "detection-power"
-AUDIT, QUICK = "audit", "quick preset"  # rows beside those of the probes: all of them together, and those of the preset
+AUDIT, QUICK = (
+    "audit",
+    "quick preset",
+)  # rows besides those of the probes: all of them together, and those of the preset
 FLOOR = 0.95  # our choice: a probe claims a leak if it sees it in at least this share of draws,
 CONFIDENCE = 0.95  # shown at this (one-sided) confidence
 DRAWS_NEEDED = 59  # the fewest draws, all of them seen, that show it: 0.95^59 < 0.05
@@ -65,19 +68,19 @@ def power_records(evidence: Evidence, leaks: Iterable[str] | None = None) -> tup
 
 def detections(records: Iterable[Record]) -> tuple[Detection, ...]:
     """Every probe on every leak, by leak and probe; draws in which a probe had nothing to look at do not count."""
-    told = _summed((str(r.config["twin"]), r.result["leaky"]) for r in records if "twin" in r.config)
+    counts = _summed((str(r.config["twin"]), r.result["leaky"]) for r in records if "twin" in r.config)
     return tuple(
         Detection(leak, probe, Counts(verdicts["LEAK"], verdicts.total()))
-        for (leak, probe), verdicts in sorted(told.items())
+        for (leak, probe), verdicts in sorted(counts.items())
         if verdicts.total()
     )
 
 
 def alarms(records: Iterable[Record]) -> tuple[Alarms, ...]:
     """Every probe on all causal models together, by name."""
-    told = _summed((str(r.config.get("twin", r.config.get("causal"))), r.result["clean"]) for r in records)
-    probes = sorted({probe for _, probe in told})
-    return tuple(_alarms(probe, {m: v for (m, p), v in told.items() if p == probe}) for probe in probes)
+    counts = _summed((str(r.config.get("twin", r.config.get("causal"))), r.result["clean"]) for r in records)
+    probes = sorted({probe for _, probe in counts})
+    return tuple(_alarms(probe, {m: v for (m, p), v in counts.items() if p == probe}) for probe in probes)
 
 
 def _alarms(probe: str, by_model: dict[str, Counter[str]]) -> Alarms:
@@ -88,8 +91,8 @@ def _alarms(probe: str, by_model: dict[str, Counter[str]]) -> Alarms:
 
 def _summed(results: Iterable[tuple[str, dict[str, Any]]]) -> dict[tuple[str, str], Counter[str]]:
     """Verdicts counted by model and probe."""
-    told: dict[tuple[str, str], Counter[str]] = {}
+    counts: dict[tuple[str, str], Counter[str]] = {}
     for model, probes in results:
         for probe, verdicts in probes.items():
-            told.setdefault((model, probe), Counter()).update(verdicts)
-    return told
+            counts.setdefault((model, probe), Counter()).update(verdicts)
+    return counts

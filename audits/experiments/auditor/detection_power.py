@@ -39,7 +39,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
     """Count the verdicts of every probe over some draws, on the leaky side and on the clean one."""
-    told: dict[str, dict[str, Counter[str]]] = {"leaky": {}, "clean": {}}
+    counts: dict[str, dict[str, Counter[str]]] = {"leaky": {}, "clean": {}}
     draws = int(spec.config["draws"])
     for draw in range(draws):
         progress(draw, draws)
@@ -48,8 +48,8 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
             with redrawn(seed):
                 model = build()
             for probe, verdict in _verdicts(model, settings).items():
-                told[side].setdefault(probe, Counter())[verdict] += 1
-    return {side: {probe: dict(sorted(c.items())) for probe, c in sorted(of.items())} for side, of in told.items()}
+                counts[side].setdefault(probe, Counter())[verdict] += 1
+    return {side: {probe: dict(sorted(c.items())) for probe, c in sorted(of.items())} for side, of in counts.items()}
 
 
 def seed_of(spec: RunSpec, draw: int) -> int:
@@ -87,4 +87,4 @@ def _verdicts(model: nn.Module, settings: Settings) -> dict[str, str]:
 
 
 LEDGER = "audits.evidence.ledger"  # read by claims, not by runs
-EXPERIMENT = Experiment(NAME, runs, execute, beside=(LEDGER, *OTHER_IMPLEMENTATIONS))
+EXPERIMENT = Experiment(NAME, runs, execute, not_hashed=(LEDGER, *OTHER_IMPLEMENTATIONS))

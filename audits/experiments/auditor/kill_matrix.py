@@ -55,5 +55,5 @@ def _verdicts(result: AuditResult) -> dict[str, str]:
 
 
 EXPERIMENT = Experiment(
-    "kill-matrix", runs, execute, beside=OTHER_IMPLEMENTATIONS, not_compared=("mechanism", "origin", "forwards.*")
+    "kill-matrix", runs, execute, not_hashed=OTHER_IMPLEMENTATIONS, not_compared=("mechanism", "origin", "forwards.*")
 )

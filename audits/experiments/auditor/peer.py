@@ -118,5 +118,5 @@ def _in_turns(ways: dict[str, Callable[[], str]], progress: Progress) -> list[di
 
 
 EXPERIMENT = Experiment(
-    "peer", runs, execute, alone=True, beside=OTHER_IMPLEMENTATIONS, not_compared=("rows.*.s_*", "*.peer_why")
+    "peer", runs, execute, exclusive=True, not_hashed=OTHER_IMPLEMENTATIONS, not_compared=("rows.*.s_*", "*.peer_why")
 )

@@ -35,4 +35,4 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     }
 
 
-EXPERIMENT = Experiment("selection-attack", runs, execute, beside=OTHER_IMPLEMENTATIONS, not_compared=AUDITED)
+EXPERIMENT = Experiment("selection-attack", runs, execute, not_hashed=OTHER_IMPLEMENTATIONS, not_compared=AUDITED)

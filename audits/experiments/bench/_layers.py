@@ -86,7 +86,7 @@ def entries(shape: Shape, device: str) -> tuple[Entry, ...]:
 
 
 class Projections(nn.Module):
-    """D to 3D and D to D: what attention and HubRouter have in common, so that the rest can be told apart."""
+    """D to 3D and D to D: what attention and HubRouter have in common, so that the rest can be separated."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -108,17 +108,17 @@ def _ordered(rows: Iterable[Row], records: Sequence[Record]) -> tuple[Row, ...]:
 
 def _rows(record: Record) -> list[Row]:
     """The rows of one run, of alternatives the fastest; of a run that was ended, one a layer with the reason."""
-    told = [dict(entry) for entry in record.result["rows"]]
+    entries = [dict(entry) for entry in record.result["rows"]]
     if "lost" in record.result:
         parts = (name.partition("/") for name in record.config["layers"])
-        told = [{"layer": layer, "impl": impl, "not_run": record.result["lost"]} for layer, _, impl in parts]
+        entries = [{"layer": layer, "impl": impl, "not_run": record.result["lost"]} for layer, _, impl in parts]
     kept: dict[tuple[str, str], dict[str, Any]] = {}
-    for entry in told:
+    for entry in entries:
         key = (entry["layer"], entry["impl"])
         kept[key] = min(kept.get(key, entry), entry, key=_slowness)
     rates = _ceilings(record.result.get("ceilings", {}))
-    beside = {layer: entry.get("seconds", ()) for (layer, _), entry in kept.items()}
-    return [_row(record, entry, rates, beside) for entry in kept.values()]
+    by_layer = {layer: entry.get("seconds", ()) for (layer, _), entry in kept.items()}
+    return [_row(record, entry, rates, by_layer) for entry in kept.values()]
 
 
 def _slowness(entry: Mapping[str, Any]) -> float:
@@ -126,14 +126,14 @@ def _slowness(entry: Mapping[str, Any]) -> float:
     return median(entry["seconds"]) if entry.get("seconds") else float("inf")
 
 
-def _ceilings(told: Mapping[str, Any]) -> Ceilings | None:
+def _ceilings(tops: Mapping[str, Any]) -> Ceilings | None:
     """Of the fastest round each: what slows the machine for a while does not lower what it can do at most."""
-    rates = {name: top["amount"] / min(top["seconds"]) for name, top in told.items() if top["seconds"]}
+    rates = {name: top["amount"] / min(top["seconds"]) for name, top in tops.items() if top["seconds"]}
     return Ceilings(rates["matmul"], rates["copy"]) if {"matmul", "copy"} <= set(rates) else None
 
 
 def _row(
-    record: Record, entry: Mapping[str, Any], rates: Ceilings | None, beside: Mapping[str, Sequence[float]]
+    record: Record, entry: Mapping[str, Any], rates: Ceilings | None, by_layer: Mapping[str, Sequence[float]]
 ) -> Row:
     seconds = entry.get("seconds", ())
     return Row(
@@ -143,12 +143,12 @@ def _row(
         n=int(record.config["n"]),
         passes=str(record.config["pass"]),
         ms=spread([1000 * taken for taken in seconds]),
-        ratio=paired_ratio(seconds, beside.get(BASE, ())),
+        ratio=paired_ratio(seconds, by_layer.get(BASE, ())),
         peak_bytes=entry.get("peak_bytes"),
         flops=entry.get("flops"),
         bytes=entry.get("bytes"),
         ceilings=rates,
-        core_share=_core_share(entry, rates, beside.get(PROJECTIONS, ())),
+        core_share=_core_share(entry, rates, by_layer.get(PROJECTIONS, ())),
         not_run=entry.get("not_run"),
         run=record.run,
     )

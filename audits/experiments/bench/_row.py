@@ -1,4 +1,4 @@
-"""One measurement of the bench: a layer at a length in a pass, beside attention and what the machine can do."""
+"""One measurement of the bench: a layer at a length in a pass, against attention and what the machine can do."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def seconds_of(action: Callable[[], object], device: str) -> float:
     action()
     end.record()
     torch.cuda.synchronize()
-    return float(begin.elapsed_time(end)) / 1000  # it is told in milliseconds
+    return float(begin.elapsed_time(end)) / 1000  # it is measured in milliseconds
 
 
 def in_turns(
@@ -37,7 +37,7 @@ def in_turns(
     Args:
         steps: each carries out one step and says how many seconds it took.
         rounds: how many count.
-        progress: told after each round.
+        progress: called after each round.
     """
     times: dict[Name, list[float]] = {name: [] for name in steps}
     order = list(steps)

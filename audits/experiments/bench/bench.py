@@ -1,4 +1,4 @@
-"""The bench: HubRouter beside attention and other layers, side by side in one run, with the machine's ceilings.
+"""The bench: HubRouter, attention and other layers, side by side in one run, with the machine's ceilings.
 
 No claim needs it, so `claims` never runs it; `hubrouter-audit bench` does, and claims read what it recorded.
 """
@@ -147,10 +147,12 @@ def limits_of(config: dict[str, Any]) -> Limits:
     return Limits(**{name: config[name] for name in Limits.__dataclass_fields__})
 
 
-def lost(why: str) -> dict[str, Any]:
+def failed_result(why: str) -> dict[str, Any]:
     """What is recorded of a run that was ended: no layer of it has a time."""
     return {"rows": [], "ceilings": {}, "threads": 0, "lost": why}
 
 
 MEASURED = ("ceilings.*", "rows.*.seconds*", "rows.*.predicted_s", "rows.*.peak_bytes", "rows.*.not_run")
-EXPERIMENT = Experiment(NAME, runs, execute, alone=True, seconds=1200.0, lost=lost, not_compared=MEASURED)
+EXPERIMENT = Experiment(
+    NAME, runs, execute, exclusive=True, seconds=1200.0, on_failure=failed_result, not_compared=MEASURED
+)

@@ -77,7 +77,7 @@ def _label(case: Case, dtype: str) -> str:
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
     """Errors of kernels and of dense code of the same dtype, and what later tokens change of earlier outputs.
 
-    Triton interprets what is defined after it was told to, and a worker may have loaded it before: a new process.
+    Triton interprets what is defined after it was switched on, and a worker may have loaded it before: a new process.
     """
     if options.device.startswith("cuda"):
         return check(spec, progress)
@@ -88,12 +88,12 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     done = subprocess.run(command, input=asked, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    results: dict[str, Any] = json.loads(done.stdout)
+    return results
 
 
 def answer() -> None:
-    """One check, asked for on standard input and told on standard output."""
+    """One check, asked for on standard input, answered on standard output."""
     asked = json.load(sys.stdin)
     spec = RunSpec(NAME, asked["config"], asked["seed"])
     sys.stdout.write(json.dumps(check(spec, lambda *_: None)))
@@ -124,7 +124,7 @@ def check(spec: RunSpec, progress: Progress) -> dict[str, Any]:
 
 
 def subject(case: Case, dtype: torch.dtype, seed: int, device: str) -> tuple[HubRouter, Tensor]:
-    """A layer whose scores differ enough for tokens to be told apart, and standard normal tokens."""
+    """A layer whose scores differ enough for tokens to be distinguished, and standard normal tokens."""
     sizes = {name: value for name, value in asdict(case).items() if name not in ("length", "batch")}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -142,8 +142,8 @@ def results(layer: HubRouter, x: Tensor, allowed: Tensor | None = None) -> dict[
     y = layer(x) if allowed is None else dense(layer, x, allowed)
     (y * torch.linspace(-1, 1, y.numel(), device=y.device, dtype=torch.float64).view_as(y).to(y.dtype)).sum().backward()
     gradients = {name: weight.grad for name, weight in layer.named_parameters()}
-    told = {"output": y, "tokens": x.grad, **gradients}
-    return {name: part.detach().clone() for name, part in told.items() if part is not None}
+    parts = {"output": y, "tokens": x.grad, **gradients}
+    return {name: part.detach().clone() for name, part in parts.items() if part is not None}
 
 
 def selection(layer: HubRouter, x: Tensor) -> Tensor:

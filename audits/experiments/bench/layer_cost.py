@@ -78,5 +78,10 @@ def _milliseconds(layer: nn.Module, n: int, device: str) -> float:
 
 
 EXPERIMENT = Experiment(
-    "layer-cost", runs, execute, alone=True, beside=OTHER_IMPLEMENTATIONS, not_compared=("ms_exponent.*", "rows.*.ms_*")
+    "layer-cost",
+    runs,
+    execute,
+    exclusive=True,
+    not_hashed=OTHER_IMPLEMENTATIONS,
+    not_compared=("ms_exponent.*", "rows.*.ms_*"),
 )

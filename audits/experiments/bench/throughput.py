@@ -86,10 +86,10 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     subjects = subjects_of(config)
     progress(0, rounds + 1, "predicting")
     steps = {subject: Step(subject, batch, int(config["d_model"]), options.device) for subject in subjects}
-    told = {subject: foreseen(steps[subject], n, float(config["limit"])) for subject in subjects}
-    running = {s: partial(steps[s].seconds, n) for s in subjects if told[s].not_run is None}
+    outlooks = {subject: foreseen(steps[subject], n, float(config["limit"])) for subject in subjects}
+    running = {s: partial(steps[s].seconds, n) for s in subjects if outlooks[s].not_run is None}
     timed = in_turns(running, rounds, progress)
-    rows = [row(subject, told[subject], timed.get(subject, ()), batch * n) for subject in subjects]
+    rows = [row(subject, outlooks[subject], timed.get(subject, ()), batch * n) for subject in subjects]
     return {"rows": rows, "disagreement": disagreement(config, options.device), "threads": torch.get_num_threads()}
 
 
@@ -218,7 +218,7 @@ EXPERIMENT = Experiment(
     NAME,
     runs,
     execute,
-    alone=True,
-    beside=OTHER_IMPLEMENTATIONS,
+    exclusive=True,
+    not_hashed=OTHER_IMPLEMENTATIONS,
     not_compared=("rows.*.ms", "rows.*.seconds*", "rows.*.tokens_per_s.*", "rows.*.predicted_s", "rows.*.not_run"),
 )

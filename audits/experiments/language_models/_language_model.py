@@ -38,7 +38,7 @@ ROUTINGS: Mapping[str, Callable[[ModelConfig], HubRouter] | None] = {
 }
 # What does not decide the losses: instruments look at the trained weights afterwards; the tokens are part of the
 # configuration, however they were read; a resumed run ends bit for bit like one that was never stopped.
-BESIDE = (
+NOT_HASHED = (
     *OTHER_IMPLEMENTATIONS,
     "audits.auditor.audit",
     "audits.experiments.training.checkpoint",
@@ -120,7 +120,7 @@ def study(name: str, arms: Callable[[Options], Iterable[Arm]]) -> Experiment:
         lambda options: language_models(arms(options), options),
         execute,
         kind=KIND,
-        beside=BESIDE,
+        not_hashed=NOT_HASHED,
         not_compared=AUDITED,
     )
 

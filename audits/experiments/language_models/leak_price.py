@@ -173,10 +173,10 @@ def _text(path: str | None) -> Corpus:
 def _half(progress: Progress, side: int, name: str) -> Progress:
     """Progress of one of the two sides."""
 
-    def tell(done: int, total: int, note: str = "") -> None:
+    def report_progress(done: int, total: int, note: str = "") -> None:
         progress(side * total + done, 2 * total, f"{name}, {note}")
 
-    return tell
+    return report_progress
 
 
 def _side(outcome: TrainingOutcome, valid_nats: float | None) -> dict[str, Any]:
@@ -185,4 +185,4 @@ def _side(outcome: TrainingOutcome, valid_nats: float | None) -> dict[str, Any]:
     return {"valid_nats": valid_nats, "train_nats": train_nats, "diverged": outcome.diverged or valid_nats is None}
 
 
-EXPERIMENT = Experiment(NAME, runs, execute, beside=OTHER_IMPLEMENTATIONS)
+EXPERIMENT = Experiment(NAME, runs, execute, not_hashed=OTHER_IMPLEMENTATIONS)

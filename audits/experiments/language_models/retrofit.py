@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
-from audits.experiments.language_models._language_model import BESIDE, SIZES, build, corpus_named, nats
+from audits.experiments.language_models._language_model import NOT_HASHED, SIZES, build, corpus_named, nats
 from audits.experiments.training.corpus import load_corpus
 from audits.experiments.training.training import TrainingConfig, train
 from hubrouter import SequenceModel
@@ -55,8 +55,8 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         for name, start in (("control", model), ("retrofit", swapped)):
             tuned = copy.deepcopy(start)
             steps, rate = config["tuning"]["steps"], share * config["lr"]
-            told = _train(tuned, spec, options, progress, f"{name} at {share:g}", steps, rate)
-            result["tuned"].append({"arm": name, "rate": share, **told, "valid_nats": nats(tuned, corpus, config)})
+            trained = _train(tuned, spec, options, progress, f"{name} at {share:g}", steps, rate)
+            result["tuned"].append({"arm": name, "rate": share, **trained, "valid_nats": nats(tuned, corpus, config)})
     return result
 
 
@@ -76,12 +76,12 @@ def _train(
     schedule = TrainingConfig(steps, config["batch"], config["seq_len"], rate, warmup=steps // 10)
     kept = None if options.checkpoints is None else Path(options.checkpoints) / f"{stage.replace(' ', '-')}.safetensors"
 
-    def tell(done: int, total: int, note: str = "") -> None:
+    def report_progress(done: int, total: int, note: str = "") -> None:
         progress(done, total, f"{stage}, {note}")
 
     seed = spec.seed if stage == "pretraining" else spec.seed + 1000
-    outcome = train(model, corpus, schedule, seed, tell, checkpoint=kept)
+    outcome = train(model, corpus, schedule, seed, report_progress, checkpoint=kept)
     return {"curve": [list(point) for point in outcome.curve], "diverged": outcome.diverged}
 
 
-EXPERIMENT = Experiment(NAME, runs, execute, beside=BESIDE)
+EXPERIMENT = Experiment(NAME, runs, execute, not_hashed=NOT_HASHED)

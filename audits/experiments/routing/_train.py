@@ -78,8 +78,8 @@ def _steps(model: RoutedModel, task: Task, recipe: Recipe, seed: int, device: st
 def point(model: RoutedModel, asked: Reading, held_out: Batch, step: int) -> dict[str, float]:
     """One point of the curve."""
     answered = model(held_out, asked)
-    told = (answered.logits.argmax(-1) == held_out.label).double().mean()
-    return {"step": step, **routed(answered.scores, held_out, model.router.reading(asked)), "accuracy": float(told)}
+    correct = (answered.logits.argmax(-1) == held_out.label).double().mean()
+    return {"step": step, **routed(answered.scores, held_out, model.router.reading(asked)), "accuracy": float(correct)}
 
 
 def routed(scores: Scores, batch: Batch, reading: Reading) -> dict[str, float]:
@@ -95,7 +95,7 @@ def routed(scores: Scores, batch: Batch, reading: Reading) -> dict[str, float]:
 
 
 @torch.no_grad()
-def beside(model: RoutedModel, task: Task, recipe: Recipe, device: str = "cpu") -> dict[str, Any]:
+def representation_measures(model: RoutedModel, task: Task, recipe: Recipe, device: str = "cpu") -> dict[str, Any]:
     """What the trained representation is worth to other projections, and the form that the trained ones have.
 
     Random projections and the cosine see the same representation (arXiv:2603.20997: 2.6 % for random ones). The gap is

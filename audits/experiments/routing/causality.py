@@ -52,4 +52,4 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
 
 
 PLAN = ("audits.experiments.routing._rows",)
-EXPERIMENT = Experiment(NAME, runs, execute, beside=(*PLAN, *OTHER_IMPLEMENTATIONS))
+EXPERIMENT = Experiment(NAME, runs, execute, not_hashed=(*PLAN, *OTHER_IMPLEMENTATIONS))

@@ -22,7 +22,7 @@ from audits.experiments.routing._contrast import pretrain
 from audits.experiments.routing._plan import NAME, SIZES, Size, runs
 from audits.experiments.routing._rows import ROWS, Row
 from audits.experiments.routing._task import TASKS, Questions
-from audits.experiments.routing._train import Recipe, beside, train
+from audits.experiments.routing._train import Recipe, representation_measures, train
 from hubrouter.diagnostic.config import DiagnosticConfig, representation, router
 from hubrouter.diagnostic.model import RoutedModel, parameters_of
 from hubrouter.diagnostic.router import Router
@@ -37,13 +37,13 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         curve = learn(row.router, size.d_model, task, recipe, row.budget, spec.seed, progress)
         return outcome(curve, recipe, {"parameters": size.d_model})
     config = _config(row, task, size, spec.seed)
-    model, told = _model(row, config, spec.seed, progress)
+    model, extra = _model(row, config, spec.seed, progress)
     model.to(options.device)
     if row.recipe.startswith("infonce"):
-        told["infonce"] = pretrain(model, task, recipe, spec.seed, progress, options.device)
+        extra["infonce"] = pretrain(model, task, recipe, spec.seed, progress, options.device)
         model.router.requires_grad_(row.recipe == "infonce-tuned")
     curve = train(model, task, recipe, spec.seed, progress, options.device)
-    return outcome(curve, recipe, told | beside(model, task, recipe, options.device))
+    return outcome(curve, recipe, extra | representation_measures(model, task, recipe, options.device))
 
 
 def _config(row: Row, task: Questions, size: Size, seed: int) -> DiagnosticConfig:
@@ -54,18 +54,18 @@ def _config(row: Row, task: Questions, size: Size, seed: int) -> DiagnosticConfi
 
 def _model(row: Row, config: DiagnosticConfig, seed: int, progress: Progress) -> tuple[RoutedModel, dict[str, Any]]:
     """The untrained model; the same seed gives the same weights."""
-    told: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     embedding: nn.Module | None = None
     if row.backbone.startswith("hf:"):
         embedding = load_backbone(row.backbone.removeprefix("hf:"), config, seed)
     elif row.backbone:
-        embedding, told["backbone_nats"] = train_backbone(config, seed, progress)
+        embedding, extra["backbone_nats"] = train_backbone(config, seed, progress)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         routing = router(row.router).build(config)
         assert isinstance(routing, Router)
         model = RoutedModel(config, representation(row.representation).build(config), routing, embedding)
-    return model, told | {"parameters": parameters_of(model)}
+    return model, extra | {"parameters": parameters_of(model)}
 
 
 def outcome(curve: list[dict[str, float]], recipe: Recipe, told: dict[str, Any]) -> dict[str, Any]:
@@ -83,4 +83,4 @@ def outcome(curve: list[dict[str, float]], recipe: Recipe, told: dict[str, Any])
 
 # What these two say of a run stands in its configuration.
 PLAN = ("audits.experiments.routing._plan", "audits.experiments.routing._rows")
-EXPERIMENT = Experiment(NAME, runs, execute, beside=(*PLAN, *OTHER_IMPLEMENTATIONS))
+EXPERIMENT = Experiment(NAME, runs, execute, not_hashed=(*PLAN, *OTHER_IMPLEMENTATIONS))

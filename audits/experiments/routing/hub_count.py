@@ -219,4 +219,4 @@ def held_out_recall(model: Router, size: Size) -> float:
     return recall(rounded.view(batch.relevant.shape), batch)
 
 
-EXPERIMENT = Experiment(NAME, runs, execute, beside=OTHER_IMPLEMENTATIONS)
+EXPERIMENT = Experiment(NAME, runs, execute, not_hashed=OTHER_IMPLEMENTATIONS)

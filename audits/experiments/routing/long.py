@@ -51,9 +51,9 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     if row.recipe == "bandit":
         curve = learn(row.router, size.d_model, task, recipe, row.budget, spec.seed, progress)
         return outcome(curve, recipe, {"parameters": size.d_model})
-    model, told = _model(row, _config(row, task, size, spec.seed), spec.seed, progress)
+    model, extra = _model(row, _config(row, task, size, spec.seed), spec.seed, progress)
     model.to(options.device)
-    return outcome(train(model, task, recipe, spec.seed, progress, options.device), recipe, told)
+    return outcome(train(model, task, recipe, spec.seed, progress, options.device), recipe, extra)
 
 
-EXPERIMENT = Experiment(NAME, runs, execute, beside=(*PLAN, *OTHER_IMPLEMENTATIONS))
+EXPERIMENT = Experiment(NAME, runs, execute, not_hashed=(*PLAN, *OTHER_IMPLEMENTATIONS))

@@ -29,4 +29,4 @@ def long_specs(tier: str, name: str) -> tuple[RunSpec, ...]:
     )
 
 
-EXPERIMENT = Experiment("routing-long-seeds", runs, execute, kind=NAME, beside=(*PLAN, *OTHER_IMPLEMENTATIONS))
+EXPERIMENT = Experiment("routing-long-seeds", runs, execute, kind=NAME, not_hashed=(*PLAN, *OTHER_IMPLEMENTATIONS))

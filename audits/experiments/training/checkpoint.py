@@ -2,8 +2,9 @@
 
 A checkpoint holds all that the next step depends on: parameters and buffers, the optimiser's state, torch's random
 generators, the losses so far (their number is the step), and the identity of the run. State that a model keeps outside
-its parameters and buffers is not held. It is written beside and renamed, so that there is always a whole one, and a
-checksum tells a damaged one. Nothing here stops a run: what cannot be read or written costs the time spent so far.
+its parameters and buffers is not held. It is written under another name and renamed, so that there is always a whole
+one, and a checksum shows a damaged one. Nothing here stops a run: what cannot be read or written costs the time spent
+so far.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Standing:
 
 
 class Checkpoint:
-    """The checkpoint file of one run; what is wrong with it is told once, as a note of the progress."""
+    """The checkpoint file of one run; what is wrong with it is reported once, as a note of the progress."""
 
     def __init__(self, path: Path, identity: Mapping[str, Any], steps: int, progress: Progress) -> None:
         """Nothing is read or written yet.
@@ -62,7 +63,7 @@ class Checkpoint:
             path: the file; its folder is made when needed. One run at a time may use it.
             identity: JSON values that tell this run from every other.
             steps: of the whole run, for the progress.
-            progress: told what is wrong with the file.
+            progress: called with what is wrong with the file.
 
         Raises:
             CheckpointError: safetensors is not installed.

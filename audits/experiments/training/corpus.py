@@ -212,8 +212,8 @@ def _load(file: Path) -> _Tokens | None:
 
 
 def _save(file: Path, tokens: _Tokens) -> None:
-    """Write beside and rename, so that a reader never meets half a file. Tokens are stored in 32 bits."""
-    descriptor, beside = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
+    """Write under another name and rename, so that a reader never meets half a file. Tokens are stored in 32 bits."""
+    descriptor, partial = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as handle:
             np.savez(
@@ -222,7 +222,7 @@ def _save(file: Path, tokens: _Tokens) -> None:
                 valid=tokens.valid.astype(np.int32),
                 vocab_size=np.int64(tokens.vocab_size),
             )
-        Path(beside).replace(file)
+        Path(partial).replace(file)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        Path(partial).unlink(missing_ok=True)
         raise

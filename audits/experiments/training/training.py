@@ -141,7 +141,7 @@ def train(
         corpus: its training part is trained on.
         config: how.
         seed: of batches and dropout; the caller draws the weights.
-        progress: told after every step.
+        progress: called after every step.
         checkpoint: this run's file. A run killed at any step goes on from there when it is called with the same
             arguments and a model with the same weights as at first, and ends bit for bit as if it had not been killed
             (on the CPU, with the same number of threads). The file is removed when training ends.
