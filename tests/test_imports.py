@@ -162,10 +162,12 @@ def test_what_the_rules_allow_is_not_reported(path, text):
     assert violations({path: text}) == []
 
 
+BASE = ("numpy", "rich")  # what the command line needs beyond torch
 WITHOUT = (
-    "numpy",
+    *BASE,
     "scipy",
-    "rich",
+    "msgspec",
+    "packaging",
     "jaxtyping",
     "beartype",
     "tokenizers",
@@ -192,11 +194,19 @@ print("done", [name for name in {without!r} if name in sys.modules])
 """
 
 
-def run_alone(code: str) -> str:
-    """What the code prints where nothing but torch can be imported."""
-    script = WITH_TORCH_ALONE.format(without=WITHOUT, code=code)
+def run_alone(code: str, also: tuple[str, ...] = ()) -> str:
+    """What the code prints where nothing but torch, and what is named `also`, can be imported."""
+    script = WITH_TORCH_ALONE.format(without=tuple(name for name in WITHOUT if name not in also), code=code)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120)
     return done.stdout + done.stderr
+
+
+TOY = """
+import torch
+
+def make():
+    return torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 5))
+"""
 
 
 def test_the_model_needs_torch_alone():
@@ -216,6 +226,21 @@ result = audit(torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 
 assert result.verdict == "PASS", result
 assert "hubrouter" not in sys.modules"""
     assert "done []" in run_alone(code)
+
+
+def test_the_commands_on_a_model_need_torch_numpy_and_rich_alone(tmp_path):
+    (tmp_path / "toy.py").write_text(TOY)
+    options = [f"--{name}={tmp_path / name}" for name in ("json", "sarif", "html", "junit", "badge")]
+    code = f"""
+import argparse
+from audits.cli.actions import bet, model
+from audits.cli.model import add_options
+parser = argparse.ArgumentParser()
+add_options(parser)
+code = model.run(parser.parse_args(["{tmp_path}/toy.py:make", "--seq-len=6", "--probes=gradient", *{options!r}]))
+assert code == 0, code"""
+    assert "done []" in run_alone(code, also=BASE)
+    assert all((tmp_path / name).stat().st_size for name in ("json", "sarif", "html", "junit", "badge"))
 
 
 def test_running_alone_would_show_a_missing_package():

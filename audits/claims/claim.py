@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from audits.claims.figures import Figure
+from audits.claims.figures import Table as Table
 from audits.evidence.experiment import TIERS
 from audits.evidence.ledger import Evidence
 
@@ -24,15 +25,6 @@ class ClaimVerdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
     NOT_TESTABLE = "NOT_TESTABLE"
     ERROR = "ERROR"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A small table that belongs to a judgement; cells are already formatted for reading."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Figures as data: claims say what is to be seen, the report draws it. Nothing here knows how."""
+"""Figures and tables as data: claims say what is to be seen, the report draws it. Nothing here knows how."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ STYLES = ("causal", "leaky", "masked", "control", "other")
 def _known(style: str) -> None:
     if style not in STYLES:
         raise ValueError(f"style {style!r} is not one of {', '.join(STYLES)}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table; its cells are already formatted for reading."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)

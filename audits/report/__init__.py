@@ -1,1 +1,1 @@
-"""The report: data in, text out; only `write` touches the file system."""
+"""Reports: every format is a pure function of what it shows; `write` alone touches the file system."""

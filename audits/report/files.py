@@ -1,4 +1,4 @@
-"""Which files the reports consist of, and what renders each."""
+"""Which files a report is made of; each is rendered before the first is written."""
 
 from __future__ import annotations
 
@@ -32,42 +32,29 @@ _RENDERERS = {
     "junit.xml": junit,
 }
 _SURVEY_RENDERERS = {"json": survey_json, "md": survey_markdown, "html": survey_html}
+_CHANGES_RENDERERS = {"md": changes_markdown, "html": changes_html}
 
 
 def write_reports(report: Report, folder: Path) -> list[Path]:
-    """Render every file of the report, then write all of them into `folder`, which is made if absent.
-
-    Raises:
-        ReportError: The folder or a file cannot be written. Files that were there before are then whole, old or new.
-    """
+    """All files of the report, in `folder`, which is made if absent; raises ReportError as `write_texts`."""
     texts = {folder / name: render(report) for name, render in _RENDERERS.items()}
     texts[folder / FILE_NAME] = claims_schema_json()
     texts |= {folder / BENCH / f"{bench.machine}.json": bench_json(bench) for bench in benches(report.evidence)}
-    write_texts(texts)
-    return list(texts)
+    return write_texts(texts)
 
 
 def write_survey(survey: Survey, folder: Path) -> list[Path]:
-    """Write the tables of one release into `folder`; as `write_reports`."""
+    """The tables of one release, in `folder`."""
     name = f"{survey.library}-{survey.release}"
-    texts = {folder / f"{name}.{ending}": render(survey) for ending, render in _SURVEY_RENDERERS.items()}
-    write_texts(texts)
-    return list(texts)
+    return write_texts({folder / f"{name}.{end}": render(survey) for end, render in _SURVEY_RENDERERS.items()})
 
 
 def write_changes(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
-    """Write what changed between surveyed releases into `folder`, nothing where none can be compared."""
-    if not comparisons:
-        return []
-    texts = {folder / "changes.md": changes_markdown(comparisons), folder / "changes.html": changes_html(comparisons)}
-    write_texts(texts)
-    return list(texts)
+    """What changed between surveyed releases, in `folder`; nothing where none can be compared."""
+    texts = {f"changes.{end}": render(comparisons) for end, render in _CHANGES_RENDERERS.items() if comparisons}
+    return write_texts({folder / name: text for name, text in texts.items()})
 
 
 def append_summary(report: Report, path: Path) -> None:
-    """Append the report to a job's summary page, as much of it as the page has room for.
-
-    Raises:
-        ReportError: the file cannot be written.
-    """
+    """Append the report to a job's summary page, as much of it as the page has room for."""
     append_text(path, "the summary", lambda already: step_summary(report, LIMIT - already))

@@ -16,6 +16,20 @@ def write_text(path: Path, text: str) -> None:
     write_texts({path: text})
 
 
+def append_text(path: Path, name: str, text_of: Callable[[int], str]) -> None:
+    """Append a text of this name, which is made from the number of bytes that the file holds already.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    try:
+        text = text_of(path.stat().st_size if path.exists() else 0)
+        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        raise ReportError(f"cannot append {name} to {path}: {error.strerror or type(error).__name__}") from error
+
+
 def check_writable(path: Path) -> None:
     """Before the work: raise ReportError where a file could not be written; makes and changes nothing."""
     try:
@@ -28,23 +42,28 @@ def check_writable(path: Path) -> None:
         raise ReportError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
-def write_texts(texts: Mapping[Path, str]) -> None:
-    """Write everything beside its place first; only when all of it lies on the disk is it renamed."""
-    beside = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
-    path = next(iter(texts))
+def write_texts(texts: Mapping[Path, str]) -> list[Path]:
+    """Write every text to a temporary file of its folder, and rename all of them once the last is on the disk.
+
+    Raises:
+        ReportError: a folder or file cannot be written. Files that were there before are then whole, old or new.
+    """
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
+    path = Path()
     try:
         for path, text in texts.items():
             if path.is_dir():
                 raise IsADirectoryError(None, "a folder has this name", str(path))
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(beside[path], text)
+            _write_whole(temporary[path], text)
         for path in texts:
-            beside[path].replace(path)
+            temporary[path].replace(path)
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ReportError(f"cannot write {path}: {why}; free the disk or choose a folder you may write to") from error
     finally:
-        _remove(beside)
+        _remove(temporary)
+    return list(texts)
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -55,24 +74,10 @@ def _write_whole(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _remove(beside: Mapping[Path, Path]) -> None:
+def _remove(temporary: Mapping[Path, Path]) -> None:
     """Remove what was not renamed; a disk that refuses even that has been reported already."""
-    for path in beside.values():
+    for path in temporary.values():
         try:
             path.unlink(missing_ok=True)
         except OSError:
             continue
-
-
-def append_text(path: Path, name: str, text_of: Callable[[int], str]) -> None:
-    """Append a text of this name, which is made from the bytes that the file has already.
-
-    Raises:
-        ReportError: the file cannot be written.
-    """
-    try:
-        already = path.stat().st_size if path.exists() else 0
-        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text_of(already))
-    except OSError as error:
-        raise ReportError(f"cannot append {name} to {path}: {error.strerror or type(error).__name__}") from error

@@ -23,13 +23,14 @@ from audits.report.claims.json import claims_json
 from audits.report.claims.junit import junit, outcome
 from audits.report.claims.leaks_json import leaks_json
 from audits.report.claims.markdown import markdown
+from audits.report.claims.marks import claim_mark, flags
 from audits.report.claims.perplexity import columns
-from audits.report.claims.prose import TIMING_NOTE, worth_sentence
+from audits.report.claims.prose import worth_sentence
 from audits.report.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.report.render.escape import code, markup
 from audits.report.render.escape import markdown as markdown_text
 from audits.report.render.junit_document import Outcome
-from audits.report.render.marks import claim_mark, flags
+from audits.report.render.words import TIMING_NOTE
 
 RENDERERS = (markdown, html, claims_json, leaks_json, junit)
 HOSTILE = "a <script>alert('x')</script> | b `c` & \x00 [d](e) *f*"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from audits.betting import BetResult, BetVerdict, explain
-from audits.claims.claim import Table
+from audits.claims.figures import Table
 from audits.formatting import MISSING, number
-from audits.report.audit.limits import TITLE
 from audits.report.audit.wealth import wealth_plot
 from audits.report.render.escape import markup
 from audits.report.render.marks import Mark
-from audits.report.render.page import bullets, definitions, page, paragraph, section, table, wide_figure
+from audits.report.render.page import definitions, limits, page, paragraph, section, table, verdict_head, wide_figure
 
 _CAPTION = (
     "The copy bets on each next token and is then trained on it. Against random tokens the wealth of a model that does "
@@ -26,13 +25,11 @@ def bet_html(result: BetResult) -> str:
     """The page; a test without proof is never marked as a PASS."""
     proven = result.verdict is BetVerdict.LEAK
     mark = Mark("✗", "LEAK", "fail") if proven else Mark("?", "NOT PROVEN", "neutral")
-    head = f"<h1>{markup(TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
-    head += f'<p class="story tone-{mark.tone}">{markup(mark.text)}</p>'
-    head += "".join(paragraph(line) for line in explain(result))
+    head = verdict_head(mark, result.target) + "".join(paragraph(line) for line in explain(result))
     body = (
         section("wealth", "Wealth", wide_figure(wealth_plot("wealth", result), _CAPTION)),
         section("predictors", "Predictors", table(_predictors(result))),
-        section("limits", "What this proves", f'<div class="limits">{bullets(_LIMITS)}</div>'),
+        limits("What this proves", _LIMITS),
         section("settings", "Settings and environment", definitions(_settings(result))),
     )
     return page(f"{mark.word}: {result.target}", head, "\n".join(body), f"Stopped: {result.stopped}.")

@@ -1,4 +1,4 @@
-"""One audit in a terminal."""
+"""One audit in a terminal; takes the console, so that the caller decides on width and colour."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from audits.report.audit.html import MEANING, not_run, place, probe_word
-from audits.report.audit.limits import AUDIT_LIMITS
 from audits.report.audit.sarif import finding_text
 from audits.report.render.console import COLOURS, marked
 from audits.report.render.marks import audit_mark
+from audits.report.render.words import LIMITS, NO_PROOF
 from audits.results import AuditResult, Finding, Verdict
 
 
@@ -31,7 +31,7 @@ def print_audit(result: AuditResult, console: Console) -> None:
         grid.add_row(Text(probe.name), marked(probe_word(probe)), why, *cost)
     console.print(grid)
     if result.verdict is not Verdict.LEAK:
-        console.print(Text("What a PASS does not prove: " + AUDIT_LIMITS[0], style="dim"))
+        console.print(Text(f"{NO_PROOF}: {LIMITS[0]}", style="dim"))
 
 
 def _finding(index: int, finding: Finding) -> Text:

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from audits.claims.claim import Table
+from audits.claims.figures import Table
 from audits.formatting import MISSING, count, number
-from audits.report.audit.limits import AUDIT_LIMITS, TIMING_NOTE, TITLE
 from audits.report.audit.sarif import finding_text
 from audits.report.render.escape import markup
 from audits.report.render.figure_influence import Matrix, influence_map, largest
 from audits.report.render.marks import Mark, audit_mark
-from audits.report.render.page import bullets, definitions, figure, folded, page, paragraph, pill, section, table
+from audits.report.render.page import (
+    definitions,
+    figure,
+    folded,
+    limits,
+    page,
+    paragraph,
+    pill,
+    section,
+    table,
+    verdict_head,
+)
+from audits.report.render.words import LIMITS, NO_PROOF, TIMING_NOTE
 from audits.results import AuditResult, Finding, ProbeResult, Verdict
 
 MEANING = {
@@ -31,14 +42,13 @@ def not_run(result: AuditResult) -> str:
 def audit_html(result: AuditResult, influence: Matrix = ()) -> str:
     """The page; `influence` is the optional N x N map [sink][source] in units of the output."""
     mark = audit_mark(result.verdict)
-    head = f"<h1>{markup(TITLE)}</h1><p class='soft'><code>{markup(result.target)}</code></p>"
-    head += f'<p class="story tone-{mark.tone}">{markup(mark.text)}</p>{paragraph(MEANING[result.verdict])}'
+    head = verdict_head(mark, result.target) + paragraph(MEANING[result.verdict])
     head += paragraph(not_run(result)) if not_run(result) else ""
     body = (
         _findings(result),
         _map(influence),
         section("probes", "Probes", _probes(result)),
-        section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(AUDIT_LIMITS)}</div>'),
+        limits(NO_PROOF, LIMITS[:2]),
         section("settings", "Settings and environment", _settings(result)),
     )
     return page(f"{mark.word}: {result.target}", head, "\n".join(part for part in body if part), _foot(result))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from audits.claims.hubrouter._targets import target_table
 from audits.experiments.bench._measured import Bench, benches
 from audits.experiments.bench._row import PASSES
-from audits.report.audit.limits import TIMING_NOTE
 from audits.report.bench import tables as told
 from audits.report.bench.figures import time_curves
 from audits.report.claims.document import Report
-from audits.report.render.escape import markup
 from audits.report.render.html_chart import drawn
-from audits.report.render.page import attention, charts, folded, paragraph, section, table
+from audits.report.render.page import attention, charts, folded, measured, paragraph, section, table
+from audits.report.render.words import TIMING_NOTE
 
 
 def bench_section(report: Report) -> str:
@@ -27,8 +26,8 @@ def bench_section(report: Report) -> str:
 def _machine(report: Report, bench: Bench) -> str:
     """One machine."""
     stale = told.stale_sentence(report, bench)
-    parts = (
-        f"<h4>{markup(TIMING_NOTE)} {markup(told.setting_sentence(bench))}</h4>",
+    return measured(
+        f"{TIMING_NOTE} {told.setting_sentence(bench)}",
         f"<p>{attention(stale)}</p>" if stale else "",
         charts([drawn(f"bench-{bench.machine}-{i}", figure) for i, figure in enumerate(time_curves(bench))]),
         *(_pass(bench, passes) for passes in PASSES),
@@ -37,7 +36,6 @@ def _machine(report: Report, bench: Bench) -> str:
         folded("Ceilings of this machine", table(told.ceiling_table(bench))),
         folded("Not run, and why", table(told.not_run_table(bench))),
     )
-    return f'<div class="measured">{"".join(parts)}</div>'
 
 
 def _pass(bench: Bench, passes: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from audits.claims.hubrouter._targets import target_table
 from audits.experiments.bench._measured import Bench, benches
 from audits.experiments.bench._row import PASSES
-from audits.report.audit.limits import TIMING_NOTE
 from audits.report.bench import tables as told
 from audits.report.claims.document import Report
 from audits.report.render.escape import markdown as text
 from audits.report.render.markdown_parts import table
+from audits.report.render.words import TIMING_NOTE
 
 
 def bench_parts(report: Report) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from audits.claims.claim import Table
+from audits.claims.figures import Table
 from audits.claims.hubrouter._targets import TRAINING, hubs_by_speed
 from audits.experiments.bench._measured import BASE, PROJECTIONS, Bench
 from audits.experiments.bench._row import PASSES, Row, Spread

@@ -1,4 +1,4 @@
-"""Claims, kill matrix, peers and bench in a terminal; the caller decides on width and colour by the console."""
+"""The same results in a terminal; takes the console, so that the caller decides on width and colour."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audits.claims.claim import Table as Cells
 from audits.claims.hubrouter._targets import target_table
 from audits.experiments.bench._measured import benches
 from audits.experiments.bench._row import PASSES
@@ -14,9 +13,10 @@ from audits.report.bench import tables as bench_tables
 from audits.report.claims import peers, prose, tables
 from audits.report.claims.document import Report
 from audits.report.claims.kill_matrix import named_text
+from audits.report.claims.marks import claim_mark, flags, tier_word
 from audits.report.claims.views import KillMatrix, kill_matrix
-from audits.report.render.console import marked
-from audits.report.render.marks import audit_mark, claim_mark, flags, tier_word
+from audits.report.render.console import marked, printed
+from audits.report.render.marks import audit_mark
 
 _UNSEEN = "·"
 _LEGEND = (
@@ -80,7 +80,7 @@ def print_peers(report: Report, console: Console) -> None:
         console.print(Text(peers.NOT_RUN))
         return
     for table in (peers.twin_table(found), peers.class_table(found), peers.time_table(found)):
-        console.print(_grid(table))
+        console.print(printed(table))
     console.print(Text(peers.sentence(found)))
 
 
@@ -90,16 +90,6 @@ def print_bench(report: Report, console: Console) -> None:
     for bench in found:
         console.print(Text(bench_tables.setting_sentence(bench), style="bold"))
         for passes in PASSES:
-            console.print(_grid(bench_tables.ratio_table(bench, passes)))
-    console.print(_grid(target_table(found)))
+            console.print(printed(bench_tables.ratio_table(bench, passes)))
+    console.print(printed(target_table(found)))
     console.print(Text(bench_tables.gpu_sentence(found)))
-
-
-def _grid(content: Cells) -> Table:
-    """A titled table."""
-    grid = Table(title=Text(content.title), title_justify="left")
-    for heading in content.header:
-        grid.add_column(heading, overflow="fold", min_width=0 if grid.columns else 18)
-    for row in content.rows:
-        grid.add_row(*map(Text, row))
-    return grid

@@ -12,7 +12,7 @@ from audits.evidence.ledger import Evidence, is_fresh
 from audits.evidence.succession import accepted
 from audits.experiments.registry import todays_code
 from audits.formatting import count
-from audits.report.render.marks import READING_ORDER, claim_mark
+from audits.report.claims.marks import READING_ORDER, claim_mark
 from audits.statistics import Adjusted, holm_by_claim
 
 NO_RUN = "not verified: no run yet"

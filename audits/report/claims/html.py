@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from audits.report.audit.limits import TITLE
 from audits.report.bench.html import bench_section
 from audits.report.claims import prose
 from audits.report.claims.document import Report
 from audits.report.claims.html_claims import claim_section, claims_table
 from audits.report.claims.html_figures import attack_section, cost_section, kill_section, peers_section, worth_section
+from audits.report.claims.marks import claim_mark
+from audits.report.render import words
 from audits.report.render.escape import markup
-from audits.report.render.marks import claim_mark
-from audits.report.render.page import attention, beside, bullets, page, paragraph, section
+from audits.report.render.page import attention, beside, bullets, limits, page, paragraph, section
 
 _ANCHORS = (
     ("claims", "Claims"),
@@ -22,7 +22,7 @@ _ANCHORS = (
     ("cost", "Cost"),
     ("bench", "Bench"),
     ("method", "Method"),
-    ("limits", "What a PASS does not prove"),
+    ("limits", words.NO_PROOF),
 )
 
 
@@ -38,10 +38,10 @@ def html(report: Report) -> str:
         cost_section(report),
         bench_section(report),
         section("method", "Method", bullets(prose.METHOD)),
-        section("limits", "What a PASS does not prove", f'<div class="limits">{bullets(prose.LIMITS)}</div>'),
+        limits(words.NO_PROOF, words.LIMITS),
     )
     return page(
-        f"{TITLE}: claims",
+        f"{words.TITLE}: claims",
         _head(report),
         "\n".join(body),
         _foot(report),
@@ -58,7 +58,7 @@ def _head(report: Report) -> str:
     status = paragraph(expected, "soft") if report.judged and not report.unexpected else f"<p>{attention(expected)}</p>"
     return "\n".join(
         (
-            f"<h1>{markup(TITLE)}</h1>",
+            f"<h1>{markup(words.TITLE)}</h1>",
             paragraph(prose.SUBTITLE, "soft"),
             paragraph(told, "story"),
             paragraph(auditor),

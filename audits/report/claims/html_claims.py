@@ -6,10 +6,10 @@ from audits.claims.claim import JudgedClaim
 from audits.report.claims import prose, tables
 from audits.report.claims.document import Report
 from audits.report.claims.html_filters import filters, traits
+from audits.report.claims.marks import claim_mark, flags, tier_word
 from audits.report.claims.provenance import facts, provenance, reproduce, runs_table
 from audits.report.render.escape import markup
 from audits.report.render.html_chart import drawn
-from audits.report.render.marks import claim_mark, flags, tier_word
 from audits.report.render.page import attention, badge, charts, definitions, folded, paragraph, pill, table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from audits.report.audit.limits import TIMING_NOTE
 from audits.report.claims import peers, prose, tables
 from audits.report.claims.cost import flops_curves, time_curves
 from audits.report.claims.document import Report
@@ -18,7 +17,8 @@ from audits.report.claims.views import (
 )
 from audits.report.render.figure_influence import influence_map, largest
 from audits.report.render.html_chart import drawn
-from audits.report.render.page import figure, folded, paragraph, section, table, wide_figure
+from audits.report.render.page import figure, folded, measured, paragraph, section, table, wide_figure
+from audits.report.render.words import TIMING_NOTE
 
 _MAPS = (("clean", "strictly causal"), ("council", "leaky council"))
 
@@ -97,7 +97,7 @@ def peers_section(report: Report) -> str:
     if found is None:
         return section("peers", peers.HEADING, paragraph(peers.NOT_RUN))
     every = folded("Every planted leak", table(peers.twin_table(found)))
-    box = f'<div class="measured"><h4>{TIMING_NOTE}</h4>{table(peers.time_table(found))}</div>'
+    box = measured(TIMING_NOTE, table(peers.time_table(found)))
     told = paragraph(peers.sentence(found))
     return section("peers", peers.HEADING, told, table(peers.class_table(found)), every, box if found.times else "")
 
@@ -107,7 +107,6 @@ def cost_section(report: Report) -> str:
     heading, costs = "Cost of a layer", layer_costs(report)
     if not costs:
         return section("cost", heading, paragraph(tables.empty_note("Layer cost")))
-    box = f'<div class="measured"><h4>{TIMING_NOTE}</h4>{drawn("cost-time", time_curves(costs))}'
-    box += table(tables.time_exponent_table(costs)) + "</div>"
+    box = measured(TIMING_NOTE, drawn("cost-time", time_curves(costs)), table(tables.time_exponent_table(costs)))
     counted = drawn("cost-flops", flops_curves(costs)) + table(tables.exponent_table(costs))
     return section("cost", heading, counted, box)

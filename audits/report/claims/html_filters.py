@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audits.claims.claim import JudgedClaim
+from audits.report.claims.marks import claim_mark, tier_word
 from audits.report.render.escape import markup
-from audits.report.render.marks import claim_mark, tier_word
 
 
 def traits(item: JudgedClaim) -> str:

@@ -9,10 +9,10 @@ from audits.claims.claim import JudgedClaim
 from audits.jsonable import json_text
 from audits.report.claims import prose
 from audits.report.claims.document import Report
+from audits.report.claims.marks import claim_mark
 from audits.report.claims.provenance import provenance, reproduce
 from audits.report.claims.schema import FILE_NAME
 from audits.report.render.figures import figure_data
-from audits.report.render.marks import claim_mark
 from audits.results import SCHEMA
 
 

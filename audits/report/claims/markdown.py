@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from audits.report.audit.limits import TIMING_NOTE, TITLE
 from audits.report.bench.markdown import bench_parts
 from audits.report.claims import peers, prose, tables
 from audits.report.claims.cost import flops_curves, time_curves
@@ -10,6 +9,7 @@ from audits.report.claims.document import Report
 from audits.report.claims.markdown_claims import claim, summary
 from audits.report.claims.perplexity import perplexity_dots
 from audits.report.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
+from audits.report.render import words
 from audits.report.render.escape import markdown as text
 from audits.report.render.figures import figure_table
 from audits.report.render.markdown_parts import bullets, table
@@ -27,8 +27,8 @@ def markdown(report: Report) -> str:
         *_measurements(report),
         "## Method",
         bullets(prose.METHOD),
-        "## What a PASS does not prove",
-        bullets(prose.LIMITS),
+        f"## {words.NO_PROOF}",
+        bullets(words.LIMITS),
     ]
     return joined(parts)
 
@@ -36,7 +36,7 @@ def markdown(report: Report) -> str:
 def head(report: Report) -> list[str]:
     """The outcome, before any table."""
     return [
-        f"# {text(TITLE)}: claims",
+        f"# {text(words.TITLE)}: claims",
         text(prose.SUBTITLE),
         f"**{text(report.tally_text())}.** {text(prose.expectation_sentence(report))}",
         *map(text, prose.story(report)),
@@ -74,7 +74,7 @@ def _peers(report: Report) -> list[str]:
     heading = f"### {peers.HEADING}"
     if found is None:
         return [heading, text(peers.NOT_RUN)]
-    timed = ["#### Time of both", f"*{TIMING_NOTE}*", table(peers.time_table(found))] if found.times else []
+    timed = ["#### Time of both", f"*{words.TIMING_NOTE}*", table(peers.time_table(found))] if found.times else []
     verdicts = (peers.class_table(found), peers.twin_table(found))
     return [heading, text(peers.sentence(found)), *map(table, verdicts), *timed]
 
@@ -87,4 +87,4 @@ def _cost(report: Report) -> list[str]:
     counted = [table(tables.exponent_table(costs)), table(figure_table(flops_curves(costs)))]
     measured = [table(tables.time_exponent_table(costs)), table(figure_table(time_curves(costs)))]
     heading = "#### Measured on this machine"
-    return ["### Cost of a layer", *counted, heading, f"*{TIMING_NOTE}*", *measured]
+    return ["### Cost of a layer", *counted, heading, f"*{words.TIMING_NOTE}*", *measured]

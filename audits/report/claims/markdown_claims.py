@@ -6,13 +6,13 @@ from audits.claims.claim import JudgedClaim
 from audits.claims.figures import Figure
 from audits.report.claims import prose, tables
 from audits.report.claims.document import Report
+from audits.report.claims.marks import claim_mark, flags, tier_word
 from audits.report.claims.provenance import facts as provenance_facts
 from audits.report.claims.provenance import provenance, reproduce
 from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
 from audits.report.render.figures import figure_note, figure_table
 from audits.report.render.markdown_parts import facts, grid, table
-from audits.report.render.marks import claim_mark, flags, tier_word
 
 
 def summary(report: Report) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audits.claims.claim import Table
+from audits.claims.figures import Table
 from audits.evidence.ledger import Record
 from audits.formatting import MISSING, count, number
 from audits.report.claims.document import Report

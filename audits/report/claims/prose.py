@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
 from audits.formatting import count, number, perplexity
-from audits.report.audit.limits import AUDIT_LIMITS
 from audits.report.claims.document import NO_RUN, Report
 from audits.report.claims.perplexity import CLEAN, COUNCIL, MASKED, Column, columns
 from audits.report.claims.views import KillMatrix, LeakWorth, kill_matrix, leak_worth
@@ -22,15 +21,6 @@ METHOD = (
     "The auditor itself is audited: each probe meets planted leaks and their clean twins (the kill matrix), "
     "and a probe that was not run, or could not have seen anything, says UNDETERMINED and never PASS.",
     "Arms are compared seed by seed (paired); mean perplexities are exponentials of mean nats: geometric means.",
-)
-
-LIMITS = (
-    *AUDIT_LIMITS,
-    "SUPPORTED means that the pre-registered test came out as claimed at this scale; it does not carry over to larger "
-    "models, other data or longer training.",
-    "Where a paper is silent on a detail, a choice had to be made; a verdict is about the system as rebuilt here.",
-    "INCONCLUSIVE is not a polite FAIL: the smallest effect that could have been detected, and the seeds it would "
-    "take, are printed beside it.",
 )
 
 _TIERS = {

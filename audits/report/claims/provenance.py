@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from audits.claims.claim import PRINTED, JudgedClaim, Table
+from audits.claims.claim import PRINTED, JudgedClaim
+from audits.claims.figures import Table
 from audits.evidence.ledger import Record
 from audits.evidence.succession import shown_by
 from audits.formatting import MISSING, count, number

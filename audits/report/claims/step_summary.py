@@ -5,10 +5,10 @@ from __future__ import annotations
 from audits.report.claims.document import Report
 from audits.report.claims.markdown import head, joined, markdown
 from audits.report.claims.markdown_claims import summary
+from audits.report.claims.marks import claim_mark
 from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
 from audits.report.render.markdown_parts import grid
-from audits.report.render.marks import claim_mark
 
 LIMIT = 1024 * 1024  # bytes that GitHub shows of one step's summary; a larger one is not shown at all
 _SHORTER = "The whole report is in `claims.md` and `claims.html` among the reports; it is too long for this page."

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import JudgedClaim, Judgement, Table
+from audits.claims.claim import JudgedClaim, Judgement
+from audits.claims.figures import Table
 from audits.formatting import MISSING, number, perplexity
 from audits.report.claims.cost import exponent_text
 from audits.report.claims.document import NO_RUN, Report
 from audits.report.claims.kill_matrix import named_text
+from audits.report.claims.marks import claim_mark
 from audits.report.claims.views import KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun
 from audits.report.render.figure_influence import largest_future
-from audits.report.render.marks import audit_mark, claim_mark
+from audits.report.render.marks import audit_mark
 from audits.results import AuditResult
 from audits.statistics import ALPHA
 

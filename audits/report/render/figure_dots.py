@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
-from audits.claims.claim import Table
-from audits.claims.figures import DotColumn, Dots
+from audits.claims.figures import DotColumn, Dots, Table
 from audits.formatting import MISSING, count, number
 from audits.report.render.axes import Axis, axis, drawable, tick_text
 from audits.report.render.references import legend, named, reference_line, references_of

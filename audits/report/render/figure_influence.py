@@ -11,8 +11,7 @@ from audits.report.render.svg import coordinate, drawing, element, label, uprigh
 LEVELS = 8  # one colour a decade below the largest influence
 LARGEST = 128  # cells a side; longer sequences are pooled by their maximum, so that nothing leaks out of sight
 _LEFT, _TOP, _SIDE = 46.0, 30.0, 288.0
-
-Matrix = tuple[tuple[float, ...], ...]  # influence of each input on each output
+Matrix = tuple[tuple[float, ...], ...]  # influence: [N sinks][N sources], in units of the output
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from audits.claims.claim import Table
-from audits.claims.figures import Curves, Dots, Figure
+from audits.claims.figures import Curves, Dots, Figure, Table
 from audits.report.render.figure_curves import curves_plot, curves_table
 from audits.report.render.figure_dots import dots_plot, dots_table, mean_word
 

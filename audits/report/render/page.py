@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from audits.claims.claim import Table
+from audits.claims.figures import Table
 from audits.report.render.escape import markup
 from audits.report.render.marks import Mark
+from audits.report.render.words import TITLE
 
 # Nothing is loaded, and nothing runs but a script that the page holds itself, known to the browser by its digest.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -65,6 +66,12 @@ def attention(text: str) -> str:
     return f'<span class="attention">! {markup(text)}</span>'
 
 
+def verdict_head(mark: Mark, target: str) -> str:
+    """The first screen of a page on one model: whose page it is, and the verdict."""
+    title = f"<h1>{markup(TITLE)}</h1><p class='soft'><code>{markup(target)}</code></p>"
+    return f'{title}<p class="story tone-{mark.tone}">{markup(mark.text)}</p>'
+
+
 def section(name: str, heading: str, *parts: str) -> str:
     """A section with an anchor."""
     content = "\n".join(part for part in parts if part)
@@ -74,6 +81,16 @@ def section(name: str, heading: str, *parts: str) -> str:
 def bullets(sentences: Sequence[str]) -> str:
     """A list."""
     return "<ul>" + "".join(f"<li>{markup(sentence)}</li>" for sentence in sentences) + "</ul>"
+
+
+def limits(heading: str, sentences: Sequence[str]) -> str:
+    """The section that says what a verdict does not show."""
+    return section("limits", heading, f'<div class="limits">{bullets(sentences)}</div>')
+
+
+def measured(heading: str, *parts: str) -> str:
+    """A box for what differs from run to run."""
+    return f'<div class="measured"><h4>{markup(heading)}</h4>{"".join(parts)}</div>'
 
 
 def table(content: Table) -> str:

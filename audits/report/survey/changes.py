@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audits.claims.claim import Table
+from audits.claims.figures import Table
 from audits.report.render.escape import code, markup
 from audits.report.render.escape import markdown as text
 from audits.report.render.marks import audit_mark
 from audits.report.render.page import bullets, page, paragraph, section, table
+from audits.report.render.words import REBUILT
 from audits.report.survey.prose import tally_sentence
 from audits.survey.changes import Change, Comparison
 from audits.survey.rows import Row
@@ -19,8 +20,6 @@ READING = (
     "or disappears with a release is not listed. Verdicts are those of the probes that both audits had.",
     "The place is where the leak was found, in the release that has it.",
 )
-
-FOOT = "Rebuilt from the evidence alone: the same evidence gives the same page, byte for byte."
 
 
 def changes_markdown(comparisons: Sequence[Comparison]) -> str:
@@ -34,7 +33,7 @@ def changes_html(comparisons: Sequence[Comparison]) -> str:
     head = f"<h1>{markup(title)}</h1>\n" + "".join(paragraph(_tally(part), "story") for part in comparisons)
     body = [part for comparison in comparisons for part in _sections(comparison)]
     body.append(section("reading", "How to read this", bullets(READING)))
-    return page(title, head, "\n".join(body), FOOT, roomy=True)
+    return page(title, head, "\n".join(body), REBUILT, roomy=True)
 
 
 def _markdown(comparison: Comparison) -> str:

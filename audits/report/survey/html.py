@@ -5,6 +5,7 @@ from __future__ import annotations
 from audits.report.render.escape import markup
 from audits.report.render.marks import audit_mark
 from audits.report.render.page import attention, bullets, page, paragraph, pill, section
+from audits.report.render.words import REBUILT
 from audits.report.survey.prose import (
     HEADER,
     METHOD,
@@ -53,8 +54,7 @@ def survey_html(survey: Survey) -> str:
         section("table", "Architectures", _table(survey)),
         section("how", "How", bullets((*METHOD, fed_sentence(survey)))),
     )
-    foot = "Rebuilt from the evidence alone: the same evidence gives the same page, byte for byte."
-    return page(title(survey), head, "\n".join(body), foot, _SORT, _STYLE, roomy=True)
+    return page(title(survey), head, "\n".join(body), REBUILT, _SORT, _STYLE, roomy=True)
 
 
 def _table(survey: Survey) -> str:

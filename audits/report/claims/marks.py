@@ -1,0 +1,46 @@
+"""How the verdict on a claim is marked for a reader, and what must not be overlooked about it."""
+
+from __future__ import annotations
+
+from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
+from audits.report.render.marks import Mark
+
+# In the order in which a reader needs them: what broke, what fell, what stands, what stays open.
+_CLAIM_MARKS = {
+    ClaimVerdict.ERROR: Mark("!", "ERROR", "error"),
+    ClaimVerdict.REFUTED: Mark("✗", "FAIL", "fail"),
+    ClaimVerdict.SUPPORTED: Mark("✓", "PASS", "pass"),
+    ClaimVerdict.INCONCLUSIVE: Mark("○", "INCONCLUSIVE", "neutral"),
+    ClaimVerdict.NOT_TESTABLE: Mark("○", "NOT TESTABLE", "neutral"),
+}
+READING_ORDER = tuple(_CLAIM_MARKS)
+
+
+def claim_mark(verdict: ClaimVerdict) -> Mark:
+    """The mark of a claim's verdict."""
+    return _CLAIM_MARKS[verdict]
+
+
+def flags(judged: JudgedClaim) -> tuple[str, ...]:
+    """What must not be overlooked about a claim, lower tiers included; empty when all is in order."""
+    below = (f"tier {other.tier}: {flag}" for other in judged.others for flag in flags_at_tier(other))
+    return (*flags_at_tier(judged), *below)
+
+
+def flags_at_tier(judged: JudgedClaim) -> tuple[str, ...]:
+    """What must not be overlooked about a judgement at its own tier, each in one short sentence."""
+    found = []
+    if judged.gate_failed:
+        found.append("causality gate failed")
+    if judged.stale:
+        found.append("stale: code that made its evidence has changed since")
+    elif judged.expected is None and not judged.judgement.missing:
+        found.append("verdict not reviewed yet: no entry in the expectations file")
+    elif not judged.as_expected:
+        found.append(f"not as expected: the expectations file says {judged.expected}")
+    return tuple(found)
+
+
+def tier_word(tier: str) -> str:
+    """The tier as a reader meets it: "tier full", or that nothing but printed numbers was judged."""
+    return "printed numbers" if tier == PRINTED else f"tier {tier}"
