@@ -151,13 +151,13 @@ def judge_all(
             where they suffice.
     """
     expected = expectations()
-    fresh, standing = evidence.fresh(codes).standing(codes), evidence.standing(codes)
+    fresh, latest = evidence.fresh(codes).latest_per_question(codes), evidence.latest_per_question(codes)
     runs = frozenset(record.run for record in fresh.records)
-    return tuple(_judge_tiers(claim, fresh, runs, standing, expected.get(claim.id, Expected())) for claim in claims)
+    return tuple(_judge_tiers(claim, fresh, runs, latest, expected.get(claim.id, Expected())) for claim in claims)
 
 
 def _judge_tiers(
-    claim: Claim, fresh: Evidence, runs: frozenset[str], standing: Evidence, expected: Expected
+    claim: Claim, fresh: Evidence, runs: frozenset[str], latest: Evidence, expected: Expected
 ) -> JudgedClaim:
     if not claim.needs:
         return JudgedClaim(claim, PRINTED, _judged(claim, Evidence()), expected.by_tier.get(PRINTED))
@@ -165,7 +165,7 @@ def _judge_tiers(
     for tier in TIERS:
         judgement = _judged(claim, fresh.at(tier))
         if judgement.missing:
-            judgement = _judged(claim, standing.at(tier))
+            judgement = _judged(claim, latest.at(tier))
         stale = tuple(run for run in judgement.evidence if run not in runs)
         reviewed = expected.by_tier.get(tier)
         item = JudgedClaim(claim, tier, judgement, reviewed, stale, may_stay_open=tier in expected.may_stay_open)
@@ -174,7 +174,7 @@ def _judge_tiers(
             kept.append(item)
     if not kept:
         tier = PRINTED if claim.published_in_paper else TIERS[0]
-        return JudgedClaim(claim, tier, _judged(claim, standing.at(TIERS[0])), expected.by_tier.get(tier))
+        return JudgedClaim(claim, tier, _judged(claim, latest.at(TIERS[0])), expected.by_tier.get(tier))
     *others, first = kept
     return replace(first, others=tuple(reversed(others)))
 

@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """What went wrong and how to mend it, in one line, with the exit code."""
+    """What went wrong and how to fix it, in one line, with the exit code."""
 
     def __init__(self, message: str, code: int = CANNOT_RUN) -> None:
         super().__init__(message)

@@ -6,13 +6,13 @@ import argparse
 
 from audits.evidence.experiment import TIERS
 
-NAME, HELP = "bench", "times of HubRouter beside attention, windows and Mamba on this machine, against their floors"
+NAME, HELP = "bench", "times of HubRouter, attention, windows and Mamba on this machine, against their lower bounds"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What is measured, where, and where to."""
     parser.add_argument("--tier", choices=TIERS, default="quick", help="a minute; the CPU's targets; a GPU's")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", nargs="+", metavar="LAYER", help="these layers, and attention beside them")
+    parser.add_argument("--only", nargs="+", metavar="LAYER", help="these layers, and attention to compare with")
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
     parser.add_argument("--reports", metavar="DIR", default="reports", help="the folder of reports and evidence")

@@ -5,13 +5,13 @@ which every name of this project is replaced by the digest of what it names, and
 it covers all that the run can reach, whatever modules that lies in, and nothing else. What changes no hash: comments,
 docstrings, annotations' spelling, the order of imports and definitions, names of local variables, and where a module or
 a definition lies and what it is called. What does: any other change to the code behind a run, a changed constant or
-default, and a changed data file whose name stands in that code.
+default, and a changed data file which that code names.
 
 Three things are reached by other ways than names. What happens when a module behind the run is imported (a call that
 registers something) counts. A folder that is searched at run time counts as one group: `import audits.probes as
 package` and `package` handed to a search. There the order of the modules counts, which the search follows; their names
 do where `package.__name__` is read, since modules are then looked up by name. A text that is the dotted name of a
-module stands for that module.
+module counts as that module.
 
 Limits: a run that records the name of one of our classes or functions does not notice that it was renamed. Versions of
 torch and of other libraries are not part of it; a record names them.
@@ -61,7 +61,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Effect:
-    """A statement that is carried out when its module is imported."""
+    """A statement that is executed when its module is imported."""
 
     module: str
     index: int
@@ -205,7 +205,7 @@ class _Template:
     """A node as text, with the nodes it refers to in their places."""
 
     tokens: list[Token] = field(default_factory=list)
-    loads: list[str] = field(default_factory=list)  # modules that it imports when it is carried out
+    loads: list[str] = field(default_factory=list)  # modules that it imports when it is executed
     unordered: bool = False
 
 

@@ -109,7 +109,7 @@ def _root(node: ast.AST) -> str:
 
 
 def _at_top(statement: ast.stmt) -> Iterator[ast.AST]:
-    """The statement and all inside it that is carried out when the module is imported."""
+    """The statement and all inside it that is executed when the module is imported."""
     yield statement
     if not isinstance(statement, Function | ast.ClassDef):
         for child in ast.iter_child_nodes(statement):

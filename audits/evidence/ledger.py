@@ -131,7 +131,7 @@ class Evidence:
         """Whether the run of this address is among the records."""
         return any(record.run == run for record in self.records)
 
-    def standing(self, codes: Mapping[str, Collection[str]]) -> Evidence:
+    def latest_per_question(self, codes: Mapping[str, Collection[str]]) -> Evidence:
         """One record a question: that of today's code where there is one, else the last recorded.
 
         Args:

@@ -76,10 +76,10 @@ def recheck(
 
 
 def _earlier(evidence: Evidence, kind: str, now: str) -> tuple[str, ...]:
-    """The code of the standing records of a kind that do not count as today's; what is unknown cannot be succeeded."""
+    """The code behind the latest records of a kind where it does not count as today's (unknown code cannot)."""
     codes = accepted(evidence, {kind: now})
-    standing = evidence.standing(codes).records
-    return tuple(sorted({r.code for r in standing if r.experiment == kind and r.code and not is_fresh(r, codes)}))
+    latest = evidence.latest_per_question(codes).records
+    return tuple(sorted({r.code for r in latest if r.experiment == kind and r.code and not is_fresh(r, codes)}))
 
 
 def _recheck_one(

@@ -229,13 +229,13 @@ def test_the_address_of_a_run_holds_its_code_and_that_of_its_question_does_not()
 @pytest.mark.parametrize("order", [("old", "new"), ("new", "old"), ("older", "old", "new")])
 def test_of_several_records_of_a_question_that_of_todays_code_stands(order: tuple[str, ...]) -> None:
     evidence = Evidence(tuple(made_by(code) for code in order))
-    assert evidence.standing(TODAY) == Evidence((made_by("new"),))
+    assert evidence.latest_per_question(TODAY) == Evidence((made_by("new"),))
     assert evidence.fresh(TODAY) == Evidence((made_by("new"),))
 
 
 def test_without_a_fresh_record_the_last_one_stands() -> None:
     evidence = Evidence((made_by("older"), made_by("old")))
-    assert evidence.standing(TODAY) == Evidence((made_by("old"),))
+    assert evidence.latest_per_question(TODAY) == Evidence((made_by("old"),))
     assert evidence.fresh(TODAY) == Evidence()
 
 

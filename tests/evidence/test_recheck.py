@@ -59,7 +59,7 @@ def checked(ledger: Ledger, what: Experiment | None = None) -> tuple[Outcome, ..
 def fresh(ledger: Ledger) -> int:
     evidence = ledger.read()
     codes = accepted(evidence, {"demo": code_of(experiment())})
-    return len(evidence.standing(codes).fresh(codes).of("demo"))
+    return len(evidence.latest_per_question(codes).fresh(codes).of("demo"))
 
 
 def test_a_sample_that_is_equal_makes_all_runs_count(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from audits.subject import progress
 
-SLOW = 1.0  # seconds of one forward pass above which the user is told beforehand how long all will take
+SLOW = 1.0  # seconds of one forward pass above which the user is warned beforehand how long all will take
 CALLS = 2  # forward passes after which that can be said: the first one is often slow
 MINUTE, HOUR = 60.0, 3600.0
 

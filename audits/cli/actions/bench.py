@@ -1,4 +1,4 @@
-"""`hubrouter-audit bench`: HubRouter beside attention and other layers on this machine, and the targets."""
+"""`hubrouter-audit bench`: HubRouter against attention and other layers on this machine, and the targets."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from audits.evidence.experiment import Options, Progress, RunSpec
 
 
 class ExecutorError(Exception):
-    """Runs cannot be executed this way; the message is one line that says what is wrong and how to mend it."""
+    """Runs cannot be executed this way; the message is one line that says what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True)

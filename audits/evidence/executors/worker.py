@@ -32,7 +32,7 @@ class Worker:
         theirs.close()
 
     def give(self, run: str, data: bytes) -> None:
-        """Hand over a packed run; where the worker is gone, the next event tells."""
+        """Hand over a packed run; where the worker is gone, the next event says so."""
         with contextlib.suppress(OSError):
             self.connection.send((run, data))
 

@@ -66,6 +66,6 @@ def report_of(evidence: Evidence) -> Report:
     """The report of a ledger: a pure function of its records, the claims, and today's code."""
     today = todays_code()
     codes = accepted(evidence, today)
-    standing = evidence.standing(codes)
-    stale = frozenset(record.run for record in standing.records if not is_fresh(record, codes))
-    return Report(judge_all(all_claims(), evidence, codes), standing, stale, today)
+    latest = evidence.latest_per_question(codes)
+    stale = frozenset(record.run for record in latest.records if not is_fresh(record, codes))
+    return Report(judge_all(all_claims(), evidence, codes), latest, stale, today)
