@@ -15,7 +15,7 @@ from audits.evidence.experiment import Experiment, Options
 from audits.evidence.ledger import Ledger, LedgerError
 from audits.evidence.runner import gather
 from audits.experiments.bench import bench as experiment
-from audits.experiments.bench import kernel_check
+from audits.experiments.bench import kernel_check, start_up
 from audits.experiments.bench._layers import entries
 from audits.report.claims.console import print_bench
 from audits.report.claims.document import report_of
@@ -34,7 +34,13 @@ def run(options: argparse.Namespace) -> int:
         Settings(device=options.device).check()
         chosen = _chosen(wished, options.only or ())
         checks = (kernel_check.EXPERIMENT,) if options.device.startswith("cuda") else ()
-        gathered = gather([*checks, chosen], wished, Ledger(folder / "evidence"), fresh=options.fresh, console=console)
+        gathered = gather(
+            [*checks, start_up.EXPERIMENT, chosen],
+            wished,
+            Ledger(folder / "evidence"),
+            fresh=options.fresh,
+            console=console,
+        )
         report = report_of(gathered.evidence)
         write_reports(report, folder)
     except (LedgerError, ReportError, SubjectError) as problem:

@@ -20,7 +20,9 @@ def bench_section(report: Report) -> str:
     if gpu := told.gpu_sentence(found):
         head.append(f"<p>{attention(gpu)}</p>")
     boxes = [_machine(report, bench) for bench in found]
-    return section("bench", told.HEADING, *head, table(target_table(found)), *boxes)
+    return section(
+        "bench", told.HEADING, *head, table(target_table(found)), *map(table, told.start_up_tables(report)), *boxes
+    )
 
 
 def _machine(report: Report, bench: Bench) -> str:

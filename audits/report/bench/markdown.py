@@ -16,6 +16,7 @@ def bench_parts(report: Report) -> list[str]:
     """The section, paragraph by paragraph."""
     found = benches(report.evidence)
     head = [text(told.HOW if found else told.NOTHING), text(told.gpu_sentence(found)), table(target_table(found))]
+    head += map(table, told.start_up_tables(report))
     return [f"### {told.HEADING}", *head, *(part for bench in found for part in _machine(report, bench))]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import median
 
 from audits.claims.figures import Table
 from audits.claims.hubrouter._targets import TRAINING, hubs_by_speed
+from audits.evidence.ledger import Record
 from audits.experiments.bench._measured import BASE, PROJECTIONS, Bench
 from audits.experiments.bench._row import PASSES, Row, Spread
+from audits.experiments.bench.start_up import NAME as START_UP
 from audits.formatting import MISSING, count, number
 from audits.report.claims.document import NO_RUN, Report
 
@@ -30,6 +33,17 @@ def stale_sentence(report: Report, bench: Bench) -> str:
     """How many of the runs were made by other code than today's; empty where none was."""
     old = len(report.stale.intersection(bench.runs))
     return f"Stale: {old} of {count(len(bench.runs), 'run')} were made by code that has changed since." if old else ""
+
+
+def start_up_tables(report: Report) -> tuple[Table, ...]:
+    """CPU seconds of starting the command line and of a small audit; none where they were not measured."""
+    header = ("what", "median", "lowest", "highest")
+    return tuple(Table("Starting: CPU seconds", header, _start_up_rows(r)) for r in report.evidence.latest(START_UP))
+
+
+def _start_up_rows(record: Record) -> tuple[tuple[str, ...], ...]:
+    measured = ((row["way"], sorted(row["seconds"])) for row in record.result["rows"])
+    return tuple((way, number(median(s)), number(s[0]), number(s[-1])) for way, s in measured)
 
 
 def setting_sentence(bench: Bench) -> str:
