@@ -165,7 +165,7 @@ def is_fresh(record: Record, codes: Mapping[str, Collection[str]]) -> bool:
 
 
 class LedgerError(Exception):
-    """The ledger cannot be read or written; the message says where and how to mend it."""
+    """The ledger cannot be read or written; the message says where and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Ledger:
         self.check_writable()
         file = self.folder / f"{record.experiment}.jsonl"
         with _open_locked(file) as descriptor:
-            size = _mend_tail(file, descriptor)
+            size = _repair_tail(file, descriptor)
             written = os.write(descriptor, line)
             if written != len(line):
                 os.ftruncate(descriptor, size)
@@ -282,7 +282,7 @@ def _lock(file: Path) -> int:
         os.close(descriptor)
 
 
-def _mend_tail(file: Path, descriptor: int) -> int:
+def _repair_tail(file: Path, descriptor: int) -> int:
     """End the file with a whole line, as a killed writer may have left it otherwise; its size in bytes afterwards."""
     size = os.fstat(descriptor).st_size
     if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
