@@ -1,1 +1,1 @@
-"""The survey: every causal language model that a library registers, built tiny and audited."""
+"""The survey: every causal language model that a library registers, built at a tiny size and audited."""

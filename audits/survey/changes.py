@@ -1,4 +1,4 @@
-"""What changed between the surveyed releases of a library, and why: explained in `changes.toml`, beside this module."""
+"""What changed between the surveyed releases of a library, and why: `changes.toml`, next to this module, explains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Cause:
     """Why a verdict changed.
 
     Attributes:
-        library: of which.
+        library: its name.
         names: of the architectures.
         verdicts: the earlier and the later one; another change is not explained.
         older: releases that still had the earlier verdict, such as "<4.42.3".
@@ -43,7 +43,7 @@ class Change:
     Attributes:
         older, newer: the releases.
         before, after: the rows.
-        cause: the explanation, None where nobody has given one.
+        cause: the explanation, None where none is on file.
     """
 
     older: str
@@ -104,9 +104,9 @@ def _compared(library: str, parts: list[Survey], known: tuple[Cause, ...]) -> Co
 
 
 def _by_common_probes(before: Row, after: Row) -> tuple[Row, Row]:
-    """Both rows as the probes that both audits had tell them: a probe added since changes no release."""
+    """Both rows as judged by the probes of both audits: a probe added later is no change of the release."""
     common = before.tried & after.tried
-    return before.under(common), after.under(common)
+    return before.judged_by(common), after.judged_by(common)
 
 
 def _cause(known: Iterable[Cause], library: str, older: str, newer: str, before: Row, after: Row) -> Cause | None:

@@ -2,7 +2,7 @@
 
 Windows, chunks, blocks and original rotary lengths come out far below the sequence length, so that every audit crosses
 them several times; lengths that must not be exceeded stay above twice the sequence length, which repeated calls use.
-A setting that a release of the library does not know is passed over.
+A setting that a release of the library does not have is skipped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ WINDOW = 8  # positions of every window, chunk and block
 POSITIONS = 128  # that models are given
 LONGEST = POSITIONS // 2  # sequence length: repeated calls use twice of it
 
-# Settings that are replaced wherever they hold a larger whole number; the first pattern that fits counts.
+# Settings that are replaced wherever they hold a larger whole number; the first pattern that matches applies.
 SIZES: tuple[tuple[str, int], ...] = (
     ("pad_token_id", 0),
     ("bos_token_id", 1),
@@ -93,7 +93,7 @@ SIZES: tuple[tuple[str, int], ...] = (
 
 _LATENT = ("deepseek_v32", "glm_moe_dsa")
 _LATENT_ROTARY = ("axk1", "deepseek_v3", "longcat_flash", "youtu")
-_SLIDING_ASKED_FOR = ("qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
+_SLIDING_OFF_BY_DEFAULT = ("qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
 _SLIDING_UNSET = ("phi3", "phimoe", "starcoder2", "mixtral")
 _WITHOUT_HEAD_DIM = ("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral")
 _ONE_OF_EACH = ["sliding_attention", "full_attention"]
@@ -118,7 +118,7 @@ SPREADS = {"initializer_range": 0.2, "init_std": 0.2}
 FIXUPS: dict[str, dict[str, Any]] = {
     **{name: {"num_key_value_heads": 4} for name in _LATENT},  # one key a head, after the projection
     **{name: {"num_key_value_heads": 4, "head_dim": 4} for name in _LATENT_ROTARY},
-    **dict.fromkeys(_SLIDING_ASKED_FOR, _SLIDING),
+    **dict.fromkeys(_SLIDING_OFF_BY_DEFAULT, _SLIDING),
     **{name: {"sliding_window": WINDOW} for name in _SLIDING_UNSET},
     **{name: {"head_dim": 8} for name in _WITHOUT_HEAD_DIM},
     "axk2": {"num_key_value_heads": 4, "index_head_dim": 8},

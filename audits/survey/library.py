@@ -1,4 +1,4 @@
-"""What a surveyed library is: its release, its architectures, and how to build a tiny one of each."""
+"""A library to survey: its release, its architectures, and how to build a tiny model of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Architecture:
     """One row of the survey.
 
     Attributes:
-        name: by which the library registers it; with a variant, followed by + and the setting's name.
+        name: its name in the library's registry; with a variant, followed by + and the setting's name.
         model: the class that is built.
     """
 
@@ -30,8 +30,8 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class Tiny:
-    """A model built for the survey, and how many tokens it knows; None where it does not say."""
+class TinyModel:
+    """A model built for the survey, and the size of its vocabulary; None where it does not state one."""
 
     model: nn.Module
     vocab_size: int | None
@@ -45,15 +45,15 @@ class Library:
         name: of the package.
         release: the installed version; raises ImportError where it is not installed.
         architectures: all that are registered, in alphabetical order.
-        recipe: what a tiny one is made from, as plain JSON values; part of what defines a run.
-        build: one made from its recipe, with random weights drawn from a seed; raises NotBuiltError.
+        recipe: arguments of a tiny model, as plain JSON values; part of what defines a run.
+        build: a tiny model from its recipe, with random weights drawn from a seed; raises NotBuiltError.
     """
 
     name: str
     release: Callable[[], str]
     architectures: Callable[[], tuple[Architecture, ...]]
     recipe: Callable[[Architecture], dict[str, Any]]
-    build: Callable[[Architecture, dict[str, Any], int], Tiny]
+    build: Callable[[Architecture, dict[str, Any], int], TinyModel]
 
 
 def library_names() -> tuple[str, ...]:
@@ -65,5 +65,7 @@ def library_names() -> tuple[str, ...]:
 
 def find_library(name: str) -> Library:
     """The library of this name: the file of the same name in `audits/survey/libraries`."""
-    found: Library = importlib.import_module(f"audits.survey.libraries.{name}").LIBRARY
+    import audits.survey.libraries as package
+
+    found: Library = importlib.import_module(f"{package.__name__}.{name}").LIBRARY
     return found

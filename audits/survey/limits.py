@@ -1,4 +1,4 @@
-"""A bound on memory, so that an architecture that grows fails by itself and does not take the machine along."""
+"""A bound on memory, so that an architecture that allocates too much fails alone and leaves the machine usable."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ except ImportError:  # pragma: no cover - not a Unix
 
 @contextmanager
 def memory_at_most(more: int) -> Iterator[None]:
-    """Within, the process can claim `more` bytes beyond what it has; without effect where the system knows no bound."""
-    used = _claimed()
+    """Limit the process to `more` bytes beyond what it has allocated; no effect where the system has no such limit."""
+    used = _allocated()
     if resource is None or used is None:
         yield
         return
@@ -29,8 +29,8 @@ def memory_at_most(more: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def _claimed() -> int | None:
-    """Bytes of address space in use, where the system tells."""
+def _allocated() -> int | None:
+    """Bytes of address space in use; None where the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):

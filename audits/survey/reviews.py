@@ -1,4 +1,4 @@
-"""Verdicts other than PASS that a person has examined and explained: `reviews.toml`, which lies beside this module."""
+"""Verdicts other than PASS that a person has examined and explained: `reviews.toml`, next to this module."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Review:
     """An explanation of a verdict.
 
     Attributes:
-        library: for which it holds.
+        library: its name.
         names: of the architectures.
-        verdict: that is explained; another one is not.
-        reason: why it is so.
-        leak_classes: that are explained; a leak of another class is not.
-        releases: for which it holds, such as ">=4.30,<5"; all where empty.
+        verdict: the explained one; any other is unexplained.
+        reason: the explanation.
+        leak_classes: the explained ones; a leak of another class is unexplained.
+        releases: where the explanation holds, such as ">=4.30,<5"; all where empty.
     """
 
     library: str

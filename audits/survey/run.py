@@ -9,14 +9,17 @@ from functools import partial
 from typing import Any
 
 from audits.auditor.audit import audit
+from audits.evidence.address import code_behind
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.jsonable import json_able
 from audits.results import AuditResult
 from audits.subject.subject import SubjectError
 from audits.survey.library import Architecture, Library, NotBuiltError, find_library
 from audits.survey.limits import memory_at_most
+from audits.survey.rows import NOT_BUILT, UNDETERMINED
 
-NOT_BUILT = "NOT_BUILT"
+# What these say about an architecture is part of the run's configuration, as its recipe.
+NOT_HASHED = ("audits.survey.fixups", "audits.survey.variants")
 _INSTALLED = re.compile(r"[^\s'\"]*?/(?:site|dist)-packages/")
 
 
@@ -36,10 +39,10 @@ def experiment(
         library: which is surveyed, in its installed release.
         chosen: the architectures.
         seq_len: N.
-        batch: most rows in one forward pass.
+        batch: rows in one forward pass, at most.
         seed: of weights and inputs.
-        seconds: at most, for one architecture.
-        memory: bytes at most that one architecture may claim.
+        seconds: limit for one architecture.
+        memory: limit for one architecture, in bytes.
     """
     release = library.release()
     name = ledger_name(library.name, release)
@@ -47,16 +50,28 @@ def experiment(
     specs = tuple(
         RunSpec(name, {**settings, **asdict(item), "recipe": library.recipe(item)}, seed, item.name) for item in chosen
     )
-    return Experiment(name, lambda _: specs, partial(execute, memory), seconds=seconds, on_failure=failed_result)
+    return Experiment(
+        name,
+        lambda _: specs,
+        partial(execute, memory),
+        seconds=seconds,
+        on_failure=failed_result,
+        not_hashed=NOT_HASHED,
+    )
+
+
+def todays_code() -> str:
+    """Today's hash of the code behind the runs of every survey."""
+    return code_behind(execute, NOT_HASHED)
 
 
 def ledger_name(library: str, release: str) -> str:
-    """The file of a release in the ledger, whose names know no dots."""
+    """The file of a release in the ledger, whose names have no dots."""
     return f"survey-{library}-" + re.sub(r"[^A-Za-z0-9]", "_", release)
 
 
 def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[str, Any]:
-    """Build and audit; what cannot be built or fed is a result too."""
+    """Build and audit; that a model cannot be built or does not take tokens alone is a result too."""
     config = spec.config
     library = find_library(config["library"])
     architecture = Architecture(config["name"], config["model"])
@@ -77,13 +92,13 @@ def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[
                 watch=lambda now: progress(now.forwards, now.expected, now.stage),
             )
         except SubjectError as problem:
-            return {"verdict": NOT_BUILT, "reason": relative(f"built, but not to be fed tokens alone: {problem}")}
-    return _kept(result)
+            return {"verdict": NOT_BUILT, "reason": relative(f"built, but does not take tokens alone: {problem}")}
+    return _document(result)
 
 
 def failed_result(error: str) -> dict[str, Any]:
-    """The result of a run that never ended, or took its process along."""
-    return {"verdict": "UNDETERMINED", "reason": relative(error)}
+    """The result of a run that exceeded a limit or ended its process."""
+    return {"verdict": UNDETERMINED, "reason": relative(error)}
 
 
 def relative(text: str) -> str:
@@ -91,8 +106,8 @@ def relative(text: str) -> str:
     return _INSTALLED.sub("", text)
 
 
-def _kept(result: AuditResult) -> dict[str, Any]:
-    """The audit as JSON, without what the record of the run says already."""
+def _document(result: AuditResult) -> dict[str, Any]:
+    """The audit as JSON, without what the record of the run contains already."""
     document = json_able(result.to_dict())
     for finding in document["findings"]:
         finding["file"] = finding["file"] and relative(finding["file"])

@@ -18,7 +18,7 @@ def shrunk(config: Any, fixups: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         config: a configuration object whose parts are configuration objects again.
-        fixups: settings that count more than the general sizes; of a part, in a dictionary under the part's name.
+        fixups: settings that override the general sizes; of a part, in a dictionary under the part's name.
     """
     found = vars(config)
     arguments = _sizes(config) | _layers(config)
@@ -28,12 +28,12 @@ def shrunk(config: Any, fixups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_config(value: Any) -> bool:
-    """Whether a value is a configuration object, of any library that writes them alike."""
+    """Whether a value is a configuration object, of any library with the same interface."""
     return hasattr(value, "to_dict") and hasattr(value, "to_json_string")
 
 
 def _sizes(config: Any) -> dict[str, Any]:
-    """The settings with a smaller value in the table; what the class does not take follows from these."""
+    """The settings with a smaller value in the table; what the class does not take is derived from these."""
     taken = _taken(config)
     plain = {name: value for name, value in vars(config).items() if not is_config(value)}
     settings = {name: value for name, value in plain.items() if name in taken or name.endswith("_token_id")}
@@ -54,7 +54,7 @@ def _small(name: str, value: Any) -> Any:
 
 
 def _layers(config: Any) -> dict[str, Any]:
-    """One layer of each kind, at least two, where lists as long as the layers tell the kinds."""
+    """One layer of each kind, at least two, where lists as long as the number of layers give the kinds."""
     found, taken = vars(config), _taken(config)
     count = next((name for name in LAYER_COUNTS if isinstance(found.get(name), int)), None)
     lists = {n: v for n, v in found.items() if n in taken and isinstance(v, list) and len(v) == found.get(count or "")}
@@ -69,7 +69,7 @@ def _layers(config: Any) -> dict[str, Any]:
 
 
 def _taken(config: Any) -> frozenset[str]:
-    """The settings that the class of a configuration takes, by the names under which it keeps them."""
+    """The settings that the class of a configuration takes, by the names of its attributes."""
     parameters = inspect.signature(type(config).__init__).parameters
     kept = getattr(config, "attribute_map", {})
     return frozenset(parameters) | {kept[name] for name in parameters if name in kept}

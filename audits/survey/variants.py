@@ -1,6 +1,6 @@
-"""Settings surveyed beside the default ones, each as a row of its own.
+"""Settings surveyed in addition to the default ones, each as a row of its own.
 
-They are those that make an architecture causal, and those that have leaked before.
+They make an architecture causal, or have leaked before.
 The first name is the architecture, the second the variant, which the table shows as `architecture+variant`. A setting
 that a release refuses makes the row NOT_BUILT.
 """
@@ -16,7 +16,7 @@ _ENCODERS = (
 )
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    # these look both ways unless they are told to be decoders
+    # bidirectional unless configured as decoders
     **{name: {"is_decoder": {"is_decoder": True}} for name in _ENCODERS},
     "big_bird": {
         "is_decoder": {"is_decoder": True},
@@ -39,6 +39,6 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
             "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4},
         }
     },
-    # biases passed as a mask take the place of the causal one: huggingface/transformers#29946
+    # biases passed as a mask replace the causal one: huggingface/transformers#29946
     "falcon": {"alibi": {"alibi": True}},
 }

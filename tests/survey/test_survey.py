@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from audits.cli.actions.survey import exit_code, rebuild_surveys
+from audits.evidence.code_hash import modules_behind
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Ledger, Record
+from audits.evidence.runner import gather
 from audits.report.survey.html import survey_html
 from audits.report.survey.json import survey_json
 from audits.report.survey.markdown import survey_markdown
 from audits.survey import run
-from audits.survey.library import Architecture, Library, NotBuiltError, Tiny
+from audits.survey.library import Architecture, Library, NotBuiltError, TinyModel
 from audits.survey.limits import memory_at_most
 from audits.survey.reviews import Review, review_of, reviewed
-from audits.survey.rows import Survey, surveys
+from audits.survey.rows import Code, Survey, surveys
 from audits.survey.shrink import shrunk
 
 GIB = 2**30
+TODAY = "0123456789abcdef"
 
 
 class Config:
@@ -65,19 +70,19 @@ class Bidirectional(Causal):
         return self.head(hidden + hidden.mean(1, keepdim=True))
 
 
-class Unfeedable(Causal):
+class NeedsAnImage(Causal):
     def forward(self, tokens: Tensor, image: Tensor) -> Tensor:
         return self.head(self.embedding(tokens) + image)
 
 
-MODELS = {"bidirectional": Bidirectional, "causal": Causal, "unfeedable": Unfeedable}
+MODELS = {"bidirectional": Bidirectional, "causal": Causal, "needs-an-image": NeedsAnImage}
 
 
-def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny:
+def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> TinyModel:
     if architecture.name not in MODELS:
         raise NotBuiltError("needs /opt/venv/lib/python3.11/site-packages/pillow/x.py")
     torch.manual_seed(seed)
-    return Tiny(MODELS[architecture.name](), 16)
+    return TinyModel(MODELS[architecture.name](), 16)
 
 
 NAMES = (*MODELS, "unbuildable")
@@ -89,7 +94,9 @@ TOY = Library(
 @pytest.fixture
 def survey(monkeypatch: pytest.MonkeyPatch) -> Survey:
     monkeypatch.setattr(run, "find_library", lambda name: TOY)
-    return surveys(evidence(), [Review("toy", ("bidirectional",), "LEAK", "on purpose", ("dense", "statistic"))])[0]
+    return surveys(
+        evidence(), [Review("toy", ("bidirectional",), "LEAK", "on purpose", ("dense", "statistic"))], TODAY
+    )[0]
 
 
 def evidence() -> Evidence:
@@ -132,10 +139,10 @@ def test_every_architecture_gets_a_verdict_and_none_is_passed_without_a_run(surv
         "bidirectional": "LEAK",
         "causal": "PASS",
         "unbuildable": "NOT_BUILT",
-        "unfeedable": "NOT_BUILT",
+        "needs-an-image": "NOT_BUILT",
     }
     reasons = {row.name: row.reason for row in survey.rows}
-    assert "image" in reasons["unfeedable"]
+    assert "image" in reasons["needs-an-image"]
     assert "pillow" in reasons["unbuildable"]
 
 
@@ -191,7 +198,7 @@ def test_tables_name_the_unexplained_first_and_escape_what_they_show(survey: Sur
     page, text = survey_html(survey), survey_markdown(survey)
     assert "explained: on purpose" in page
     assert "explained: on purpose" in text
-    assert text.index("unfeedable") < text.index("bidirectional")
+    assert text.index("needs-an-image") < text.index("bidirectional")
     assert "script-src 'sha256-" in page
     hostile = replace(survey, rows=(replace(survey.rows[0], name="<img>|`"),))
     assert "<img>" not in survey_html(hostile)
@@ -207,7 +214,37 @@ def test_of_several_runs_of_an_architecture_the_latest_counts(survey: Survey) ->
         1.0,
     )
     second = replace(first, config=first.config | {"seq_len": 9}, result={"verdict": "PASS", "probes": []})
-    assert surveys(Evidence((first, second)), [])[0].rows[0].verdict == "PASS"
+    assert surveys(Evidence((first, second)), [], TODAY)[0].rows[0].verdict == "PASS"
+
+
+def test_a_run_is_recorded_with_the_code_behind_it_and_is_not_repeated_while_that_is_todays(tmp_path: Path) -> None:
+    made = run.experiment(TOY, TOY.architectures()[:1], seq_len=12, batch=8, seed=0, seconds=60, memory=8 * GIB)
+    (record,) = gather([made], Options(), Ledger(tmp_path), console=Console(quiet=True)).evidence.records
+    assert "audits.survey.libraries.toy" in record.result["reason"]  # a worker process knows no such library
+    assert record.code == run.todays_code()
+    assert gather([made], Options(), Ledger(tmp_path), console=Console(quiet=True)).evidence.records == (record,)
+
+
+def test_the_code_behind_a_run_is_that_of_the_library_and_of_the_audit_but_not_the_table_its_recipe_comes_from() -> (
+    None
+):
+    behind = modules_behind([partial(run.execute, GIB)], run.NOT_HASHED)
+    assert {"audits.survey.libraries.transformers", "audits.survey.shrink", "audits.probes.decode"} <= set(behind)
+    assert not set(run.NOT_HASHED) & set(behind)
+
+
+def test_rows_whose_code_is_unknown_or_not_todays_are_marked(survey: Survey) -> None:
+    codes = {"bidirectional": "", "causal": TODAY, "needs-an-image": "fedcba9876543210", "unbuildable": TODAY}
+    records = [replace(record, code=codes[record.config["name"]]) for record in evidence().records]
+    (marked,) = surveys(Evidence(tuple(records)), [], TODAY)
+    assert [row.code for row in marked.rows] == [Code.UNKNOWN, Code.CURRENT, Code.EARLIER, Code.CURRENT]
+    assert {model["code"] for model in json.loads(survey_json(survey))["models"]} == {"unknown"}
+    assert [model["code"] for model in json.loads(survey_json(marked))["models"]] == [row.code for row in marked.rows]
+    sentence = "current: 2; earlier: 1; unknown: 1"
+    assert sentence in survey_html(marked)
+    assert sentence in survey_markdown(marked)
+    assert "<td>earlier</td>" in survey_html(marked)
+    assert "| unknown |" in next(line for line in survey_markdown(marked).splitlines() if "`bidirectional`" in line)
 
 
 def test_tables_are_rebuilt_from_the_evidence_byte_for_byte(survey: Survey, tmp_path: Path) -> None:
@@ -222,7 +259,7 @@ def test_tables_are_rebuilt_from_the_evidence_byte_for_byte(survey: Survey, tmp_
     assert before == {file.name: file.read_bytes() for file in tmp_path.glob("toy-1.2.*")}
 
 
-def test_a_model_that_eats_memory_fails_by_itself() -> None:
+def test_a_model_that_allocates_too_much_fails_alone() -> None:
     with pytest.raises((MemoryError, RuntimeError)), memory_at_most(GIB):
         torch.empty(4 * GIB, dtype=torch.uint8)
     assert torch.empty(8).numel() == 8

@@ -22,13 +22,13 @@ from audits.survey.fixups import LONGEST, POSITIONS
 from audits.survey.library import Architecture, Library, find_library
 from audits.survey.reviews import reviewed
 from audits.survey.rows import LEAK, Row, surveys
-from audits.survey.run import experiment
+from audits.survey.run import experiment, todays_code
 
 GIB = 2**30
 
 
 def run(options: argparse.Namespace) -> int:
-    """Gather, write, print; exit by the rows that were asked for."""
+    """Gather, write, print; the exit code is that of the chosen rows."""
     if options.seq_len > LONGEST:
         raise CommandError(
             f"--seq-len {options.seq_len}: the tiny models have {POSITIONS} positions, use {LONGEST} at most"
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             fresh=options.fresh,
             console=Console(stderr=True),
         )
-        found = surveys(gathered.evidence, reviewed())
+        found = surveys(gathered.evidence, reviewed(), todays_code())
         survey = next(item for item in found if (item.library, item.release) == (library.name, release))
         written = write_survey(survey, folder) + write_changes(comparisons(found, causes()), folder)
     except (LedgerError, ReportError, SubjectError) as problem:
@@ -66,14 +66,14 @@ def rebuild_surveys(folder: Path) -> None:
         LedgerError: the evidence cannot be read.
         ReportError: a table cannot be written.
     """
-    found = surveys(Ledger(folder / "evidence").read(), reviewed())
+    found = surveys(Ledger(folder / "evidence").read(), reviewed(), todays_code())
     for survey in found:
         write_survey(survey, folder)
     write_changes(comparisons(found, causes()), folder)
 
 
 def exit_code(rows: Collection[Row]) -> int:
-    """1 for a leak that nobody has explained, 3 for anything else that is not as reviewed, else 0."""
+    """1 for an unexplained leak, 3 for anything else that is not as reviewed, else 0."""
     unexplained = [row for row in rows if not row.as_reviewed]
     if any(row.verdict == LEAK for row in unexplained):
         return FOUND

@@ -14,11 +14,11 @@ from audits.report.survey.prose import tally_sentence
 from audits.survey.changes import Change, Comparison
 from audits.survey.rows import Row
 
-HEADER = ("architecture", "releases", "before", "after", "place", "why")
+HEADER = ("architecture", "releases", "before", "after", "location", "why")
 READING = (
     "An architecture is compared with itself in the surveyed release before in which it could be built. What appears "
-    "or disappears with a release is not listed. Verdicts are those of the probes that both audits had.",
-    "The place is where the leak was found, in the release that has it.",
+    "or disappears with a release is not listed. Verdicts are those of the probes of both audits.",
+    "The location is where the leak was found, in the release that has it.",
 )
 
 
@@ -60,8 +60,11 @@ def _title(comparison: Comparison) -> str:
 
 def _tally(comparison: Comparison) -> str:
     names = {change.before.name for change in comparison.changes}
-    told = f"{len(comparison.changes)} changes of verdict or class of leak in {len(names)} architectures and variants"
-    return f"{told}; {len(comparison.unexplained) or 'none'} unexplained."
+    number, unexplained = len(comparison.changes), len(comparison.unexplained) or "none"
+    return (
+        f"{number} changes of verdict or class of leak in {len(names)} architectures and variants; "
+        f"{unexplained} unexplained."
+    )
 
 
 def _releases(comparison: Comparison) -> list[str]:
@@ -69,20 +72,20 @@ def _releases(comparison: Comparison) -> list[str]:
 
 
 def _in_reading_order(comparison: Comparison) -> list[Change]:
-    """What nobody has explained first."""
+    """Unexplained changes first."""
     return sorted(comparison.changes, key=lambda change: (change.cause is not None, change.before.name))
 
 
 def _cells(change: Change) -> tuple[str, ...]:
-    leaky = change.after if change.after.place else change.before
+    leaky = change.after if change.after.location else change.before
     why = change.cause.reason if change.cause else "unexplained"
     between = f"{change.older} → {change.newer}"
-    return (change.before.name, between, _verdict(change.before), _verdict(change.after), leaky.place, why)
+    return (change.before.name, between, _verdict(change.before), _verdict(change.after), leaky.location, why)
 
 
 def _marked(change: Change) -> list[str]:
-    name, between, before, after, place, why = _cells(change)
-    return [code(name), text(between), text(before), text(after), code(place) if place else "", text(why)]
+    name, between, before, after, location, why = _cells(change)
+    return [code(name), text(between), text(before), text(after), code(location) if location else "", text(why)]
 
 
 def _verdict(row: Row) -> str:

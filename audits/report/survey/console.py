@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audits.report.render.marks import audit_mark
-from audits.report.survey.prose import HEADER, review_sentence, reviewed_text, tally_sentence, title
+from audits.report.survey.prose import HEADER, code_sentence, review_sentence, reviewed_text, tally_sentence, title
 from audits.survey.rows import PASS, Survey
 
 
@@ -20,8 +20,9 @@ def print_survey(survey: Survey, names: Collection[str], console: Console) -> No
         table.add_column(heading, overflow="fold")
     for row in survey.in_reading_order:
         if row.name in names and row.verdict != PASS:
-            cells = (audit_mark(row.verdict).text, row.name, ", ".join(row.leak_classes), row.place, reviewed_text(row))
+            classes, reviewed = ", ".join(row.leak_classes), reviewed_text(row)
+            cells = (audit_mark(row.verdict).text, row.name, classes, row.location, reviewed, row.code)
             table.add_row(*map(Text, cells))
     if table.row_count:
         console.print(table)
-    console.print(Text(f"{tally_sentence(survey)} {review_sentence(survey)}"), soft_wrap=True)
+    console.print(Text(f"{tally_sentence(survey)} {review_sentence(survey)} {code_sentence(survey)}"), soft_wrap=True)

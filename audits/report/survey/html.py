@@ -9,6 +9,7 @@ from audits.report.render.words import REBUILT
 from audits.report.survey.prose import (
     HEADER,
     METHOD,
+    code_sentence,
     fed_sentence,
     review_sentence,
     reviewed_text,
@@ -41,13 +42,14 @@ th[aria-sort="descending"] button::after { content: " ▼"; }
 
 def survey_html(survey: Survey) -> str:
     """The whole page."""
-    told = review_sentence(survey)
+    reviewed = review_sentence(survey)
     open_rows = any(not row.as_reviewed for row in survey.rows)
     head = "\n".join(
         (
             f"<h1>{markup(title(survey))}</h1>",
             paragraph(tally_sentence(survey), "story"),
-            f"<p>{attention(told)}</p>" if open_rows else paragraph(told, "soft"),
+            f"<p>{attention(reviewed)}</p>" if open_rows else paragraph(reviewed, "soft"),
+            paragraph(code_sentence(survey), "soft"),
         )
     )
     body = (
@@ -71,8 +73,9 @@ def _row(row: Row) -> str:
         pill(audit_mark(row.verdict)),
         f"<b>{markup(row.name)}</b> {markup(row.model)}",
         markup(", ".join(row.leak_classes)),
-        markup(row.place),
+        markup(row.location),
         markup(reviewed) if row.as_reviewed else attention(reviewed),
+        markup(row.code),
         markup(row.reason),
     )
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -28,4 +28,5 @@ def _entry(row: Row) -> dict[str, object]:
         "probes": dict(row.probes),
         "seq_len": row.seq_len,
         "seconds": round(row.seconds, 1),
+        "code": row.code,
     }

@@ -1,20 +1,22 @@
-"""The words that the tables of a survey share."""
+"""Texts that the tables of a survey share."""
 
 from __future__ import annotations
 
-from audits.survey.fixups import WINDOW
-from audits.survey.rows import Row, Survey
+from collections import Counter
 
-HEADER = ("verdict", "architecture", "class of leak", "place", "reviewed", "what was seen")
+from audits.survey.fixups import WINDOW
+from audits.survey.rows import Code, Row, Survey
+
+HEADER = ("verdict", "architecture", "class of leak", "location", "reviewed", "code", "what was found")
 METHOD = (
     "Every architecture that the library registers for causal language modelling is built from its configuration at a "
     "tiny size, one layer of each kind and at least two, with random weights and without a download, and audited by "
-    "the whole battery of probes.",
+    "all probes.",
     f"Windows, chunks and blocks are shrunk to {WINDOW} positions or fewer, so that the sequence crosses them several "
     "times. Names with a + are variants: the setting after the + is switched to the value that makes the architecture "
     "a causal one.",
-    "A PASS says that no probe saw a leak in this configuration, at this length, with these weights; it proves nothing "
-    "about others. UNDETERMINED and NOT BUILT are not a PASS.",
+    "A PASS says that no probe found a leak in this configuration, at this length, with these weights; it proves "
+    "nothing about others. UNDETERMINED and NOT BUILT are not a PASS.",
 )
 
 
@@ -35,6 +37,13 @@ def review_sentence(survey: Survey) -> str:
     if not open_rows:
         return "Every verdict other than PASS has been examined and explained."
     return f"{len(open_rows)} not explained yet: {', '.join(open_rows)}."
+
+
+def code_sentence(survey: Survey) -> str:
+    """By which code the rows were made, as far as their records name it."""
+    made = Counter(row.code for row in survey.rows)
+    counts = "; ".join(f"{code}: {made[code]}" for code in Code)
+    return f"Code that made the rows: {counts}" + (" (no hash of it on record)." if made[Code.UNKNOWN] else ".")
 
 
 def fed_sentence(survey: Survey) -> str:

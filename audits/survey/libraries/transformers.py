@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from audits.survey.fixups import FIXUPS
-from audits.survey.library import Architecture, Library, NotBuiltError, Tiny
+from audits.survey.library import Architecture, Library, NotBuiltError, TinyModel
 from audits.survey.shrink import is_config, shrunk
 from audits.survey.variants import VARIANTS
 
-MOST_PARAMETERS = 8_000_000  # what is larger after shrinking has a size that the table does not know
+MOST_PARAMETERS = 8_000_000  # what is larger after shrinking has a size that the table does not list
 
 
 def release() -> str:
@@ -32,7 +32,7 @@ def architectures() -> tuple[Architecture, ...]:
 
 
 def recipe(architecture: Architecture) -> dict[str, Any]:
-    """The arguments of the shrunk configuration; empty where the library cannot even make its default one."""
+    """The arguments of the shrunk configuration; empty where the library cannot build its default one."""
     registered, _, variant = architecture.name.partition("+")
     settings = FIXUPS.get(registered, {}) | (VARIANTS[registered][variant] if variant else {})
     try:
@@ -43,7 +43,7 @@ def recipe(architecture: Architecture) -> dict[str, Any]:
     return arguments
 
 
-def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny:
+def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> TinyModel:
     """A tiny model with random weights, in evaluation mode."""
     try:
         model_class = getattr(_transformers(), architecture.model)
@@ -58,11 +58,11 @@ def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny
         raise
     except Exception as problem:
         raise NotBuiltError(_one_line(problem)) from problem
-    return Tiny(model, _vocabulary(model))
+    return TinyModel(model, _vocabulary(model))
 
 
 def _transformers() -> Any:
-    """The library, told to stay off the network and quiet."""
+    """The library, kept from the network, with warnings off."""
     os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
     library: Any = importlib.import_module("transformers")
     library.logging.set_verbosity_error()
@@ -70,7 +70,7 @@ def _transformers() -> Any:
 
 
 def _configuration(architecture: Architecture, recipe: dict[str, Any], model_class: Any) -> Any:
-    """The tiny configuration; of a composite model, the part that the class is made from."""
+    """The tiny configuration; of a composite model, the part that the class takes."""
     config = _transformers().CONFIG_MAPPING[architecture.name.partition("+")[0]](**recipe)
     parts = [part for part in vars(config).values() if is_config(part)]
     for each in (config, *parts):
@@ -91,7 +91,7 @@ def _vocabulary(model: nn.Module) -> int | None:
 
 
 def _limit(model: nn.Module) -> int:
-    """No more tokens than the configuration knows: embeddings may have spare rows."""
+    """The vocabulary of the configuration at most: embeddings may have spare rows."""
     size = getattr(model.config, "vocab_size", None)
     return size if isinstance(size, int) else 2**31
 

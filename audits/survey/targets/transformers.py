@@ -1,4 +1,4 @@
-"""Every surveyed architecture of transformers, built when it is asked for."""
+"""Every surveyed architecture of transformers, built on access."""
 
 from __future__ import annotations
 
