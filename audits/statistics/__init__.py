@@ -1,18 +1,17 @@
 """Statistics for few runs: pure functions with typed results; each module holds one concept. No torch in here."""
 
 from audits.statistics.comparison import (
-    Comparison,
     PairedComparison,
-    UnpairedComparison,
     compare_paired,
     compare_unpaired,
 )
-from audits.statistics.contrast import Sides, contrast, contrast_sides, difference_of_differences, slope_weights
+from audits.statistics.contrast import contrast, contrast_sides, difference_of_differences, slope_weights
 from audits.statistics.counts import (
     Counts,
-    ExactTest,
+    Discordant,
     boschloo,
     detectable_rate,
+    discordant,
     exact_power,
     fisher,
     largest_rate,
@@ -20,22 +19,19 @@ from audits.statistics.counts import (
     rate_interval,
     runs_needed,
 )
-from audits.statistics.discordant import Discordant, discordant
 from audits.statistics.equivalence import (
     Equivalence,
     equivalence,
     equivalence_paired,
     margin_with_power,
-    margin_with_power_paired,
     smallest_margin,
     smallest_margin_paired,
 )
 from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.multiplicity import Adjusted, Holm, holm, holm_among_unknown, holm_by_claim, largest_family
-from audits.statistics.paired import Paired, paired
-from audits.statistics.permutation import Permutation, sign_flip, two_sample
+from audits.statistics.paired import paired
+from audits.statistics.permutation import sign_flip, two_sample
 from audits.statistics.power import (
-    Rule,
     minimum_detectable_effect,
     paired_rule,
     power_of,
@@ -45,45 +41,35 @@ from audits.statistics.power import (
 from audits.statistics.scaling import Exponent, scaling_exponent
 from audits.statistics.summary import Interval, Printed, Reading, Summary, pooled_sd, sd_interval, summarise
 from audits.statistics.tipping import (
-    TippingPoint,
     best_of_p,
     best_of_tipping_point,
     borrowed_p,
     single_run_p,
     tipping_point,
 )
-from audits.statistics.trend import Trend, cochran_armitage, trend_power
+from audits.statistics.trend import cochran_armitage
 from audits.statistics.trend_cells import trend_over_cells
 from audits.statistics.trend_design import detectable_trend, exact_trend_power, trend_runs_needed
 from audits.statistics.trend_exact import TrendTest, trend_over_runs, trend_within_seeds
 from audits.statistics.trend_null import Direction
-from audits.statistics.welch import Welch, welch, welch_from_print, welch_from_samples
+from audits.statistics.welch import Welch, welch, welch_from_print
 
 __all__ = [
     "ALPHA",
     "POWER",
     "Adjusted",
-    "Comparison",
     "Counts",
     "Direction",
     "Discordant",
     "Equivalence",
-    "ExactTest",
     "Exponent",
     "Holm",
     "Interval",
-    "Paired",
     "PairedComparison",
-    "Permutation",
     "Printed",
     "Reading",
-    "Rule",
-    "Sides",
     "Summary",
-    "TippingPoint",
-    "Trend",
     "TrendTest",
-    "UnpairedComparison",
     "Welch",
     "best_of_p",
     "best_of_tipping_point",
@@ -110,7 +96,6 @@ __all__ = [
     "largest_rate",
     "least_rate",
     "margin_with_power",
-    "margin_with_power_paired",
     "minimum_detectable_effect",
     "paired",
     "paired_rule",
@@ -130,12 +115,10 @@ __all__ = [
     "tipping_point",
     "trend_over_cells",
     "trend_over_runs",
-    "trend_power",
     "trend_runs_needed",
     "trend_within_seeds",
     "two_sample",
     "welch",
     "welch_from_print",
-    "welch_from_samples",
     "welch_rule",
 ]

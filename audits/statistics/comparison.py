@@ -17,10 +17,10 @@ from audits.statistics.welch import welch
 class Comparison:
     """Treated minus control, in the units of the values.
 
-    `p` is the t test's; `permutation_p` cannot fall below `smallest_permutation_p`, whatever the data. `mde` is the
-    true difference found with 80 % power and `seeds_needed` the runs (pairs, or an arm) that find a true difference as
-    large as the observed one; both take the estimated SD for the true one. `seeds_needed` is None where the
-    difference is 0, or too small for 10 000 runs. `n` is the number of pairs, or of runs of the smaller arm.
+    `p` is that of the t test; `permutation_p` cannot fall below `smallest_permutation_p`, whatever the data. `mde` is
+    the true difference detected with 80 % power and `seeds_needed` the runs (pairs, or an arm) that detect a true
+    difference as large as the observed one; both take the estimated SD for the true one. `seeds_needed` is None where
+    the difference is 0, or too small for 10 000 runs. `n` is the number of pairs, or of runs of the smaller arm.
     """
 
     difference: float
@@ -61,16 +61,16 @@ def compare_paired(treated: Sequence[float], control: Sequence[float], alpha: fl
 
     Raises:
         ValueError: fewer than 2 pairs, unequal lengths, a value that is not finite, differences that are all equal
-            (no noise to judge by), or alpha outside (0, 1).
+            (their SD is 0), or alpha outside (0, 1).
     """
     _check(alpha)
     test = paired(treated, control, 1 - alpha)
     exact = sign_flip([x - y for x, y in zip(treated, control, strict=True)])
     n = test.df + 1
-    detectable, needed = _design(lambda runs: paired_rule(test.sd, runs, alpha), n, test.difference)
-    return PairedComparison(
-        test.difference, test.interval, test.p, exact.p, exact.smallest_p, detectable, needed, n, alpha, test.sd
-    )
+    mde = minimum_detectable_effect(paired_rule(test.sd, n, alpha), POWER)
+    needed = _seeds(lambda runs: paired_rule(test.sd, runs, alpha), test.difference)
+    found = (test.difference, test.interval, test.p, exact.p, exact.smallest_p, mde, needed, n, alpha)
+    return PairedComparison(*found, test.sd)
 
 
 def compare_unpaired(treated: Sequence[float], control: Sequence[float], alpha: float = 0.05) -> UnpairedComparison:
@@ -87,11 +87,6 @@ def compare_unpaired(treated: Sequence[float], control: Sequence[float], alpha: 
     needed = _seeds(lambda runs: welch_rule(a.sd, b.sd, runs, alpha), test.difference)
     found = (test.difference, test.interval, test.p, exact.p, exact.smallest_p, mde, needed, min(a.n, b.n), alpha)
     return UnpairedComparison(*found, a.n, b.n, a.sd, b.sd)
-
-
-def _design(rule_at: Callable[[int], Rule], n: int, effect: float) -> tuple[float, int | None]:
-    """The detectable effect at `n` runs and the runs that find `effect`."""
-    return minimum_detectable_effect(rule_at(n), POWER), _seeds(rule_at, effect)
 
 
 def _seeds(rule_at: Callable[[int], Rule], effect: float) -> int | None:

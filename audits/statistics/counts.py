@@ -1,8 +1,8 @@
-"""Two arms of yes-or-no runs (converged or not): Fisher's and Boschloo's exact tests, and what they can detect."""
+"""Two arms of yes-or-no runs (converged or not): exact tests, what they can detect, and the interval of a rate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,14 +12,12 @@ from scipy.optimize import brentq
 
 from audits.statistics.summary import Interval
 
-NEGLIGIBLE = (
-    1e-9  # tables rarer than this are left out of an exact power: the error stays below 1e-9 times their number
-)
+NEGLIGIBLE = 1e-9  # an exact power leaves out tables less likely than this: it is off by at most 1e-9 for each
 
 
 @dataclass(frozen=True)
 class Counts:
-    """So many successes among so many independent runs."""
+    """The number of successes among independent runs."""
 
     successes: int
     trials: int
@@ -32,20 +30,43 @@ class Counts:
         return f"{self.successes}/{self.trials}"
 
 
-ExactTest = Callable[[Counts, Counts], float]
+ExactTest = Callable[[Counts, Counts], float]  # two cells -> two-sided p
+
+
+@dataclass(frozen=True)
+class Discordant:
+    """How many pairs succeeded in the treated arm only and in the control only, and the exact two-sided p."""
+
+    gained: int
+    lost: int
+    pairs: int
+    p: float
 
 
 @lru_cache(maxsize=4096)
 def fisher(a: Counts, b: Counts) -> float:
-    """Fisher's exact two-sided p (all tables no likelier than the observed one, margins fixed)."""
+    """Fisher's exact two-sided p (all tables at most as likely as the observed one, margins fixed)."""
     return float(stats.fisher_exact(_table(a, b)).pvalue)
 
 
 @lru_cache(maxsize=4096)
 def boschloo(a: Counts, b: Counts) -> float:
     """Boschloo's two-sided p: Fisher's p as the statistic, maximised over the common rate; never less powerful."""
-    p = float(stats.boschloo_exact(_table(a, b)).pvalue)
-    return min(1.0, p)
+    return min(1.0, float(stats.boschloo_exact(_table(a, b)).pvalue))
+
+
+def discordant(treated: Sequence[bool], control: Sequence[bool]) -> Discordant:
+    """McNemar's exact test of `treated` [n] against `control` [n], entry i of both from seed i; p = 1 if none differ.
+
+    Raises:
+        ValueError: no pair, or unequal lengths.
+    """
+    if not treated or len(treated) != len(control):
+        raise ValueError(f"pairs need equally many runs in both arms, got {len(treated)} and {len(control)}")
+    gained = sum(a and not b for a, b in zip(treated, control, strict=True))
+    lost = sum(b and not a for a, b in zip(treated, control, strict=True))
+    p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return Discordant(gained, lost, len(treated), p)
 
 
 def exact_power(test: ExactTest, rate_a: float, rate_b: float, n: int, alpha: float = 0.05) -> float:
@@ -64,7 +85,7 @@ def exact_power(test: ExactTest, rate_a: float, rate_b: float, n: int, alpha: fl
 
 
 def detectable_rate(test: ExactTest, rate: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float | None:
-    """The highest rate below `rate` that `test` tells from it with the wanted power; None if not even 0 is told."""
+    """The highest rate below `rate` that `test` distinguishes from it with the power; None if it detects not even 0."""
     if exact_power(test, rate, 0.0, n, alpha) < power:
         return None
     found = brentq(lambda other: exact_power(test, rate, other, n, alpha) - power, 0.0, rate, xtol=1e-4)
@@ -76,7 +97,7 @@ def runs_needed(
 ) -> int | None:
     """The fewest runs an arm that reach the power; None if more than `limit` are needed.
 
-    Exact tests are discrete, so one more run can lose a little power; this is the first number that suffices.
+    Every number is tried: exact tests are discrete, so one more run can lose a little power.
     """
     return next((n for n in range(2, limit + 1) if exact_power(test, rate_a, rate_b, n, alpha) >= power), None)
 
@@ -92,12 +113,12 @@ def rate_interval(counts: Counts, level: float = 0.95) -> Interval:
 
 
 def least_rate(counts: Counts, confidence: float = 0.95) -> float:
-    """The success rate that is exceeded with this one-sided confidence (Clopper-Pearson)."""
+    """The one-sided lower confidence bound of the success rate (Clopper-Pearson)."""
     return rate_interval(counts, 2 * confidence - 1).low
 
 
 def largest_rate(counts: Counts, confidence: float = 0.95) -> float:
-    """The success rate that is not exceeded with this one-sided confidence: about 3 / trials without a success."""
+    """The one-sided upper confidence bound of the success rate: about 3 / trials without a success."""
     return rate_interval(counts, 2 * confidence - 1).high
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from audits.statistics.paired import Paired, paired
-from audits.statistics.power import GRID
+from audits.statistics.power import variance_ratios
 from audits.statistics.summary import summarise
 from audits.statistics.welch import Welch, welch
 
@@ -21,7 +21,7 @@ class Equivalence:
     """The larger of the two one-sided p values for |difference| >= margin: small means equivalent within the margin.
 
     `provable` is the smallest margin that these very values prove at alpha, the larger end of the interval at level
-    1 - 2 alpha. It is told for planning the next study: a margin chosen from it proves nothing.
+    1 - 2 alpha. It serves to plan the next study: a margin chosen after seeing it proves nothing.
     """
 
     difference: float
@@ -70,27 +70,16 @@ def smallest_margin_paired(sd: float, n: int, alpha: float = 0.05) -> float:
 
 
 def margin_with_power(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The margin proved with probability `power` if the arms are truly equal and the true common SD is `sd`."""
-    _check(sd, n, alpha)
-    return _margin(sd * math.sqrt(2 / n), 2 * n - 2, alpha, power)
-
-
-def margin_with_power_paired(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """As `margin_with_power`, for `n` pairs whose differences have the true SD `sd` and mean 0."""
-    _check(sd, n, alpha)
-    return _margin(sd / math.sqrt(n), n - 1, alpha, power)
-
-
-def _margin(error: float, df: int, alpha: float, power: float) -> float:
-    """The margin proved with this power where the mean difference has true standard error `error`.
+    """The margin proved with probability `power` if the arms are truly equal and the true common SD is `sd`.
 
     Given the estimated SD, both one-sided tests reject when |difference| < margin - critical; averaged over the
     chi-squared distribution of the estimate at equally likely quantiles.
     """
+    _check(sd, n, alpha)
     if not 0 < power < 1:
         raise ValueError(f"the power must lie between 0 and 1, got {power}")
-    quantiles = (np.arange(GRID) + 0.5) / GRID
-    critical = stats.t.isf(alpha, df) * error * np.sqrt(stats.chi2.ppf(quantiles, df) / df)
+    error, df = sd * math.sqrt(2 / n), 2 * n - 2
+    critical = stats.t.isf(alpha, df) * error * np.sqrt(variance_ratios(df))
 
     def proved(margin: float) -> float:
         room = np.maximum(margin - critical, 0.0) / error

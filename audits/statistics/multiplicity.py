@@ -1,4 +1,4 @@
-"""Many comparisons in one paper: Holm's correction, and how many comparisons a p value survives."""
+"""Many comparisons in one paper: Holm's correction, and the largest family in which a p value stays significant."""
 
 from __future__ import annotations
 
@@ -66,21 +66,21 @@ def holm_by_claim(p_values: Mapping[str, float], family: int | None = None, alph
     return {claim: Adjusted(p, adjusted, rejected) for (claim, p), adjusted, rejected in each}
 
 
-def holm_among_unknown(p: float, family: int, alpha: float = 0.05) -> float:
-    """The adjusted p of one test in a family whose other members cannot be computed and so count as p = 1.
+def holm_among_unknown(p: float, family: int) -> float:
+    """The Holm-adjusted p of one test in a family whose other members cannot be computed and so count as p = 1.
 
-    That is the least favourable place in Holm's order, where it equals Bonferroni's.
+    It is then the smallest of the family, so that Holm's correction is Bonferroni's.
 
     Raises:
         ValueError: an empty family, or a p value outside [0, 1].
     """
-    if family < 1:
-        raise ValueError(f"a family has at least one member, got {family}")
-    return holm([p] + [1.0] * (family - 1), alpha).adjusted[0]
+    if family < 1 or not 0 <= p <= 1:
+        raise ValueError(f"need a family of at least 1 and a p value between 0 and 1, got {family} and {p}")
+    return min(1.0, p * family)
 
 
 def largest_family(p: float, alpha: float = 0.05) -> int:
-    """The number of comparisons up to which `p` survives `holm_among_unknown`; 0 if not even alone."""
+    """The largest family in which `p` is significant by `holm_among_unknown`; 0 if it is not significant alone."""
     if not 0 < p <= 1 or not 0 < alpha < 1:
         raise ValueError(f"need 0 < p <= 1 and 0 < alpha < 1, got p={p}, alpha={alpha}")
     return math.floor(alpha / p)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from audits.statistics.summary import Interval, summarise
 
-ROUNDING = 1e-13  # of the largest value: differences that vary less do so because of rounding to 53 bits
+ROUNDING = 1e-13  # relative to the largest value: differences that vary less do so because of float64 rounding
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,10 @@ def paired(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Paire
         raise ValueError(f"pairs need equally many runs in both arms, got {len(a)} and {len(b)}")
     if not 0 < level < 1:
         raise ValueError(f"the level must lie between 0 and 1, got {level}")
-    gaps = summarise([x - y for x, y in zip(a, b, strict=True)])
-    size = max(abs(value) for value in (*a, *b))
-    if gaps.sd <= ROUNDING * size:
+    differences = summarise([x - y for x, y in zip(a, b, strict=True)])
+    if differences.sd <= ROUNDING * max(map(abs, (*a, *b))):
         raise ValueError("all paired differences are equal: the seeds did not take effect")
-    df, error = gaps.n - 1, gaps.sd / math.sqrt(gaps.n)
+    mean, error, df = differences.mean, differences.sd / math.sqrt(differences.n), differences.n - 1
     half = float(stats.t.isf((1 - level) / 2, df)) * error
-    p = 2 * float(stats.t.sf(abs(gaps.mean) / error, df))
-    return Paired(gaps.mean, Interval(gaps.mean - half, gaps.mean + half), gaps.sd, error, df, p)
+    p = 2 * float(stats.t.sf(abs(mean) / error, df))
+    return Paired(mean, Interval(mean - half, mean + half), differences.sd, error, df, p)

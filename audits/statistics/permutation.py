@@ -1,4 +1,4 @@
-"""Permutation tests, and the smallest p they can reach: with few seeds that is arithmetic, not evidence.
+"""Permutation tests, and the smallest p they can reach, which with few seeds depends on their number alone.
 
 Exact where all rearrangements can be listed, else from seeded draws.
 """
@@ -37,8 +37,8 @@ def sign_flip(differences: Sequence[float], seed: int = 0) -> Permutation:
     Raises:
         ValueError: no or non-finite differences.
     """
-    gaps = _finite(differences)
-    return _permuted((gaps,), np.mean, "samples", 2**gaps.size, seed)
+    values = _finite(differences)
+    return _permuted((values,), np.mean, "samples", 2**values.size, seed)
 
 
 def two_sample(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Permutation:
@@ -49,14 +49,7 @@ def two_sample(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Permuta
     """
     x, y = _finite(a), _finite(b)
     ways = math.comb(x.size + y.size, x.size)
-    return _permuted(
-        (x, y), lambda p, q, axis: np.mean(p, axis=axis) - np.mean(q, axis=axis), "independent", ways, seed
-    )
-
-
-def _gap(x: NDArray[np.float64], y: NDArray[np.float64], axis: int) -> Any:
-    """The difference of means along the axis."""
-    return np.mean(x, axis=axis) - np.mean(y, axis=axis)
+    return _permuted((x, y), lambda p, q, axis: p.mean(axis=axis) - q.mean(axis=axis), "independent", ways, seed)
 
 
 def _permuted(data: tuple[NDArray[np.float64], ...], statistic: Any, kind: str, ways: int, seed: int) -> Permutation:

@@ -24,7 +24,7 @@ def scaling_exponent(n: Sequence[float], cost: Sequence[float], level: float = 0
     """Least squares of log cost [points] on log n [points]; costs in any unit.
 
     The interval treats the scatter about the line as independent noise of constant relative size. A cost that is not
-    a pure power law (a linear plus a quadratic term) shows as scatter, so the interval then tells misfit too.
+    a pure power law (a linear plus a quadratic term) shows as scatter, so misfit widens the interval too.
 
     Raises:
         ValueError: fewer than 3 points, fewer than 2 different lengths, or a value that is not positive and finite.

@@ -1,4 +1,4 @@
-"""What a paper prints of an arm (mean, spread, number of runs), and what the printed spread may mean."""
+"""Summaries of an arm (mean, spread, number of runs), and what a printed spread may mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run against one run: no noise is known, so ask how large it would have to be to explain the gap."""
+"""One run against one run: the noise is unknown, so how large would it have to be to explain the gap?"""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def single_run_p(gap: float, sd: float) -> float:
 
 
 def borrowed_p(gap: float, borrowed: Summary) -> float:
-    """As `single_run_p`, the SD borrowed from `borrowed.n` runs of another system: Student's t with n - 1 df.
+    """As `single_run_p`, the SD estimated from `borrowed.n` runs of another system: Student's t with n - 1 df.
 
     Raises:
-        ValueError: the lender has fewer than 2 runs or no spread.
+        ValueError: the other system has fewer than 2 runs or no spread.
     """
     if borrowed.n < 2 or borrowed.sd <= 0:
         raise ValueError("an SD can be borrowed only from at least 2 runs that differ")
@@ -57,7 +57,7 @@ def borrowed_p(gap: float, borrowed: Summary) -> float:
 def best_of_p(gap: float, sd: float, arms: int) -> float:
     """How often the best of `arms` single runs beats a single control by at least `gap` if all are equally good.
 
-    One-sided, because the best arm was picked for its direction; the arms share the control, whose noise is
+    One-sided, because the best arm was chosen for its direction; the arms share the control, whose noise is
     integrated out numerically.
 
     Raises:

@@ -1,7 +1,7 @@
-"""A trend over cells that may differ anyway: the cells, not their runs, trade places.
+"""A trend over cells whose rates may differ anyway: the cells, not their runs, are exchangeable.
 
-`trend_over_runs` asks whether the rate is one and the same at every dose, and so also rejects where it goes up and down
-without a trend. Here the null hypothesis is weaker: whatever the cells' rates, their order says nothing about the dose.
+The null hypothesis of `trend_over_runs` is one rate at every dose, which rates that go up and down without a trend
+violate too. Here it is weaker: whatever the cells' rates, their order is unrelated to the dose.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _extreme(sums: NDArray[np.float64], direction: Direction) -> float:
 
 
 def _tail(sums: NDArray[np.float64], observed: float, direction: Direction) -> float:
-    """The share of orders [orders] as far out as the observed one; sums closer than rounding tie."""
+    """The share of orders [orders] at least as extreme as the observed one; sums closer than rounding tie."""
     if direction is Direction.EITHER:
         sums, observed = np.abs(sums), abs(observed)
     slack = 1e-9 * max(1.0, float(np.abs(sums).max()))

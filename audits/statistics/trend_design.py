@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from audits.statistics.trend_null import Direction, Null, check_runs, mean_sum, on_grid, spread, tails_of
+from audits.statistics.trend_null import Direction, Null, check_runs, joint_distribution, mean_sum, on_grid, tails_of
 
 
 def exact_trend_power(
@@ -33,7 +33,7 @@ def exact_trend_power(
     grid = on_grid(doses)
     check_runs(trials * len(grid))
     rejected = _rejected(grid, trials, direction, alpha)
-    return float(spread(grid, [trials] * len(grid), rates)[rejected].sum())
+    return float(joint_distribution(grid, [trials] * len(grid), rates)[rejected].sum())
 
 
 def trend_runs_needed(
@@ -44,7 +44,7 @@ def trend_runs_needed(
     power: float = 0.8,
     limit: int = 40,
 ) -> int | None:
-    """The fewest runs a cell at which the trend of `rates` is found with the power; None beyond `limit`."""
+    """The fewest runs a cell at which the trend of `rates` is detected with the power; None beyond `limit`."""
     found = (n for n in range(2, limit + 1) if exact_trend_power(doses, rates, n, direction, alpha) >= power)
     return next(found, None)
 
@@ -57,9 +57,9 @@ def detectable_trend(
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> float | None:
-    """The size in [0, 1] from which on the trend is found; `rates_at(size)` are the rates, `rates_at(0)` all equal.
+    """The smallest size in [0, 1] at which the trend is detected with the power; None if size 1 is not.
 
-    None if even size 1 is not found with the power. Power must grow with the size.
+    `rates_at(size)` are the cells' true rates, `rates_at(0)` all equal; power must grow with the size.
     """
 
     def missing(size: float) -> float:
@@ -70,8 +70,8 @@ def detectable_trend(
 
 @lru_cache(maxsize=8)
 def _rejected(grid: tuple[int, ...], trials: int, direction: Direction, alpha: float) -> NDArray[np.bool_]:
-    """Which pairs of successes and sum the test rejects at alpha, [successes, sums]."""
+    """Whether the test rejects at alpha, for each number of successes and sum of doses, [successes, sums]."""
     cells = [trials] * len(grid)
-    joint = spread(grid, cells, [0.5] * len(grid))
+    joint = joint_distribution(grid, cells, [0.5] * len(grid))
     nulls = (Null(row / row.sum(), mean_sum(grid, cells, hits)) for hits, row in enumerate(joint))
     return np.stack([tails_of(null, direction).p <= alpha + 1e-12 for null in nulls])

@@ -1,17 +1,17 @@
-"""Does the success rate change with a dose? The exact permutation test of the trend, and its exact power.
+"""Does the success rate change with a dose? The exact permutation test of the trend.
 
-The statistic is the sum of the doses of the successful runs. Its distribution when outcomes are dealt out anew is
-computed, not sampled: how many successes and which sum, cell by cell. So there is no simulation error, and the test
-keeps its level at any rate and any number of runs, where the normal approximation of Cochran and Armitage does not.
+The statistic is the sum of the doses of the successful runs. Its permutation distribution, given the number of
+successes, is computed and not sampled. So there is no simulation error, and the test keeps its level at any rate and
+any number of runs, where the normal approximation of Cochran and Armitage does not.
 
-Which runs may trade outcomes:
+Which runs are exchangeable under the null hypothesis:
 - All of them (`trend_over_runs`) if each run is independent of all others: seeds are nested in the dose, and seed 3 at
   one dose shares with seed 3 at another only its number.
 - Those of one seed (`trend_within_seeds`) if a seed means the same data order or the same starting weights at every
-  dose, so that runs of one seed succeed or fail together. Right in both cases, but it has less power in the first.
+  dose, so that runs of one seed succeed or fail together. Valid in both cases, but less powerful in the first.
 
-The null hypothesis is one rate for all doses (of a seed). Rates that go up and down without a trend violate it too:
-`trend_over_cells` asks for the trend alone.
+The null hypothesis is one rate at all doses (of a seed). Rates that go up and down without a trend violate it too:
+`trend_over_cells` tests the trend alone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TrendTest:
 def trend_over_runs(
     doses: Sequence[float], counts: Sequence[Counts], direction: Direction = Direction.EITHER
 ) -> TrendTest:
-    """The trend over `doses` [cells] with `counts` [cells]; every run may trade its outcome with any other.
+    """The trend over `doses` [cells] with `counts` [cells]; all runs are exchangeable.
 
     Raises:
         ValueError: fewer than 2 different doses, one that is not finite, not one count for each, or too many runs.
@@ -57,7 +57,7 @@ def trend_over_runs(
 def trend_within_seeds(
     doses: Sequence[float], outcomes: Sequence[Sequence[bool]], direction: Direction = Direction.EITHER
 ) -> TrendTest:
-    """The trend over `doses` [cells] with `outcomes` [seeds, cells]; runs trade outcomes within their seed only.
+    """The trend over `doses` [cells] with `outcomes` [seeds, cells]; runs are exchangeable within a seed.
 
     Raises:
         ValueError: fewer than 2 different doses, one that is not finite, no seed, a seed without all doses, an outcome

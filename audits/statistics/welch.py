@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy import stats
 
-from audits.statistics.summary import Interval, Printed, Reading, Summary, summarise
+from audits.statistics.summary import Interval, Printed, Reading, Summary
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,6 @@ def welch(a: Summary, b: Summary, level: float = 0.95) -> Welch:
     p = float(stats.ttest_ind_from_stats(a.mean, a.sd, a.n, b.mean, b.sd, b.n, equal_var=False).pvalue)
     half = float(stats.t.isf((1 - level) / 2, df)) * error
     return Welch(difference, Interval(difference - half, difference + half), error, difference / error, df, p)
-
-
-def welch_from_samples(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Welch:
-    """Welch's test of `a` [n] against `b` [m], one value a run; errors as `welch`."""
-    return welch(summarise(a), summarise(b), level)
 
 
 def welch_from_print(a: Printed, b: Printed, reading: Reading, level: float = 0.95) -> Welch:

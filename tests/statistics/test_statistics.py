@@ -35,7 +35,6 @@ from audits.statistics import (
     two_sample,
     welch,
     welch_from_print,
-    welch_from_samples,
     welch_rule,
 )
 
@@ -56,7 +55,7 @@ def normal(seed: int, shape: tuple[int, int], mean: float = 0.0, sd: float = 1.0
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(seed_values, seed_values)
 def test_welch_agrees_with_scipy_and_its_interval_excludes_zero_exactly_when_p_is_below_alpha(a, b):
-    ours, theirs = welch_from_samples(a, b), stats.ttest_ind(a, b, equal_var=False)
+    ours, theirs = welch(summarise(a), summarise(b)), stats.ttest_ind(a, b, equal_var=False)
     bounds = theirs.confidence_interval(0.95)
     assert ours.p == pytest.approx(theirs.pvalue, rel=1e-9, abs=1e-12)
     assert (ours.t, ours.df) == pytest.approx((theirs.statistic, theirs.df), rel=1e-9, abs=1e-12)
@@ -318,6 +317,8 @@ BAD = [
     (lambda: minimum_detectable_effect(paired_rule(1.0, 3), 0.01), "between the test's size"),
     (lambda: equivalence([1.0, 2.0], [1.0, 2.0], 0.0), "fix it before"),
     (lambda: smallest_margin(0.0, 3), "sd > 0"),
+    (lambda: margin_with_power(1.0, 3, power=1.0), "power"),
+    (lambda: holm_among_unknown(0.5, 0), "at least 1"),
     (lambda: holm([]), "at least one"),
     (lambda: largest_family(0.0), "0 < p"),
     (lambda: scaling_exponent([1, 2], [1, 2]), "at least 3 points"),

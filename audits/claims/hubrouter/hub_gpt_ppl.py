@@ -60,7 +60,7 @@ def under(reading: Reading, hub: Printed, baseline: Printed, family: int) -> Und
     return UnderReading(
         reading,
         test,
-        holm_among_unknown(test.p, family, ALPHA),
+        holm_among_unknown(test.p, family),
         power_of(rule, test.difference),
         minimum_detectable_effect(rule, POWER),
         seeds_needed(lambda n: welch_rule(a.sd, b.sd, n, strict), test.difference, POWER),
