@@ -81,7 +81,7 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
     monkeypatch.setattr(submitit, "SlurmExecutor", queue)
     monkeypatch.setattr(slurm, "check_commands", lambda: None)
     monkeypatch.setattr(slurm, "job_states", queue.look)
-    monkeypatch.setattr(slurm, "cancel", queue.cancelled.append)
+    monkeypatch.setattr(slurm, "command", lambda *words: queue.cancelled.append(" ".join(words)))
     return queue
 
 
@@ -215,7 +215,7 @@ def test_a_run_to_be_done_afresh_loses_the_job_and_the_result_it_had(queue: Queu
     executor = SlurmExecutor(tmp_path, {}, poll=0.0)
     for run in ("a", "b", "never heard of"):
         executor.forget(run)
-    assert queue.cancelled == ["1_0"]
+    assert queue.cancelled == ["scancel 1_0"]
     executor.submit([submission("a"), submission("b")])
     assert queue.arrays == [(2, False), (2, False)]
     assert look(executor) == []

@@ -22,7 +22,7 @@ import submitit
 
 from audits.evidence.executors.execution import packed
 from audits.evidence.executors.executor import Died, Event, ExecutorError, Failed, Requeued, Submission
-from audits.evidence.executors.slurm_commands import JOB_NAME, cancel, check_commands, job_parameters, job_states
+from audits.evidence.executors.slurm_commands import JOB_NAME, check_commands, command, job_parameters, job_states
 from audits.evidence.executors.slurm_run import SlurmRun, reported
 from audits.evidence.executors.worker import interrupts_held
 
@@ -144,7 +144,7 @@ class SlurmExecutor:
         if job := self._job_of(run):
             if not job.paths.result_pickle.exists():
                 with contextlib.suppress(ExecutorError):  # it may have ended meanwhile
-                    cancel(job.job_id)
+                    command("scancel", job.job_id)
             files += [job.paths.result_pickle, job.paths.submitted_pickle]
             files += [] if keep_log else [job.paths.stdout, job.paths.stderr]
         for file in files:

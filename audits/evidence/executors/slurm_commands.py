@@ -39,22 +39,17 @@ def job_states() -> dict[str, str]:
     Raises:
         ExecutorError: the controller does not answer.
     """
-    lines = _run("squeue", "--me", f"--name={JOB_NAME}", "--states=all", "--array", "--noheader", "--format=%i|%T")
+    lines = command("squeue", "--me", f"--name={JOB_NAME}", "--states=all", "--array", "--noheader", "--format=%i|%T")
     pairs = (line.strip().partition("|") for line in lines.splitlines())
     return {job: state for job, _, state in pairs}
 
 
-def cancel(job: str) -> None:
-    """End a job.
+def command(*words: str) -> str:
+    """A command's output.
 
     Raises:
-        ExecutorError: it cannot be.
+        ExecutorError: it fails.
     """
-    _run("scancel", job)
-
-
-def _run(*words: str) -> str:
-    """A command's output."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -37,7 +37,7 @@ class _UnusableError(Exception):
 
 
 @dataclass
-class Standing:
+class TrainState:
     """A run between two steps; what training changes, and nothing else.
 
     Attributes:
@@ -77,7 +77,7 @@ class Checkpoint:
         self._steps, self._progress = steps, progress
         self._written, self._warned = time.monotonic(), False
 
-    def resume(self, standing: Standing) -> None:
+    def resume(self, standing: TrainState) -> None:
         """Go on from the file if it is a whole one of this run; otherwise leave everything as it is."""
         try:
             tensors, seconds = _read(self._path, self._identity)
@@ -91,7 +91,7 @@ class Checkpoint:
         else:
             self._progress(len(standing.losses), self._steps, f"resumed after step {len(standing.losses)}")
 
-    def save_when_due(self, standing: Standing, every: float) -> None:
+    def save_when_due(self, standing: TrainState, every: float) -> None:
         """Write if the last writing is `every` seconds ago; where that fails, training goes on without."""
         if time.monotonic() - self._written < every:
             return
@@ -111,7 +111,7 @@ class Checkpoint:
                 path.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> None:
-        """Beside, to the disk, then renamed: a kill at any moment leaves the old file or the new one."""
+        """Under another name, to the disk, then renamed: a kill at any moment leaves the old file or the new one."""
         with self._part.open("wb") as handle:
             handle.write(data)
             handle.flush()
@@ -157,7 +157,7 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def _tensors(standing: Standing) -> dict[str, Tensor]:
+def _tensors(standing: TrainState) -> dict[str, Tensor]:
     """Everything the next step depends on."""
     tensors = {name: _plain(tensor) for name, tensor in _state(standing.model)}
     for index, state in standing.optimizer.state_dict()["state"].items():
@@ -184,7 +184,7 @@ def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-def _packed(standing: Standing, identity: str) -> bytes:
+def _packed(standing: TrainState, identity: str) -> bytes:
     """The file's bytes.
 
     Raises:
@@ -236,7 +236,7 @@ def _difference(one: str, other: str) -> str:
 
 
 @torch.no_grad()
-def _restore(standing: Standing, tensors: Mapping[str, Tensor]) -> None:
+def _restore(standing: TrainState, tensors: Mapping[str, Tensor]) -> None:
     """Everything as it was stored; nothing is touched before all of it is known to fit.
 
     Raises:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from audits.evidence.experiment import Progress
-from audits.experiments.training.checkpoint import CHECKPOINT_SECONDS, Checkpoint, Standing, run_identity
+from audits.experiments.training.checkpoint import CHECKPOINT_SECONDS, Checkpoint, TrainState, run_identity
 from audits.experiments.training.corpus import Corpus
 from audits.experiments.training.evaluation import TrainingError, cross_entropy, device_of, evaluate, mode, unigram_nats
 
@@ -192,7 +192,7 @@ class _Run:
         self.device = device_of(model)
         self.compiled = self.device.type == "cuda" if config.compiled is None else config.compiled
         self.forward = torch.compile(model) if self.compiled else model
-        self.standing = Standing(model, _optimizer(model, config))
+        self.standing = TrainState(model, _optimizer(model, config))
 
     def identity(self, corpus: Corpus, seed: int) -> dict[str, Any]:
         """What tells this run from every other; JSON values."""
