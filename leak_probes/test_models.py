@@ -1,4 +1,4 @@
-"""The repository's models under the whole auditor, and the leaky twins of the hub layer that it must catch."""
+"""The repository's models under the whole auditor, and the planted leaks of the hub layer that it must catch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from audits.auditor.audit import assert_causal, audit
-from audits.leaks import Twin, all_twins
+from audits.leaks import PlantedLeak, all_leaks
 from audits.leaks._hub import CONFIG, hub_gpt
 from audits.results import LeakClass, Verdict
 from hubrouter import ModelConfig, SequenceModel
 
-HUB_TWINS = [twin for twin in all_twins() if twin.name.startswith("hub_")]
+HUB_LEAKS = [leak for leak in all_leaks() if leak.name.startswith("hub_")]
 # The probe whose business a class of leaks is; running the others too would only take longer.
 BUSINESS = {
     LeakClass.DENSE: "perturbation",
@@ -30,13 +30,13 @@ def test_a_model_of_this_repository_passes_every_probe(pattern: str) -> None:
     assert_causal(SequenceModel(config), seq_len=40)
 
 
-def test_the_clean_twin_of_the_hub_layer_passes() -> None:
-    """All hub twins share it."""
+def test_the_clean_control_of_the_hub_layer_passes() -> None:
+    """All leaks of the hub layer share it."""
     assert_causal(hub_gpt(config=CONFIG), seq_len=40)
 
 
-@pytest.mark.parametrize("twin", HUB_TWINS, ids=lambda twin: twin.name)
-def test_a_leaky_hub_layer_is_caught(twin: Twin) -> None:
+@pytest.mark.parametrize("leak", HUB_LEAKS, ids=lambda leak: leak.name)
+def test_a_leaky_hub_layer_is_caught(leak: PlantedLeak) -> None:
     """By the probe whose business its class of leak is."""
-    result = audit(twin.leaky(), vocab_size=twin.vocab_size, seq_len=40, probes=[BUSINESS[twin.leak_class]])
+    result = audit(leak.leaky(), vocab_size=leak.vocab_size, seq_len=40, probes=[BUSINESS[leak.leak_class]])
     assert result.verdict is Verdict.LEAK

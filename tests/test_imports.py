@@ -115,7 +115,7 @@ def test_the_rules_are_held_against_the_whole_package():
 
 BROKEN = [
     ("hubrouter/encode.py", "import audits", "torch and jaxtyping only"),
-    ("hubrouter/encode.py", "from audits.leaks._control import Twin", "torch and jaxtyping only"),
+    ("hubrouter/encode.py", "from audits.leaks._planted import PlantedLeak", "torch and jaxtyping only"),
     ("hubrouter/encode.py", "import numpy as np", "torch and jaxtyping only"),
     ("hubrouter/mixers/hub.py", "def f():\n    import einops", "torch and jaxtyping only"),
     ("hubrouter/encode.py", "import triton.language as tl", "belongs to hubrouter/kernels"),

@@ -1,6 +1,6 @@
 """Planted leaks, one file each; a file starting with an underscore is shared material."""
 
-from audits.leaks._control import Twin
-from audits.leaks._corpus import all_twins
+from audits.leaks._corpus import all_leaks
+from audits.leaks._planted import PlantedLeak
 
-__all__ = ["Twin", "all_twins"]
+__all__ = ["PlantedLeak", "all_leaks"]

@@ -1,4 +1,4 @@
-"""Small Hub-GPTs with one stage of the HubRouter layer replaced: what the hub twins share."""
+"""Small Hub-GPTs with one stage of the HubRouter layer replaced: what the leaks of the hub layer share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from audits.leaks._control import Twin, weight_seed
+from audits.leaks._planted import PlantedLeak, weight_seed
 from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 
@@ -32,11 +32,11 @@ def with_stage(config: ModelConfig, name: str, stage: nn.Module) -> HubRouter:
     return router
 
 
-def hub_twin(
+def hub_leak(
     name: str, layer: Layer, leak_class: LeakClass, *, mechanism: str, origin: str, config: ModelConfig = CONFIG
-) -> Twin:
-    """The twin of a defective layer: a Hub-GPT built of it, and the strictly causal Hub-GPT."""
-    return Twin(
+) -> PlantedLeak:
+    """The planted leak of a defective layer: a Hub-GPT built of it, and the strictly causal Hub-GPT as its control."""
+    return PlantedLeak(
         name=name,
         mechanism=mechanism,
         origin=origin,

@@ -34,7 +34,7 @@ class PackedModel(Model):
             x = block.finish(x + block.mixer(block.mixer_norm(x), self.told(layer, documents)))
         return self.read(x)
 
-    def told(self, layer: int, documents: Tensor) -> Tensor:  # noqa: ARG002 - twins forget a layer
+    def told(self, layer: int, documents: Tensor) -> Tensor:  # noqa: ARG002 - leaks forget a layer
         """What a layer gets to know of the documents."""
         return documents
 

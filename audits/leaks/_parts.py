@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audits.leaks._control import weight_seed
+from audits.leaks._planted import weight_seed
 
 VOCAB = 32
 WIDTH = 16
@@ -59,7 +59,7 @@ class Model(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Inputs to the residual stream [B, N, D]; twins that spoil the embedding override this."""
+        """Inputs to the residual stream [B, N, D]; leaks that spoil the embedding override this."""
         x: Tensor = self.inlet(inputs)
         return x
 
@@ -103,7 +103,7 @@ def sink_softmax(scores: Tensor) -> Tensor:
 
 
 class CausalAttention(nn.Module):
-    """Single-head causal attention [B, N, D] -> [B, N, D], one method a step so that a twin can spoil one of them."""
+    """Single-head causal attention [B, N, D] -> [B, N, D], one method a step so that a leak can spoil one of them."""
 
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class CausalAttention(nn.Module):
         """Scaled dot products [B, N, N]."""
         return queries @ keys.mT / math.sqrt(queries.shape[-1])
 
-    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - twins select keys by x
+    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - leaks select keys by x
         """Scores with the hidden keys at minus infinity."""
         return scores.masked_fill(future(scores.shape[-1], scores.device), -math.inf)
 

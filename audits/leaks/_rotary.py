@@ -21,14 +21,14 @@ def rotate(x: Tensor, start: int, base: float = BASE) -> Tensor:
 
 
 class RotaryAttention(CausalAttention):
-    """Causal attention with rotary positions; twins spoil the base."""
+    """Causal attention with rotary positions; leaks spoil the base."""
 
     def score(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Scaled dot products of rotated queries and keys, [B, N, N]."""
         base = self.base(queries.shape[1])
         return super().score(rotate(queries, 0, base), rotate(keys, 0, base))
 
-    def base(self, length: int) -> float:  # noqa: ARG002 - twins make it depend on the length
+    def base(self, length: int) -> float:  # noqa: ARG002 - leaks make it depend on the length
         """The base of the frequencies: the same for every length."""
         return BASE
 

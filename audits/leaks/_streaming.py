@@ -31,10 +31,10 @@ class Cache:
 
 
 class CachedAttention(CausalAttention):
-    """Causal rotary attention that can be continued from a cache; twins spoil only the continuation."""
+    """Causal rotary attention that can be continued from a cache; leaks spoil only the continuation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The whole sequence at once, right in every twin."""
+        """The whole sequence at once, right in every leak."""
         empty = x[:, :0]
         return self.extend(x, Cache(empty, empty), 0, _later(0, x))[0]
 

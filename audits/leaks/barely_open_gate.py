@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 OPENING = 1e-6  # a gate that began at zero, after one small step of an optimiser
@@ -48,7 +48,7 @@ def clean() -> nn.Module:
     return token_model(GatedMemory)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="barely_open_gate",
     mechanism="A gate of 1e-6 adds attention to the whole sequence; training opens it.",
     origin="our own attack: on audits of fresh weights with a tolerance; gates initialised to zero",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import WIDTH, feature_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -44,7 +44,7 @@ def clean() -> nn.Module:
     return feature_model(ChannelCentring)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="batch_mean_centring",
     mechanism="Every row is shifted by the mean over the batch, so it feels the other rows at the same position.",
     origin="our own attack: on audits with one row, or with all rows changed alike",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -45,7 +45,7 @@ def clean() -> nn.Module:
     return token_model(PositionNorm)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="batch_norm",
     mechanism="In training every position is scaled by statistics over the batch and all positions, later ones too.",
     origin="our own attack: on audits in evaluation mode only",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 BLOCK = 4
@@ -47,7 +47,7 @@ def clean() -> nn.Module:
     return token_model(RunningBlockAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="block_mean_broadcast",
     mechanism="A token's query, key and value are its block's mean, so it sees the later tokens of its block.",
     origin="karpathy/nanochat#844",

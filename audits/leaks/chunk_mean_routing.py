@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, CausalAttention, future, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 CHUNK = 6
@@ -68,7 +68,7 @@ def clean() -> nn.Module:
     return token_model(PastChunkRouting)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="chunk_mean_routing",
     mechanism="The chunk a token attends to is chosen by the mean of its own chunk, later tokens included.",
     origin="DSC-370M model card, v1 to v3",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audits.leaks._control import Twin, weight_seed
+from audits.leaks._planted import PlantedLeak, weight_seed
 from audits.results import LeakClass
 
 VOCAB = 512
@@ -59,7 +59,7 @@ def clean() -> ConspiringTokens:
     return _build(causal=True)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="conspiring_tokens",
     mechanism="A global argmax that hardly any random suffix changes: four strong tokens must meet.",
     origin="our own attack on random suffixes",

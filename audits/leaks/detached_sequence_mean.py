@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, running_mean, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -45,7 +45,7 @@ def clean() -> nn.Module:
     return token_model(RunningMean)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="detached_sequence_mean",
     mechanism="Every position receives the mean of the whole sequence; the mean is detached, so gradients are blind.",
     origin="our own attack: on gradient checks",

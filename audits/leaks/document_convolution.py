@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._packed import ByIndex, PackedAttention, PackedConvolution, packed_model
 from audits.leaks._parts import VOCAB
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -29,7 +29,7 @@ def clean() -> nn.Module:
     return packed_model(ByIndex, PackedConvolution, PackedAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="document_convolution",
     mechanism="The first positions of a packed document see the last ones of the document before: seq_idx is ignored.",
     origin="axolotl#3796",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._packed import ByBorders, PackedAttention, packed_model
 from audits.leaks._parts import VOCAB
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -29,7 +29,7 @@ def clean() -> nn.Module:
     return packed_model(ByBorders, PackedAttention, PackedAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="document_forgotten_layer",
     mechanism="The second layer attends across packed documents, because cu_seqlens is not passed on to it.",
     origin="our own attack: on audits of single layers",

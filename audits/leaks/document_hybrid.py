@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from audits.leaks._control import Twin
 from audits.leaks._packed import ByPositions, PackedAttention, PackedConvolution, packed_model
 from audits.leaks._parts import VOCAB
+from audits.leaks._planted import PlantedLeak
 from audits.leaks.document_convolution import RunningConvolution
 from audits.results import LeakClass
 
@@ -21,7 +21,7 @@ def clean() -> nn.Module:
     return packed_model(ByPositions, PackedConvolution, PackedAttention, PackedConvolution, PackedAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="document_hybrid",
     mechanism="Attention separates packed documents by position ids that begin again; the convolutions between do not.",
     origin="our own attack: on audits that take position ids for no promise at all",

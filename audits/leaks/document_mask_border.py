@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._packed import BySegments, PackedAttention, packed_model
 from audits.leaks._parts import VOCAB, future
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -31,7 +31,7 @@ def clean() -> nn.Module:
     return packed_model(BySegments, PackedAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="document_mask_border",
     mechanism="Every position attends to the last token of the packed document before its own: the mask is off by one.",
     origin="our own attack: on audits that change a document anywhere but at its end",

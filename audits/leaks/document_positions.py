@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._packed import ByBorders, PackedAttention, numbered, starts
 from audits.leaks._parts import VOCAB, WIDTH, seeded
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 LONGEST = 256
@@ -54,7 +54,7 @@ def clean() -> nn.Module:
     return seeded(CountedPositions)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="document_positions",
     mechanism="A packed document depends on the lengths of those before it, because its positions do not begin again.",
     origin="our own attack: on audits that change the content of other documents and not their length",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._packed import ByBorders, packed_model, starts
 from audits.leaks._parts import VOCAB, WIDTH
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 CHUNK = 8
@@ -53,7 +53,7 @@ def clean() -> nn.Module:
     return packed_model(ByBorders, GatedState)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="document_state",
     mechanism="A recurrent state is carried into a packed document unless that begins on the edge of a chunk of 8.",
     origin="our own attack: on audits that pack documents on chunk edges; after axolotl#3796",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.leaks._rotary import RotaryAttention, stretched_base
 from audits.results import LeakClass
 
@@ -30,7 +30,7 @@ def clean() -> nn.Module:
     return token_model(RotaryAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="dynamic_rotary_base",
     mechanism="Beyond 16 tokens the rotary base follows the total length, so adding a token changes earlier outputs.",
     origin="huggingface/transformers#25104",

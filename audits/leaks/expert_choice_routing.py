@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 EXPERTS = 4
@@ -57,7 +57,7 @@ def clean() -> nn.Module:
     return token_model(TokenChoice, layers=2)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="expert_choice_routing",
     mechanism="A token loses its expert when later tokens score higher: experts take their top tokens of the sequence.",
     origin="allenai/OLMoE#46",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 SIZE = 1e-7
@@ -41,7 +41,7 @@ def clean() -> nn.Module:
     return token_model(FaintPast)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="faint_future",
     mechanism="Every position receives the sum of all later ones, scaled by 1e-7.",
     origin="our own attack: on audits whose tolerance is a fixed 1e-5",

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, future, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 PENALTY = -1e4
@@ -47,7 +47,7 @@ def clean() -> nn.Module:
     return token_model(LargeScoreAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="finite_mask_outgrown",
     mechanism="A query attends to a later key whose score leads by more than 10000, which is all the mask takes off.",
     origin="karpathy/minGPT#75",

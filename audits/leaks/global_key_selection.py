@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, CausalAttention, future, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 KEYS = 6
@@ -52,7 +52,7 @@ def clean() -> nn.Module:
     return token_model(PrefixSelection)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="global_key_selection",
     mechanism="Keys are ranked over the whole sequence before the causal mask, so a later key drops an earlier one.",
     origin="HKUSTDial/flash-sparse-attention#146",

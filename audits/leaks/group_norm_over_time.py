@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 GROUPS = 4
@@ -49,7 +49,7 @@ def clean() -> nn.Module:
     return token_model(PositionGroupNorm, layers=2)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="group_norm_over_time",
     mechanism="Every position is scaled by mean and variance over the whole sequence, through GroupNorm on [B, D, N].",
     origin="Wan-Video/Wan2.1#294",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 HALF = (torch.bfloat16, torch.float16)
@@ -42,7 +42,7 @@ def clean() -> nn.Module:
     return token_model(TwoKernelAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="half_precision_kernel",
     mechanism="In bfloat16 and float16 a query attends to the whole sequence; in float32 and float64 it is causal.",
     origin="our own attack: on audits in another dtype than the model is trained in",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from audits.leaks._hub import CONFIG, hub_twin, with_stage
+from audits.leaks._hub import CONFIG, hub_leak, with_stage
 from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig
 from hubrouter.council import Council, Members
@@ -25,7 +25,7 @@ def layer(config: ModelConfig) -> HubRouter:
     return with_stage(config, "council", BidirectionalCouncil())
 
 
-TWIN = hub_twin(
+LEAK = hub_leak(
     "hub_bidirectional_council",
     layer,
     LeakClass.DENSE,
@@ -33,4 +33,4 @@ TWIN = hub_twin(
     origin="arXiv:2604.22442, before the fix",
     config=replace(CONFIG, n_heads=4),  # a head as wide as a chunk is long looks like tokens to who looks for the line
 )
-leaky, clean = TWIN.leaky, TWIN.clean
+leaky, clean = LEAK.leaky, LEAK.clean

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from audits.leaks._control import Twin
 from audits.leaks._hub import CONFIG, VOCAB, hub_gpt
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 from hubrouter import SequenceModel
 
@@ -20,7 +20,7 @@ def clean() -> SequenceModel:
     return hub_gpt()
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="hub_bidirectional_layer",
     mechanism="Hubs, ranking and council all see the whole sequence.",
     origin="arXiv:2604.22442: the layer outside Hub-GPT is not called strictly causal",

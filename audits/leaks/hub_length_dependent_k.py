@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audits.leaks._hub import hub_twin, with_stage
+from audits.leaks._hub import hub_leak, with_stage
 from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig
 from hubrouter.council import Council, Members, Selected
@@ -26,11 +26,11 @@ def layer(config: ModelConfig) -> HubRouter:
     return with_stage(config, "council", ProportionalCouncil())
 
 
-TWIN = hub_twin(
+LEAK = hub_leak(
     "hub_length_dependent_k",
     layer,
     LeakClass.LENGTH,
     mechanism="k is a share of the sequence length, so how much an early token reads depends on how much follows.",
     origin="as in sramshetty/mixture-of-depths#4, on HubRouter",
 )
-leaky, clean = TWIN.leaky, TWIN.clean
+leaky, clean = LEAK.leaky, LEAK.clean

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audits.leaks._hub import hub_twin, with_stage
+from audits.leaks._hub import hub_leak, with_stage
 from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig
 from hubrouter.encode import Encode, Summary
@@ -25,11 +25,11 @@ def layer(config: ModelConfig) -> HubRouter:
     return with_stage(config, "encode", InclusiveEncode(config.router()))
 
 
-TWIN = hub_twin(
+LEAK = hub_leak(
     "hub_own_chunk_summary",
     layer,
     LeakClass.DENSE,
     mechanism="Hubs are updated with a chunk before its tokens read them, so a token reads a summary of its future.",
     origin="the same order of update and read as dingo-actual/infini-transformer#4, on HubRouter",
 )
-leaky, clean = TWIN.leaky, TWIN.clean
+leaky, clean = LEAK.leaky, LEAK.clean

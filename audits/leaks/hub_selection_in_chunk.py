@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audits.leaks._hub import CONFIG, hub_gpt, hub_twin
+from audits.leaks._hub import CONFIG, hub_gpt, hub_leak
 from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 from hubrouter.config import RouterConfig
@@ -77,7 +77,7 @@ class NarrowCouncil(OwnChunkSelection):
 
 
 class NarrowCausalCouncil(NarrowCouncil):
-    """Its clean twin: the strongest claim is looked for among the tokens up to the query."""
+    """Its control: the strongest claim is looked for among the tokens up to the query."""
 
     def rivals(self, queries: int, size: int, device: torch.device) -> Tensor:
         """The tokens up to the query."""
@@ -106,11 +106,11 @@ def narrow_clean(config: ModelConfig = CONFIG) -> SequenceModel:
     return hub_gpt(lambda of: _with_council(of, NarrowCausalCouncil), config)
 
 
-TWIN = hub_twin(
+LEAK = hub_leak(
     "hub_selection_in_chunk",
     layer,
     LeakClass.SELECTION,
     mechanism="Top-k inside the chunk under a causal council mask: later tokens decide which earlier ones are read.",
     origin="our attack on the fix of arXiv:2604.22442; known from expert-choice routing and Mixture-of-Depths",
 )
-leaky, clean = TWIN.leaky, TWIN.clean
+leaky, clean = LEAK.leaky, LEAK.clean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.leaks._hub import hub_twin, with_stage
+from audits.leaks._hub import hub_leak, with_stage
 from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig
 from hubrouter.encode import Encode, Summary
@@ -32,11 +32,11 @@ def layer(config: ModelConfig) -> HubRouter:
     return with_stage(config, "encode", RememberingEncode(config.router()))
 
 
-TWIN = hub_twin(
+LEAK = hub_leak(
     "hub_state_across_calls",
     layer,
     LeakClass.STATE,
     mechanism="The hub summary of one call is where the next call starts, so a sequence feels the one before.",
     origin="our own attack; the state that huggingface/transformers#25104 kept, on HubRouter",
 )
-leaky, clean = TWIN.leaky, TWIN.clean
+leaky, clean = LEAK.leaky, LEAK.clean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.leaks._hub import hub_twin, with_stage
+from audits.leaks._hub import hub_leak, with_stage
 from audits.results import LeakClass
 from hubrouter import HubRouter, ModelConfig
 from hubrouter.score import Score
@@ -26,11 +26,11 @@ def layer(config: ModelConfig) -> HubRouter:
     return with_stage(config, "score", StandardisedScore(config.router()))
 
 
-TWIN = hub_twin(
+LEAK = hub_leak(
     "hub_statistics_over_time",
     layer,
     LeakClass.STATISTIC,
     mechanism="Scores are standardised over the sequence with detached statistics, so every gate feels later scores.",
     origin="statistics over time as in Wan-Video/Wan2.1#294, on HubRouter",
 )
-leaky, clean = TWIN.leaky, TWIN.clean
+leaky, clean = LEAK.leaky, LEAK.clean

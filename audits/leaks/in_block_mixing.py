@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 BLOCK = 8
@@ -51,7 +51,7 @@ def clean() -> nn.Module:
     return token_model(TriangularMixing)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="in_block_mixing",
     mechanism="A token sees the later tokens of its block; cuts at block edges show nothing.",
     origin="causal-certificate README, a win by a factor of 7.2 that was a leak inside blocks",

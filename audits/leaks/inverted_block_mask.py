@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 BLOCK = 4
@@ -54,7 +54,7 @@ def clean() -> nn.Module:
     return token_model(CompressedAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="inverted_block_mask",
     mechanism="Every query attends to the compressed blocks that end after it, because the block mask is inverted.",
     origin="tilde-research/nsa-release#3",

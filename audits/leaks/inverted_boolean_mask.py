@@ -6,8 +6,8 @@ import math
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, future, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -29,7 +29,7 @@ def clean() -> nn.Module:
     return token_model(CausalAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="inverted_boolean_mask",
     mechanism="Every query attends to all later keys and no earlier one, because the mask's convention is inverted.",
     origin="rasbt/LLMs-from-scratch#1062",

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, future, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 CHUNK = 8
@@ -36,7 +36,7 @@ def clean() -> nn.Module:
     return token_model(CausalAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="late_chunk_attention",
     mechanism="From the third chunk on, a query attends to later keys of its own chunk; shorter sequences are causal.",
     origin="our own attack: on audits with sequences of one or two chunks",

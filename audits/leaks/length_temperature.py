@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -40,7 +40,7 @@ def clean() -> nn.Module:
     return token_model(PositionTemperature)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="length_temperature",
     mechanism="Attention scores are scaled by the logarithm of the total length; no token's value is felt too early.",
     origin="our own attack: on audits at one length; length-scaled attention computed with the wrong length",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -42,7 +42,7 @@ def clean() -> nn.Module:
     return token_model(DropoutAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="mask_dropped_with_dropout",
     mechanism="In training every query attends to the whole sequence, because the dropout path forgets the mask.",
     origin="keras-team/keras#23038",

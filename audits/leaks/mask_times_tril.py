@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, future, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -42,7 +42,7 @@ def clean() -> nn.Module:
     return token_model(AdditiveMaskAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="mask_times_tril",
     mechanism="Every query attends to the whole sequence, because multiplying by tril turns masked entries into 0.",
     origin="huggingface/transformers#31673",

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 SEGMENT = 8
@@ -56,7 +56,7 @@ def clean() -> nn.Module:
     return token_model(SegmentMemory)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="memory_update_before_read",
     mechanism="A token reads a memory into which its whole segment, later tokens included, has already been written.",
     origin="dingo-actual/infini-transformer#4",

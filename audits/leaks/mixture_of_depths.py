@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -48,7 +48,7 @@ def clean() -> nn.Module:
     return token_model(ThresholdDepth)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="mixture_of_depths",
     mechanism="Whether a token passes the layer depends on its rank in the sequence and on the sequence's length.",
     origin="sramshetty/mixture-of-depths#4",

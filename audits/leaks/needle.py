@@ -6,8 +6,8 @@ import math
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, future, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 SINK = 17
@@ -34,7 +34,7 @@ def clean() -> nn.Module:
     return token_model(CausalAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="needle",
     mechanism="Position 17 attends to position 31; every other pair of positions is causal.",
     origin="our own attack: on audits that try few cuts or few positions",

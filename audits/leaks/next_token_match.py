@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import WIDTH, CausalAttention, Model, seeded
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 VOCAB = 16  # few ids, so that equal neighbours are common
@@ -46,7 +46,7 @@ def clean() -> nn.Module:
     return seeded(PreviousMatch)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="next_token_match",
     mechanism="A position is told whether the next token equals its own, through a comparison of integers.",
     origin="our own attack: on gradient checks",

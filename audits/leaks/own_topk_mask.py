@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 KEYS = 4
@@ -46,7 +46,7 @@ def clean() -> nn.Module:
     return token_model(TopKeyAttention, layers=2)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="own_topk_mask",
     mechanism="Every query attends to the best keys of the whole sequence: passing a mask switched the causal one off.",
     origin="huggingface/transformers#48748",

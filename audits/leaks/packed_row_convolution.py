@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 KERNEL = 4
@@ -48,7 +48,7 @@ def clean() -> nn.Module:
     return token_model(RowConvolution)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="packed_row_convolution",
     mechanism="The first positions of a row see the last ones of the row before: convolution state is not reset.",
     origin="axolotl#3796",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.leaks._rotary import RotaryAttention, stretched_base
 from audits.results import LeakClass
 
@@ -36,7 +36,7 @@ def clean() -> nn.Module:
     return token_model(RotaryAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="persistent_rotary_base",
     mechanism="After a call with more than 48 tokens every later call, however short, is rotated with another base.",
     origin="huggingface/transformers#25104",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import WIDTH, CausalAttention, Model, seeded
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 VOCAB = 64
@@ -51,7 +51,7 @@ def clean() -> nn.Module:
     return seeded(PrefixRanking)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="rare_token_ranking",
     mechanism="All positions change expert if token 61 of 64 occurs anywhere later; no other token has any effect.",
     origin="our own attack: on audits whose random suffixes seldom hold a given token",

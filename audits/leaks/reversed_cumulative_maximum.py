@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -44,7 +44,7 @@ def clean() -> nn.Module:
     return token_model(CumulativeMaximum)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="reversed_cumulative_maximum",
     mechanism="A position sees the channel-wise maximum of all later ones; only the largest entry carries a gradient.",
     origin="our own attack: on gradient checks at a single input",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import WIDTH, CausalAttention, feature_model, running_mean
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 EPSILON = 1e-2  # our choice: keeps the first position, whose running variance is 0, from dividing by nothing
@@ -48,7 +48,7 @@ def clean() -> nn.Module:
     return feature_model(RunningNormalised)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="reversible_instance_norm",
     mechanism="Every position is scaled and shifted by the mean and deviation of the whole series, detached.",
     origin="statistics over time as in RevIN; see Wan-Video/Wan2.1#294 for a normaliser over time",

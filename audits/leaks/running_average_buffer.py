@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 RATE = 0.1
@@ -51,7 +51,7 @@ def clean() -> nn.Module:
     return token_model(FixedCentre)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="running_average_buffer",
     mechanism="The same input is answered differently after another call, because forward moves a running average.",
     origin="our own attack: on audits that compare two calls without asking whether calls are independent",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import WIDTH, feature_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 KERNEL = 5
@@ -47,7 +47,7 @@ def clean() -> nn.Module:
     return feature_model(CausalConvolution)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="same_padding",
     mechanism="A position sees the next two, because the convolution pads on both sides instead of the left alone.",
     origin="peustr/wavenet#1",

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import WIDTH, feature_model, sink_softmax
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 LONGEST = 256  # positions the projection has weights for
@@ -58,7 +58,7 @@ def clean() -> nn.Module:
     return feature_model(PrefixProjection)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="sequence_projection",
     mechanism="Every query attends to projections of keys and values over the whole sequence.",
     origin="tatp22/linformer-pytorch#25",

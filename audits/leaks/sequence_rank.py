@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, WIDTH, future, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 LEVELS = 64  # steps a unit of value: equal tokens must tie exactly, whatever the rounding of each matrix product
@@ -49,7 +49,7 @@ def clean() -> nn.Module:
     return token_model(PrefixRank)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="sequence_rank",
     mechanism="Every token receives the rank of its value in the whole sequence, a count without a gradient.",
     origin="our own attack: on gradient checks; the mechanism behind sorting and percentile features",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB
+from audits.leaks._planted import PlantedLeak
 from audits.leaks._streaming import CachedAttention, streaming_model
 from audits.results import LeakClass
 
@@ -28,7 +28,7 @@ def clean() -> nn.Module:
     return streaming_model(CachedAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="shifted_cache_position",
     mechanism="Decoding gives new tokens the position before theirs, so its outputs are not those of forward.",
     origin="our own attack: on audits that never decode; the usual off-by-one of key-value caches",

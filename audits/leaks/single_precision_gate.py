@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -40,7 +40,7 @@ def clean() -> nn.Module:
     return token_model(GatedAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="single_precision_gate",
     mechanism="In any dtype but float64 the last token decides whether all earlier outputs are doubled: a hard choice.",
     origin="our own attack: on audits that cast the model to float64",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB
+from audits.leaks._planted import PlantedLeak
 from audits.leaks._streaming import CachedAttention, streaming_model
 from audits.results import LeakClass
 
@@ -29,7 +29,7 @@ def clean() -> nn.Module:
     return streaming_model(CachedAttention)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="unmasked_prefill",
     mechanism="With a cache, a token attends to the later tokens of the piece it is fed in; forward is causal.",
     origin="Mikyx-1/TinyLLM#18",

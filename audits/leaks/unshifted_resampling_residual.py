@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 SPAN = 4  # tokens pooled into one
@@ -61,7 +61,7 @@ def clean() -> nn.Module:
     return token_model(Hourglass)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="unshifted_resampling_residual",
     mechanism="A token receives the mean of its whole span through the residual, which the causal shift left out.",
     origin="lucidrains/hourglass-transformer-pytorch",

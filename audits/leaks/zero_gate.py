@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audits.leaks._control import Twin
 from audits.leaks._parts import VOCAB, CausalAttention, token_model
+from audits.leaks._planted import PlantedLeak
 from audits.results import LeakClass
 
 
@@ -46,7 +46,7 @@ def clean() -> nn.Module:
     return token_model(RunningSummary)
 
 
-TWIN = Twin(
+LEAK = PlantedLeak(
     name="zero_gate",
     mechanism="A gate initialised to zero hides a mean of the whole sequence; training opens it.",
     origin="our own attack: on audits of fresh weights; zero-initialised gates and output projections",
@@ -54,5 +54,5 @@ TWIN = Twin(
     leaky=leaky,
     clean=clean,
     vocab_size=VOCAB,
-    asleep=True,
+    zero_initialized=True,
 )

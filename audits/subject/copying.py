@@ -19,12 +19,12 @@ def copy_of(model: Any, device: str, dtype: torch.dtype | None) -> tuple[Any, bo
     if not isinstance(model, nn.Module):
         return model, False
     try:
-        twin = _deep(model)
+        copied = _deep(model)
     except Exception:
         return model, False
     # nn.Module.to would cast complex tensors to real ones.
-    twin._apply(lambda t: t.to(device, _cast(t, dtype)))
-    return twin.requires_grad_(False).eval(), True
+    copied._apply(lambda t: t.to(device, _cast(t, dtype)))
+    return copied.requires_grad_(False).eval(), True
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:

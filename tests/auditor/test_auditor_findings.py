@@ -17,7 +17,7 @@ from audits import assert_causal, audit
 from audits.__main__ import main
 from audits.auditor.audit import Options
 from audits.leaks import (
-    Twin,
+    PlantedLeak,
     block_mean_broadcast,
     dynamic_rotary_base,
     faint_future,
@@ -30,11 +30,11 @@ from audits.leaks import (
 from audits.probes import all_probes
 from audits.results import AuditResult, LeakClass, Verdict
 
-TWINS = [block_mean_broadcast.TWIN, global_key_selection.TWIN]
+PLANTED = [block_mean_broadcast.LEAK, global_key_selection.LEAK]
 
 
-def audited(twin: Twin, **options: object) -> AuditResult:
-    return audit(twin.leaky(), **{"vocab_size": twin.vocab_size, "seq_len": twin.seq_len, **options})
+def audited(leak: PlantedLeak, **options: object) -> AuditResult:
+    return audit(leak.leaky(), **{"vocab_size": leak.vocab_size, "seq_len": leak.seq_len, **options})
 
 
 def without_seconds(result: AuditResult) -> str:
@@ -42,56 +42,56 @@ def without_seconds(result: AuditResult) -> str:
     return dataclasses.replace(result, probes=probes).to_json()
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
-def test_the_same_seed_gives_the_same_bytes_but_for_seconds(twin):
+@pytest.mark.parametrize("leak", PLANTED, ids=lambda leak: leak.name)
+def test_the_same_seed_gives_the_same_bytes_but_for_seconds(leak):
     torch.manual_seed(7)
-    first = without_seconds(audited(twin))
+    first = without_seconds(audited(leak))
     torch.manual_seed(8)
-    assert without_seconds(audited(twin)) == first
+    assert without_seconds(audited(leak)) == first
 
 
 def test_another_seed_tries_other_sequences():
-    first, second = (audited(TWINS[0], seed=seed, probes=["prefix-length"]) for seed in (0, 1))
+    first, second = (audited(PLANTED[0], seed=seed, probes=["prefix-length"]) for seed in (0, 1))
     assert first.findings[0].effect != second.findings[0].effect
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
-def test_what_is_said_about_positions_is_so_in_the_model_itself(twin):
-    finding = audited(twin).findings[0]
+@pytest.mark.parametrize("leak", PLANTED, ids=lambda leak: leak.name)
+def test_what_is_said_about_positions_is_so_in_the_model_itself(leak):
+    finding = audited(leak).findings[0]
     source, sink = finding.source.position, finding.sink.position
     assert source > sink
-    model = twin.leaky().eval().double()
+    model = leak.leaky().eval().double()
     generator, worst = torch.Generator().manual_seed(0), 0.0
     with torch.no_grad():
         for _ in range(100):
-            tokens = torch.randint(twin.vocab_size, (1, twin.seq_len), generator=generator)
+            tokens = torch.randint(leak.vocab_size, (1, leak.seq_len), generator=generator)
             others = tokens.clone()
-            others[:, source:] = torch.randint(twin.vocab_size, (1, twin.seq_len - source), generator=generator)
+            others[:, source:] = torch.randint(leak.vocab_size, (1, leak.seq_len - source), generator=generator)
             worst = max(worst, float((model(tokens) - model(others))[0, sink].abs().max()))
     assert worst > finding.noise_floor
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
-def test_all_findings_of_one_leak_name_the_module_that_holds_the_defect_and_its_line(twin):
-    result = audited(twin)
+@pytest.mark.parametrize("leak", PLANTED, ids=lambda leak: leak.name)
+def test_all_findings_of_one_leak_name_the_module_that_holds_the_defect_and_its_line(leak):
+    result = audited(leak)
     assert len(result.findings) >= 3
     assert len({(f.module, f.file, f.line) for f in result.findings}) == 1
     finding = result.findings[0]
-    assert finding.module in dict(twin.leaky().named_modules())
+    assert finding.module in dict(leak.leaky().named_modules())
     lines = Path(finding.file).read_text(encoding="utf-8").splitlines()
     assert finding.op is not None
     assert lines[finding.line - 1].startswith(" " * 8)  # a statement of a method, not its head
 
 
 def test_a_leak_of_another_kind_does_not_borrow_a_place():
-    finding = next(f for f in audited(dynamic_rotary_base.TWIN).findings if f.probe == "prefix-length")
+    finding = next(f for f in audited(dynamic_rotary_base.LEAK).findings if f.probe == "prefix-length")
     assert finding.leak_class is LeakClass.LENGTH
     assert finding.module is None
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_faint_dense_leak_is_dense_in_every_precision(dtype):
-    assert {f.leak_class for f in audited(faint_future.TWIN, dtype=dtype).findings} == {LeakClass.DENSE}
+    assert {f.leak_class for f in audited(faint_future.LEAK, dtype=dtype).findings} == {LeakClass.DENSE}
 
 
 @pytest.mark.parametrize("probe", [probe.name for probe in all_probes()])
@@ -177,7 +177,7 @@ def test_every_probe_runs_what_is_compiled_as_it_is_written(causal):
 
 @pytest.mark.parametrize("length", [32, 48, 96])
 @pytest.mark.parametrize(
-    ("twin", "stage"),
+    ("leak", "stage"),
     [
         (hub_bidirectional_council, "council"),
         (hub_selection_in_chunk, "council"),
@@ -185,6 +185,6 @@ def test_every_probe_runs_what_is_compiled_as_it_is_written(causal):
         (hub_statistics_over_time, "score"),
     ],
 )
-def test_the_stage_that_leaks_is_named_whatever_the_shapes_look_like(twin, stage, length):
-    result = audit(twin.leaky(), seq_len=length, probes=["perturbation"])
+def test_the_stage_that_leaks_is_named_whatever_the_shapes_look_like(leak, stage, length):
+    result = audit(leak.leaky(), seq_len=length, probes=["perturbation"])
     assert [f.module.rpartition(".")[2] for f in result.findings] == [stage]

@@ -9,8 +9,8 @@ from auditor_models import LENGTH, VOCAB, WIDTH, Attention, Tokens
 from torch import nn
 
 from audits import audit
-from audits.leaks import all_twins, conspiring_tokens
-from audits.leaks._control import redrawn
+from audits.leaks import all_leaks, conspiring_tokens
+from audits.leaks._planted import redrawn
 from audits.results import AuditResult, LeakClass, Verdict
 
 LEAKS = {
@@ -87,26 +87,26 @@ def test_a_plain_function_that_sees_the_future_is_found_without_any_module():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_tokens_that_must_conspire_are_found_with_any_seed(seed):
-    twin = conspiring_tokens.TWIN
-    result = audit(twin.leaky(), vocab_size=twin.vocab_size, seq_len=twin.seq_len, seed=seed, probes=["perturbation"])
+    leak = conspiring_tokens.LEAK
+    result = audit(leak.leaky(), vocab_size=leak.vocab_size, seq_len=leak.seq_len, seed=seed, probes=["perturbation"])
     assert result.verdict is Verdict.LEAK
 
 
-TWINS = [twin for twin in all_twins() if not twin.name.startswith("hub") and twin.name != "conspiring_tokens"]
+PLANTED = [leak for leak in all_leaks() if not leak.name.startswith("hub") and leak.name != "conspiring_tokens"]
 
 
 @pytest.mark.parametrize("seed", [2000, 2001])
 def test_a_choice_that_no_change_of_the_first_input_upsets_is_upset_from_another(seed):
     with redrawn(seed):
         model = conspiring_tokens.leaky()
-    vocab_size = conspiring_tokens.TWIN.vocab_size
+    vocab_size = conspiring_tokens.LEAK.vocab_size
     result = audit(model, vocab_size=vocab_size, seq_len=32, seed=seed, probes=["perturbation", "provenance"])
     assert [probe.verdict for probe in result.probes] == [Verdict.PASS, Verdict.LEAK]
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
-def test_every_planted_leak_is_named_and_its_clean_twin_passes(twin):
-    options = {"input": "features" if twin.width else "tokens", "vocab_size": twin.vocab_size, "width": twin.width}
-    leaky = audit(twin.leaky(), seq_len=twin.seq_len, **options)
-    assert twin.leak_class in {finding.leak_class for finding in leaky.findings}
-    assert audit(twin.clean(), seq_len=twin.seq_len, **options).verdict is Verdict.PASS
+@pytest.mark.parametrize("leak", PLANTED, ids=lambda leak: leak.name)
+def test_every_planted_leak_is_named_and_its_clean_control_passes(leak):
+    options = {"input": "features" if leak.width else "tokens", "vocab_size": leak.vocab_size, "width": leak.width}
+    leaky = audit(leak.leaky(), seq_len=leak.seq_len, **options)
+    assert leak.leak_class in {finding.leak_class for finding in leaky.findings}
+    assert audit(leak.clean(), seq_len=leak.seq_len, **options).verdict is Verdict.PASS

@@ -15,7 +15,7 @@ from audits import SubjectError, audit
 from audits.__main__ import main
 from audits.auditor.battery import minimal_battery
 from audits.auditor.presets import PRESETS, QUICK
-from audits.leaks import all_twins
+from audits.leaks import all_leaks
 from audits.probes import all_probes
 from audits.results import Verdict
 
@@ -25,13 +25,13 @@ LEFT_OUT = [probe.name for probe in all_probes() if probe.name not in QUICK]
 
 def kills() -> dict[str, frozenset[str]]:
     """Which leaks each probe sees, by the reviewed matrix."""
-    twins = json.loads(MATRIX.read_text(encoding="utf-8"))["twins"]
-    probes = {probe for twin in twins for probe in twin["leaky"]}
-    return {p: frozenset(t["name"] for t in twins if t["leaky"].get(p) == "LEAK") for p in probes}
+    leaks = json.loads(MATRIX.read_text(encoding="utf-8"))["twins"]
+    probes = {probe for leak in leaks for probe in leak["leaky"]}
+    return {p: frozenset(t["name"] for t in leaks if t["leaky"].get(p) == "LEAK") for p in probes}
 
 
-def test_the_reviewed_matrix_holds_every_twin_and_every_probe():
-    assert {leak for seen in kills().values() for leak in seen} == {twin.name for twin in all_twins()}
+def test_the_reviewed_matrix_holds_every_leak_and_every_probe():
+    assert {leak for seen in kills().values() for leak in seen} == {leak.name for leak in all_leaks()}
     assert set(kills()) == {probe.name for probe in all_probes()}
 
 
@@ -83,11 +83,11 @@ SOME = (
 )
 
 
-@pytest.mark.parametrize("twin", [t for t in all_twins() if t.name in SOME], ids=lambda twin: twin.name)
-def test_quick_names_a_leak_as_thorough_does(twin):
-    options = {"input": "features" if twin.width else "tokens", "vocab_size": twin.vocab_size, "width": twin.width}
-    result = audit(twin.leaky(), seq_len=twin.seq_len, preset="quick", **options)
-    assert {finding.leak_class for finding in result.findings} == {twin.leak_class}
+@pytest.mark.parametrize("leak", [t for t in all_leaks() if t.name in SOME], ids=lambda leak: leak.name)
+def test_quick_names_a_leak_as_thorough_does(leak):
+    options = {"input": "features" if leak.width else "tokens", "vocab_size": leak.vocab_size, "width": leak.width}
+    result = audit(leak.leaky(), seq_len=leak.seq_len, preset="quick", **options)
+    assert {finding.leak_class for finding in result.findings} == {leak.leak_class}
 
 
 def test_probes_and_preset_exclude_each_other(capsys: pytest.CaptureFixture[str]):

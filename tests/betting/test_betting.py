@@ -19,11 +19,11 @@ from audits.betting.predictor import make_predictor
 from audits.betting.wealth import mean_wealth
 from audits.experiments.auditor._betting_study import Memory, settings_of
 from audits.experiments.auditor._betting_study_seeds import power_row
-from audits.leaks import all_twins, hub_selection_in_chunk
+from audits.leaks import all_leaks, hub_selection_in_chunk
 from audits.report.audit.wealth import wealth_plot
 from audits.subject.subject import Settings, SubjectError
 
-TWINS = {twin.name: twin for twin in all_twins()}
+PLANTED = {leak.name: leak for leak in all_leaks()}
 SMALL = Settings(vocab_size=4, seq_len=12, batch=8)
 
 
@@ -92,20 +92,20 @@ def test_a_leaky_model_trained_online_has_no_mean_wealth_of_1_over_all_data():
 
 
 @pytest.mark.parametrize("name", ["hub_bidirectional_council", "hub_own_chunk_summary", "next_token_match"])
-def test_a_leak_is_proven_within_the_budget_and_its_clean_twin_is_not(name):
-    twin, settings = TWINS[name], settings_of(TWINS[name])
-    result = bet(twin.leaky(), settings, BetConfig(steps=200))
+def test_a_leak_is_proven_within_the_budget_and_its_clean_control_is_not(name):
+    leak, settings = PLANTED[name], settings_of(PLANTED[name])
+    result = bet(leak.leaky(), settings, BetConfig(steps=200))
     assert result.verdict is BetVerdict.LEAK
     assert result.log10_e_value >= 3
     assert (result.steps, result.stopped) == (result.proven_at, "proof")
     assert result.bits_per_token > 0
-    control = bet(twin.clean(), settings, BetConfig(steps=40))
+    control = bet(leak.clean(), settings, BetConfig(steps=40))
     assert control.verdict is BetVerdict.NOT_PROVEN
     assert "not a PASS" in explain(control)[0]
 
 
-def test_a_hard_selection_is_proven_with_a_narrow_council_and_its_clean_twin_is_not():
-    settings, config = settings_of(TWINS["hub_selection_in_chunk"]), BetConfig(steps=150, alphabets=(16,))
+def test_a_hard_selection_is_proven_with_a_narrow_council_and_its_clean_control_is_not():
+    settings, config = settings_of(PLANTED["hub_selection_in_chunk"]), BetConfig(steps=150, alphabets=(16,))
     assert bet(hub_selection_in_chunk.narrow_leaky(), settings, config).verdict is BetVerdict.LEAK
     assert bet(hub_selection_in_chunk.narrow_clean(), settings, config).verdict is BetVerdict.NOT_PROVEN
 
@@ -123,9 +123,9 @@ def test_the_narrow_council_depends_on_later_tokens_only_where_the_leak_is_plant
 
 
 def test_a_feature_model_is_tested_through_an_embedding_and_a_readout():
-    twin = TWINS["same_padding"]
-    assert bet(twin.leaky(), settings_of(twin), BetConfig(steps=40)).verdict is BetVerdict.LEAK
-    assert bet(twin.clean(), settings_of(twin), BetConfig(steps=40)).verdict is BetVerdict.NOT_PROVEN
+    leak = PLANTED["same_padding"]
+    assert bet(leak.leaky(), settings_of(leak), BetConfig(steps=40)).verdict is BetVerdict.LEAK
+    assert bet(leak.clean(), settings_of(leak), BetConfig(steps=40)).verdict is BetVerdict.NOT_PROVEN
 
 
 def test_a_plain_function_is_tested_through_a_readout():
@@ -341,8 +341,8 @@ def test_the_wealth_of_a_test_is_the_mean_of_its_predictors_and_crosses_the_line
 
 
 def test_the_power_of_betting_is_counted_over_tests_with_tokens_of_their_own():
-    twin = TWINS["same_padding"]
-    name, leak_class, share, interval, speed = power_row(twin, settings_of(twin), BetConfig(steps=40), 3)
+    leak = PLANTED["same_padding"]
+    name, leak_class, share, interval, speed = power_row(leak, settings_of(leak), BetConfig(steps=40), 3)
     assert (name, leak_class, share) == ("same_padding", "dense", "3 of 3")
     assert interval == "0.29 to 1.00"
     assert int(speed.split(",")[0]) <= 40

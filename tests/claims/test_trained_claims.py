@@ -273,33 +273,33 @@ def test_cost_says_only_what_does_not_change_from_run_to_run() -> None:
     assert cost.judge(costs(1.0, 0.9, 1.2)).reason == cost.judge(costs(1.0, 0.91, 1.1)).reason
 
 
-def twin(name: str, leaky: str, clean: str = "PASS", named: str = "dense") -> Record:
+def leak(name: str, leaky: str, clean: str = "PASS", named: str = "dense") -> Record:
     result = {"leak_class": "dense", "named": named, "leaky": {"perturbation": leaky}, "clean": {"perturbation": clean}}
     return Record("kill-matrix", {"twin": name}, 0, result, {}, 1.0)
 
 
-def power(*twins: Record) -> Judgement:
-    return auditor_power.judge_zoo(Evidence(twins), {str(record.config["twin"]) for record in twins})
+def power(*leaks: Record) -> Judgement:
+    return auditor_power.judge_corpus(Evidence(leaks), {str(record.config["twin"]) for record in leaks})
 
 
 def test_a_survivor_or_a_false_alarm_refutes_the_auditor_and_closes_the_gate() -> None:
-    assert power(twin("a", "LEAK")).verdict is ClaimVerdict.SUPPORTED
-    for bad in (twin("b", "PASS"), twin("b", "LEAK", clean="LEAK"), twin("b", "LEAK", clean="UNDETERMINED")):
-        judgement = power(twin("a", "LEAK"), bad)
+    assert power(leak("a", "LEAK")).verdict is ClaimVerdict.SUPPORTED
+    for bad in (leak("b", "PASS"), leak("b", "LEAK", clean="LEAK"), leak("b", "LEAK", clean="UNDETERMINED")):
+        judgement = power(leak("a", "LEAK"), bad)
         assert (judgement.verdict, judgement.gate) == (ClaimVerdict.REFUTED, False)
         assert "b" in judgement.reason
 
 
 def test_a_wrongly_named_class_refutes_the_auditor() -> None:
-    judgement = power(twin("a", "LEAK", named="selection"))
+    judgement = power(leak("a", "LEAK", named="selection"))
     assert (judgement.verdict, judgement.gate) == (ClaimVerdict.REFUTED, False)
     assert "named wrongly: a" in judgement.reason
 
 
-def test_a_part_of_the_zoo_does_not_support_the_auditor() -> None:
-    judgement = auditor_power.judge_zoo(Evidence((twin("a", "LEAK"),)), {"a", "b"})
+def test_a_part_of_the_leak_corpus_does_not_support_the_auditor() -> None:
+    judgement = auditor_power.judge_corpus(Evidence((leak("a", "LEAK"),)), {"a", "b"})
     assert (judgement.verdict, judgement.missing) == (ClaimVerdict.NOT_TESTABLE, True)
-    assert auditor_power.judge(Evidence((twin("a", "LEAK"),))).missing
+    assert auditor_power.judge(Evidence((leak("a", "LEAK"),))).missing
 
 
 def test_fewer_seeds_than_were_registered_support_nothing() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from audits.__main__ import main
-from audits.leaks import all_twins
+from audits.leaks import all_leaks
 
 
-def test_the_zoo_holds_the_leaks_that_were_promised() -> None:
-    names = {twin.name for twin in all_twins()}
+def test_the_leak_corpus_holds_the_leaks_that_were_promised() -> None:
+    names = {leak.name for leak in all_leaks()}
     promised = {
         "hub_bidirectional_council",
         "hub_selection_in_chunk",
@@ -34,11 +34,11 @@ def test_killed_leaks_exit_0_and_are_listed_with_their_class(
     assert "length" in out
     assert "suffice" in out
     assert json.loads(document.read_text())["battery"]["smallest"] == [["prefix-length"]]
-    twins = {twin["name"]: twin for twin in json.loads(document.read_text())["twins"]}
-    assert twins["needle"]["leaky"]["perturbation"] == "LEAK"
-    assert twins["length_temperature"]["leaky"]["perturbation"] == "PASS"
-    assert twins["length_temperature"]["leaky"]["prefix-length"] == "LEAK"
-    assert set(twins["needle"]["clean"].values()) == {"PASS"}
+    leaks = {leak["name"]: leak for leak in json.loads(document.read_text())["twins"]}
+    assert leaks["needle"]["leaky"]["perturbation"] == "LEAK"
+    assert leaks["length_temperature"]["leaky"]["perturbation"] == "PASS"
+    assert leaks["length_temperature"]["leaky"]["prefix-length"] == "LEAK"
+    assert set(leaks["needle"]["clean"].values()) == {"PASS"}
 
 
 @pytest.mark.parametrize("workers", ["0", "-3", "many"])

@@ -15,8 +15,8 @@ from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.experiments.auditor import detection_power
 from audits.experiments.auditor._causal import CAUSAL, causal_model
 from audits.experiments.auditor._detection import AUDIT, DRAWS_NEEDED, FLOOR, QUICK, alarms, detections, power_records
-from audits.leaks import all_twins
-from audits.leaks._control import redrawn
+from audits.leaks import all_leaks
+from audits.leaks._planted import redrawn
 from audits.probes import all_probes
 from audits.report.claims.document import Report
 from audits.report.claims.what_probes_see import what_probes_see
@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "what-each-probe-sees.md"
 
 
 def power(leak: str, seen: int, of: int, flagged: int = 0, seed: int = 0) -> Record:
-    """Draws of one leak by one probe and by the audit; `flagged` draws of its clean twin raised an alarm."""
+    """Draws of one leak by one probe and by the audit; `flagged` draws of its clean control raised an alarm."""
     leaky = {name: {"LEAK": seen, "PASS": of - seen} for name in ("p", AUDIT)}
     clean = {name: {"LEAK": flagged, "PASS": of - flagged} for name in ("p", AUDIT)}
     return Record("detection-power", {"twin": leak, "draws": of}, seed, {"leaky": leaky, "clean": clean}, {}, 1.0)
@@ -40,7 +40,7 @@ def matrix(leak: str, **result: Any) -> Record:
 
 
 def judged(*records: Record) -> Judgement:
-    return auditor_power.judge_zoo(Evidence((matrix("a"), *records)), {"a"})
+    return auditor_power.judge_corpus(Evidence((matrix("a"), *records)), {"a"})
 
 
 def test_the_draws_needed_are_the_fewest_that_show_the_floor():
@@ -131,11 +131,11 @@ def test_the_models_without_a_leak_are_causal_and_their_weights_follow_the_seed(
 
 
 def test_redrawing_ends_with_its_block():
-    twin = next(twin for twin in all_twins() if twin.name == "needle")
-    usual = twin.leaky().state_dict()
+    leak = next(leak for leak in all_leaks() if leak.name == "needle")
+    usual = leak.leaky().state_dict()
     with redrawn(3):
         pass
-    assert all(torch.equal(usual[name], weight) for name, weight in twin.leaky().state_dict().items())
+    assert all(torch.equal(usual[name], weight) for name, weight in leak.leaky().state_dict().items())
 
 
 def page(*records: Record) -> str:

@@ -90,7 +90,7 @@ def test_a_retrofit_is_tuned_as_long_as_its_control(small: Options) -> None:
     assert result["swapped_nats"] != result["pretrained"]["valid_nats"]
 
 
-def test_one_twin_is_audited_on_both_sides() -> None:
+def test_one_leak_is_audited_on_both_sides() -> None:
     result = kill_matrix.execute(RunSpec("kill-matrix", {"twin": "needle"}), Options(), quiet)
     assert result["leaky"]["perturbation"] == "LEAK"
     assert set(result["clean"].values()) == {"PASS"}

@@ -17,9 +17,9 @@ from audits.evidence.experiment import Options, RunSpec
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models import leak_price
 from audits.experiments.training.training import evaluate
-from audits.leaks import all_twins
+from audits.leaks import all_leaks
 
-TWINS = {twin.name: twin for twin in all_twins()}
+PLANTED = {leak.name: leak for leak in all_leaks()}
 SETTING = {"tier": "full", "steps": 400, "corpus": {"name": "a text", "sha256": "0"}}
 CLEAN = (2.31, 2.28, 2.33, 2.30, 2.29)
 NOISE = (0.001, -0.001, 0.0005, 0.0, -0.0005)
@@ -147,9 +147,9 @@ def test_weights_that_do_not_fit_have_no_signature() -> None:
 
 
 def test_every_planted_leak_is_priced_or_left_out_with_a_reason() -> None:
-    priced = {twin.name for twin in leak_price.priced()}
+    priced = {leak.name for leak in leak_price.priced()}
     left_out = {row[0] for row in attack_leak_price._left_out().rows}
-    assert priced | left_out == set(TWINS)
+    assert priced | left_out == set(PLANTED)
     assert not priced & left_out
     assert "faint_future" in priced
     assert {"same_padding", "half_precision_kernel", "document_state"} <= left_out
@@ -157,9 +157,9 @@ def test_every_planted_leak_is_priced_or_left_out_with_a_reason() -> None:
 
 @pytest.mark.parametrize("name", ["needle", "hub_own_chunk_summary"])
 def test_both_sides_of_a_seed_start_from_the_same_weights(name: str) -> None:
-    leaky, clean = (side.state_dict() for side in leak_price.sides(TWINS[name], 1))
+    leaky, clean = (side.state_dict() for side in leak_price.sides(PLANTED[name], 1))
     assert all(torch.equal(leaky[key], clean[key]) for key in clean)
-    other = leak_price.sides(TWINS[name], 2)[0].state_dict()
+    other = leak_price.sides(PLANTED[name], 2)[0].state_dict()
     assert any(not torch.equal(leaky[key], other[key]) for key in leaky)
 
 
@@ -187,9 +187,9 @@ def test_the_same_seed_gives_the_same_evidence_and_the_exchange_where_weights_fi
     assert leak_price.execute(specs["batch_norm"], small, quiet)["leaky_under_clean_nats"] is None
 
 
-def test_a_leak_that_is_asleep_in_evaluation_gives_equal_losses_to_equal_weights(small: Options) -> None:
-    twin = TWINS["mask_dropped_with_dropout"]
-    leaky, clean = leak_price.sides(twin, 0)
+def test_a_leak_that_does_not_show_in_evaluation_gives_equal_losses_to_equal_weights(small: Options) -> None:
+    leak = PLANTED["mask_dropped_with_dropout"]
+    leaky, clean = leak_price.sides(leak, 0)
     corpus = leak_price.reduced(small.corpus, 32)
     losses = [evaluate(side, corpus.valid, 48, 4, 400) for side in (leaky, clean)]
     assert losses[0] == losses[1]
@@ -197,7 +197,7 @@ def test_a_leak_that_is_asleep_in_evaluation_gives_equal_losses_to_equal_weights
 
 def test_every_tier_lists_its_runs_under_its_own_name_and_leaks_that_exist(small: Options) -> None:
     for name in leak_price.TELLING:
-        assert leak_price.why_not(TWINS[name]) is None
+        assert leak_price.why_not(PLANTED[name]) is None
     spec = RunSpec("leak-price", leak_price.runs(small)[0].config)
     assert spec.config["tier"] == "quick"
     assert "seeds" not in spec.config

@@ -27,16 +27,16 @@ def side(ours: str, other: str) -> dict[str, str]:
     return {"ours": ours, "peer": other, "peer_why": ""}
 
 
-def twin(name: str, leak_class: str, leaky: dict[str, str], clean: dict[str, str]) -> Record:
+def leak(name: str, leak_class: str, leaky: dict[str, str], clean: dict[str, str]) -> Record:
     result = {"leak_class": leak_class, "peer": "checker 1", "leaky": leaky, "clean": clean}
     return Record("peer", {"twin": name}, 0, result, {}, 1.0)
 
 
 TIME = {"verdict": "PASS", "s_low": 0.1, "s_high": 0.9}
 RECORDS = (
-    twin("mask", "dense", side("LEAK", "LEAK"), side("PASS", "PASS")),
-    twin("topk", "selection", side("LEAK", "PASS"), side("PASS", "LEAK")),
-    twin("odd", "selection", side("LEAK", "CANNOT_RUN"), side("PASS", "CANNOT_RUN")),
+    leak("mask", "dense", side("LEAK", "LEAK"), side("PASS", "PASS")),
+    leak("topk", "selection", side("LEAK", "PASS"), side("PASS", "LEAK")),
+    leak("odd", "selection", side("LEAK", "CANNOT_RUN"), side("PASS", "CANNOT_RUN")),
     Record(
         "peer",
         {"model": "llama", "n": 48},

@@ -33,9 +33,9 @@ def test_no_output_moves_when_anything_later_is_replaced(size, magnitude):
     assert felt(build(size), draw(size), magnitude) == 0
 
 
-@pytest.mark.parametrize("twin", [hub_bidirectional_council, hub_selection_in_chunk, hub_own_chunk_summary])
-def test_the_same_replacement_shows_planted_leaks(twin):
-    layer = twin.layer(CONFIG).double()
+@pytest.mark.parametrize("leak", [hub_bidirectional_council, hub_selection_in_chunk, hub_own_chunk_summary])
+def test_the_same_replacement_shows_planted_leaks(leak):
+    layer = leak.layer(CONFIG).double()
     assert felt(layer, draw(Size(30, d_model=CONFIG.d_model)), 1.0) > 1e-6
 
 

@@ -101,8 +101,8 @@ class Masked(Tokens):
 
 
 def test_a_forgotten_layer_is_blamed_with_positions_module_and_a_line_to_reproduce():
-    twin = document_forgotten_layer.TWIN
-    result = audit(twin.leaky(), vocab_size=twin.vocab_size, seq_len=LENGTH, target="here:leaky")
+    leak = document_forgotten_layer.LEAK
+    result = audit(leak.leaky(), vocab_size=leak.vocab_size, seq_len=LENGTH, target="here:leaky")
     (finding,) = result.findings
     assert (finding.probe, finding.leak_class) == ("documents", LeakClass.DOCUMENT)
     packing = packings(LENGTH)[0]

@@ -14,17 +14,17 @@ from audits import audit
 from audits.instruments.probe import Pair
 from audits.instruments.tracing.attribution import blame, place_along
 from audits.instruments.tracing.trace import positions, rows, trace
-from audits.leaks import Twin, all_twins
+from audits.leaks import PlantedLeak, all_leaks
 from audits.probes.provenance import run
 from audits.results import LeakClass, Verdict
 from audits.subject.subject import Settings, prepare
 
-TWINS = all_twins()
+PLANTED = all_leaks()
 CLASSES = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)
 # Tracing runs in float64, and one probe by itself wakes no weights.
-FLOWS = [t for t in TWINS if t.leak_class in CLASSES and t.leaks_in is None and not t.asleep]
-TRAINED = [t for t in TWINS if t.leak_class is LeakClass.TRAINING_MODE]
-OTHERS = [t for t in TWINS if t not in FLOWS and t not in TRAINED]
+FLOWS = [t for t in PLANTED if t.leak_class in CLASSES and t.leaks_in is None and not t.zero_initialized]
+TRAINED = [t for t in PLANTED if t.leak_class is LeakClass.TRAINING_MODE]
+OTHERS = [t for t in PLANTED if t not in FLOWS and t not in TRAINED]
 
 # The source line that the finding must name, by a piece of its text: the operation that lets the later token in. Where
 # a defect consists of a constant (a mask, a padding), this is the operation that applies it.
@@ -70,34 +70,34 @@ ON_THE_WAY = {
 }
 
 
-def subject_of(model, twin: Twin, length=None):
-    kind = "features" if twin.width else "tokens"
-    return prepare(model, Settings(kind, twin.vocab_size, twin.width, length or twin.seq_len))
+def subject_of(model, leak: PlantedLeak, length=None):
+    kind = "features" if leak.width else "tokens"
+    return prepare(model, Settings(kind, leak.vocab_size, leak.width, length or leak.seq_len))
 
 
-@pytest.mark.parametrize("twin", FLOWS + TRAINED, ids=lambda twin: twin.name)
-def test_a_leak_of_tokens_is_caught_with_its_guilty_line(twin):
-    report = run(subject_of(twin.leaky(), twin))
+@pytest.mark.parametrize("leak", FLOWS + TRAINED, ids=lambda leak: leak.name)
+def test_a_leak_of_tokens_is_caught_with_its_guilty_line(leak):
+    report = run(subject_of(leak.leaky(), leak))
     assert report.verdict is Verdict.LEAK, report.why
     (sighting,) = report.sightings
     assert sighting.sink.position < sighting.source.position
     assert sighting.op
     line = linecache.getline(str(Path(sighting.file)), sighting.line)
-    if twin.name in GUILTY:
-        assert GUILTY[twin.name] in line
+    if leak.name in GUILTY:
+        assert GUILTY[leak.name] in line
     else:
         places = re.findall(r"([\w/.-]+\.py):(\d+)", report.why)
-        assert any(ON_THE_WAY[twin.name] in linecache.getline(file, int(number)) for file, number in places)
+        assert any(ON_THE_WAY[leak.name] in linecache.getline(file, int(number)) for file, number in places)
 
 
-@pytest.mark.parametrize("twin", OTHERS, ids=lambda twin: twin.name)
-def test_what_is_no_flow_of_tokens_passes(twin):
-    assert run(subject_of(twin.leaky(), twin)).verdict is Verdict.PASS
+@pytest.mark.parametrize("leak", OTHERS, ids=lambda leak: leak.name)
+def test_what_is_no_flow_of_tokens_passes(leak):
+    assert run(subject_of(leak.leaky(), leak)).verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
-def test_a_clean_twin_has_no_flow_from_later_tokens_at_all(twin):
-    report = run(subject_of(twin.clean(), twin))
+@pytest.mark.parametrize("leak", PLANTED, ids=lambda leak: leak.name)
+def test_a_clean_control_has_no_flow_from_later_tokens_at_all(leak):
+    report = run(subject_of(leak.clean(), leak))
     assert report.verdict is Verdict.PASS
     assert "no output depends on a later token" in report.why
 
@@ -238,8 +238,8 @@ def test_a_leak_is_found_beside_a_flow_that_cancels():
 
 
 def test_the_audit_gives_the_guilty_line_to_the_findings_of_the_same_leak():
-    twin = next(t for t in TWINS if t.name == "faint_future")
-    result = audit(twin.leaky(), vocab_size=twin.vocab_size, seq_len=twin.seq_len)
+    leak = next(t for t in PLANTED if t.name == "faint_future")
+    result = audit(leak.leaky(), vocab_size=leak.vocab_size, seq_len=leak.seq_len)
     found = {f.probe: f for f in result.findings}
     assert {found[p].line for p in ("provenance", "perturbation", "gradient")} == {found["provenance"].line}
     assert found["perturbation"].op == "bmm"
@@ -248,18 +248,18 @@ def test_the_audit_gives_the_guilty_line_to_the_findings_of_the_same_leak():
 
 
 def test_a_leak_of_training_mode_gets_its_class_and_line_from_provenance():
-    twin = next(t for t in TWINS if t.name == "batch_norm")
-    result = audit(twin.leaky(), vocab_size=twin.vocab_size, seq_len=twin.seq_len)
+    leak = next(t for t in PLANTED if t.name == "batch_norm")
+    result = audit(leak.leaky(), vocab_size=leak.vocab_size, seq_len=leak.seq_len)
     found = {f.probe: f for f in result.findings}
     assert {f.leak_class for f in found.values()} == {LeakClass.TRAINING_MODE}
     assert found["training-mode"].line == found["provenance"].line
     assert found["training-mode"].op == "native_batch_norm"
 
 
-@pytest.mark.parametrize("twin", [t for t in TWINS if t.leak_class is LeakClass.BATCH], ids=lambda twin: twin.name)
-def test_row_labels_show_influence_between_rows(twin):
-    for version, felt in ((twin.leaky, True), (twin.clean, False)):
-        subject = subject_of(version(), twin)
+@pytest.mark.parametrize("leak", [t for t in PLANTED if t.leak_class is LeakClass.BATCH], ids=lambda leak: leak.name)
+def test_row_labels_show_influence_between_rows(leak):
+    for version, felt in ((leak.leaky, True), (leak.clean, False)):
+        subject = subject_of(version(), leak)
         base = subject.base(2)
         below = trace(subject, base, rows(base)).latest[0].max() == 1
         above = trace(subject, base, 1 - rows(base)).latest[1].max() == 1
@@ -267,22 +267,22 @@ def test_row_labels_show_influence_between_rows(twin):
 
 
 def test_a_traced_model_is_left_as_it_was():
-    twin = next(t for t in TWINS if t.name == "running_average_buffer")
-    model = twin.leaky()
+    leak = next(t for t in PLANTED if t.name == "running_average_buffer")
+    model = leak.leaky()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    run(subject_of(model, twin))
+    run(subject_of(model, leak))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_the_same_seed_gives_the_same_report():
-    twin = next(t for t in TWINS if t.name == "conspiring_tokens")
-    first, second = (run(subject_of(twin.leaky(), twin)) for _ in range(2))
+    leak = next(t for t in PLANTED if t.name == "conspiring_tokens")
+    first, second = (run(subject_of(leak.leaky(), leak)) for _ in range(2))
     assert first.why == second.why
 
 
 def test_no_blame_is_laid_where_nothing_flows():
-    twin = next(t for t in TWINS if t.name == "needle")
-    subject = subject_of(twin.clean(), twin)
+    leak = next(t for t in PLANTED if t.name == "needle")
+    subject = subject_of(leak.clean(), leak)
     base = subject.base()
     assert blame(subject, Pair(base, base, 31), 17, follow_values=False) is None
 
@@ -389,5 +389,5 @@ def test_a_model_that_loops_over_tokens_is_traced_exactly():
     assert torch.equal(trace(subject, base, positions(base)).latest[0].long(), torch.arange(24))
 
 
-def test_every_flow_twin_has_its_guilty_line_written_down():
+def test_every_flow_leak_has_its_guilty_line_written_down():
     assert {t.name for t in FLOWS + TRAINED} == {*GUILTY, *ON_THE_WAY}

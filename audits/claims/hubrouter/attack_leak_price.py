@@ -11,7 +11,7 @@ from audits.claims.hubrouter._price import MARGIN, SEEDS, Price, Priced, Tested,
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models.leak_price import NAME, why_not
 from audits.formatting import p_text, percent
-from audits.leaks._corpus import all_twins
+from audits.leaks._corpus import all_leaks
 from audits.statistics import ALPHA, POWER, minimum_detectable_effect, paired_rule, seeds_needed
 
 WORDS = {
@@ -26,7 +26,7 @@ STYLES = {Price.BUYS: "leaky", Price.NOTHING: "control", Price.COSTS: "masked"}
 
 def judge(evidence: Evidence) -> Judgement:
     """The judgement on the planted leaks whose price is defined."""
-    return judge_leaks(evidence, {twin.name for twin in all_twins() if why_not(twin) is None})
+    return judge_leaks(evidence, {leak.name for leak in all_leaks() if why_not(leak) is None})
 
 
 def judge_leaks(evidence: Evidence, wanted: set[str]) -> Judgement:
@@ -130,7 +130,7 @@ def _times(nats: float) -> str:
 
 def _left_out() -> Table:
     """The planted leaks without a price, so that none is dropped silently."""
-    reasons = ((twin.name, str(twin.leak_class), why_not(twin)) for twin in all_twins())
+    reasons = ((leak.name, str(leak.leak_class), why_not(leak)) for leak in all_leaks())
     rows = tuple((name, kind, reason) for name, kind, reason in reasons if reason is not None)
     return Table("Planted leaks whose price in perplexity is not defined", ("leak", "class", "why"), rows)
 

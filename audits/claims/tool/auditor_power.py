@@ -1,4 +1,4 @@
-"""Our own claim about this tool: it kills every planted leak and flags no clean twin."""
+"""Our own claim about this tool: it kills every planted leak and flags no clean control."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from audits.experiments.auditor._detection import (
     detections,
     power_records,
 )
-from audits.leaks._corpus import all_twins
+from audits.leaks._corpus import all_leaks
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """The judgement on the whole zoo."""
-    return judge_zoo(evidence, {twin.name for twin in all_twins()})
+    """The judgement on the whole leak corpus."""
+    return judge_corpus(evidence, {leak.name for leak in all_leaks()})
 
 
-def judge_zoo(evidence: Evidence, names: set[str]) -> Judgement:
+def judge_corpus(evidence: Evidence, names: set[str]) -> Judgement:
     """A survivor, false alarm or wrong class refutes, and fails the gate: verdicts of broken instruments are void.
 
     So does a leak that the whole audit sees in fewer draws than the floor, and an alarm on any draw of a causal model.
@@ -42,7 +42,7 @@ def judge_zoo(evidence: Evidence, names: set[str]) -> Judgement:
     if survivors or failed or misnamed or seldom or flagged:
         listed = (
             ("not killed", survivors),
-            ("clean twins not passed", failed),
+            ("clean controls not passed", failed),
             ("class named wrongly", misnamed),
             (f"seen in fewer than {FLOOR:.0%} of draws", seldom),
             ("causal models flagged in some draw", flagged),
@@ -51,7 +51,9 @@ def judge_zoo(evidence: Evidence, names: set[str]) -> Judgement:
         return Judgement(ClaimVerdict.REFUTED, f"{reason}.", change, evidence=runs, gate=False)
     if {_name(r) for r in records} != names:
         return no_run_yet(f"the kill matrix with all {len(names)} planted leaks")
-    reason = f"All {len(names)} planted leaks are killed and named rightly, and all their clean twins pass every probe."
+    reason = (
+        f"All {len(names)} planted leaks are killed and named rightly, and all their clean controls pass every probe."
+    )
     reason += f" {_drawn(drawn)}"
     return Judgement(ClaimVerdict.SUPPORTED, reason, change, evidence=runs, tables=_tables(drawn))
 
@@ -83,12 +85,12 @@ def _name(record: Record) -> str:
 
 CLAIM = Claim(
     id="auditor-power",
-    statement="This auditor kills every leak of its zoo, names its class, and flags none of the clean twins.",
+    statement="This auditor kills every leak of its corpus, names its class, and flags none of the clean controls.",
     source="our own claim about this tool",
-    test="Every planted leak and its clean twin against every applicable probe: each leak seen by at least one, each "
-    "clean twin passed by all. Then again with other weights and inputs: how often each leak is seen, and how often a "
-    "causal model is flagged.",
-    refuted_by="One surviving or wrongly named leak, one clean twin that does not pass, one causal model flagged in "
+    test="Every planted leak and its clean control against every applicable probe: each leak seen by at least one, "
+    "each clean control passed by all. Then again with other weights and inputs: how often each leak is seen, and how "
+    "often a causal model is flagged.",
+    refuted_by="One surviving or wrongly named leak, one clean control that does not pass, one causal model flagged in "
     f"any draw, or a leak that the audit sees in fewer than {FLOOR:.0%} of draws at {CONFIDENCE:.0%} confidence.",
     judge=judge,
     needs=("kill-matrix", "detection-power"),

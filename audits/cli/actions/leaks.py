@@ -1,4 +1,4 @@
-"""`hubrouter-audit leaks`: the kill matrix, every planted leak and its clean twin against every probe."""
+"""`hubrouter-audit leaks`: the kill matrix, every planted leak and its clean control against every probe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from audits.report.write import ReportError, write_text
 
 
 def run(options: argparse.Namespace) -> int:
-    """Audit every twin afresh and print the matrix; 1 if a leak survived or a clean twin was flagged."""
+    """Audit every planted leak afresh and print the matrix; 1 if a leak survived or a clean control was flagged."""
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         chosen = _chosen(options.only)
@@ -38,13 +38,13 @@ def run(options: argparse.Namespace) -> int:
             raise CommandError(str(problem)) from problem
     if gathered.failures:
         return UNDECIDED
-    twins = kill_matrix(report).twins
-    good = all(twin.killed and not twin.false_alarm and twin.named == twin.leak_class for twin in twins)
+    leaks = kill_matrix(report).twins
+    good = all(leak.killed and not leak.false_alarm and leak.named == leak.leak_class for leak in leaks)
     return OK if good else FOUND
 
 
 def _chosen(names: list[str] | None) -> Experiment:
-    """The experiment, restricted to some twins."""
+    """The experiment, restricted to some leaks."""
     specs = experiment.runs(Options())
     known = {str(spec.config["twin"]): spec for spec in specs}
     unknown = sorted(set(names or ()) - set(known))

@@ -1,6 +1,6 @@
 """False-positive rate of betting on causal models, and what it proves: the tables of `docs/betting.md`.
 
-`python -m audits.experiments.auditor._betting_study {dice|models|twins|narrow|power}` prints one of them as Markdown.
+`python -m audits.experiments.auditor._betting_study {dice|models|leaks|narrow|power}` prints one of them as Markdown.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from audits.betting.result import BetResult
 from audits.betting.run import bet, run_until_proof
 from audits.betting.wealth import FRACTIONS, Wealth, log_factors
 from audits.experiments.auditor._betting_study_seeds import HEADER, power_row
-from audits.leaks._control import Twin
-from audits.leaks._corpus import all_twins
+from audits.leaks._corpus import all_leaks
+from audits.leaks._planted import PlantedLeak
 from audits.statistics import Counts, rate_interval
 from audits.subject.randomness import generator
 from audits.subject.subject import Model, Settings
@@ -99,13 +99,13 @@ def timed(model: Model, settings: Settings, config: BetConfig) -> Timed:
     return Timed(result, times[result.proven_at - 1] if result.proven_at else None)
 
 
-def settings_of(twin: Twin) -> Settings:
+def settings_of(leak: PlantedLeak) -> Settings:
     """16 rows of the usual length."""
     return Settings(
-        input="tokens" if twin.width is None else "features",
-        vocab_size=twin.vocab_size,
-        width=twin.width,
-        seq_len=twin.seq_len,
+        input="tokens" if leak.width is None else "features",
+        vocab_size=leak.vocab_size,
+        width=leak.width,
+        seq_len=leak.seq_len,
         batch=16,
     )
 
@@ -132,37 +132,37 @@ def print_models() -> None:
     _print_row(exceedance_row("400 causal models", causal_tests(400, 30)))
 
 
-def print_twins(config: BetConfig) -> None:
+def print_leaks(config: BetConfig) -> None:
     """Every planted leak and its clean control."""
     _print_row(["planted leak", *COLUMNS], head=True)
-    for twin in all_twins():
-        _print_row(_twin_row(twin.name, str(twin.leak_class), twin.leaky, twin.clean, settings_of(twin), config))
+    for leak in all_leaks():
+        _print_row(_leak_row(leak.name, str(leak.leak_class), leak.leaky, leak.clean, settings_of(leak), config))
 
 
 def print_narrow(config: BetConfig) -> None:
     """Selection inside the chunk: as planted, and in adversarial variants."""
-    twin = next(twin for twin in all_twins() if twin.name == "hub_selection_in_chunk")
-    module = sys.modules[twin.leaky.__module__]
+    leak = next(leak for leak in all_leaks() if leak.name == "hub_selection_in_chunk")
+    module = sys.modules[leak.leaky.__module__]
     frozen = replace(config, freeze=("*score*", "*encode*"))
     _print_row(["variant", *COLUMNS], head=True)
     variants = (
-        ("as planted", twin.leaky, twin.clean, config),
-        ("as planted, frozen router", twin.leaky, twin.clean, frozen),
+        ("as planted", leak.leaky, leak.clean, config),
+        ("as planted, frozen router", leak.leaky, leak.clean, frozen),
         ("narrow council", module.narrow_leaky, module.narrow_clean, config),
         ("narrow council, frozen router", module.narrow_leaky, module.narrow_clean, frozen),
     )
     for name, leaky, clean, variant in variants:
-        _print_row(_twin_row(name, str(twin.leak_class), leaky, clean, settings_of(twin), variant))
+        _print_row(_leak_row(name, str(leak.leak_class), leaky, clean, settings_of(leak), variant))
 
 
 def print_power(config: BetConfig, seeds: int) -> None:
     """Every planted leak in several tests, each up to its proof."""
     _print_row(HEADER, head=True)
-    for twin in all_twins():
-        _print_row(power_row(twin, settings_of(twin), replace(config, to_the_end=False), seeds))
+    for leak in all_leaks():
+        _print_row(power_row(leak, settings_of(leak), replace(config, to_the_end=False), seeds))
 
 
-def _twin_row(
+def _leak_row(
     name: str,
     leak_class: str,
     leaky: Callable[[], nn.Module],
@@ -185,7 +185,7 @@ def _print_row(cells: Sequence[str], *, head: bool = False) -> None:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m audits.experiments.auditor._betting_study", description=__doc__)
-    parser.add_argument("table", choices=("dice", "models", "twins", "narrow", "power"))
+    parser.add_argument("table", choices=("dice", "models", "leaks", "narrow", "power"))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--alphabets", type=int, nargs="+", default=BetConfig.alphabets)
     parser.add_argument("--seeds", type=int, default=10, help="tests of each planted leak, for the power")
@@ -194,7 +194,7 @@ def main() -> None:
     tables: dict[str, Callable[[], None]] = {
         "dice": print_dice,
         "models": print_models,
-        "twins": lambda: print_twins(config),
+        "leaks": lambda: print_leaks(config),
         "narrow": lambda: print_narrow(config),
         "power": lambda: print_power(config, options.seeds),
     }

@@ -1,4 +1,4 @@
-"""Causal models that have no leaky twin: common layers of torch, and two that round far and wide."""
+"""Causal models that are no control of a planted leak: common layers of torch, and two that round far and wide."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from audits.experiments.auditor._causal import CAUSAL, VOCAB, causal_model
 from audits.experiments.auditor._detection import AUDIT, QUICK
 from audits.experiments.auditor._detection import EXPERIMENT as NAME
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
-from audits.leaks._control import Twin, redrawn
-from audits.leaks._corpus import all_twins
+from audits.leaks._corpus import all_leaks
+from audits.leaks._planted import PlantedLeak, redrawn
 from audits.probes._registry import all_probes
 from audits.subject.subject import Settings, prepare
 
@@ -29,7 +29,7 @@ SIZES = {"quick": (2, 1), "full": (20, 3), "paper": (20, 15)}  # draws in a run,
 def runs(options: Options) -> tuple[RunSpec, ...]:
     """A few draws of every model; the draws of one tier are none of another's, so that all count together."""
     draws, count = SIZES[options.tier]
-    models = [{"twin": twin.name} for twin in all_twins()] + [{"causal": name} for name in CAUSAL]
+    models = [{"twin": leak.name} for leak in all_leaks()] + [{"causal": name} for name in CAUSAL]
     return tuple(
         RunSpec(NAME, {**model, "draws": draws}, seed, f"power on {next(iter(model.values()))}, part {seed + 1}")
         for seed in range(count)
@@ -64,16 +64,16 @@ def _sides(config: dict[str, Any], seed: int, device: str) -> list[tuple[str, Ca
     if "causal" in config:
         settings = Settings(vocab_size=VOCAB, seq_len=length, seed=seed, device=device)
         return [("clean", lambda: causal_model(config["causal"], seed), settings)]
-    twin = next(twin for twin in all_twins() if twin.name == config["twin"])
+    leak = next(leak for leak in all_leaks() if leak.name == config["twin"])
     return [
-        ("leaky", twin.leaky, _settings(twin, LENGTH, seed, device)),
-        ("clean", twin.clean, _settings(twin, length, seed, device)),
+        ("leaky", leak.leaky, _settings(leak, LENGTH, seed, device)),
+        ("clean", leak.clean, _settings(leak, length, seed, device)),
     ]
 
 
-def _settings(twin: Twin, length: int, seed: int, device: str) -> Settings:
-    kind = "features" if twin.width else "tokens"
-    return Settings(kind, twin.vocab_size, twin.width, seq_len=length, seed=seed, device=device)
+def _settings(leak: PlantedLeak, length: int, seed: int, device: str) -> Settings:
+    kind = "features" if leak.width else "tokens"
+    return Settings(kind, leak.vocab_size, leak.width, seq_len=length, seed=seed, device=device)
 
 
 def _verdicts(model: nn.Module, settings: Settings) -> dict[str, str]:

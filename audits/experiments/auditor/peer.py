@@ -18,8 +18,8 @@ from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.kill_matrix import audit_side
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
-from audits.leaks._control import Twin
-from audits.leaks._corpus import all_twins
+from audits.leaks._corpus import all_leaks
+from audits.leaks._planted import PlantedLeak
 from audits.subject.subject import Settings
 from hubrouter import ModelConfig, SequenceModel
 
@@ -48,35 +48,35 @@ LENGTHS = (48, 96)
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
-    """One run a twin, and one a timed model and length; the same at every tier."""
+    """One run a leak, and one a timed model and length; the same at every tier."""
     del options
-    twins = [RunSpec("peer", {"twin": twin.name}, 0, f"peer on {twin.name}") for twin in all_twins()]
+    leaks = [RunSpec("peer", {"twin": leak.name}, 0, f"peer on {leak.name}") for leak in all_leaks()]
     timed = [
         RunSpec("peer", {"model": m, "n": n, "clock": "cpu"}, 0, f"time of {m} at {n}") for m in TIMED for n in LENGTHS
     ]
-    return (*twins, *timed)
+    return (*leaks, *timed)
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
-    """Both checkers on one twin, or their times on one model."""
+    """Both checkers on one leak, or their times on one model."""
     del options
     if "twin" in spec.config:
-        return found(next(twin for twin in all_twins() if twin.name == spec.config["twin"]), spec.seed, progress)
+        return found(next(leak for leak in all_leaks() if leak.name == spec.config["twin"]), spec.seed, progress)
     return timed(str(spec.config["model"]), int(spec.config["n"]), spec.seed, progress)
 
 
-def found(twin: Twin, seed: int, progress: Progress) -> dict[str, Any]:
-    """What each says of both sides of a twin."""
+def found(leak: PlantedLeak, seed: int, progress: Progress) -> dict[str, Any]:
+    """What each says of both sides of a leak."""
     sides: dict[str, Any] = {}
     for done, side in enumerate(("leaky", "clean")):
-        progress(done, 2, f"{side} twin")
+        progress(done, 2, f"{side} model")
         settings = Settings(
-            "features" if twin.width else "tokens", twin.vocab_size, twin.width, twin.seq_len, seed=seed
+            "features" if leak.width else "tokens", leak.vocab_size, leak.width, leak.seq_len, seed=seed
         )
-        said = peer.certificate(twin.leaky() if side == "leaky" else twin.clean(), settings)
-        ours = audit_side(twin, leaky=side == "leaky", seed=seed)
+        said = peer.certificate(leak.leaky() if side == "leaky" else leak.clean(), settings)
+        ours = audit_side(leak, leaky=side == "leaky", seed=seed)
         sides[side] = {"ours": str(ours.verdict), "peer": said.verdict, "peer_why": said.why}
-    return {"leak_class": str(twin.leak_class), "peer": peer.release(), **sides}
+    return {"leak_class": str(leak.leak_class), "peer": peer.release(), **sides}
 
 
 def timed(name: str, n: int, seed: int, progress: Progress) -> dict[str, Any]:

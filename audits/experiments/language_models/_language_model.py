@@ -179,9 +179,9 @@ def build(config: Mapping[str, Any], vocab_size: int, seed: int, *, clean: bool 
 
 def _cleaned(model: SequenceModel, spec: RunSpec) -> SequenceModel:
     """The same weights in the strictly causal model."""
-    twin = build(spec.config, model.config.vocab_size, spec.seed, clean=True).to(model.embedding.weight.device)
-    twin.load_state_dict(model.state_dict())
-    return twin
+    control = build(spec.config, model.config.vocab_size, spec.seed, clean=True).to(model.embedding.weight.device)
+    control.load_state_dict(model.state_dict())
+    return control
 
 
 def nats(model: SequenceModel, corpus: Corpus, config: Mapping[str, Any]) -> float | None:

@@ -14,12 +14,12 @@ from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.training.corpus import BYTES, Corpus, load_corpus
 from audits.experiments.training.training import TrainingConfig, TrainingOutcome, evaluate, train, unigram_nats
-from audits.leaks._control import Twin, redrawn
-from audits.leaks._corpus import all_twins
+from audits.leaks._corpus import all_leaks
+from audits.leaks._planted import PlantedLeak, redrawn
 from audits.results import LeakClass
 
 NAME = "leak-price"
-TRAINED_IN = "float32"  # in the ledger's runs on a CPU; a leak that exists in coarser types only is asleep there
+TRAINED_IN = "float32"  # in the ledger's runs on a CPU; a leak that exists in coarser types only does not show there
 # Why a leak of this class can earn nothing on one sequence at a time: not a defect of the leak, but of the measure.
 ELSEWHERE = {
     LeakClass.BATCH: "the leak is across rows of a batch, and no row is another's future",
@@ -36,11 +36,11 @@ class Size:
     Attributes:
         steps: optimiser steps of each side.
         batch: sequences in a step.
-        seq_len: tokens in a sequence, or the twin's own length where that is longer.
+        seq_len: tokens in a sequence, or the leak's own length where that is longer.
         lr: AdamW's peak learning rate.
-        seeds: paired seeds a twin.
+        seeds: paired seeds a leak.
         valid_tokens: held-out symbols each model is evaluated on.
-        twins: those looked at; empty for all.
+        leaks: those looked at; empty for all.
     """
 
     steps: int
@@ -49,15 +49,15 @@ class Size:
     lr: float
     seeds: int
     valid_tokens: int
-    twins: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
 
-    def training(self, twin: Twin) -> TrainingConfig:
-        """How both sides of a twin are trained."""
-        return TrainingConfig(self.steps, self.batch, self.length(twin), self.lr, warmup=self.steps // 10)
+    def training(self, leak: PlantedLeak) -> TrainingConfig:
+        """How both sides of a leak are trained."""
+        return TrainingConfig(self.steps, self.batch, self.length(leak), self.lr, warmup=self.steps // 10)
 
-    def length(self, twin: Twin) -> int:
+    def length(self, leak: PlantedLeak) -> int:
         """Tokens in a sequence: the leak must have room."""
-        return max(self.seq_len, twin.seq_len)
+        return max(self.seq_len, leak.seq_len)
 
 
 TELLING = ("faint_future", "late_chunk_attention", "needle", "next_token_match", "unshifted_resampling_residual")
@@ -71,22 +71,22 @@ TIERS = {
 SHAPE = ("steps", "batch", "seq_len", "lr", "valid_tokens")  # the part of a size that defines a run
 
 
-def why_not(twin: Twin) -> str | None:
+def why_not(leak: PlantedLeak) -> str | None:
     """Why the price of this leak is not defined in perplexity of a trained language model; None where it is."""
-    if twin.vocab_size is None:
+    if leak.vocab_size is None:
         return "a model of features predicts no tokens"
-    if twin.leaks_in not in (None, TRAINED_IN):
-        return f"the leak exists in {twin.leaks_in} only; training and evaluation are in {TRAINED_IN}"
-    return ELSEWHERE.get(twin.leak_class)
+    if leak.leaks_in not in (None, TRAINED_IN):
+        return f"the leak exists in {leak.leaks_in} only; training and evaluation are in {TRAINED_IN}"
+    return ELSEWHERE.get(leak.leak_class)
 
 
-def priced() -> tuple[Twin, ...]:
+def priced() -> tuple[PlantedLeak, ...]:
     """Every planted leak whose price is defined."""
-    return tuple(twin for twin in all_twins() if why_not(twin) is None)
+    return tuple(leak for leak in all_leaks() if why_not(leak) is None)
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
-    """Every twin with every seed, both sides in one run; the corpus is part of the configuration, by its content."""
+    """Every leak with every seed, both sides in one run; the corpus is part of the configuration, by its content."""
     size = TIERS[options.tier]
     corpus = _text(options.corpus)
     corpus.require(size.seq_len, size.batch)
@@ -95,28 +95,28 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
     return tuple(
         RunSpec(
             NAME,
-            {"tier": options.tier, "twin": twin.name, **shape, "corpus": text},
+            {"tier": options.tier, "twin": leak.name, **shape, "corpus": text},
             seed,
-            f"price of {twin.name}, seed {seed}",
+            f"price of {leak.name}, seed {seed}",
         )
         for seed in range(size.seeds)
-        for twin in priced()
-        if not size.twins or twin.name in size.twins
+        for leak in priced()
+        if not size.leaks or leak.name in size.leaks
     )
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
-    """Train both sides of one twin from the same weights on the same batches, then evaluate them, and exchanged."""
+    """Train both sides of one leak from the same weights on the same batches, then evaluate them, and exchanged."""
     size = Size(seeds=1, **{name: spec.config[name] for name in SHAPE})
-    twin = next(twin for twin in all_twins() if twin.name == spec.config["twin"])
-    corpus = reduced(options.corpus, twin.vocab_size or BYTES)
-    leaky, clean = (side.to(options.device) for side in sides(twin, spec.seed))
-    paid = train(leaky, corpus, size.training(twin), spec.seed, _half(progress, 0, "leaky"))
-    honest = train(clean, corpus, size.training(twin), spec.seed, _half(progress, 1, "clean"))
+    leak = next(leak for leak in all_leaks() if leak.name == spec.config["twin"])
+    corpus = reduced(options.corpus, leak.vocab_size or BYTES)
+    leaky, clean = (side.to(options.device) for side in sides(leak, spec.seed))
+    paid = train(leaky, corpus, size.training(leak), spec.seed, _half(progress, 0, "leaky"))
+    honest = train(clean, corpus, size.training(leak), spec.seed, _half(progress, 1, "clean"))
     progress(2, 2, "evaluating")
 
     def nats(model: nn.Module) -> float | None:
-        value = evaluate(model, corpus.valid, size.length(twin), 64, size.valid_tokens)
+        value = evaluate(model, corpus.valid, size.length(leak), 64, size.valid_tokens)
         return value if math.isfinite(value) else None
 
     result = {"leaky": _side(paid, nats(leaky)), "clean": _side(honest, nats(clean))}
@@ -125,17 +125,17 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         **result,
         "leaky_under_clean_nats": nats(clean) if exchanged else None,
         "unigram_nats": unigram_nats(corpus.train, corpus.valid, corpus.vocab_size),
-        "leak_class": str(twin.leak_class),
+        "leak_class": str(leak.leak_class),
         "vocab_size": corpus.vocab_size,
         "other_share": float((corpus.valid == corpus.vocab_size - 1).double().mean()),
         "parameters": sum(p.numel() for p in leaky.parameters()),
     }
 
 
-def sides(twin: Twin, seed: int) -> tuple[nn.Module, nn.Module]:
+def sides(leak: PlantedLeak, seed: int) -> tuple[nn.Module, nn.Module]:
     """The leaky and the clean model of a seed; they start from the same weights wherever these can be exchanged."""
     with redrawn(seed):
-        leaky, clean = twin.leaky(), twin.clean()
+        leaky, clean = leak.leaky(), leak.clean()
     move(leaky, clean)
     return leaky, clean
 

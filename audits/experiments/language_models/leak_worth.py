@@ -1,4 +1,4 @@
-"""What a leak is worth: Hub-GPT and its leaky twins trained alike on real text, audited, and evaluated when clean."""
+"""What a leak is worth: Hub-GPT with and without leaks trained alike on text, audited, and evaluated when clean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A planted leak and its clean twin: what every probe is measured against."""
+"""A planted leak and its paired control: what every probe is measured against."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REDRAWN: ContextVar[int | None] = ContextVar("seed of the weights", default=Non
 
 @contextmanager
 def redrawn(seed: int) -> Iterator[None]:
-    """While active, the factories of twins draw their weights from this seed: how often is a leak seen, not once?"""
+    """While active, the factories of planted leaks draw their weights from this seed: how often is a leak seen?"""
     token = _REDRAWN.set(seed)
     try:
         yield
@@ -31,17 +31,17 @@ def weight_seed(usual: int) -> int:
 
 
 @dataclass(frozen=True)
-class Twin:
-    """One leak mechanism, planted (`leaky`) and cured (`clean`) in otherwise equal small models.
+class PlantedLeak:
+    """One leak mechanism, planted (`leaky`) and absent (`clean`, the paired control) in otherwise equal small models.
 
     Both are zero-argument factories that return the same model with the same weights every time they are called (other
-    weights only within `redrawn`). Token twins map int64 [B, N] to [B, N, V]; feature twins (`width` set) map float
-    [B, N, D] to [B, N, ...]. `leaks_in` names a dtype where the leak exists in some dtypes only; `asleep`
+    weights only within `redrawn`). Token models map int64 [B, N] to [B, N, V]; feature models (`width` set) map float
+    [B, N, D] to [B, N, ...]. `leaks_in` names a dtype where the leak exists in some dtypes only; `zero_initialized`
     says that all-zero weights hide it until training.
     """
 
     name: str
-    mechanism: str  # one sentence: what feels which later token, and why
+    mechanism: str  # one sentence: what depends on which later token, and why
     origin: str  # where it happened: an issue, a paper, or "our own attack"
     leak_class: LeakClass  # what the auditor must call it
     leaky: Callable[[], nn.Module]
@@ -50,4 +50,4 @@ class Twin:
     width: int | None = None  # feature models
     seq_len: int = 48
     leaks_in: str | None = None
-    asleep: bool = False
+    zero_initialized: bool = False
