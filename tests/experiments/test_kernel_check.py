@@ -55,7 +55,7 @@ def test_a_sound_kernel_passes_every_part() -> None:
 
 AFTER_TRITON = """
 import triton
-from audits.experiments import kernel_check
+from audits.experiments.bench import kernel_check
 from audits.evidence.experiment import Options
 (spec, *_) = kernel_check.runs(Options())
 print(kernel_check.execute(spec, Options(), lambda *_: None)["repeats"])
