@@ -1,4 +1,4 @@
-"""The project's jobs. `nox -s audit` is the main one; arguments after `--` go through to the command."""
+"""The project's jobs. `nox -s audit` is the main one; arguments after `--` are passed to the command."""
 
 import nox
 
@@ -28,7 +28,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def probes(session: nox.Session) -> None:
-    """Run what you run after touching the council."""
+    """Run the leak probes, as after any change of the council."""
     install(session, "audit,test")
     session.run("pytest", "leak_probes", "-n", "2", *session.posargs)
 
@@ -42,14 +42,14 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the layer beside others on this machine, and rebuild reports/."""
+    """Measure the layer against others on this machine, and rebuild reports/."""
     install(session, "audit,kernels")
     session.run("hubrouter-audit", "bench", "--fresh", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, types and who imports whom."""
+    """Check style, formatting, types and the import contract."""
     install(session, "audit,cluster,test,lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")

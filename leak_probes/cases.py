@@ -1,4 +1,4 @@
-"""What Hypothesis draws: one HubRouter layer, or one small sequence model, and the input fed to it."""
+"""Cases drawn by Hypothesis: one HubRouter layer or one small sequence model, and its input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Case:
         pattern: layers of a `SequenceModel` on tokens; empty for a bare layer on features.
         length: tokens N, at least 2.
         pairs: rotary pairs a head, so that the width D is 2 * pairs * n_heads.
-        training: call in training mode.
+        training: whether to call it in training mode.
         seed: of weights and inputs.
         impl: implementation of HubRouter.
     """
@@ -42,10 +42,10 @@ class Case:
     impl: str = "reference"
 
     def __repr__(self) -> str:
-        """The call that makes this case, leaving out what is as by default: a shrunk case is then short."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        told = [f"{f.name}={given[f.name]!r}" for f in fields(self) if given[f.name] != f.default]
-        return f"Case({', '.join(told)})"
+        """The call that constructs this case, without arguments at their default: a shrunk case is then short."""
+        values = {field: getattr(self, field.name) for field in fields(self)}
+        arguments = [f"{field.name}={value!r}" for field, value in values.items() if value != field.default]
+        return f"Case({', '.join(arguments)})"
 
     @property
     def width(self) -> int:
@@ -75,11 +75,11 @@ class Case:
         """The layer or model."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            made = SequenceModel(self.config()) if self.pattern else HubRouter(self.router())
-        return self.prepared(made)
+            model = SequenceModel(self.config()) if self.pattern else HubRouter(self.router())
+        return self.prepared(model)
 
     def prepared(self, model: nn.Module) -> nn.Module:
-        """In this case's dtype and mode, with routing sharp enough to prefer some hubs and tokens over others."""
+        """In this case's dtype and mode, with router weights large enough to prefer some hubs and tokens."""
         with torch.no_grad():
             for module in model.modules():
                 if isinstance(module, HubRouter):
@@ -112,7 +112,9 @@ def layers() -> st.SearchStrategy[Case]:
         k=st.integers(1, 8),
         chunk=st.integers(1, 9),
         neighbours=st.integers(0, 3),
-        dtype=st.sampled_from(["float64", *DTYPES]),  # twice: the precision in which lengths are compared strictly
+        dtype=st.sampled_from(
+            ["float64", *DTYPES]
+        ),  # float64 twice as often: only there k stays small where lengths are compared
         training=st.booleans(),
         seed=st.integers(0, 99),
     )

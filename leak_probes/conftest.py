@@ -1,4 +1,4 @@
-"""The options of `pytest leak_probes/ --subject TARGET`, and how thoroughly Hypothesis looks.
+"""The options of `pytest leak_probes/ --subject TARGET`, and how Hypothesis searches.
 
 Without `--subject` the repository's own models are probed; with it, the named model alone.
 """
@@ -26,18 +26,18 @@ SETTINGS = pytest.StashKey[Settings]()
 DETAILS: dict[str, dict[str, Any]] = {
     "--input": {"choices": ("tokens", "features"), "help": "what the model takes (tokens)"},
     "--vocab-size": {"type": int, "metavar": "V", "help": "read from the model where absent"},
-    "--width": {"type": int, "metavar": "D", "help": "features a position, for --input features"},
-    "--seq-len": {"type": int, "metavar": "N", "help": f"tokens a sequence ({Settings.seq_len})"},
-    "--batch": {"type": int, "metavar": "B", "help": f"most rows in one forward pass ({Settings.batch})"},
+    "--width": {"type": int, "metavar": "D", "help": "features per position, for --input features"},
+    "--seq-len": {"type": int, "metavar": "N", "help": f"tokens per sequence ({Settings.seq_len})"},
+    "--batch": {"type": int, "metavar": "B", "help": f"rows in one forward pass, at most ({Settings.batch})"},
     "--seed": {"type": int, "metavar": "S", "help": "of everything drawn (0)"},
     "--dtype": {"choices": tuple(DTYPES), "help": "float64 where the model can be cast, else its own"},
-    "--documents": {"metavar": "NAME", "help": "an argument that must keep packed documents apart"},
+    "--documents": {"metavar": "NAME", "help": "an argument that must isolate packed documents"},
     "--device": {"metavar": "NAME", "help": "cpu"},
 }
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--subject` and how it is fed; the options of `hubrouter-audit model`."""
+    """`--subject` and its inputs; the options of `hubrouter-audit model`."""
     group = parser.getgroup("leak probes", "audit anyone's model: pytest leak_probes/ --subject TARGET")
     group.addoption("--subject", metavar="TARGET", help="package.module:attribute or path/to/file.py:attribute")
     for name, details in DETAILS.items():
@@ -46,17 +46,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load the subject and call it once, so that a bad target is one line before any test runs."""
-    given = {name: config.getoption(_destination(name)) for name in DETAILS}
-    given = {name: value for name, value in given.items() if value is not None}
+    options = {name: config.getoption(_destination(name)) for name in DETAILS}
+    options = {name: value for name, value in options.items() if value is not None}
     target = config.getoption("subject")
     if target is None:
-        if given:
-            raise pytest.UsageError(f"{', '.join(given)} need --subject TARGET: they describe somebody's model")
-        # The repository's probed models are tiny: threads would only wait for each other, the more so under -n 2.
+        if options:
+            raise pytest.UsageError(f"{', '.join(options)} need --subject TARGET: they describe its inputs")
+        # The models of this repository that are tested here are tiny: more threads would slow them down.
         torch.set_num_threads(1)
-        os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported: kernels then run on the CPU
+        os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported; kernels then run on the CPU
         return
-    chosen = Settings(**{name.removeprefix("--").replace("-", "_"): value for name, value in given.items()})
+    chosen = Settings(**{name.removeprefix("--").replace("-", "_"): value for name, value in options.items()})
     try:
         config.stash[SUBJECT] = _checked(target, chosen)
     except SubjectError as problem:
@@ -73,7 +73,7 @@ def _checked(target: str, chosen: Settings) -> Model:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With a subject its tests alone, without one all others."""
+    """Only the tests of the subject where one is named, else all others."""
     wanted = config.getoption("subject") is not None
     kept = [item for item in items if (item.path.name == "test_subject.py") == wanted]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])

@@ -1,8 +1,8 @@
-"""Implementations other than the reference under its instruments: a kernel is where a leak hides.
+"""Implementations other than the reference, under the same checks.
 
-Kernels run in Triton's interpreter here, a hundred times slower than torch. So there is one small fixed case, which has
-what a tile can get wrong: a last piece of a chunk and neighbours over a border. Probes that take many forward passes,
-or look inside a kernel, are left to the direct instruments.
+Kernels run in Triton's interpreter here, a hundred times slower than torch. So there is one small fixed case, with what
+a tile can get wrong: an incomplete last chunk, and neighbours across a chunk border. Probes that need many forward
+passes, or look inside a kernel, are replaced by the direct checks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 from cases import Case
-from instruments import (
-    Instrument,
+from checks import (
+    Check,
     audited,
     gradient,
     other_rows,
@@ -34,36 +34,36 @@ DIRECT = (suffix_swap, prefix_length, other_rows, repeat_call, gradient)
 HERE = Path(__file__).resolve().parent
 COMPILED = """
 from cases import Case
-from instruments import gradient, other_rows, prefix_length, repeat_call, suffix_swap
+from checks import gradient, other_rows, prefix_length, repeat_call, suffix_swap
 case = Case(length=4, chunk=3, k=2, n_hubs=2, neighbours=1, impl="compiled")
-for instrument in (suffix_swap, prefix_length, other_rows, repeat_call, gradient):
-    instrument(case)
+for check in (suffix_swap, prefix_length, other_rows, repeat_call, gradient):
+    check(case)
 """
 PROBES = ("gradient", "prefix-length", "isolation", "decode")
 
 
-def _name(instrument: Instrument) -> str:
-    return instrument.__name__
+def _name(check: Check) -> str:
+    return check.__name__
 
 
-@pytest.mark.parametrize("instrument", DIRECT, ids=_name)
-def test_kernels_are_strictly_causal(instrument: Instrument) -> None:
-    """Outputs and derivatives, under one instrument."""
-    instrument(CASE)
+@pytest.mark.parametrize("check", DIRECT, ids=_name)
+def test_kernels_are_strictly_causal(check: Check) -> None:
+    """Outputs and derivatives, under one check."""
+    check(CASE)
 
 
-def test_kernels_stream_as_they_run_at_once() -> None:
+def test_a_stream_through_kernels_equals_one_pass() -> None:
     """Pieces of several sizes against one pass."""
     stream_in_pieces(CASE)
 
 
 def test_kernels_pass_the_audit() -> None:
-    """The auditor's own probes, as many as the interpreter carries out in a test."""
+    """The auditor's own probes, as many as the interpreter can run in a test."""
     audited(replace(CASE, length=3), probes=PROBES, batch=2)
 
 
 def test_the_compiled_layer_is_strictly_causal() -> None:
-    """In a process of its own: the shape checks of the tests cannot be compiled."""
+    """In a separate process: the shape checks of the tests cannot be compiled."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
     done = subprocess.run(
         [sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True, check=False
@@ -71,17 +71,15 @@ def test_the_compiled_layer_is_strictly_causal() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_kernels_of_the_bidirectional_layer_are_caught() -> None:
-    """As published: it sees the whole sequence, and so must its kernels."""
+def test_kernels_of_the_bidirectional_layer_are_detected() -> None:
+    """As published: every output depends on the whole sequence, so the check must fail."""
     layer = HubRouter(replace(CASE.router(), causal=False))
     with pytest.raises(AssertionError):
         suffix_swap(CASE, CASE.prepared(layer))
 
 
-@pytest.mark.parametrize("instrument", [suffix_swap, prefix_length], ids=_name)
-def test_kernels_that_select_a_chunk_too_early_are_caught(
-    instrument: Instrument, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("check", [suffix_swap, prefix_length], ids=_name)
+def test_kernels_that_select_a_chunk_too_early_are_detected(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted leak: every chunk reads the selection of the next border, in which its own later tokens take part."""
     import hubrouter.kernels.route as operator
 
@@ -93,4 +91,4 @@ def test_kernels_that_select_a_chunk_too_early_are_caught(
 
     monkeypatch.setattr(operator, "select_tokens", too_early)
     with pytest.raises(AssertionError):
-        instrument(CASE)
+        check(CASE)

@@ -1,4 +1,4 @@
-"""HubRouter layers and small sequence models drawn by Hypothesis, under every instrument."""
+"""HubRouter layers and small sequence models drawn by Hypothesis, under every check."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from cases import Case, layers, models
-from hypothesis import given, settings
-from instruments import (
-    Instrument,
+from checks import (
+    Check,
     audited,
     gradient,
     other_rows,
@@ -18,6 +17,7 @@ from instruments import (
     stream_in_pieces,
     suffix_swap,
 )
+from hypothesis import given, settings
 from torch import Tensor, nn
 
 from audits.leaks import (
@@ -36,30 +36,30 @@ ON_TOKENS = (suffix_swap, prefix_length, stream_in_pieces, other_rows, repeat_ca
 Builder = Callable[[ModelConfig], nn.Module]
 
 
-def _name(instrument: Instrument) -> str:
-    return instrument.__name__
+def _name(check: Check) -> str:
+    return check.__name__
 
 
-@pytest.mark.parametrize("instrument", ON_FEATURES, ids=_name)
+@pytest.mark.parametrize("check", ON_FEATURES, ids=_name)
 @settings(max_examples=50)
 @given(case=layers())
-def test_a_drawn_layer_is_strictly_causal(instrument: Instrument, case: Case) -> None:
-    """Each instrument shrinks to a smallest case by itself."""
-    instrument(case)
+def test_a_drawn_layer_is_strictly_causal(check: Check, case: Case) -> None:
+    """Each check shrinks to its own minimal case."""
+    check(case)
 
 
-@pytest.mark.parametrize("instrument", ON_TOKENS, ids=_name)
+@pytest.mark.parametrize("check", ON_TOKENS, ids=_name)
 @settings(max_examples=25)
 @given(case=models())
-def test_a_drawn_model_is_strictly_causal(instrument: Instrument, case: Case) -> None:
-    """Layers of both kinds together."""
-    instrument(case)
+def test_a_drawn_model_is_strictly_causal(check: Check, case: Case) -> None:
+    """Layers of several kinds together."""
+    check(case)
 
 
 @settings(max_examples=10)
 @given(case=layers())
 def test_a_drawn_layer_passes_the_audit(case: Case) -> None:
-    """The auditor's adversary searches where the direct instruments only draw."""
+    """The auditor's adversary searches where the direct checks only draw."""
     audited(case)
 
 
@@ -83,8 +83,8 @@ class CentredOverRows(nn.Module):
         return output
 
 
-class Forgetful(HubRouter):
-    """A planted defect: the stream forgets what it saw."""
+class StatelessStream(HubRouter):
+    """A planted defect: the stream discards its state."""
 
     def stream(self, x: Tensor, state: RouterState | None = None) -> tuple[Tensor, RouterState]:
         """Always from the start."""
@@ -92,7 +92,7 @@ class Forgetful(HubRouter):
         return super().stream(x, None)
 
 
-CAUGHT = [
+DETECTED = [
     (hub_bidirectional_council.layer, suffix_swap),
     (hub_bidirectional_council.layer, gradient),
     (hub_bidirectional_council.layer, audited),
@@ -103,17 +103,17 @@ CAUGHT = [
     (hub_length_dependent_k.layer, prefix_length),
     (hub_state_across_calls.layer, repeat_call),
     (lambda config: CentredOverRows(HubRouter(config.router())), other_rows),
-    (lambda config: Forgetful(config.router()), stream_in_pieces),
+    (lambda config: StatelessStream(config.router()), stream_in_pieces),
 ]
 
 
-@pytest.mark.parametrize(("leaky", "instrument"), CAUGHT)
-def test_an_instrument_catches_what_it_is_for(leaky: Builder, instrument: Instrument) -> None:
+@pytest.mark.parametrize(("leaky", "check"), DETECTED)
+def test_a_check_detects_the_defect_it_is_for(leaky: Builder, check: Check) -> None:
     """A check that cannot fail proves nothing."""
     case = Case(batch=2, length=20, n_heads=2, pairs=2, n_hubs=3, k=4, chunk=8, neighbours=1, seed=1)
-    instrument(case)
+    check(case)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         planted = case.prepared(leaky(case.config()))
     with pytest.raises(AssertionError, match=r"reproduce: PYTHONPATH=\.:leak_probes python -c"):
-        instrument(case, planted)
+        check(case, planted)

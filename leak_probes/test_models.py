@@ -1,4 +1,4 @@
-"""The repository's models under the whole auditor, and the planted leaks of the hub layer that it must catch."""
+"""The repository's models under the whole auditor, and the planted leaks of the hub layer, which it must detect."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from audits.results import LeakClass, Verdict
 from hubrouter import ModelConfig, SequenceModel
 
 HUB_LEAKS = [leak for leak in all_leaks() if leak.name.startswith("hub_")]
-# The probe whose business a class of leaks is; running the others too would only take longer.
-BUSINESS = {
+# The probe that is made for a class of leaks; running the others too would only take longer.
+PROBE_FOR = {
     LeakClass.DENSE: "perturbation",
     LeakClass.SELECTION: "perturbation",
     LeakClass.STATISTIC: "perturbation",
@@ -36,7 +36,7 @@ def test_the_clean_control_of_the_hub_layer_passes() -> None:
 
 
 @pytest.mark.parametrize("leak", HUB_LEAKS, ids=lambda leak: leak.name)
-def test_a_leaky_hub_layer_is_caught(leak: PlantedLeak) -> None:
-    """By the probe whose business its class of leak is."""
-    result = audit(leak.leaky(), vocab_size=leak.vocab_size, seq_len=40, probes=[BUSINESS[leak.leak_class]])
+def test_a_leaky_hub_layer_is_detected(leak: PlantedLeak) -> None:
+    """By the probe that is made for its class of leaks."""
+    result = audit(leak.leaky(), vocab_size=leak.vocab_size, seq_len=40, probes=[PROBE_FOR[leak.leak_class]])
     assert result.verdict is Verdict.LEAK

@@ -1,4 +1,4 @@
-"""Somebody's model, named by `--subject`: one test a probe."""
+"""Any model, named by `--subject`: one test a probe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audits.results import AuditResult, Verdict
 
 @pytest.fixture(scope="session")
 def outcome(pytestconfig: pytest.Config) -> AuditResult:
-    """One audit with all probes: what one of them sees helps to name what another found."""
+    """One audit with all probes: the finding of one helps to classify that of another."""
     chosen = asdict(pytestconfig.stash[SETTINGS])
     return audit(pytestconfig.stash[SUBJECT], **chosen, target=pytestconfig.getoption("subject"))
 
@@ -27,10 +27,10 @@ def test_the_subject_passes(probe: str, outcome: AuditResult) -> None:
         pytest.skip(result.why)
     if result.verdict is not Verdict.PASS:
         found = tuple(finding for finding in outcome.findings if finding.probe == probe)
-        alone = replace(outcome, verdict=result.verdict, findings=found, probes=(result,))
-        pytest.fail(explain(alone), pytrace=False)
+        single = replace(outcome, verdict=result.verdict, findings=found, probes=(result,))
+        pytest.fail(explain(single), pytrace=False)
 
 
-def test_something_was_looked_at(outcome: AuditResult) -> None:
-    """A subject to which no probe applies has passed nothing."""
+def test_some_probe_applies(outcome: AuditResult) -> None:
+    """A subject to which no probe applies has not passed."""
     assert any(result.applicable for result in outcome.probes), "no probe applies to this subject"
