@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from audits.auditor.audit import assert_causal, audit
     from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
-    from audits.subject.subject import SubjectError
+    from audits.subject.settings import SubjectError
 
 _HOMES = {
     "assert_causal": "audits.auditor.audit",
     "audit": "audits.auditor.audit",
-    "SubjectError": "audits.subject.subject",
+    "SubjectError": "audits.subject.settings",
     **dict.fromkeys(("AuditResult", "Finding", "LeakClass", "ProbeResult", "Site", "Verdict"), "audits.results"),
 }
 

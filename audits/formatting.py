@@ -1,4 +1,4 @@
-"""Explicit rules by which numbers become text, so that a report never depends on `repr` or on the platform."""
+"""Explicit rules by which numbers and errors become text: a report never depends on `repr` or on the platform."""
 
 from __future__ import annotations
 
@@ -52,3 +52,14 @@ def percent(share: float) -> str:
 def count(amount: int, singular: str, plural: str | None = None) -> str:
     """An amount with its noun: "1 run", "1,200 steps"."""
     return f"{amount:,} {singular if amount == 1 else plural or singular + 's'}"
+
+
+def first_line(problem: object) -> str:
+    """The first line of an error's message, at most 300 characters; empty where it has none."""
+    return next(iter(str(problem).strip().splitlines()), "")[:300]
+
+
+def error_text(problem: BaseException) -> str:
+    """An error on one line: "ValueError: the message's first line"; its type alone where it has no message."""
+    message = first_line(problem)
+    return f"{type(problem).__name__}: {message}" if message else type(problem).__name__

@@ -12,7 +12,9 @@ import pytest
 import torch
 from hypothesis import Phase, settings
 
-from audits.subject.subject import DTYPES, Model, Settings, SubjectError, prepare
+from audits.subject.prepare import prepare
+from audits.subject.settings import DTYPES, Settings, SubjectError
+from audits.subject.subject import Model
 from audits.subject.target import load_target
 
 # No deadline: time depends on the machine, not on the model. `--hypothesis-seed` fixes what is drawn. Explaining which

@@ -18,8 +18,10 @@ from audits.instruments.probe import Probe, Report, Sighting
 from audits.probes._registry import all_probes
 from audits.results import AuditResult, Finding, LeakClass, Verdict
 from audits.subject.budget import Budget, OutOfTime
+from audits.subject.prepare import prepare
 from audits.subject.progress import PREPARING, Pace, Watch
-from audits.subject.subject import Model, Settings, Subject, SubjectError, prepare
+from audits.subject.settings import Settings, SubjectError
+from audits.subject.subject import Model, Subject
 
 # Of a model that leaks under perturbation:
 SAME_LEAK = ("gradient", "prefix-length", "dtype", "training-mode", "decode")

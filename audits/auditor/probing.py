@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from audits.formatting import error_text
 from audits.instruments.differences import scale_of
 from audits.instruments.locate import Place, find_place
 from audits.instruments.noise_floor import rounding
@@ -120,8 +121,7 @@ def _guarded(subject: Subject, probe: Probe) -> Report:
         done = subject.forwards - before
         return undetermined(f"{problem} after {done} forward passes of this probe" if done else f"not run: {problem}")
     except Exception as problem:
-        first = str(problem).strip().splitlines()[0] if str(problem).strip() else ""
-        return undetermined(f"the model raised {type(problem).__name__}: {first[:200]}")
+        return undetermined(f"the model raised {error_text(problem)}")
 
 
 def _unless_drawn(subject: Subject, report: Report) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from audits.subject.subject import SubjectError
+from audits.subject.settings import SubjectError
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from audits.subject.feeding import Feeding
+from audits.subject.outputs import as_sequence
+from audits.subject.prepare import prepare
 from audits.subject.randomness import generator, pinned
-from audits.subject.subject import DTYPES, Model, Settings, SubjectError, as_sequence, prepare
+from audits.subject.settings import Settings, SubjectError
+from audits.subject.subject import Model
 
 
 class OnlinePredictor(nn.Module):
@@ -112,7 +115,7 @@ def _embedding(settings: Settings, symbols: int) -> nn.Embedding | None:
         return None
     gen = generator(settings.seed, "embedding")
     drawn = torch.randn(symbols, settings.width or 1, generator=gen, dtype=torch.float64)
-    layer = nn.Embedding(symbols, settings.width or 1, dtype=DTYPES[settings.dtype or "float32"], device="meta")
+    layer = nn.Embedding(symbols, settings.width or 1, dtype=getattr(torch, settings.dtype or "float32"), device="meta")
     layer.weight = nn.Parameter(drawn.to(layer.weight.dtype))
     return layer
 

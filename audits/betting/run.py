@@ -24,8 +24,10 @@ from audits.betting.predictor import make_predictor, one_line
 from audits.betting.result import BetResult
 from audits.betting.wealth import certifies, mean_wealth
 from audits.evidence.machine import environment
+from audits.subject.prepare import prepare
 from audits.subject.randomness import generator, pinned
-from audits.subject.subject import Model, Settings, SubjectError, prepare
+from audits.subject.settings import Settings, SubjectError
+from audits.subject.subject import Model
 
 GIVE_UP = 20  # steps in a row without a finite gradient after which nothing more can be learnt (our choice)
 Watch = Callable[[int, float], None]  # steps done, log wealth in nats

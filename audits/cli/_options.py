@@ -1,6 +1,7 @@
-"""Options that several commands share. What they allow is written out, so that help and typos need no torch.
+"""Options that several commands share.
 
-A test holds it to what the library offers.
+Help and typos need no torch: what is imported here imports none, and the names of executors are written out, which a
+test holds to what the library offers.
 """
 
 from __future__ import annotations
@@ -8,10 +9,8 @@ from __future__ import annotations
 import argparse
 
 from audits.cli._exits import positive
+from audits.subject.settings import DTYPES, Settings
 
-SEQ_LEN, BATCH = 96, 32
-DTYPES = ("float64", "float32", "bfloat16")
-PRESETS = ("quick", "thorough")
 EXECUTORS = ("local", "slurm")
 
 
@@ -21,7 +20,7 @@ def add_subject_options(parser: argparse.ArgumentParser, *, batch: int, batch_he
     parser.add_argument("--input", choices=("tokens", "features"), default="tokens")
     parser.add_argument("--vocab-size", type=int, metavar="V", help="read from the model where absent")
     parser.add_argument("--width", type=int, metavar="D", help="features a position, for --input features")
-    parser.add_argument("--seq-len", type=int, metavar="N", default=SEQ_LEN)
+    parser.add_argument("--seq-len", type=int, metavar="N", default=Settings.seq_len)
     parser.add_argument("--batch", type=int, metavar="B", default=batch, help=batch_help)
     parser.add_argument("--seed", type=int, metavar="S", default=0)
     parser.add_argument("--dtype", choices=DTYPES, help=dtype_help)

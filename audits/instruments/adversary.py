@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from audits.instruments.changes import from_cut
 from audits.instruments.differences import Changes, Comparison, Moved
+from audits.subject.operations import DispatchMode
 from audits.subject.subject import Subject
 
 RANKINGS = ("topk", "sort", "argsort", "argmax", "argmin", "max", "min", "kthvalue", "median", "cummax")
@@ -25,11 +25,11 @@ CUTS = 3
 GOALS = 6  # populations: ranked values are pushed up and down for at most three ranking calls
 
 
-class RankingWatch(TorchDispatchMode):
+class RankingWatch(DispatchMode):
     """Keeps the inputs of all ranking operations along an axis, one row for each batch row."""
 
     def __init__(self, rows: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+        super().__init__()
         self.rows = rows
         self.compared: list[Tensor] = []
 

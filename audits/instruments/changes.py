@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from audits.instruments.differences import Changes
-from audits.subject.subject import Settings, Subject
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject
 
 MAGNITUDES = (1e-3, 1.0, 1e3)  # of feature changes: small enough for smooth paths, large enough to flip any ranking
 SWEPT = 384  # suffixes swept, each behind a prefix of its own

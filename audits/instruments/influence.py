@@ -6,9 +6,11 @@ import torch
 
 from audits.instruments.changes import singles
 from audits.instruments.differences import Comparison
+from audits.subject.prepare import prepare
 from audits.subject.progress import Pace
 from audits.subject.randomness import generator
-from audits.subject.subject import Model, Settings, prepare
+from audits.subject.settings import Settings
+from audits.subject.subject import Model
 
 Matrix = list[list[float]]
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from audits.results import Site, Verdict
-from audits.subject.subject import Settings, Subject, Told
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject, Told
 
 
 @dataclass(frozen=True)

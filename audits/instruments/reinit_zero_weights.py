@@ -7,8 +7,9 @@ import copy
 import torch
 from torch import nn
 
+from audits.subject.prepare import prepare
 from audits.subject.randomness import generator
-from audits.subject.subject import Subject, prepare
+from audits.subject.subject import Subject
 
 SIZE = 0.02  # standard deviation of the values filled in: that of common initialisations
 

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audits.formatting import error_text
 from audits.instruments.noise_floor import gap, noise_of, weigh
 from audits.instruments.probe import Probe, Report, Sighting, not_applicable, unmoved
 from audits.results import Site, Verdict
+from audits.subject.outputs import as_sequence
 from audits.subject.streaming import CACHES, Step, streaming
-from audits.subject.subject import Subject, as_sequence
+from audits.subject.subject import Subject
 
 
 def run(subject: Subject) -> Report:
@@ -32,7 +34,7 @@ def run(subject: Subject) -> Report:
         try:
             gaps[name] = gap(_stream(subject, step, base, sizes), whole)[0].cpu()
         except Exception as problem:
-            refused[name] = f"{type(problem).__name__}: {next(iter(str(problem).splitlines()), '')}"
+            refused[name] = error_text(problem)
     if not gaps:
         return not_applicable(f"streaming raised {next(iter(refused.values()))}")
     other = subject.base(2)[1:]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from audits.formatting import error_text
 from audits.instruments.differences import felt, scale_of
 from audits.instruments.noise_floor import gap, weigh
 from audits.instruments.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
@@ -59,7 +60,7 @@ def _plain_positions(subject: Subject) -> Report | None:
     try:
         apart = keeps_apart(subject, told)
     except Exception as problem:
-        return not_applicable(f"the model took no {POSITIONS} that begin again ({_said(problem)})")
+        return not_applicable(f"the model took no {POSITIONS} that begin again ({error_text(problem)})")
     if apart:
         return None
     return not_applicable(
@@ -77,7 +78,7 @@ def _report(subject: Subject, names: tuple[str, ...], *, additive: bool) -> Repo
         try:
             done.append(examine(subject, told))
         except Exception as problem:
-            refused = f"the model refused {packing.row} ({_said(problem)})"
+            refused = f"the model refused {packing.row} ({error_text(problem)})"
     by = f"told by {', '.join(names)}"
     if not done:
         return not_applicable(f"{refused}, {by}")
@@ -89,11 +90,6 @@ def _report(subject: Subject, names: tuple[str, ...], *, additive: bool) -> Repo
     promised = names != (POSITIONS,) or bool(subject.settings.insisted)
     found = [crossing for examined in done for crossing in examined.crossings]
     return _verdict(subject, found, f"{by}, {rows}", promised=promised)
-
-
-def _said(problem: Exception) -> str:
-    first = next(iter(str(problem).strip().splitlines()), "")
-    return f"{type(problem).__name__}: {first[:160]}"
 
 
 def _verdict(subject: Subject, found: list[Crossing], rows: str, *, promised: bool) -> Report:

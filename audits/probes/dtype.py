@@ -11,8 +11,10 @@ from audits.instruments.differences import Changes, Comparison
 from audits.instruments.noise_floor import readable
 from audits.instruments.probe import Probe, Report, Sighting, batches, not_applicable, undetermined, unmoved
 from audits.results import Verdict
+from audits.subject.prepare import float64_reference, with_dtype
 from audits.subject.randomness import generator
-from audits.subject.subject import Settings, Subject, elsewhere, own_dtype, refined
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject, own_dtype
 
 COMMON = torch.bfloat16  # what models of any dtype are trained and served in
 
@@ -43,7 +45,7 @@ def _in(subject: Subject, dtype: torch.dtype, own: torch.dtype) -> Report:
     """What one dtype shows; nothing where the subject has been audited in it, or does not run in it."""
     if dtype == subject.dtype:
         return not_applicable(f"it was audited in {_name(dtype)}")
-    other = elsewhere(subject, None if dtype == own and subject.module is not None else dtype)
+    other = with_dtype(subject, None if dtype == own and subject.module is not None else dtype)
     if other is None:
         return not_applicable(f"it does not run in {_name(dtype)}")
     report = _perturbed(other, dtype)
@@ -67,7 +69,7 @@ def _judge(comparison: Comparison, plan: Changes, dtype: torch.dtype) -> Report:
     if not float(moved.future.max()):
         return unmoved(f"no change of the input moved any output in {_name(dtype)}")
     if float(moved.past.max()) > comparison.repeat:
-        comparison.subject.finer = refined(comparison.subject)
+        comparison.subject.finer = float64_reference(comparison.subject)
     doubt: Report | None = None
     for row in comparison.strongest(moved):
         weighed, sighting = comparison.confirm(plan, row)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from audits.formatting import first_line
 from audits.instruments.derivatives import all_derivatives, derivatives
 from audits.instruments.noise_floor import readable, weigh
 from audits.instruments.probe import Pair, Probe, Report, Sighting, batches, not_applicable, undetermined, unmoved
 from audits.results import Site, Verdict
-from audits.subject.subject import Settings, Subject
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject
 
 
 def run(subject: Subject) -> Report:
@@ -23,7 +25,7 @@ def run(subject: Subject) -> Report:
     try:
         found = all_derivatives(subject, base)
     except RuntimeError as problem:
-        return not_applicable(f"the model cannot be differentiated ({str(problem).splitlines()[0][:120]})")
+        return not_applicable(f"the model cannot be differentiated ({first_line(problem)})")
     if found is None:
         return not_applicable("no differentiable path from the input to the output")
     if found.size.isnan().any():

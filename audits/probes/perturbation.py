@@ -14,7 +14,8 @@ from audits.instruments.probe import Probe, Report, Sighting, batches, undetermi
 from audits.results import Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
-from audits.subject.subject import Settings, Subject
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject
 
 
 @dataclass

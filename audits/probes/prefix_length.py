@@ -9,7 +9,8 @@ from torch import Tensor
 from audits.instruments.noise_floor import gap, noise_of, readable, weigh
 from audits.instruments.probe import Probe, Report, Sighting, not_applicable, undetermined, unmoved
 from audits.results import Site, Verdict
-from audits.subject.subject import Settings, Subject
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject
 
 SAMPLED = 8  # lengths, beside the worst, at which another precision is asked; our choice
 

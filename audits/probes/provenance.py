@@ -19,7 +19,8 @@ from audits.instruments.tracing.trace import Trace, positions, trace
 from audits.results import Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
-from audits.subject.subject import Settings, Subject
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject
 
 SOURCES = 48  # later tokens changed to confirm a traced flow, at most
 DRAWS = 3  # changes tried for each of them

@@ -8,7 +8,8 @@ from audits.instruments.noise_floor import CALLS, gap, noise_of, readable, weigh
 from audits.instruments.probe import Probe, Report, Sighting, undetermined, unmoved
 from audits.results import Site, Verdict
 from audits.subject.randomness import generator
-from audits.subject.subject import Settings, Subject
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject
 
 FEW = 8  # an eighth of the sequence is a short call; our choice
 

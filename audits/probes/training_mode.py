@@ -11,7 +11,8 @@ from audits.instruments.probe import Probe, Report, batches, not_applicable, und
 from audits.results import Verdict
 from audits.subject.drawing import Draws, WithoutDropout
 from audits.subject.randomness import generator
-from audits.subject.subject import Settings, Subject
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject
 
 
 def run(subject: Subject) -> Report:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from audits.subject.operations import DispatchMode
 
 DROPOUTS = frozenset(
     {
@@ -30,11 +31,11 @@ DROPOUTS = frozenset(
 )
 
 
-class Draws(TorchDispatchMode):
+class Draws(DispatchMode):
     """While active, notes every operation that draws from a generator, and the shapes it was given, in order."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+        super().__init__()
         self.drawn: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -62,7 +62,7 @@ def _grouped_mm(a: Tensor, b: Tensor, offs: Tensor, bias: None = None, out_dtype
 
 
 @contextmanager
-def widened() -> Iterator[None]:
+def force_float64() -> Iterator[None]:
     """While active, floats are float64, whatever dtype is asked for."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
@@ -74,7 +74,7 @@ def widened() -> Iterator[None]:
 
 
 @contextmanager
-def saying(said: torch.dtype) -> Iterator[None]:
+def spoof_dtype(said: torch.dtype) -> Iterator[None]:
     """While active, float64 tensors claim to be of the dtype `said`."""
     with _Saying(said):
         yield

@@ -1,10 +1,12 @@
-"""Which operations a call carries out, so that two calls can be told to have taken the same path."""
+"""Which operations a call performs, by dispatch modes that record them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # Casting and copying are what another dtype is expected to change.
@@ -12,11 +14,26 @@ CASTS = ("_to_copy", "clone", "copy_", "detach", "alias", "lift_fresh")
 OPEN = ("aten", "prims")  # namespaces of torch itself: the same operation does the same in every dtype
 
 
-class _Log(TorchDispatchMode):
-    """Collects the names of operations, in order."""
+class DispatchMode(TorchDispatchMode):
+    """Base of all dispatch modes of this project.
+
+    torch imports its compiler, which takes seconds, to exempt `__torch_dispatch__` from compilation. While a subject is
+    called nothing is compiled (see `eager`), so that these modes need no exemption.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class _Operations(DispatchMode):
+    """Collects the names of operations, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.names: list[str] = []
         self.opaque = False
 
@@ -28,8 +45,23 @@ class _Log(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class CoarseResults(DispatchMode):
+    """Collects dtype and checksum of everything coarser than float64 that operations produce, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[torch.dtype, float]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output: Any = func(*args, **(kwargs or {}))
+        for tensor in output if isinstance(output, (tuple, list)) else (output,):
+            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != torch.float64:
+                self.seen.append((tensor.dtype, float(tensor.detach().double().nan_to_num().sum())))
+        return output
+
+
 def operations(call: Callable[[], object]) -> tuple[str, ...] | None:
     """The operations of a call, without casts and copies; None if one of them is a kernel nobody can look into."""
-    with _Log() as log:
+    with _Operations() as recorded:
         call()
-    return None if log.opaque else tuple(log.names)
+    return None if recorded.opaque else tuple(recorded.names)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.subject.subject import Subject, SubjectError
+from audits.subject.settings import SubjectError
+from audits.subject.subject import Subject
 
 Step = Callable[[Any, Tensor, Any, int], tuple[Any, Any]]  # (model, piece, state, positions before) -> (output, state)
 CACHES = ("past_key_values", "cache_params", "state")  # of Hugging Face: attention; Mamba and xLSTM; RWKV

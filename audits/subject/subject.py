@@ -2,115 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from audits.subject.budget import OutOfTime
 from audits.subject.copying import copy_of
+from audits.subject.eager import uncompiled
 from audits.subject.feeding import feeding_of
-from audits.subject.force_float64 import saying, widened
-from audits.subject.operations import operations
-from audits.subject.packing import WORDS
+from audits.subject.outputs import as_sequence
 from audits.subject.progress import Pace
 from audits.subject.randomness import generator, pinned
+from audits.subject.settings import Settings
 from audits.subject.snapshot import Snapshot
 
 Model = Callable[..., Any]
 Told = Callable[[Tensor, torch.dtype], dict[str, Any]]  # (inputs, dtype) -> further arguments of one call
-DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
+Mode = Callable[[], AbstractContextManager[None]]  # something that is active during every call
 MAX_ELEMENTS = 2**26  # of an output held at once: half a GiB in float64
-BATCHES = 32  # that a budget should leave time for: fewer rows at a time rather than fewer batches; our choice
-DEARER = 1.5  # twice the rows at this much of the time are a gain that is worth it; our choice
-
-
-NEEDS_GPU = "it seems to need a GPU: run it where there is one, with --device cuda"
-HINTS = {  # what to do about an error, by what it says; the last one fits all
-    "cuda": NEEDS_GPU,
-    "nvidia": NEEDS_GPU,
-    "meta tensor": "weights on the meta device hold no values: load or initialise them",
-    "uninitialized parameter": "lazy modules have no weights yet: name a factory that calls the model once",
-    "": "check --input, --vocab-size, --width, --seq-len, --dtype and --device",
-}
-
-
-class SubjectError(Exception):
-    """The model cannot be audited as asked; the message says why and how to mend it, in one line."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is fed to the subject, and how.
-
-    Attributes:
-        input: "tokens" (int64 [B, N] in [0, vocab_size)) or "features" (float [B, N, width]).
-        vocab_size: number of token ids; read from the model when None.
-        width: features a position, for feature models.
-        seq_len: N.
-        batch: most rows in one forward pass; 1 switches batching off.
-        seed: of everything drawn.
-        dtype: a name in DTYPES; None means float64 where the model can be cast, else its own.
-        device: a torch device name.
-        documents: arguments, comma-separated, that are held to keep packed documents apart; None: those that say so.
-    """
-
-    input: str = "tokens"
-    vocab_size: int | None = None
-    width: int | None = None
-    seq_len: int = 96
-    batch: int = 32
-    seed: int = 0
-    dtype: str | None = None
-    device: str = "cpu"
-    documents: str | None = None
-
-    @property
-    def insisted(self) -> tuple[str, ...]:
-        """The arguments for documents that were asked for by name."""
-        return tuple(word.strip() for word in self.documents.split(",")) if self.documents is not None else ()
-
-    def check(self) -> None:
-        """Raise SubjectError where the settings alone cannot work."""
-        numbers = (self.seq_len, self.batch, self.seed, self.vocab_size or 0, self.width or 0)
-        if not all(isinstance(number, int) for number in numbers):
-            raise SubjectError("seq_len, batch, seed, vocab_size and width must be whole numbers")
-        rules = [
-            (self.input in ("tokens", "features"), f"input must be 'tokens' or 'features', not {self.input!r}"),
-            (self.seq_len >= 2, f"seq_len={self.seq_len} leaves no earlier position to leak into: use at least 2"),
-            (0 <= self.seed < 2**63, f"seed must be from 0 to 2^63 - 1, not {self.seed}"),
-            (self.batch >= 1, f"batch must be at least 1, not {self.batch}"),
-            (
-                self.dtype is None or self.dtype in DTYPES,
-                f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}",
-            ),
-            (
-                self.vocab_size is None or self.vocab_size >= 2,
-                f"vocab_size={self.vocab_size}: with fewer than 2 tokens nothing can be changed",
-            ),
-            (self.input == "tokens" or (self.width or 0) >= 1, "feature models need --width D (width=D), at least 1"),
-            (
-                self.input == "features" or self.width is None,
-                f"width={self.width} is for feature models: add --input features (input='features')",
-            ),
-            (
-                set(self.insisted) <= set(WORDS),
-                f"documents={self.documents!r} must be made of {', '.join(WORDS)}, separated by commas",
-            ),
-        ]
-        for holds, message in rules:
-            if not holds:
-                raise SubjectError(message)
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as problem:
-            raise SubjectError(f"device {self.device!r} cannot be used here: {_first_line(problem)}") from problem
 
 
 class Subject:
@@ -140,9 +52,7 @@ class Subject:
         settings: Settings,
         dtype: torch.dtype | None,
         pace: Pace,
-        *,
-        wide: bool = False,
-        said: torch.dtype | None = None,
+        modes: Sequence[Mode] = (),
     ) -> None:
         self.settings, self.pace = settings, pace
         self.forwards = 0
@@ -162,7 +72,7 @@ class Subject:
         self.steady = False
         self.random: bool | None = None
         self._snapshot = Snapshot(self.model)
-        self._wide, self._said = wide, said
+        self._modes = modes
 
     # -- calling -------------------------------------------------------------------------------------------------
 
@@ -213,20 +123,12 @@ class Subject:
         self.forwards += 1
         given = self._cast(inputs)
         seed = self.settings.seed if seed is None else seed
-        with pinned(seed), torch.set_grad_enabled(grad), self._disguised(), self.pace.forward():
-            with torch.compiler.set_stance("force_eager"):
-                output = as_sequence(_contained(function, self.model, given), inputs)
+        with pinned(seed), torch.set_grad_enabled(grad), self.pace.forward(), uncompiled(), ExitStack() as stack:
+            for mode in self._modes:
+                stack.enter_context(mode())
+            output = as_sequence(_contained(function, self.model, given), inputs)
             # A copy: some models return a buffer of theirs, which the next call overwrites.
             return output.clone()
-
-    def _disguised(self) -> ExitStack:
-        """What makes this subject compute in another precision than it is asked to, or than it says."""
-        modes = ExitStack()
-        if self._said is not None:
-            modes.enter_context(saying(self._said))
-        if self._wide:
-            modes.enter_context(widened())
-        return modes
 
     def restore(self) -> None:
         """Put the called model back to how it came, training mode included."""
@@ -281,183 +183,6 @@ def _contained(function: Callable[[Any, Tensor], Any], model: Any, inputs: Tenso
         raise RuntimeError(f"the model tried to end the process: {type(problem).__name__}") from problem
 
 
-def prepare(model: Model, settings: Settings, pace: Pace | None = None) -> Subject:
-    """A subject ready to be probed.
-
-    Raises:
-        SubjectError: it cannot be called with these settings.
-        OutOfTime: the budget of the pace is spent.
-    """
-    settings.check()
-    if not callable(model):
-        raise SubjectError(f"the target is a {type(model).__name__}, not a module or callable")
-    if isinstance(model, type):
-        raise SubjectError(f"the target is the class {model.__name__}: give an instance of it")
-    _check_arguments(model, settings)
-    settings = _with_vocabulary(model, settings)
-    subject = _first_that_runs(model, settings, pace or Pace())
-    with subject.borrowed():
-        settings = subject.settings = _with_batch(subject)
-        subject.internal = _internal_precision(subject)
-    if subject.dtype == torch.float64:
-        subject.lower = _other(model, subject, torch.float32)
-    if subject.internal != torch.float64:
-        subject.finer = refined(subject)
-    return subject
-
-
-def _check_arguments(model: Model, settings: Settings) -> None:
-    """Raise SubjectError where the model wants what nobody can guess, or does not take what was insisted on."""
-    feeding = feeding_of(model, settings.input)
-    if feeding.unknown is not None:
-        raise SubjectError(
-            f"the target requires the argument {feeding.unknown!r} beside its input: name a module that wraps it and "
-            f"whose forward(self, x) returns self.model(x, {feeding.unknown}=...)"
-        )
-    refused = [name for name in settings.insisted if not feeding.accepts(name)]
-    if refused:
-        taken = [name for name in WORDS if name in feeding.named]
-        raise SubjectError(
-            f"documents={settings.documents!r}: the target takes no argument {', '.join(refused)}; "
-            f"of those for documents it takes {', '.join(taken) or 'none'}"
-        )
-
-
-def elsewhere(subject: Subject, dtype: torch.dtype | None) -> Subject | None:
-    """The subject computed in another dtype, None for its own, without a `finer` one; None where it does not run so."""
-    return _other(subject.origin, subject, dtype)
-
-
-def refined(subject: Subject) -> Subject | None:
-    """The subject in float64: on the path of its own dtype if that can be had, else on whatever path float64 takes."""
-    # Constants of a plain callable stay as coarse as they are, so casts inside it are left alone too.
-    model, wide = subject.origin, subject.module is not None
-    same = _other(model, subject, torch.float64, wide=wide, said=subject.dtype)
-    if same is not None:
-        path = operations(lambda: subject.run(subject.base()))
-        same.same_path = path is not None and path == operations(lambda: same.run(same.base()))
-    return same if same is not None and same.same_path else _other(model, subject, torch.float64, wide=wide)
-
-
-def _first_that_runs(model: Model, settings: Settings, pace: Pace) -> Subject:
-    """The subject in the wanted dtype; without a wish, in float64, else in its own."""
-    error: Exception | None = None
-    for dtype in _wishes(model, settings):
-        try:
-            subject = Subject(model, settings, dtype, pace)
-            with subject.borrowed():
-                subject.run(subject.base())
-        except SubjectError:
-            raise
-        except Exception as problem:
-            error = problem
-        else:
-            return subject
-    raise SubjectError(_explain(error, settings))
-
-
-def _wishes(model: Model, settings: Settings) -> list[torch.dtype | None]:
-    """The dtypes to try, best first; None casts nothing, which is all a plain callable of tokens offers.
-
-    A model that mixes dtypes on purpose may run in no other way either.
-    """
-    if settings.dtype is not None:
-        return [DTYPES[settings.dtype]]
-    if isinstance(model, nn.Module) or settings.input == "features":
-        return list(dict.fromkeys([torch.float64, own_dtype(model), None]))
-    return [None]
-
-
-def _other(
-    model: Model,
-    of: Subject,
-    dtype: torch.dtype | None,
-    *,
-    wide: bool = False,
-    said: torch.dtype | None = None,
-) -> Subject | None:
-    """The same subject in another precision, to compare with; None where there is none to be had."""
-    if not isinstance(model, nn.Module) and of.settings.input == "tokens":
-        return None
-    try:
-        subject = Subject(model, of.settings, dtype, of.pace, wide=wide, said=said)
-        with subject.borrowed():
-            subject.run(subject.base())
-            subject.internal = _internal_precision(subject)
-    except Exception:
-        return None
-    usable = subject.copied or subject.module is None
-    return subject if usable and (subject.internal == torch.float64 or dtype != torch.float64) else None
-
-
-def _with_batch(subject: Subject) -> Settings:
-    """The settings, with the batch that the model takes and that the budget leaves time for; one row it has taken."""
-    asked = subject.rows(subject.run(subject.base()))
-    rows = _halved(subject, asked) if subject.pace.budget.seconds is None else _doubled(subject, asked)
-    return subject.settings if rows == asked else replace(subject.settings, batch=rows)
-
-
-def _halved(subject: Subject, rows: int) -> int:
-    """So many rows, halved until the model takes them."""
-    while rows > 1 and not _takes(subject, rows):
-        rows //= 2
-    return rows
-
-
-def _doubled(subject: Subject, most: int) -> int:
-    """One row, doubled while the model takes more, and more cost little more or leave time for many such batches."""
-    rows, before = 1, math.inf
-    while rows < most:
-        started, more = time.monotonic(), min(2 * rows, most)
-        if not _takes(subject, more):
-            break
-        rows, took = more, time.monotonic() - started
-        if took > subject.pace.budget.left / BATCHES and took > DEARER * before:
-            break
-        before = took
-    return rows
-
-
-def _takes(subject: Subject, rows: int) -> bool:
-    try:
-        subject.run(subject.base(rows))
-    except Exception:
-        return False
-    return True
-
-
-def _explain(error: Exception | None, settings: Settings) -> str:
-    shape = f"[1, {settings.seq_len}]" if settings.input == "tokens" else f"[1, {settings.seq_len}, {settings.width}]"
-    fed = f"{'int64' if settings.input == 'tokens' else 'float'} {shape}"
-    said = _first_line(error)
-    hint = next((hint for sign, hint in HINTS.items() if sign in said.lower()), HINTS[""])
-    return f"the target raised {type(error).__name__} on {fed} input{': ' if said else ''}{said} ({hint})"
-
-
-def _first_line(problem: object) -> str:
-    text = str(problem).strip().splitlines()
-    return text[0][:300] if text else ""
-
-
-def _with_vocabulary(model: Model, settings: Settings) -> Settings:
-    """The settings with the vocabulary size filled in from the model's configuration or first embedding."""
-    if settings.input != "tokens" or settings.vocab_size is not None:
-        return settings
-    size = getattr(getattr(model, "config", None), "vocab_size", None)
-    if not isinstance(size, int) and isinstance(model, nn.Module):
-        size = next((m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)), None)
-    if not isinstance(size, int):
-        raise SubjectError("the vocabulary size cannot be read from the target: give --vocab-size V (vocab_size=V)")
-    settings = replace(settings, vocab_size=size)
-    settings.check()
-    return settings
-
-
-def _trainable(model: Model) -> tuple[str, ...]:
-    named = model.named_parameters() if isinstance(model, nn.Module) else ()
-    return tuple(name for name, parameter in named if parameter.requires_grad)
-
-
 def own_dtype(model: Model) -> torch.dtype | None:
     """The dtype of the first floating parameter or buffer; None for a plain callable."""
     if not isinstance(model, nn.Module):
@@ -466,57 +191,6 @@ def own_dtype(model: Model) -> torch.dtype | None:
     return next((t.dtype for t in tensors), torch.float32)
 
 
-def as_sequence(output: Any, inputs: Tensor) -> Tensor:
-    """The output's sequence tensor, float [B, N, F]: understands `.logits`, `.last_hidden_state`, dicts and tuples."""
-    for name in ("logits", "last_hidden_state"):
-        found = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
-        if isinstance(found, Tensor):
-            return as_sequence(found, inputs)
-    while isinstance(output, (tuple, list)) and output:
-        output = output[0]
-    if not isinstance(output, Tensor):
-        keys = f" with {', '.join(map(str, output)) or 'no keys'}" if isinstance(output, dict) else ""
-        raise SubjectError(
-            f"the target returned a {type(output).__name__}{keys}, not a tensor [B, N, ...] or an object with .logits: "
-            "wrap it in a function that returns the tensor"
-        )
-    output = output if output.layout == torch.strided else output.to_dense()
-    if output.ndim < 2 or tuple(output.shape[:2]) != tuple(inputs.shape[:2]):
-        wanted = f"[{inputs.shape[0]}, {inputs.shape[1]}, ...]"
-        raise SubjectError(
-            f"the target returned shape {list(output.shape)} for {wanted}: it must keep batch and sequence axes first"
-        )
-    if not output.numel():
-        raise SubjectError(
-            f"the target returned an empty tensor of shape {list(output.shape)}: nothing can be compared"
-        )
-    numbers: Tensor = output if output.is_floating_point() or output.is_complex() else output.double()
-    numbers = torch.view_as_real(numbers) if numbers.is_complex() else numbers
-    return numbers.flatten(2) if numbers.ndim > 2 else numbers[..., None]
-
-
-class _Dtypes(TorchDispatchMode):
-    """Collects dtype and checksum of everything coarser than float64 that operations produce, in order."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # torch leaves it unannotated
-        self.seen: list[tuple[torch.dtype, float]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output: Any = func(*args, **(kwargs or {}))
-        for tensor in output if isinstance(output, (tuple, list)) else (output,):
-            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != torch.float64:
-                self.seen.append((tensor.dtype, float(tensor.detach().double().nan_to_num().sum())))
-        return output
-
-
-def _internal_precision(subject: Subject) -> torch.dtype | None:
-    """The coarsest floating dtype on the way of the data: tables that do not depend on the input do not count."""
-    lists = []
-    for name in ("base", "other"):
-        with _Dtypes() as dtypes:
-            subject.run(subject.draw(1, subject.settings.seq_len, generator(subject.settings.seed, name)))
-        lists.append(dtypes.seen)
-    aligned = len(lists[0]) == len(lists[1])
-    moved = {a[0] for a, b in zip(*lists, strict=False) if a != b} if aligned else {d for d, _ in lists[0]}
-    return max(moved, key=lambda dtype: torch.finfo(dtype).eps, default=subject.dtype)
+def _trainable(model: Model) -> tuple[str, ...]:
+    named = model.named_parameters() if isinstance(model, nn.Module) else ()
+    return tuple(name for name, parameter in named if parameter.requires_grad)

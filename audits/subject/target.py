@@ -12,8 +12,10 @@ from typing import Any
 
 from torch import nn
 
+from audits.formatting import error_text
 from audits.subject.budget import OutOfTime
-from audits.subject.subject import Model, SubjectError
+from audits.subject.settings import SubjectError
+from audits.subject.subject import Model
 
 
 def load_target(target: str) -> Model:
@@ -45,7 +47,7 @@ def _import(where: str, target: str) -> ModuleType:
     except BaseException as problem:
         if isinstance(problem, KeyboardInterrupt | OutOfTime):
             raise
-        raise SubjectError(f"target {target!r}: importing it raised {_one_line(problem)}") from problem
+        raise SubjectError(f"target {target!r}: importing it raised {error_text(problem)}") from problem
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -88,7 +90,7 @@ def _build(found: Any, target: str) -> Model:
     except BaseException as problem:  # sys.exit() in a factory is a failure, too
         if isinstance(problem, KeyboardInterrupt | OutOfTime):
             raise
-        raise SubjectError(f"target {target!r}: calling the factory raised {_one_line(problem)}") from problem
+        raise SubjectError(f"target {target!r}: calling the factory raised {error_text(problem)}") from problem
     if not callable(built):
         raise SubjectError(
             f"target {target!r}: the factory returned a {type(built).__name__}, not a module or callable"
@@ -110,8 +112,3 @@ def _required(found: Any) -> list[str]:
 def _names(found: Any) -> str:
     names = [name for name in vars(found) if not name.startswith("_")] if hasattr(found, "__dict__") else []
     return ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "none"
-
-
-def _one_line(problem: BaseException) -> str:
-    text = str(problem).strip().splitlines()
-    return f"{type(problem).__name__}: {text[0][:300]}" if text else type(problem).__name__

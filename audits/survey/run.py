@@ -13,7 +13,7 @@ from audits.evidence.address import code_behind
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.jsonable import json_able
 from audits.results import AuditResult
-from audits.subject.subject import SubjectError
+from audits.subject.settings import SubjectError
 from audits.survey.library import Architecture, Library, NotBuiltError, find_library
 from audits.survey.limits import memory_at_most
 from audits.survey.rows import NOT_BUILT, UNDETERMINED

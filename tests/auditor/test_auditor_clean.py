@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from audits import audit
 from audits.results import AuditResult, Verdict
-from audits.subject.subject import Settings, prepare
+from audits.subject.prepare import prepare
+from audits.subject.settings import Settings
 
 MIXERS = {
     "attention": Attention,

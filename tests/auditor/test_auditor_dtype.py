@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from audits import audit
 from audits.results import AuditResult, LeakClass, ProbeResult, Verdict
-from audits.subject.force_float64 import saying, widened
+from audits.subject.force_float64 import force_float64, spoof_dtype
 from audits.subject.operations import operations
-from audits.subject.subject import Settings, elsewhere, prepare, refined
+from audits.subject.prepare import float64_reference, prepare, with_dtype
+from audits.subject.settings import Settings
 
 
 class LeaksIn(models.Mixer):
@@ -79,9 +80,9 @@ def test_what_rounds_far_and_wide_in_float32_is_not_called_a_leak(mixer):
 
 def test_the_same_path_runs_in_float64_and_another_path_is_noticed():
     subject = prepare(build(torch.float32), Settings(vocab_size=VOCAB, seq_len=LENGTH))
-    single = elsewhere(subject, torch.float32)
+    single = with_dtype(subject, torch.float32)
     assert single is not None
-    same = refined(single)
+    same = float64_reference(single)
     assert same is not None
     assert same.same_path
     assert same.run(same.base()).dtype == torch.float64
@@ -99,7 +100,7 @@ def test_a_kernel_nobody_can_look_into_vouches_for_no_path():
 
 
 def test_tensors_may_claim_another_dtype_while_they_compute_in_float64():
-    with saying(torch.bfloat16), widened():
+    with spoof_dtype(torch.bfloat16), force_float64():
         x = torch.ones(2, dtype=torch.float64)
         assert x.dtype == torch.bfloat16
         total = x.to(x.dtype) / 3

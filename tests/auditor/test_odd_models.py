@@ -13,7 +13,8 @@ from torch import nn
 from audits import SubjectError, audit
 from audits.instruments.noise_floor import noise_of
 from audits.results import AuditResult, Verdict
-from audits.subject.subject import Settings, prepare
+from audits.subject.prepare import prepare
+from audits.subject.settings import Settings
 
 
 def audited(model: nn.Module, **options: object) -> AuditResult:

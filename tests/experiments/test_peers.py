@@ -20,7 +20,7 @@ from audits.report.claims.console import print_peers
 from audits.report.claims.document import Report
 from audits.report.claims.html import html
 from audits.report.claims.markdown import markdown
-from audits.subject.subject import Settings
+from audits.subject.settings import Settings
 
 
 def side(ours: str, other: str) -> dict[str, str]:

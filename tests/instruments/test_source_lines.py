@@ -11,7 +11,8 @@ from audits.instruments import locate, source_lines
 from audits.instruments.source_lines import user_frames
 from audits.instruments.tracing import tracer
 from audits.leaks import needle
-from audits.subject.subject import Settings, prepare
+from audits.subject.prepare import prepare
+from audits.subject.settings import Settings
 
 
 def files_seen(file: str, name: str = "f") -> list[str]:

@@ -17,7 +17,8 @@ from audits.instruments.tracing.trace import positions, rows, trace
 from audits.leaks import PlantedLeak, all_leaks
 from audits.probes.provenance import run
 from audits.results import LeakClass, Verdict
-from audits.subject.subject import Settings, prepare
+from audits.subject.prepare import prepare
+from audits.subject.settings import Settings
 
 PLANTED = all_leaks()
 CLASSES = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)

@@ -26,8 +26,9 @@ from audits.probes import all_probes
 from audits.results import Verdict
 from audits.subject import budget
 from audits.subject.budget import Budget, OutOfTime
+from audits.subject.prepare import prepare
 from audits.subject.progress import PREPARING, Pace, Progress
-from audits.subject.subject import Settings, prepare
+from audits.subject.settings import Settings
 
 
 class Clock:
@@ -243,7 +244,6 @@ def test_a_factory_that_does_not_end_is_one_line(
 
 def test_a_model_that_cannot_be_stopped_ends_the_process(subjects: str) -> None:
     code = (
-        "import torch._dynamo\n"  # the first call loads it, which can be stopped: that is not what is tested
         "import audits.subject.budget as b, audits.cli.actions._watchdog as l; b.GRACE, l.PATIENCE = 0.1, 0.1\n"
         f"from audits.__main__ import main; main(['model', {f'{subjects}:Stubborn'!r}, '--budget', '0.5'])"
     )

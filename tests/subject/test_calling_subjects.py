@@ -14,8 +14,9 @@ from auditor_models import LENGTH, VOCAB, WIDTH, Attention, Tokens
 from torch import Tensor, nn
 
 from audits import SubjectError, audit
+from audits.subject.prepare import prepare
+from audits.subject.settings import Settings
 from audits.subject.snapshot import Snapshot
-from audits.subject.subject import Settings, prepare
 
 
 def state_of(model: nn.Module) -> dict[str, Any]:

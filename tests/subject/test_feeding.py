@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from audits import SubjectError, Verdict, audit
 from audits.betting import BetConfig, bet
-from audits.subject.subject import Settings
+from audits.subject.settings import Settings
 
 
 def tokens(causal: bool = True) -> Tokens:

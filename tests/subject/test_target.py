@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from audits.subject.subject import SubjectError
+from audits.subject.settings import SubjectError
 from audits.subject.target import load_target
 
 SOURCE = """

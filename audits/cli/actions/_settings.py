@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from audits.subject.subject import Settings
+from audits.subject.settings import Settings
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

@@ -21,7 +21,7 @@ from audits.report.claims.console import print_bench
 from audits.report.claims.document import report_of
 from audits.report.files import write_reports
 from audits.report.write import ReportError
-from audits.subject.subject import Settings, SubjectError
+from audits.subject.settings import Settings, SubjectError
 
 READERS = ("cost", "kernels")  # claims whose verdict the bench can change
 

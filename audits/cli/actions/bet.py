@@ -16,7 +16,7 @@ from audits.cli._exits import FOUND, OK, CommandError
 from audits.cli.actions._settings import settings_of
 from audits.report.audit.bet_html import bet_html
 from audits.report.write import ReportError, write_text
-from audits.subject.subject import SubjectError
+from audits.subject.settings import SubjectError
 from audits.subject.target import load_target
 
 

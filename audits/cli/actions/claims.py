@@ -26,7 +26,7 @@ from audits.report.claims.document import Report, report_of
 from audits.report.claims.what_probes_see import what_probes_see
 from audits.report.files import append_summary, write_reports
 from audits.report.write import ReportError, write_text
-from audits.subject.subject import Settings, SubjectError
+from audits.subject.settings import Settings, SubjectError
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:

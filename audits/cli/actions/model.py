@@ -26,7 +26,8 @@ from audits.report.write import ReportError, check_writable, write_text
 from audits.results import AuditResult, Verdict
 from audits.subject.budget import Budget, OutOfTime
 from audits.subject.progress import Pace
-from audits.subject.subject import Model, SubjectError
+from audits.subject.settings import SubjectError
+from audits.subject.subject import Model
 from audits.subject.target import load_target
 
 MAPPED = 96  # positions of the influence map at most

@@ -13,7 +13,7 @@ from audits.evidence.recheck import Outcome, recheck
 from audits.evidence.resample import may_differ
 from audits.evidence.succession import repeated
 from audits.experiments.registry import all_experiments
-from audits.subject.subject import Settings, SubjectError
+from audits.subject.settings import Settings, SubjectError
 
 
 def run(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from audits.evidence.runner import gather
 from audits.report.files import write_changes, write_survey
 from audits.report.survey.console import print_survey
 from audits.report.write import ReportError
-from audits.subject.subject import Settings, SubjectError
+from audits.subject.settings import Settings, SubjectError
 from audits.survey.changes import causes, comparisons
 from audits.survey.fixups import LONGEST, POSITIONS
 from audits.survey.library import Architecture, Library, find_library

@@ -26,7 +26,8 @@ from audits.leaks._corpus import all_leaks
 from audits.leaks._planted import PlantedLeak
 from audits.statistics import Counts, rate_interval
 from audits.subject.randomness import generator
-from audits.subject.subject import Model, Settings
+from audits.subject.settings import Settings
+from audits.subject.subject import Model
 
 LEVELS = (0.5, 0.2, 0.1, 0.05, 0.01, 0.001)
 COLUMNS = ("class", "proven after", "extracted, bits per token", "clean control, largest e-value")

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from audits.subject.embedding import EmbeddingTap
+from audits.subject.outputs import as_sequence
 from audits.subject.randomness import generator
-from audits.subject.subject import Settings, as_sequence
+from audits.subject.settings import Settings
 
 PACKAGE = "causal-certificate"
 ROWS = 2  # it compares rows where there are at least two

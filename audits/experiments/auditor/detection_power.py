@@ -19,7 +19,8 @@ from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.leaks._corpus import all_leaks
 from audits.leaks._planted import PlantedLeak, redrawn
 from audits.probes._registry import all_probes
-from audits.subject.subject import Settings, prepare
+from audits.subject.prepare import prepare
+from audits.subject.settings import Settings
 
 LENGTH = 32  # shorter than the kill matrix's: the shortest at which every planted leak exists
 LENGTHS = (16, 24, 32)  # of causal models, in turn

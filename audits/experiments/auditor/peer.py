@@ -20,7 +20,7 @@ from audits.experiments.auditor.kill_matrix import audit_side
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.leaks._corpus import all_leaks
 from audits.leaks._planted import PlantedLeak
-from audits.subject.subject import Settings
+from audits.subject.settings import Settings
 from hubrouter import ModelConfig, SequenceModel
 
 REPEATS = 5

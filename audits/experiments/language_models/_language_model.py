@@ -24,7 +24,7 @@ from audits.experiments.training.corpus import Corpus, load_corpus
 from audits.experiments.training.training import TrainingConfig, evaluate, train, unigram_nats
 from audits.instruments.influence import influence_map
 from audits.leaks import hub_bidirectional_council, hub_selection_in_chunk
-from audits.subject.subject import Settings
+from audits.subject.settings import Settings
 from hubrouter import HubRouter, ModelConfig, SequenceModel
 
 KIND = "language-model"
@@ -45,7 +45,7 @@ NOT_HASHED = (
     "audits.experiments.training.corpus",
     "audits.instruments.influence",
     "audits.auditor.presets",
-    "audits.subject.subject",
+    "audits.subject.settings",
 )
 MAPPED = 64  # positions of the influence map
 SHOWN = 2  # findings kept of an audit

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from audits.instruments.tracing.taint_map import STAMP, times_of
 from audits.instruments.tracing.tracer import Escape, Tracer, tracing
-from audits.subject.subject import Subject, as_sequence
+from audits.subject.outputs import as_sequence
+from audits.subject.subject import Subject
 
 
 @dataclass(frozen=True)

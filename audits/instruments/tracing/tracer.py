@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from audits.instruments.source_lines import Frame, user_frames
 from audits.instruments.tracing.call import Call, Marks, Notes, Rule
 from audits.instruments.tracing.rules import SILENT, Kind, Plan, everything, plan
 from audits.instruments.tracing.rules_group import groups
 from audits.instruments.tracing.taint_map import MASKED, Shadow, Shadows, times_of
+from audits.subject.operations import DispatchMode
 
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 CHOOSING = {
@@ -51,11 +51,11 @@ class Escape:
     silent: bool
 
 
-class Tracer(TorchDispatchMode):
+class Tracer(DispatchMode):
     """Follows tokens through one forward pass; used as a context manager around it."""
 
     def __init__(self, module: nn.Module | None, *, grouping: bool = False) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+        super().__init__()
         self.shadows = Shadows()
         self.notes = Notes(grouping)
         self.escapes: dict[Escape, None] = {}
