@@ -140,7 +140,7 @@ def expected_of(entry: Mapping[str, Any]) -> Expected:
 def judge_all(
     claims: tuple[Claim, ...], evidence: Evidence, codes: Mapping[str, Collection[str]]
 ) -> tuple[JudgedClaim, ...]:
-    """Every claim judged at every tier that has evidence of its own; the highest stands first.
+    """Every claim judged at every tier that has evidence of its own; the highest comes first.
 
     A test that raises is an ERROR with its reason, and does not take the others down.
 
@@ -169,8 +169,8 @@ def _judge_tiers(
         stale = tuple(run for run in judgement.evidence if run not in runs)
         reviewed = expected.by_tier.get(tier)
         item = JudgedClaim(claim, tier, judgement, reviewed, stale, may_stay_open=tier in expected.may_stay_open)
-        told_before = any(set(judgement.evidence) == set(other.judgement.evidence) for other in kept)
-        if not (judgement.missing or told_before):
+        seen_before = any(set(judgement.evidence) == set(other.judgement.evidence) for other in kept)
+        if not (judgement.missing or seen_before):
             kept.append(item)
     if not kept:
         tier = PRINTED if claim.published_in_paper else TIERS[0]
@@ -191,4 +191,4 @@ def _judged(claim: Claim, evidence: Evidence) -> Judgement:
     except Exception as problem:
         first = str(problem).strip().splitlines()[:1]
         reason = f"The test itself failed: {type(problem).__name__}: {''.join(first)}"
-        return Judgement(ClaimVerdict.ERROR, reason, "Mending the test, or the evidence it reads.")
+        return Judgement(ClaimVerdict.ERROR, reason, "Fixing the test, or the evidence it reads.")

@@ -98,7 +98,7 @@ def test_noise_leaves_the_statement_open_with_a_detectable_effect_and_seeds() ->
 def test_a_gain_that_only_one_of_many_leaks_shows_by_chance_is_corrected_for() -> None:
     noise = (0.02, 0.03, 0.018, 0.024, 0.031)  # p about .001 alone
     alone = price(pairs_of(evidence({"a": 0.0}, noise), {"a"}))[0]
-    assert alone.price is Price.BUYS
+    assert alone.price is Price.LOWERS
     noisy = {f"b{n}": 0.05 for n in range(40)}
     spread = tuple(30 * value for value in NOISE)
     among = Evidence((*evidence({"a": 0.0}, noise).records, *evidence(noisy, spread).records))

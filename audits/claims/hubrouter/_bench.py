@@ -43,7 +43,7 @@ def growth_table(found: tuple[Growth, ...]) -> Table:
 
 
 def with_layer_ratios(judgement: Judgement, evidence: Evidence) -> Judgement:
-    """The judgement with the bench's ratios beside it; they are of single layers and decide nothing about models."""
+    """The judgement with the bench's ratios added; they are of single layers and decide nothing about models."""
     return replace(judgement, tables=(*judgement.tables, *map(_ratios, benches(evidence))))
 
 

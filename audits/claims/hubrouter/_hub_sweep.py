@@ -74,7 +74,7 @@ def sweep(evidence: Evidence) -> Sweep:
 
 
 def scale(found: Sweep) -> str:
-    """The warning that stands with every verdict from these runs."""
+    """The warning that accompanies every verdict from these runs."""
     c = found.setting
     return (
         f"SMALL SCALE, OUR OWN TASK: supervised routing (N = {c['length']}, D = {c['d_model']}, {c['named']} of "
@@ -110,7 +110,7 @@ def rates_figure(found: Sweep) -> Curves:
         "hubs M",
         "share of seeds that converged",
         series,
-        "Bars: 95 % Clopper-Pearson intervals. With one hub no router can tell tokens apart, by construction.",
+        "Bars: 95 % Clopper-Pearson intervals. With one hub no router can distinguish tokens, by construction.",
         log_x=True,
     )
 
@@ -127,7 +127,7 @@ def _rates(found: Sweep, arm: str) -> tuple[CurvePoint, ...]:
 def recall_figure(found: Sweep, cells: Iterable[tuple[str, int]], *, joined: bool) -> Dots:
     """The held-out recall of every seed, one column a cell."""
     columns = tuple(_column(found, arm, hubs, both=joined) for arm, hubs in cells)
-    note = f"Converged means {THRESHOLD} or more; a choice that knows nothing has "
+    note = f"Converged means {THRESHOLD} or more; a random choice has "
     chance = found.setting["relevant"] / found.setting["chunk"]
     return Dots("Held-out recall of every seed", "recall@k", columns, f"{note}{chance:g}.", joined=joined)
 

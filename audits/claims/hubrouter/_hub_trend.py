@@ -81,7 +81,7 @@ def find(sweep: Sweep) -> Found:
 
 
 def decide(found: Found) -> ClaimVerdict:
-    """The rule fixed beforehand: the trend decides, the band's level hangs on our step budget and cannot refute.
+    """The rule fixed beforehand: the trend decides, the band's level depends on our step budget and cannot refute.
 
     A trend has to be one over cells too: the test over runs also rejects where rates differ without one.
     """
@@ -95,7 +95,7 @@ def decide(found: Found) -> ClaimVerdict:
 
 
 def judge_runs(sweep: Sweep, printed: tuple[Table, ...]) -> Judgement:
-    """The judgement from the runs; the tables of the printed counts stay beside it."""
+    """The judgement from the runs; the tables of the printed counts are kept."""
     found = find(sweep)
     seeds = min(counts.trials for counts in found.counts)
     return Judgement(

@@ -10,9 +10,9 @@ PRINTED_ALONE = "From the printed numbers alone; no run of ours."
 FAMILY = 20  # our choice: about the number of claims in this paper and its companion; the claims say what hinges on it
 
 HUB_GPT = Printed(211.5, 0.4, 3)
-JAMBA = Printed(208.5, 0.7, 3)  # "over 3 seeds" stands beside Hub-GPT; we take it to hold for Jamba too
+JAMBA = Printed(208.5, 0.7, 3)  # "over 3 seeds" is printed for Hub-GPT; we take it to hold for Jamba too
 
 
 def from_print(reason: str) -> str:
-    """What the printed numbers say by themselves, as a remark beside a verdict from runs."""
+    """What the printed numbers say by themselves, as a remark added to a verdict from runs."""
     return f"From print: {reason.removesuffix(PRINTED_ALONE).rstrip()}"

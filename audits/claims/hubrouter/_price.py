@@ -1,4 +1,4 @@
-"""What leaks cost and buy, read from the paired runs of `leak-price`: one test a leak, corrected for all of them."""
+"""What leaks do to perplexity, read from the pairs of `leak-price`: one test a leak, corrected for all of them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SEEDS = 3  # the pre-registered number of paired seeds a leak, at least
 class Price(StrEnum):
     """What a leak does to held-out perplexity under its own rule, after correction for all leaks."""
 
-    BUYS = "lower perplexity"
+    LOWERS = "lower perplexity"
     NOTHING = "nothing"
-    COSTS = "higher perplexity"
+    RAISES = "higher perplexity"
     OPEN = "open"
     UNCONFIRMED = "not confirmed"  # no probe killed it: no evidence about leaks
 
@@ -134,7 +134,7 @@ def _priced(pairs: Pairs, test: Tested | None, judged: dict[int, tuple[float, fl
     differs, nothing = judged[id(test)]
     if nothing <= ALPHA:  # before "differs": a difference can be real and still be nothing
         return Priced(pairs, test, Price.NOTHING, differs, nothing)
-    sign = Price.BUYS if test.gain > 0 else Price.COSTS
+    sign = Price.LOWERS if test.gain > 0 else Price.RAISES
     return Priced(pairs, test, sign if differs <= ALPHA else Price.OPEN, differs, nothing)
 
 

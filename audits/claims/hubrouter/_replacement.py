@@ -14,7 +14,7 @@ from audits.statistics import ALPHA, PairedComparison
 
 @dataclass(frozen=True)
 class Replacement:
-    """One replaced model in both arms beside the model with attention, paired by seed [seeds]."""
+    """One replaced model in both arms, and the model with attention, paired by seed [seeds]."""
 
     name: str
     control: Sequence[Trained]

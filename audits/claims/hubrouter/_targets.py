@@ -125,8 +125,8 @@ def _faster_from(start: int) -> Callable[[Bench, str], Measured | None]:
         ratios = {row.n: row.ratio.median for row in bench.of(TRAINING, hub) if row.n >= start and row.ratio}
         if start not in ratios or len(ratios) < 2:
             return None
-        told = ", ".join(f"{number(1 / ratio)}x at {n}" for n, ratio in ratios.items())
-        return Measured(told, all(ratio < 1 for ratio in ratios.values()))
+        speeds = ", ".join(f"{number(1 / ratio)}x at {n}" for n, ratio in ratios.items())
+        return Measured(speeds, all(ratio < 1 for ratio in ratios.values()))
 
     return measure
 
@@ -145,8 +145,8 @@ def _flat_decoding(bench: Bench, hub: str) -> Measured | None:
     if LONGEST not in timed or (found := bench.exponent("decode", hub)) is None:
         return None
     first = min(timed)
-    told = f"{number(timed[first])} ms at {first}, {number(timed[LONGEST])} ms at {LONGEST}"
-    return Measured(f"exponent {found.slope:.3f}; {told}", found.slope <= FLAT)
+    times = f"{number(timed[first])} ms at {first}, {number(timed[LONGEST])} ms at {LONGEST}"
+    return Measured(f"exponent {found.slope:.3f}; {times}", found.slope <= FLAT)
 
 
 def _core_rate(bench: Bench, hub: str) -> Measured | None:

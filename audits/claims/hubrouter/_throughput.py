@@ -42,7 +42,7 @@ class Timed:
 class Multiplier:
     """How many times more tokens a second than the baseline: geometric mean of the rounds' ratios, 95 % t interval.
 
-    The interval tells how well this machine repeats itself, and nothing about other machines. `ratio` is None where one
+    The interval says how well this machine repeats itself, and nothing about other machines. `ratio` is None where one
     side was not run, `why` then says why. `tier` is the baseline's; `optimised` marks the fastest one measured.
     """
 

@@ -1,4 +1,4 @@
-"""Attack: is the pre-fix council's better perplexity earned by the leak, and lost under the clean mask?"""
+"""Attack: is the pre-fix council's better perplexity due to the leak, and gone under the clean mask?"""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _decide(
         verdict,
         f"With the leak, perplexity is {ratio_text(gain)} times that of clean training; the same weights under the "
         f"clean mask have {ratio_text(loss)} times ({gain.n} paired seeds, {scale}).",
-        "A scale at which the leak earns nothing, or at which its weights keep the gain under the clean mask.",
+        "A scale at which the leak gains nothing, or at which its weights keep the gain under the clean mask.",
         minimum_detectable_effect=detectable_text(deciding),
         seeds_needed=deciding.seeds_needed,
         evidence=runs_of(clean, leaky),

@@ -1,4 +1,4 @@
-"""Our own claim, an attack on a habit: does a causality leak betray itself by a perplexity that is too good?"""
+"""Our own claim, an attack on a habit: does a causality leak show in a perplexity that is too good?"""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from audits.leaks._corpus import all_leaks
 from audits.statistics import ALPHA, POWER, minimum_detectable_effect, paired_rule, seeds_needed
 
 WORDS = {
-    Price.BUYS: "lower held-out perplexity",
+    Price.LOWERS: "lower held-out perplexity",
     Price.NOTHING: f"change it by less than {MARGIN} nats (proved)",
-    Price.COSTS: "raise it",
+    Price.RAISES: "raise it",
     Price.OPEN: "are open",
     Price.UNCONFIRMED: "were killed by no probe and do not count",
 }
-STYLES = {Price.BUYS: "leaky", Price.NOTHING: "control", Price.COSTS: "masked"}
+STYLES = {Price.LOWERS: "leaky", Price.NOTHING: "control", Price.RAISES: "masked"}
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -30,7 +30,7 @@ def judge(evidence: Evidence) -> Judgement:
 
 
 def judge_leaks(evidence: Evidence, wanted: set[str]) -> Judgement:
-    """One confirmed leak that buys nothing, or costs, refutes; only all of them buying supports.
+    """One confirmed leak that leaves perplexity as it is, or raises it, refutes; only if all lower it, it is supported.
 
     Args:
         evidence: runs of `leak-price` and of the kill matrix; those of leaks no longer planted do not count.
@@ -40,13 +40,13 @@ def judge_leaks(evidence: Evidence, wanted: set[str]) -> Judgement:
     if not any(item.test for item in priced):
         return no_run_yet(f"a confirmed leak and its cure with {SEEDS} paired seeds")
     prices = [item.price for item in priced]
-    told = ", ".join(f"{prices.count(kind)} {words}" for kind, words in WORDS.items() if kind in prices)
-    reason = f"Of {len(priced)} planted leaks trained beside their cures ({_scale(evidence)}), {told}."
-    if Price.NOTHING in prices or Price.COSTS in prices:
+    summary = ", ".join(f"{prices.count(kind)} {words}" for kind, words in WORDS.items() if kind in prices)
+    reason = f"Of {len(priced)} planted leaks trained with their controls ({_scale(evidence)}), {summary}."
+    if Price.NOTHING in prices or Price.RAISES in prices:
         reason += " A perplexity that is not too good rules out no leak."
         return _judgement(ClaimVerdict.REFUTED, reason, "An error in these runs; more leaks cannot.", priced)
-    if len(priced) == len(wanted) and set(prices) == {Price.BUYS}:
-        return _judgement(ClaimVerdict.SUPPORTED, reason, "One confirmed leak that buys nothing.", priced)
+    if len(priced) == len(wanted) and set(prices) == {Price.LOWERS}:
+        return _judgement(ClaimVerdict.SUPPORTED, reason, "One confirmed leak that does not lower perplexity.", priced)
     missing = len(wanted) - len(priced)
     reason += f" {missing} further leaks were not trained." if missing else ""
     return _open(reason, priced)
@@ -98,17 +98,22 @@ def _figure(priced: Sequence[Priced]) -> Dots:
     )
     note = (
         "Held-out text, each side evaluated under its own rule; above 0 the leaky model looks better than the clean "
-        "one that was trained alike. Points at or below 0 are leaks that no perplexity betrays."
+        "one that was trained alike. Points at or below 0 are leaks that no perplexity shows."
     )
-    return Dots("What each planted leak buys", "perplexity below clean training, %", columns, note, joined=False)
+    return Dots(
+        "What each planted leak gains in perplexity", "perplexity below clean training, %", columns, note, joined=False
+    )
 
 
 def _prices(priced: Sequence[Priced]) -> Table:
     header = (
         "leak", "class", "killed by", "seeds", "gain, nats (95 % interval)", "perplexity", "p, any difference",
-        f"p, within ±{MARGIN}", "buys", "same weights, clean rule",
+        f"p, within ±{MARGIN}", "effect", "same weights, clean rule",
     )  # fmt: skip
-    title = "What each planted leak buys; p after Holm's correction; last column: perplexity against clean training"
+    title = (
+        "What each planted leak gains in perplexity; p after Holm's correction; last column: perplexity against clean "
+        "training"
+    )
     return Table(title, header, tuple(_row(item) for item in priced))
 
 
@@ -143,10 +148,10 @@ def _scale(evidence: Evidence) -> str:
 
 CLAIM = Claim(
     id="attack-leak-price",
-    statement="A causality leak betrays itself by a perplexity that is too good, so that watching perplexity suffices.",
+    statement="A causality leak shows in a perplexity that is too good, so that watching perplexity suffices.",
     source="our attack on a habit: leaks in published models were found because their perplexity was too good",
-    test=f"Every planted leak that the kill matrix confirms, trained beside its cure from the same weights on the same "
-    f"batches, at least {SEEDS} paired seeds, held-out nats under its own rule; paired t for a difference and two "
+    test=f"Every planted leak that the kill matrix confirms, trained with its control from the same weights on the "
+    f"same batches, at least {SEEDS} paired seeds, held-out nats under its own rule; paired t for a difference and two "
     f"one-sided ones for a difference within {MARGIN} nats, Holm over both questions of all leaks, alpha {ALPHA}. "
     "SUPPORTED if every leak lowers perplexity.",
     refuted_by=f"One confirmed leak proved to change perplexity by less than {MARGIN} nats, or to raise it.",

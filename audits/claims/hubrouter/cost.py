@@ -23,18 +23,18 @@ def judge(evidence: Evidence) -> Judgement:
         return no_run_yet("the layers' cost")
     hub, attention = records["hub"], records["attention"]
     counted, measured = hub.result["flops_exponent"], hub.result["ms_exponent"]
-    beside = growths(evidence)
-    runs = (hub.run, attention.run, *(growth_runs(evidence) if beside else ()))
+    benched = growths(evidence)
+    runs = (hub.run, attention.run, *(growth_runs(evidence) if benched else ()))
     reason = (
         f"Counted FLOPs of the strictly causal layer grow as n^{counted:.2f} (attention: "
         f"n^{attention.result['flops_exponent']:.2f} over the same lengths), selection included; the measured "
         f"exponent's 95 % interval lies {'below' if measured['high'] < QUADRATIC else 'not below'} quadratic."
     )
     change = "An implementation whose cost grows faster, or a length at which another term dominates."
-    tables = (_table(hub, attention), *((growth_table(beside),) if beside else ()))
+    tables = (_table(hub, attention), *((growth_table(benched),) if benched else ()))
     per_hub = _per_hub(hub)
     reason += f" Each further hub adds the same FLOPs: {'yes' if len(per_hub) == 1 else 'no'}, from 8 to 32 hubs."
-    quadratic = any(growth.exponent.low >= QUADRATIC for growth in beside)
+    quadratic = any(growth.exponent.low >= QUADRATIC for growth in benched)
     if counted <= LINEAR and measured["high"] < QUADRATIC and len(per_hub) == 1 and not quadratic:
         return Judgement(ClaimVerdict.SUPPORTED, reason, change, evidence=runs, tables=tables)
     if counted >= QUADRATIC - 0.05 or measured["low"] >= QUADRATIC or quadratic:

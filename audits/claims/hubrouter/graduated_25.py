@@ -91,7 +91,7 @@ def decide(swept: Sequence[Replacement]) -> tuple[ClaimVerdict, Holm]:
 
 
 def judge_sweep(swept: Sequence[Replacement], scale: str, printed: Judgement) -> Judgement:
-    """The judgement on trained models; the printed numbers are told beside it."""
+    """The judgement on trained models; the printed numbers are reported with it."""
     control, quarter = swept[0].control, swept[0]
     arms = [control, *(arm for item in swept for arm in (item.causal, item.bidirectional))]
     if problem := void(scale, [control, *(item.causal for item in swept)], arms):

@@ -78,16 +78,16 @@ def trend() -> Table:
 def judge_counts(reliable: tuple[int, ...], other: int, seeds: int) -> Judgement:
     """The judgement on cells of `seeds` runs: reliable counts against the count of an unreliable cell."""
     pairs = [(Counts(high, seeds), Counts(other, seeds)) for high in reliable]
-    told = all(test(a, b) <= ALPHA for (a, b), test in product(pairs, (fisher, boschloo)))
+    separable = all(test(a, b) <= ALPHA for (a, b), test in product(pairs, (fisher, boschloo)))
     top, below = pairs[-1]
     power = exact_power(fisher, top.successes / seeds, other / seeds, seeds, ALPHA)
     needed = [runs_needed(test, top.successes / seeds, other / seeds, ALPHA, POWER) for test in (fisher, boschloo)]
     detectable = detectable_rate(fisher, 1.0, seeds, ALPHA, POWER)
     effect = "none at this size" if detectable is None else f"a rate of {detectable:.2f} or lower against 1.00"
     return Judgement(
-        ClaimVerdict.SUPPORTED if told else ClaimVerdict.INCONCLUSIVE,
-        f"Cells of {seeds} seeds {'can' if told else 'cannot'} be told apart: {top} against an assumed {below} gives "
-        f"Fisher p = {p_text(fisher(top, below))} and Boschloo p = {p_text(boschloo(top, below))}, with "
+        ClaimVerdict.SUPPORTED if separable else ClaimVerdict.INCONCLUSIVE,
+        f"Cells of {seeds} seeds {'can' if separable else 'cannot'} be distinguished: {top} against an assumed {below} "
+        f"gives Fisher p = {p_text(fisher(top, below))} and Boschloo p = {p_text(boschloo(top, below))}, with "
         f"{percent(power)} power if the true rates were {top.successes / seeds:.1f} and {other / seeds:.1f}. "
         f"{PRINTED_ALONE}",
         f"The count of every cell: one trend test would use all of the about 105 runs together. Over {len(GRID)} cells "

@@ -131,7 +131,7 @@ def judge(evidence: Evidence) -> Judgement:
 
 
 def judge_runs(hub_gpt: Sequence[Trained], jamba: Sequence[Trained], scale: str, printed: Judgement) -> Judgement:
-    """The judgement on trained models; the printed numbers are told beside it."""
+    """The judgement on trained models; the printed numbers are reported with it."""
     if problem := void(scale, [hub_gpt, jamba], [hub_gpt, jamba]):
         return replace(problem, tables=printed.tables)
     test = compare(hub_gpt, jamba)

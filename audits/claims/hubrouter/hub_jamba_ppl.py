@@ -28,7 +28,7 @@ from audits.statistics import (
 
 HUB_JAMBA_PPL = 200.2
 JAMBA_PPL = 209.0
-LENDERS = (("Hub-GPT", HUB_GPT), ("Jamba beside Hub-GPT", JAMBA))
+LENDERS = (("Hub-GPT", HUB_GPT), ("Jamba compared with Hub-GPT", JAMBA))
 
 
 def sensitivity(gap: float) -> Table:
@@ -87,7 +87,7 @@ def judge(evidence: Evidence) -> Judgement:
 
 
 def judge_runs(found: Replacement, scale: str, printed: Judgement) -> Judgement:
-    """The judgement on trained models; the printed numbers are told beside it."""
+    """The judgement on trained models; the printed numbers are reported with it."""
     arms = (found.control, found.causal, found.bidirectional)
     if problem := void(scale, [found.control, found.causal], arms):
         return replace(problem, tables=printed.tables)

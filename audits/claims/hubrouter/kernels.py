@@ -10,7 +10,7 @@ INTERPRETER = "Triton's interpreter on a CPU"
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """Every run must be as exact as dense code of its dtype, repeat bit for bit, and feel nothing later."""
+    """Every run must be as exact as dense code of its dtype, repeat bit for bit, and depend on nothing later."""
     records = evidence.of(NAME)
     if not records:
         return no_run_yet("the kernels")
@@ -29,10 +29,10 @@ def judge(evidence: Evidence) -> Judgement:
 def failures(record: Record) -> list[str]:
     """What is wrong with a run, in words."""
     result = record.result
-    wrong = [name for name, told in result["errors"].items() if not within(told, result["eps"])]
-    told = [f"{name} is less exact than dense code" for name in wrong]
-    told += [] if result["repeats"] else ["two runs differ"]
-    return told + ([f"earlier outputs move by {result['felt_before']:.3g}"] if result["felt_before"] else [])
+    wrong = [name for name, error in result["errors"].items() if not within(error, result["eps"])]
+    problems = [f"{name} is less exact than dense code" for name in wrong]
+    problems += [] if result["repeats"] else ["two runs differ"]
+    return problems + ([f"earlier outputs move by {result['felt_before']:.3g}"] if result["felt_before"] else [])
 
 
 def place(record: Record) -> str:
@@ -48,7 +48,7 @@ def _table(records: tuple[Record, ...]) -> Table:
         config = record.config
         shape = f"n = {config['length']}, width {config['d_model']}, {config['n_heads']} heads, {config['n_hubs']} hubs"
         shape += "" if config["causal"] else ", bidirectional"
-        worst = max(record.result["errors"].values(), key=lambda told: told["kernel"])
+        worst = max(record.result["errors"].values(), key=lambda error: error["kernel"])
         key = (place(record), shape, str(config["dtype"]))
         rows[key] = max(rows.get(key, (0.0, 0.0)), (worst["kernel"], worst["dense"]))
     body = tuple((*key, f"{kernel:.2g}", f"{dense:.2g}") for key, (kernel, dense) in sorted(rows.items()))

@@ -69,7 +69,7 @@ def judge_printed(rescued: Counts) -> Judgement:
         f"The abstract does not print the count without regularisation: {rescued} is significant by both exact tests "
         f"if {known}, and Fisher's p runs from {p_text(best)} (0 of {n}) to {p_text(worst)} ({n - 1} of {n}). "
         f"{PRINTED_ALONE}",
-        f"The unregularised count, or {seeds} seeds an arm (enough to tell 1.0 from {PLANNED_BASELINE}).",
+        f"The unregularised count, or {seeds} seeds an arm (enough to distinguish 1.0 from {PLANNED_BASELINE}).",
         minimum_detectable_effect=f"{effect} ({n} seeds an arm, {percent(POWER)} power, alpha {ALPHA})",
         seeds_needed=seeds,
         tables=(by_baseline(rescued),),
@@ -121,7 +121,7 @@ def decide(rescue: Rescue) -> ClaimVerdict:
 
 
 def judge_runs(found: Sweep) -> Judgement:
-    """The judgement from the runs of M = 6; the table of the printed count stays beside it."""
+    """The judgement from the runs of M = 6; the table of the printed count is kept."""
     rescue, n = find(found), len(found.cell(PLAIN, HUBS))
     rate = rescue.control.successes / n
     reach = detectable_rate(fisher, 1.0, n, ALPHA, POWER)

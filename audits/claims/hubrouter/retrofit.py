@@ -76,11 +76,11 @@ def judge_runs(attempts: tuple[Attempt, ...]) -> Judgement:
     if lost:
         reason = f"{lost} trainings ended without a finite loss at every rate, so attempts cannot be paired."
         return Judgement(ClaimVerdict.INCONCLUSIVE, reason, "Runs that converge.", "none", None, runs)
-    back, beside = compare_paired(retrofitted, pretrained), compare_paired(retrofitted, control)
+    back, against = compare_paired(retrofitted, pretrained), compare_paired(retrofitted, control)
     return Judgement(
         decide(back),
         f"After the swap and a tuning of {100 * TUNING_SHARE:.0f} % of the pretraining budget, the retrofit has "
-        f"{ratio_text(back)} times the perplexity of the pretrained model and {ratio_text(beside)} times that of a "
+        f"{ratio_text(back)} times the perplexity of the pretrained model and {ratio_text(against)} times that of a "
         f"control tuned as long ({back.n} seeds, small scale). {from_print(judge_printed().reason)}",
         "A larger pretrained model, a longer budget, or another way of taking the weights over.",
         minimum_detectable_effect=detectable_text(back),

@@ -63,9 +63,8 @@ def _judged(evidence: Evidence) -> Judgement:
         return _supported(found, [m for m in reached if not m.wide])
     open_ = reached or [m for m in asked if m.ratio is None and _could_be_run(m)]
     if open_:
-        reason = (
-            f"At n = {LENGTH} these decide and cannot: {'; '.join(f'{m.named}, {m}' for m in open_)}. {_where(found)}"
-        )
+        named = "; ".join(f"{m.named}, {m}" for m in open_)
+        reason = f"At n = {LENGTH} these would decide and cannot: {named}. {_where(found)}"
         change = "More rounds on a machine with nothing else to do, or a longer limit for a step."
         return _judgement(found, ClaimVerdict.INCONCLUSIVE, reason, change, _detectable(open_))
     return _refuted(found, asked)

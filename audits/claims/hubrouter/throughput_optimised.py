@@ -34,9 +34,9 @@ def _judged(evidence: Evidence) -> Judgement:
         return replace(no_run_yet(f"the optimised baseline at n = {LENGTH}"), tables=(implied_baseline(),))
     if found.void is not None:
         return _judgement(found, ClaimVerdict.INCONCLUSIVE, found.void, "Tiers that agree.", "not computable: void")
-    told = "; ".join(f"{m.named}: {m}" for m in asked)
+    multipliers = "; ".join(f"{m.named}: {m}" for m in asked)
     reason = (
-        f"Against the fastest tier of Jamba at n = {LENGTH}: {told}. The estimate is {LOW:.0f} to {HIGH:.0f}. "
+        f"Against the fastest tier of Jamba at n = {LENGTH}: {multipliers}. The estimate is {LOW:.0f} to {HIGH:.0f}. "
         f"MEASURED ON ONE MACHINE AT SMALL SCALE: {found.machine}."
     )
     return _decide(found, asked, reason)

@@ -8,7 +8,7 @@ from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Reference
 from audits.claims.routing._runs import Cell
 from audits.experiments.routing._task import TASKS, content_ceiling
 
-MOST = 6  # series that a figure can tell apart
+MOST = 6  # series in a figure, which must stay distinguishable
 
 
 def curves_of(cells: Sequence[Cell]) -> tuple[Curves, ...]:
@@ -51,7 +51,7 @@ def levels(cell: Cell) -> tuple[Reference, ...]:
     whole = cell.row.router in ("segment_mean", "segment_max", "memory_banks") or cell.row.budget
     if ceiling is None or whole:
         return (chance,)
-    return (chance, Reference("all that content can tell", ceiling))
+    return (chance, Reference("ceiling of content alone", ceiling))
 
 
 def precision_dots(title: str, cells: Sequence[Cell], note: str = "", *, tasks: bool = False) -> Dots:

@@ -94,7 +94,7 @@ def _judge(assertions: Sequence[Assertion], cells: Sequence[Cell]) -> Judgement:
     distinct = list(by_name.values())
     return Judgement(
         verdict,
-        f"{'. '.join(dict.fromkeys(check.said for check in checks))} ({scale(cells)}).",
+        f"{'. '.join(dict.fromkeys(check.text for check in checks))} ({scale(cells)}).",
         "The paper's own generator, sizes and code; or a learning rate and length of training at which it differs.",
         minimum_detectable_effect=effect,
         seeds_needed=needed if verdict is ClaimVerdict.INCONCLUSIVE else None,

@@ -158,7 +158,7 @@ class Check:
     """
 
     holds: bool | None
-    said: str
+    text: str
     mean: Mean
     needed: int | None
 
@@ -167,11 +167,11 @@ def routes(cell: Cell, key: str = "precision") -> Check:
     """Whether it routes; that it does not is said only where no learning rate does, and no longer training."""
     mean, longer = cell.mean(key), cell.long_mean if key == "precision" else None
     if mean.interval.low >= ROUTES or (longer is not None and longer.interval.low >= ROUTES):
-        return Check(True, _said(cell, key), mean, mean.n)
+        return Check(True, _described(cell, key), mean, mean.n)
     if mean.interval.high >= ROUTES:
-        return Check(None, _said(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - ROUTES)))
+        return Check(None, _described(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - ROUTES)))
     holds = False if best(cell, key) < ROUTES and plateau(cell) else None
-    return Check(holds, _said(cell, key), mean, max(SEEDS, len(cell.long) + 1))
+    return Check(holds, _described(cell, key), mean, max(SEEDS, len(cell.long) + 1))
 
 
 def at_chance(cell: Cell, key: str = "precision") -> Check:
@@ -179,13 +179,13 @@ def at_chance(cell: Cell, key: str = "precision") -> Check:
     mean = cell.mean(key)
     low, high = mean.interval.low, mean.interval.high
     holds = False if low > CHANCE else True if max(high, best(cell, key)) <= CHANCE else None
-    return Check(holds, _said(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - CHANCE)))
+    return Check(holds, _described(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - CHANCE)))
 
 
 def short_of(cell: Cell, key: str = "precision") -> Check:
     """Whether it does not route, be it at chance or between."""
     check = routes(cell, key)
-    return Check(negated(check.holds), check.said, check.mean, check.needed)
+    return Check(negated(check.holds), check.text, check.mean, check.needed)
 
 
 def best(cell: Cell, key: str = "precision") -> float:
@@ -199,7 +199,7 @@ def plateau(cell: Cell) -> bool:
     return bool(cell.long) and normalised_of(cell.long[0]) - normalised_of(cell.seeds[0]) <= PLATEAU
 
 
-def _said(cell: Cell, key: str) -> str:
+def _described(cell: Cell, key: str) -> str:
     mean = cell.mean(key)
     between = f"{mean.interval.low:.2f} to {mean.interval.high:.2f}"
     longer = ", ".join(f"{normalised_of(record):.2f}" for record in cell.long) if key == "precision" else ""

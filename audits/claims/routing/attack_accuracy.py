@@ -1,4 +1,4 @@
-"""Attack on the companion paper: to read the answer is not yet to tell it."""
+"""Attack on the companion paper: reading the answer is not yet predicting it."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ GAP = 0.1  # of all questions: what counts as the same (our choice)
 
 def gap(cell: Cell) -> Mean:
     """Precision less accuracy, both shares of the same questions."""
-    found, told = cell.average("precision"), cell.average("accuracy")
+    read, right = cell.average("precision"), cell.average("accuracy")
     asked = int(cell.seeds[0].config["held_out"])
-    error = math.sqrt((found * (1 - found) + told * (1 - told)) / asked)
+    error = math.sqrt((read * (1 - read) + right * (1 - right)) / asked)
     return mean_of_runs([r.result["precision"] - r.result["accuracy"] for r in cell.seeds], error)
 
 
@@ -43,7 +43,7 @@ def rule(cells: Sequence[Cell]) -> Judgement:
             if far
             else ""
         )
-        + f"The paper prints 99.5 % beside an accuracy of 32.2, and 98.4 beside 74.5 ({scale(cells)}: too short a "
+        + f"The paper prints 99.5 % with an accuracy of 32.2, and 98.4 with 74.5 ({scale(cells)}: too short a "
         "training for the head, which is part of the point).",
         "Training until the head has learned what the router found.",
         minimum_detectable_effect=f"{widest:.2f} of all questions ({SEEDS} seeds, 95 %)",
@@ -62,17 +62,17 @@ def _figure(cells: Sequence[Cell]) -> Dots:
     values = TASKS[str(cells[0].seeds[0].config["tier"])][FAR].vocab_size - 1
     references = (Reference("accuracy by chance", 1 / values),)
     return Dots(
-        "What is read and what is told", "share of questions", tuple(columns), joined=False, references=references
+        "What is read and what is predicted", "share of questions", tuple(columns), joined=False, references=references
     )
 
 
 CLAIM = Claim(
     id="attack-routing-accuracy",
-    statement="Routing precision stands for task accuracy.",
+    statement="Routing precision is a proxy for task accuracy.",
     source="our attack on arXiv:2603.20997, which argues by precision and prints accuracy in brackets",
     test=f"Every mechanism that routes, at least {SEEDS} seeds: precision less accuracy on the same questions, 95 % "
     f"interval. REFUTED if it lies above {GAP} for one of them, SUPPORTED if it lies below for all.",
-    refuted_by="A mechanism that reads the answer and does not tell it.",
+    refuted_by="A mechanism that reads the answer and does not predict it.",
     judge=judge_cells([(name, FAR) for name in rows("full")], rule),
     published={"bidirectional Mamba": "99.5 % (accuracy 32.2 %)", "attention": "98.4 % (accuracy 74.5 %)"},
     needs=NEEDS,

@@ -45,7 +45,7 @@ def rule(cells: Sequence[Cell], audits: Mapping[str, Record]) -> Judgement:
     judgement = Judgement(
         _verdict(causal, routing),
         f"Causal and routing: {', '.join(routing) or 'none'}; the paper's own row for causal attention has 98.9 to "
-        f"99.2 %. {'. '.join(check.said for check in checks)} ({scale(cells)}).",
+        f"99.2 %. {'. '.join(check.text for check in checks)} ({scale(cells)}).",
         "A task on which no causal representation routes: answers that come before the query and must have seen it.",
         minimum_detectable_effect=effect,
         evidence=(*runs_of(cells), *dict.fromkeys(record.run for record in audits.values())),

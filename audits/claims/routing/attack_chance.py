@@ -21,7 +21,7 @@ PRINTED = (
 
 
 def rule(cells: Sequence[Cell]) -> Judgement:
-    """By the printed numbers; runs of ours stand beside them."""
+    """By the printed numbers; runs of ours are shown for comparison."""
     values = [normalised(found, chance_of(units, picked)) for _, found, units, picked in PRINTED]
     said = ", ".join(f"{cell.row.name} {cell.mean().mean:.2f}" for cell in cells)
     return Judgement(
@@ -58,9 +58,9 @@ def _figures(cells: Sequence[Cell]) -> tuple[Dots, ...]:
 CLAIM = Claim(
     id="attack-routing-chance",
     statement="Segment routing, the failures on MQAR and memory banks route better than chance: 12 to 25.6 %.",
-    source="our attack on arXiv:2603.20997, which prints these numbers beside precisions with a chance of 1.6 %",
+    source="our attack on arXiv:2603.20997, which prints these numbers next to precisions with a chance of 1.6 %",
     test=f"The printed numbers normalised by the exact chance of the units picked (4 of 16, 2 of 16): REFUTED if none "
-    f"exceeds {CHANCE}. Our own runs of these mechanisms are shown beside them and do not decide.",
+    f"exceeds {CHANCE}. Our own runs of these mechanisms are shown for comparison and do not decide.",
     refuted_by="Normalised values about 0.",
     judge=judge_cells([(name, FAR) for name in OURS], rule),
     published={"segment routing": "23.8, 25.6 %", "MQAR": "25.6, 24.2 %", "memory banks": "12 %"},

@@ -22,7 +22,7 @@ ROWS = ("raw", "bloom filter")
 
 
 def rule(cells: Sequence[Cell]) -> Judgement:
-    """Raw embeddings in both versions; exact matching stands beside them."""
+    """Raw embeddings in both versions; exact matching is shown for comparison."""
     far, plain, *_ = cells
     checks = [at_chance(far), at_chance(plain)]
     held = [check.holds for check in checks]
@@ -30,7 +30,7 @@ def rule(cells: Sequence[Cell]) -> Judgement:
     effect, needed = open_effect(checks)
     return Judgement(
         verdict,
-        f"{'. '.join(check.said for check in checks)}. With distractors that carry the query's key, content finds "
+        f"{'. '.join(check.text for check in checks)}. With distractors that carry the query's key, content finds "
         f"{far.seeds[0].config['distractors'] + 1} like tokens and can do no better than pick among them; with other "
         f"distractors it finds the answer alone. 1.2 % is possible in neither version ({scale(cells)}).",
         "A generator in which the answer does not repeat the query's token, or a router that is not trained.",
@@ -48,7 +48,7 @@ CLAIM = Claim(
     source="our attack on arXiv:2603.20997, which does not say what its distractors carry",
     test=f"Raw embeddings with distractors that carry the query's key, and with others, at least {SEEDS} "
     "seeds and three learning rates: REFUTED if normalised precision is above 0.1 in both versions. A Bloom filter, "
-    "which matches exactly and learns nothing, is shown beside them.",
+    "which matches exactly and learns nothing, is shown for comparison.",
     refuted_by="Intervals above chance in both versions.",
     judge=judge_cells([("raw", FAR), ("raw", PLAIN), ("bloom filter", FAR), ("bloom filter", PLAIN)], rule),
     published={"raw embeddings": "1.2 %"},

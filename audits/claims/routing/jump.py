@@ -48,7 +48,7 @@ def rule(cells: Sequence[Cell]) -> Judgement:
         verdict,
         f"Of the whole rise, {found.mean:.2f} (95 % interval {low:.2f} to {high:.2f}, {found.n} seeds) falls into "
         f"{EPOCH} sequences, one of the paper's epochs; a straight line would have {min(1, EPOCH / total):.2f} there "
-        f"({scale(cells)}). Within one epoch the rise has steps: what content alone can tell comes first.",
+        f"({scale(cells)}). Within one epoch the rise has steps: what content alone achieves comes first.",
         "The paper's curves between the epochs.",
         minimum_detectable_effect=f"{found.half_width:.2f} of the rise ({found.n} seeds, 95 %)",
         seeds_needed=found.runs_to_resolve(abs(found.mean - MOST)) if verdict is ClaimVerdict.INCONCLUSIVE else None,

@@ -14,7 +14,7 @@ from audits.statistics.mean import mean_of_runs
 
 ENERGY = 0.9
 SHARE = 1 / 3  # of all dimensions: what counts as low-dimensional (our choice; the paper has 34 of 128)
-DRAWS = 20  # untrained forms beside the trained ones
+DRAWS = 20  # untrained forms, to compare the trained ones with
 
 
 def energies(spectrum: Sequence[float]) -> list[float]:

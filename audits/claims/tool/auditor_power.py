@@ -51,10 +51,8 @@ def judge_corpus(evidence: Evidence, names: set[str]) -> Judgement:
         return Judgement(ClaimVerdict.REFUTED, f"{reason}.", change, evidence=runs, gate=False)
     if {_name(r) for r in records} != names:
         return no_run_yet(f"the kill matrix with all {len(names)} planted leaks")
-    reason = (
-        f"All {len(names)} planted leaks are killed and named rightly, and all their clean controls pass every probe."
-    )
-    reason += f" {_drawn(drawn)}"
+    reason = f"All {len(names)} planted leaks are killed and classified correctly, and all their clean controls pass "
+    reason += f"every probe. {_drawn(drawn)}"
     return Judgement(ClaimVerdict.SUPPORTED, reason, change, evidence=runs, tables=_tables(drawn))
 
 

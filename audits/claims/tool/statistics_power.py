@@ -44,7 +44,7 @@ class Row:
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """Judge the rows that verdicts rest on; the traps are shown beside."""
+    """Judge the rows that verdicts rest on; the traps are shown for comparison."""
     records = evidence.of(NAME)
     rows = tuple(_row(str(r.config["procedure"]), row) for r in records for row in r.result["rows"])
     if {row.procedure for row in rows} != {case.procedure for case in all_cases()}:
