@@ -1,10 +1,6 @@
 """Statistics for few runs: pure functions with typed results; each module holds one concept. No torch in here."""
 
-from audits.statistics.comparison import (
-    PairedComparison,
-    compare_paired,
-    compare_unpaired,
-)
+from audits.statistics.comparison import PairedComparison, compare_paired, compare_unpaired
 from audits.statistics.contrast import contrast, contrast_sides, difference_of_differences, slope_weights
 from audits.statistics.counts import (
     Counts,
@@ -31,22 +27,10 @@ from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.multiplicity import Adjusted, Holm, holm, holm_among_unknown, holm_by_claim, largest_family
 from audits.statistics.paired import paired
 from audits.statistics.permutation import sign_flip, two_sample
-from audits.statistics.power import (
-    minimum_detectable_effect,
-    paired_rule,
-    power_of,
-    seeds_needed,
-    welch_rule,
-)
+from audits.statistics.power import minimum_detectable_effect, paired_rule, power_of, seeds_needed, welch_rule
 from audits.statistics.scaling import Exponent, scaling_exponent
 from audits.statistics.summary import Interval, Printed, Reading, Summary, pooled_sd, sd_interval, summarise
-from audits.statistics.tipping import (
-    best_of_p,
-    best_of_tipping_point,
-    borrowed_p,
-    single_run_p,
-    tipping_point,
-)
+from audits.statistics.tipping import best_of_p, best_of_tipping_point, borrowed_p, single_run_p, tipping_point
 from audits.statistics.trend import cochran_armitage
 from audits.statistics.trend_cells import trend_over_cells
 from audits.statistics.trend_design import detectable_trend, exact_trend_power, trend_runs_needed

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,7 @@ def seeds_needed(rule_at: Callable[[int], Rule], effect: float, power: float = 0
     return n if n <= limit else None
 
 
+@lru_cache(maxsize=256)  # searches for the seeds needed ask for the same degrees of freedom again
 def variance_ratios(df: int, points: int = GRID) -> NDArray[np.float64]:
     """Estimated over true variance, [points] equally likely values for `df` degrees of freedom."""
     quantiles = (np.arange(points) + 0.5) / points
