@@ -193,6 +193,17 @@ def test_cells_that_fall_in_order_reach_the_smallest_p_and_many_cells_are_drawn_
     assert trend_over_cells(range(12), counts, Direction.RISING).p == 1.0
 
 
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), min_size=2, max_size=5, unique_by=lambda cell: cell[0])
+)
+def test_no_order_of_the_cells_has_a_p_below_the_smallest_of_its_direction(cells):
+    doses, counts = [dose for dose, _ in cells], [Counts(hits, 5) for _, hits in cells]
+    for direction in Direction:
+        found = [trend_over_cells(doses, list(order), direction) for order in permutations(counts)]
+        assert min(one.p for one in found) == pytest.approx(found[0].smallest_p)
+
+
 def test_rates_that_differ_without_a_trend_alarm_the_test_over_runs_and_not_the_one_over_cells():
     rng, rates = np.random.default_rng(34), np.array([1.0, 0.9, 0.9, 0.7, 0.4, 0.3])
     hits = rng.binomial(5, rng.permuted(np.tile(rates, (400, 1)), axis=1)).tolist()
