@@ -1,10 +1,20 @@
-"""Explicit rules by which numbers and errors become text: a report never depends on `repr` or on the platform."""
+"""Explicit rules by which numbers, errors and tables become text: no report depends on `repr` or on the platform."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 MISSING = "n/a"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table; its cells are already formatted for reading."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -10,9 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 from audits.claims.figures import Figure
-from audits.claims.figures import Table as Table
 from audits.evidence.experiment import TIERS
 from audits.evidence.ledger import Evidence
+from audits.formatting import Table as Table
 
 PRINTED = "printed"  # the tier of a claim that is judged from printed numbers alone
 

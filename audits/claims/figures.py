@@ -1,10 +1,13 @@
-"""Figures and tables as data: claims say what is to be seen, the report draws it. Nothing here knows how."""
+"""Figures as data: claims say what is to be seen, the report draws it. Nothing here knows how."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 STYLES = ("causal", "leaky", "masked", "control", "other")
+Style = Annotated[str, Meta(extra_json_schema={"enum": [*STYLES]})]
 
 
 def _known(style: str) -> None:
@@ -12,29 +15,18 @@ def _known(style: str) -> None:
         raise ValueError(f"style {style!r} is not one of {', '.join(STYLES)}")
 
 
-@dataclass(frozen=True)
-class Table:
-    """A small table; its cells are already formatted for reading."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Reference:
+class Reference(Struct, frozen=True, forbid_unknown_fields=True):
     """A value that the axis of values is read against, such as chance: a line across the figure."""
 
     label: str
     value: float
 
 
-@dataclass(frozen=True)
-class DotColumn:
+class DotColumn(Struct, frozen=True, forbid_unknown_fields=True):
     """One arm: a point (seed, value) for each run; `failed` counts runs without a value (diverged)."""
 
     label: str
-    style: str
+    style: Style
     points: tuple[tuple[int, float], ...]
     failed: int = 0
 
@@ -42,8 +34,7 @@ class DotColumn:
         _known(self.style)
 
 
-@dataclass(frozen=True)
-class Dots:
+class Dots(Struct, frozen=True, forbid_unknown_fields=True):
     """Arms side by side, every seed a point; `joined` draws a line from arm to arm for each seed (paired)."""
 
     title: str
@@ -55,8 +46,7 @@ class Dots:
     references: tuple[Reference, ...] = ()
 
 
-@dataclass(frozen=True)
-class CurvePoint:
+class CurvePoint(Struct, frozen=True, forbid_unknown_fields=True):
     """One point of a curve; `low` and `high` are its interval, `count` the runs behind it ("4/5")."""
 
     x: float
@@ -66,20 +56,18 @@ class CurvePoint:
     count: str = ""
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(Struct, frozen=True, forbid_unknown_fields=True):
     """One curve."""
 
     label: str
-    style: str
+    style: Style
     points: tuple[CurvePoint, ...]
 
     def __post_init__(self) -> None:
         _known(self.style)
 
 
-@dataclass(frozen=True)
-class Curves:
+class Curves(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="curves"):
     """Curves over a common axis, with intervals where they are given."""
 
     title: str

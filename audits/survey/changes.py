@@ -7,16 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
-from typing import Any
 
+import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from audits.survey.rows import NOT_BUILT, Row, Survey
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why a verdict changed.
 
     Attributes:
@@ -70,11 +69,7 @@ class Comparison:
 def causes() -> tuple[Cause, ...]:
     """All explanations; an unknown key in the file is an error."""
     text = files("audits.survey").joinpath("changes.toml").read_text(encoding="utf-8")
-    return tuple(Cause(**_tuples(entry)) for entry in tomllib.loads(text)["change"])
-
-
-def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return msgspec.convert(tomllib.loads(text)["change"], tuple[Cause, ...])
 
 
 def comparisons(found: Iterable[Survey], known: Iterable[Cause]) -> tuple[Comparison, ...]:

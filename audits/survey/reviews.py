@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
+import msgspec
 from packaging.specifiers import SpecifierSet
 
 
-@dataclass(frozen=True)
-class Review:
+class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An explanation of a verdict.
 
     Attributes:
@@ -33,15 +31,9 @@ class Review:
 
 
 def reviewed() -> tuple[Review, ...]:
-    """All reviews."""
+    """All reviews; an unknown key in the file is an error."""
     text = files("audits.survey").joinpath("reviews.toml").read_text(encoding="utf-8")
-    return tuple(_review(entry) for entry in tomllib.loads(text)["review"])
-
-
-def _review(entry: dict[str, Any]) -> Review:
-    """An entry of the file; an unknown key is an error."""
-    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
-    return Review(**fields)
+    return msgspec.convert(tomllib.loads(text)["review"], tuple[Review, ...])
 
 
 def review_of(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from audits.evidence.ledger import Evidence, Record
 from audits.survey.reviews import Review, review_of
@@ -22,62 +24,122 @@ class Code(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One architecture of one release.
+class Found(msgspec.Struct, frozen=True):
+    """A finding of the audit: probe and class of leak, and the place of the library where a later token enters."""
+
+    probe: str
+    leak_class: str
+    file: str | None = None
+    line: int | None = None
+
+
+class Concluded(msgspec.Struct, frozen=True):
+    """What one probe concluded."""
+
+    name: str
+    verdict: str
+    why: str = ""
+    applicable: bool = True
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The settings of the audit, as far as they are read: the names of all its probes."""
+
+    probes: tuple[str, ...] = ()
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One architecture of one release, as its run was recorded.
 
     Attributes:
         name: its name in the library's registry.
         model: its class.
-        verdict: PASS, LEAK, UNDETERMINED or NOT_BUILT.
-        leak_class: of the first finding.
-        leak_classes: of all findings.
-        file: of the library, where a later token enters.
-        line: in that file.
-        reason: what was found, or why nothing could be.
-        review: the reviewed explanation, None where there is none.
-        probes: the verdict of each probe that applies.
-        tried: the names of all probes of the audit.
-        found: probe and class of each finding.
         seq_len: tokens of a sequence.
+        verdict: PASS, LEAK, UNDETERMINED or NOT_BUILT.
+        findings: of the audit.
+        concluded: by each probe.
+        settings: of the audit.
+        problem: why there was no audit, or no end of it; None where there was.
         seconds: duration of the run.
         code: whether today's code made the run, earlier code, or code that its record does not name.
+        review: the reviewed explanation, None where there is none.
+        counted: the probes whose findings count; None for all.
     """
 
     name: str
     model: str
-    verdict: str
-    leak_class: str | None
-    leak_classes: tuple[str, ...]
-    file: str | None
-    line: int | None
-    reason: str
-    review: Review | None
-    probes: tuple[tuple[str, str], ...]
-    tried: frozenset[str]
-    found: tuple[tuple[str, str], ...]
     seq_len: int
-    seconds: float
-    code: Code
+    verdict: str
+    findings: tuple[Found, ...] = ()
+    concluded: tuple[Concluded, ...] = msgspec.field(default=(), name="probes")
+    settings: Settings = Settings()
+    problem: str | None = msgspec.field(default=None, name="reason")
+    seconds: float = 0.0
+    code: Code = Code.UNKNOWN
+    review: Review | None = None
+    counted: frozenset[str] | None = None
+
+    @property
+    def leak_classes(self) -> tuple[str, ...]:
+        """Of the findings that count, each once."""
+        counting = (found for found in self.findings if self.counted is None or found.probe in self.counted)
+        return tuple(dict.fromkeys(found.leak_class for found in counting))
+
+    @property
+    def leak_class(self) -> str | None:
+        """Of the first finding."""
+        return next(iter(self.leak_classes), None)
+
+    @property
+    def file(self) -> str | None:
+        """Of the first finding that has a place."""
+        return next((finding.file for finding in self.findings if finding.file), None)
+
+    @property
+    def line(self) -> int | None:
+        """In that file."""
+        return next((finding.line for finding in self.findings if finding.file), None)
+
+    @property
+    def location(self) -> str:
+        """File and line, empty where no line is known."""
+        return f"{self.file}:{self.line}" if self.file else ""
+
+    @property
+    def tried(self) -> frozenset[str]:
+        """The names of all probes of the audit."""
+        return frozenset(self.settings.probes)
+
+    @property
+    def probes(self) -> dict[str, str]:
+        """The verdict of each probe that applies."""
+        return {probe.name: probe.verdict for probe in self.concluded if probe.applicable}
+
+    @property
+    def reason(self) -> str:
+        """What the deciding probes reported, or why nothing could be; empty for a PASS."""
+        if self.problem is not None or self.verdict == PASS:
+            return self.problem or ""
+        deciding = [probe for probe in self.concluded if probe.verdict == self.verdict and probe.applicable]
+        return "; ".join(f"{probe.name}: {probe.why}" for probe in deciding)
 
     @property
     def as_reviewed(self) -> bool:
         """A PASS needs no review, everything else does."""
         return self.verdict == PASS or self.review is not None
 
+    @property
+    def explained(self) -> str | None:
+        """What the review says."""
+        return self.review.reason if self.review else None
+
     def judged_by(self, probes: frozenset[str]) -> Row:
         """The row as judged by some of the probes alone."""
         if not self.probes:
             return self
-        classes = tuple(dict.fromkeys(leak_class for probe, leak_class in self.found if probe in probes))
-        verdicts = {verdict for probe, verdict in self.probes if probe in probes}
-        verdict = next((v for v in READING_ORDER if v in verdicts), self.verdict)
-        return replace(self, verdict=verdict, leak_class=next(iter(classes), None), leak_classes=classes)
-
-    @property
-    def location(self) -> str:
-        """File and line, empty where no line is known."""
-        return f"{self.file}:{self.line}" if self.file else ""
+        verdicts = {verdict for probe, verdict in self.probes.items() if probe in probes}
+        verdict = next((verdict for verdict in READING_ORDER if verdict in verdicts), self.verdict)
+        return msgspec.structs.replace(self, verdict=verdict, counted=probes)
 
 
 @dataclass(frozen=True)
@@ -93,6 +155,7 @@ class Survey:
         """What is not reviewed first, then by verdict and name."""
         return tuple(sorted(self.rows, key=lambda r: (r.as_reviewed, READING_ORDER.index(r.verdict), r.name)))
 
+    @property
     def tally(self) -> dict[str, int]:
         """How many rows have each verdict."""
         return {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in READING_ORDER}
@@ -124,35 +187,8 @@ def _code(record: Record, today: str) -> Code:
 
 
 def _row(record: Record, reviews: tuple[Review, ...], today: str) -> Row:
-    config, result = record.config, record.result
-    findings: list[dict[str, Any]] = result.get("findings", [])
-    located: dict[str, Any] = next((finding for finding in findings if finding["file"]), {})
-    classes = tuple(dict.fromkeys(finding["leak_class"] for finding in findings))
-    verdict = result["verdict"]
-    return Row(
-        name=config["name"],
-        model=config["model"],
-        verdict=verdict,
-        leak_class=classes[0] if classes else None,
-        leak_classes=classes,
-        file=located.get("file"),
-        line=located.get("line"),
-        reason=_reason(result),
-        review=review_of(reviews, config["library"], config["release"], config["name"], verdict, classes),
-        tried=frozenset(result.get("settings", {}).get("probes", ())),
-        found=tuple((finding["probe"], finding["leak_class"]) for finding in findings),
-        probes=tuple((p["name"], p["verdict"]) for p in result.get("probes", []) if p["applicable"]),
-        seq_len=config["seq_len"],
-        seconds=record.seconds,
-        code=_code(record, today),
-    )
-
-
-def _reason(result: dict[str, Any]) -> str:
-    """What the deciding probes reported; empty for a PASS."""
-    if "reason" in result:
-        return str(result["reason"])
-    if result["verdict"] == PASS:
-        return ""
-    deciding = [p for p in result["probes"] if p["verdict"] == result["verdict"] and p["applicable"]]
-    return "; ".join(f"{p['name']}: {p['why']}" for p in deciding)
+    config: dict[str, Any] = record.config
+    known = {"seconds": record.seconds, "code": _code(record, today)}
+    row = msgspec.convert(config | record.result | known, Row)
+    review = review_of(reviews, config["library"], config["release"], row.name, row.verdict, row.leak_classes)
+    return msgspec.structs.replace(row, review=review)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from bench_samples import decoding, record, row, training
 
@@ -21,7 +22,7 @@ from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.evidence.runner import Gathered
 from audits.experiments.bench import bench as experiment
 from audits.experiments.bench._measured import benches
-from audits.report.bench.json import bench_json
+from audits.report.bench.json import Document, bench_json
 from audits.report.bench.tables import NO_GPU, missing_sentence
 from audits.report.claims.document import Report
 from audits.report.claims.html import html
@@ -111,6 +112,7 @@ def test_the_json_holds_the_contracts_fields_and_the_reasons() -> None:
     assert base["ratio_to_sdpa"] == 1.0
     assert (absent["median_ms"], absent["ratio_to_sdpa"], absent["peak_bytes"]) == (None, None, None)
     assert absent["not_run"] == "needs CUDA"
+    assert len(msgspec.json.decode(bench_json(found), type=Document).rows) == 3
 
 
 def test_what_is_missing_to_the_floor_is_told_with_the_projections_part() -> None:

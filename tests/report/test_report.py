@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from audits.report.claims.document import NO_RUN, Report
 from audits.report.claims.html import html
 from audits.report.claims.json import claims_json
 from audits.report.claims.junit import junit, outcome
-from audits.report.claims.leaks_json import leaks_json
+from audits.report.claims.leaks_json import Document, leaks_json
 from audits.report.claims.markdown import markdown
 from audits.report.claims.marks import claim_mark, flags
 from audits.report.claims.perplexity import columns
@@ -185,6 +186,7 @@ def test_claims_json_holds_what_the_contract_names():
 
 def test_leaks_json_lists_twins_by_name_with_both_verdicts():
     document = json.loads(leaks_json(sample()))
+    assert len(msgspec.json.decode(leaks_json(sample()), type=Document).twins) == 2
     assert document["schema"] == 1
     assert [row["name"] for row in document["twins"]] == ["a-leak", "b-leak"]
     assert document["twins"][1]["leaky"] == {"p": "LEAK"}
@@ -309,6 +311,13 @@ def test_views_read_the_records_as_they_are():
     ]
     assert [(run.gradient, run.perturbation) for run in selection_attack(report)] == [("PASS", "LEAK")]
     assert "✗ missed" in html(report)
+
+
+@pytest.mark.parametrize("word", ["pass", None, ["PASS"], 1])
+def test_a_recorded_audit_without_a_verdict_never_reads_as_a_pass(word):
+    worth = worth_of(training("clean", 0, 4.0, audit={"verdict": word}))
+    assert worth.runs[0].audit is None
+    assert "not audited" in markdown(Report((), Evidence((training("clean", 0, 4.0, audit={"verdict": word}),))))
 
 
 JSON = st.recursive(

@@ -18,7 +18,6 @@ from audits.evidence.ledger import Evidence, Record
 from audits.report.audit.console import print_audit
 from audits.report.audit.html import audit_html
 from audits.report.audit.sarif import fingerprint, sarif
-from audits.report.audit.view import parse_audit
 from audits.report.claims.console import print_claims, print_kill_matrix
 from audits.report.claims.document import NO_RUN, Report
 from audits.report.render.figure_influence import LARGEST, LEVELS, influence_map, largest_future, level, pooled
@@ -169,15 +168,6 @@ def test_sarif_never_holds_a_number_json_has_no_word_for():
 def test_sarif_says_which_probes_could_not_decide():
     notes = json.loads(sarif(RESULT, BASE))["runs"][0]["invocations"][0]["toolExecutionNotifications"]
     assert [note["message"]["text"] for note in notes] == ["Probe decode decided nothing: no streaming path"]
-
-
-def test_an_audit_is_read_back_from_the_ledger_as_it_was():
-    assert parse_audit(json.loads(RESULT.to_json())) == RESULT
-
-
-@pytest.mark.parametrize("word", ["pass", None, ["PASS"], 1])
-def test_a_stored_verdict_that_is_none_is_undetermined(word):
-    assert parse_audit({"verdict": word}).verdict is Verdict.UNDETERMINED
 
 
 def test_the_page_of_an_audit_tells_verdict_place_and_limits_and_draws_a_map_where_there_is_one():

@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from report_samples import ADDRESSES, DOTS, RUNS, at, every_kind, record
@@ -14,6 +15,7 @@ from report_samples import ADDRESSES, DOTS, RUNS, at, every_kind, record
 from audits.claims.claim import PRINTED, ClaimVerdict
 from audits.claims.figures import DotColumn
 from audits.evidence.ledger import Evidence
+from audits.jsonable import json_text
 from audits.report.claims.document import Report
 from audits.report.claims.html import html
 from audits.report.claims.html_claims import claim_section, claims_table
@@ -22,7 +24,7 @@ from audits.report.claims.junit import junit, outcome
 from audits.report.claims.markdown import markdown
 from audits.report.claims.prose import expectation_sentence, limits_of
 from audits.report.claims.provenance import duration, facts, provenance, reproduce, runs_table
-from audits.report.claims.schema import claims_schema
+from audits.report.claims.schema import Document, claims_schema
 from audits.report.claims.step_summary import LIMIT, step_summary
 from audits.report.render.junit_document import Outcome
 
@@ -180,9 +182,16 @@ def test_claims_json_follows_its_schema_with_every_kind_of_claim_and_with_none()
     valid(json.loads(claims_json(every_kind())))
     valid(json.loads(claims_json(Report((), Evidence()))))
     unreviewed = replace(GAIN, expected=None)
-    unnumbered = replace(DOTS, columns=(DotColumn("x", "other", ((0, float("nan")), (1, float("inf"))), 2),))
+    column = DotColumn("x", "other", ((0, float("nan")), (1, float("inf"))), 2)
+    unnumbered = msgspec.structs.replace(DOTS, columns=(column,))
     judgement = replace(GAIN.judgement, figures=(unnumbered,))
     valid(json.loads(claims_json(only(replace(unreviewed, judgement=judgement)))))
+
+
+def test_claims_json_is_read_back_by_the_types_it_is_made_from():
+    document = msgspec.json.decode(claims_json(every_kind()), type=Document)
+    assert json.loads(json_text(msgspec.to_builtins(document))) == json.loads(claims_json(every_kind()))
+    assert [claim.id for claim in document.claims] == [item.claim.id for item in every_kind().judged]
 
 
 @pytest.mark.parametrize(

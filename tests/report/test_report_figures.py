@@ -6,16 +6,18 @@ import math
 import re
 import xml.etree.ElementTree as ET
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audits.claims.figures import STYLES, CurvePoint, Curves, DotColumn, Dots, Reference, Series
 from audits.jsonable import json_text
+from audits.report.claims.json import figure_entry
 from audits.report.render.axes import axis, drawable, tick_text
 from audits.report.render.figure_curves import curves_plot
 from audits.report.render.figure_dots import dots_plot, mean
-from audits.report.render.figures import figure_data, figure_note, figure_plot, figure_table
+from audits.report.render.figures import figure_note, figure_plot, figure_table
 from audits.report.render.labels import beside
 from audits.report.render.styles import looks
 
@@ -179,7 +181,7 @@ def test_any_numbers_and_names_are_drawn_within_the_frame(values, log, name, fai
         for _, node in parts(drawing):
             assert 0 <= float(node.get("cx", 0)) <= width
             assert 0 <= float(node.get("cy", 0)) <= height
-        assert json_text(figure_data(figure))
+        assert json_text(msgspec.to_builtins(figure_entry(figure)))
         assert len(figure_table(figure).header) == 5
 
 
@@ -207,7 +209,7 @@ def test_a_reference_is_a_line_through_its_value_and_is_named_in_drawing_table_a
     desc = next(node.text for name, node in parts(drawing) if name == "desc")
     assert "chance: 0.0625; content alone: 0.444" in desc
     assert any("chance" in row for row in figure_table(figure).rows)
-    assert [item["label"] for item in figure_data(figure)["references"]] == ["chance", "content alone"]
+    assert [item.label for item in figure_entry(figure).references] == ["chance", "content alone"]
 
 
 def test_a_reference_beyond_the_data_widens_the_axis_and_one_without_a_place_is_left_out():

@@ -7,14 +7,32 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import msgspec
+
 from audits.evidence.experiment import TIERS
 from audits.evidence.ledger import Evidence, Record
-from audits.experiments.bench._row import PASSES, Ceilings, Row, paired_ratio, spread
+from audits.experiments.bench._row import PASSES, Ceilings, Entry, Row
 from audits.statistics import Exponent, scaling_exponent
 
 EXPERIMENT = "bench"
 BASE, PROJECTIONS, HUB = "attention", "projections", "hub"
 _VARIED = ("pass", "n", "layers")  # what differs between the runs of one bench
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """What was done at most: operations or bytes of a round, and the seconds of each round."""
+
+    amount: float
+    seconds: tuple[float, ...]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a run of the bench recorded; `lost` says why it was ended."""
+
+    rows: tuple[Entry, ...] = ()
+    ceilings: dict[str, Ceiling] = {}
+    threads: int = 0
+    lost: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,8 +113,12 @@ def _bench(machine: str, records: Sequence[Record]) -> Bench:
     rows: dict[tuple[str, str, int], Row] = {}
     for record in alike:  # a later run of some of the layers replaces what an earlier one said of them
         rows |= {(row.name, row.passes, row.n): row for row in _rows(record)}
-    threads = max(int(record.result.get("threads", 0)) for record in alike)
+    threads = max(_result(record).threads for record in alike)
     return Bench(machine, tier, last.setting(_VARIED), last.environment, threads, _ordered(rows.values(), alike))
+
+
+def _result(record: Record) -> Result:
+    return msgspec.convert(record.result, Result)
 
 
 def _ordered(rows: Iterable[Row], records: Sequence[Record]) -> tuple[Row, ...]:
@@ -108,56 +130,32 @@ def _ordered(rows: Iterable[Row], records: Sequence[Record]) -> tuple[Row, ...]:
 
 def _rows(record: Record) -> list[Row]:
     """The rows of one run, of alternatives the fastest; of a run that was ended, one a layer with the reason."""
-    entries = [dict(entry) for entry in record.result["rows"]]
-    if "lost" in record.result:
+    result, entries = _result(record), _result(record).rows
+    if result.lost is not None:
         parts = (name.partition("/") for name in record.config["layers"])
-        entries = [{"layer": layer, "impl": impl, "not_run": record.result["lost"]} for layer, _, impl in parts]
-    kept: dict[tuple[str, str], dict[str, Any]] = {}
+        entries = tuple(Entry(layer=layer, impl=impl, not_run=result.lost) for layer, _, impl in parts)
+    kept: dict[tuple[str, str], Entry] = {}
     for entry in entries:
-        key = (entry["layer"], entry["impl"])
+        key = (entry.layer, entry.impl)
         kept[key] = min(kept.get(key, entry), entry, key=_slowness)
-    rates = _ceilings(record.result.get("ceilings", {}))
-    by_layer = {layer: entry.get("seconds", ()) for (layer, _), entry in kept.items()}
-    return [_row(record, entry, rates, by_layer) for entry in kept.values()]
+    seconds = {entry.layer: entry.seconds for entry in kept.values()}
+    shared: dict[str, Any] = {
+        "n": record.config["n"],
+        "passes": record.config["pass"],
+        "run": record.run,
+        "ceilings": _ceilings(result),
+        "attention": seconds.get(BASE, ()),
+        "projections": seconds.get(PROJECTIONS, ()),
+    }
+    return [Row(**msgspec.structs.asdict(entry), **shared) for entry in kept.values()]
 
 
-def _slowness(entry: Mapping[str, Any]) -> float:
+def _slowness(entry: Entry) -> float:
     """Median seconds; infinite where it was not run."""
-    return median(entry["seconds"]) if entry.get("seconds") else float("inf")
+    return median(entry.seconds) if entry.seconds else float("inf")
 
 
-def _ceilings(tops: Mapping[str, Any]) -> Ceilings | None:
+def _ceilings(result: Result) -> Ceilings | None:
     """Of the fastest round each: what slows the machine for a while does not lower what it can do at most."""
-    rates = {name: top["amount"] / min(top["seconds"]) for name, top in tops.items() if top["seconds"]}
+    rates = {name: top.amount / min(top.seconds) for name, top in result.ceilings.items() if top.seconds}
     return Ceilings(rates["matmul"], rates["copy"]) if {"matmul", "copy"} <= set(rates) else None
-
-
-def _row(
-    record: Record, entry: Mapping[str, Any], rates: Ceilings | None, by_layer: Mapping[str, Sequence[float]]
-) -> Row:
-    seconds = entry.get("seconds", ())
-    return Row(
-        layer=str(entry["layer"]),
-        impl=str(entry["impl"]),
-        backend=str(entry.get("backend", "")),
-        n=int(record.config["n"]),
-        passes=str(record.config["pass"]),
-        ms=spread([1000 * taken for taken in seconds]),
-        ratio=paired_ratio(seconds, by_layer.get(BASE, ())),
-        peak_bytes=entry.get("peak_bytes"),
-        flops=entry.get("flops"),
-        bytes=entry.get("bytes"),
-        ceilings=rates,
-        core_share=_core_share(entry, rates, by_layer.get(PROJECTIONS, ())),
-        not_run=entry.get("not_run"),
-        run=record.run,
-    )
-
-
-def _core_share(entry: Mapping[str, Any], rates: Ceilings | None, projections: Sequence[float]) -> float | None:
-    """Traffic of the mixing alone over its time: the layer's less that of the projections in the same round."""
-    seconds, amount = entry.get("seconds", ()), entry.get("core_bytes")
-    if amount is None or rates is None or not seconds or len(seconds) != len(projections):
-        return None
-    core = median(taken - other for taken, other in zip(seconds, projections, strict=True))
-    return float(amount / core / rates.bytes) if core > 0 else None

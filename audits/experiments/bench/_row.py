@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import msgspec
+
 PASSES = ("forward", "forward+backward", "decode")
 
 
@@ -26,41 +28,70 @@ class Ceilings:
     bytes: float
 
 
-@dataclass(frozen=True)
-class Row:
-    """One layer at one length in one pass.
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run recorded of one layer.
 
     Attributes:
         layer: what it computes.
         impl: how.
-        backend: the alternative that was fastest; empty where there are none.
-        n: tokens, or the position of a decode step.
-        passes: one of `PASSES`.
-        ms: milliseconds of a step; of a decode step, of one token. None where it was not run.
-        ratio: to attention in the same round; None without attention.
+        backend: the alternative that was run; empty where there are none.
+        seconds: of each round; of a decode step, for one token. Empty where it was not run.
         peak_bytes: at a step's peak, beyond what was held before.
-        flops: operations that its definition demands; None where they are not counted, as the next one.
+        flops: operations that its definition demands; None where they are not counted, as the next two.
         bytes: traffic that it demands.
-        ceilings: those of the same run.
-        core_share: of the measured copy rate that the layer reaches without its projections; forward only.
+        core_bytes: traffic of the mixing alone, without the projections.
         not_run: why there is no time.
-        run: address of the run.
     """
 
     layer: str
     impl: str
-    backend: str
+    backend: str = ""
+    seconds: tuple[float, ...] = ()
+    peak_bytes: int | None = None
+    flops: float | None = None
+    bytes: float | None = None
+    core_bytes: float | None = None
+    not_run: str | None = None
+
+
+class Row(Entry, frozen=True, kw_only=True):
+    """One layer at one length in one pass.
+
+    Attributes:
+        n: tokens, or the position of a decode step.
+        passes: one of `PASSES`.
+        run: address of the run.
+        ceilings: those of the same run.
+        attention: seconds of attention in the same rounds; empty without attention.
+        projections: seconds of the projections alone in the same rounds; empty without them.
+    """
+
     n: int
     passes: str
-    ms: Spread | None
-    ratio: Spread | None
-    peak_bytes: int | None
-    flops: float | None
-    bytes: float | None
-    ceilings: Ceilings | None
-    core_share: float | None
-    not_run: str | None
     run: str
+    ceilings: Ceilings | None
+    attention: tuple[float, ...]
+    projections: tuple[float, ...]
+
+    @property
+    def ms(self) -> Spread | None:
+        """Milliseconds of a step; of a decode step, of one token. None where it was not run."""
+        return spread([1000 * taken for taken in self.seconds])
+
+    @property
+    def ratio(self) -> Spread | None:
+        """To attention in the same round; None without attention."""
+        return paired_ratio(self.seconds, self.attention)
+
+    @property
+    def core_share(self) -> float | None:
+        """Of the measured copy rate, what the mixing reaches in the layer's time less that of the projections."""
+        if self.core_bytes is None or self.ceilings is None or not self.seconds:
+            return None
+        if len(self.seconds) != len(self.projections):
+            return None
+        core = median(taken - other for taken, other in zip(self.seconds, self.projections, strict=True))
+        return self.core_bytes / core / self.ceilings.bytes if core > 0 else None
 
     @property
     def name(self) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from audits.betting import BetResult, BetVerdict, explain
-from audits.claims.figures import Table
-from audits.formatting import MISSING, number
+from audits.formatting import MISSING, Table, number
 from audits.report.audit.wealth import wealth_plot
 from audits.report.render.escape import markup
 from audits.report.render.marks import Mark

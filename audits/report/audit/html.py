@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from audits.claims.figures import Table
-from audits.formatting import MISSING, count, number
+from audits.formatting import MISSING, Table, count, number
 from audits.report.audit.sarif import finding_text
 from audits.report.render.escape import markup
 from audits.report.render.figure_influence import Matrix, influence_map, largest

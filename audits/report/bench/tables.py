@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from audits.claims.figures import Table
 from audits.claims.hubrouter._targets import TRAINING, hubs_by_speed
 from audits.evidence.ledger import Record
 from audits.experiments.bench._measured import BASE, PROJECTIONS, Bench
 from audits.experiments.bench._row import PASSES, Row, Spread
 from audits.experiments.bench.start_up import NAME as START_UP
-from audits.formatting import MISSING, count, number
+from audits.formatting import MISSING, Table, count, number
 from audits.report.claims.document import NO_RUN, Report
 
 HEADING = "Bench: the layer beside others"

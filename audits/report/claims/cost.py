@@ -29,7 +29,7 @@ def flops_curves(costs: Sequence[LayerCost]) -> Curves:
 
 def time_curves(costs: Sequence[LayerCost]) -> Curves:
     """Measured milliseconds with their intervals."""
-    series = [_series(cost, exponent_text(cost), [_timed(p) for p in cost.points if p.ms]) for cost in costs]
+    series = [_series(cost, exponent_text(cost), [_timed(p) for p in cost.points if p.ms_median]) for cost in costs]
     note = (
         "Wall-clock time of the same layers, median and range. The exponent is fitted over the lengths shown, where "
         "fixed overheads still weigh; it is not an asymptotic statement."
@@ -39,10 +39,11 @@ def time_curves(costs: Sequence[LayerCost]) -> Curves:
 
 def _timed(point: CostPoint) -> CurvePoint:
     """A measured point."""
-    return CurvePoint(point.n, point.ms or 0.0, point.ms_low, point.ms_high)
+    return CurvePoint(point.n, point.ms_median or 0.0, point.ms_low, point.ms_high)
 
 
 def exponent_text(cost: LayerCost) -> str:
     """The measured exponent with its confidence interval."""
-    interval = f" [{number(cost.ms_exponent_low)}, {number(cost.ms_exponent_high)}]"
-    return number(cost.ms_exponent) + (interval if cost.ms_exponent_low is not None else "")
+    fitted = cost.ms_exponent
+    interval = f" [{number(fitted.low)}, {number(fitted.high)}]"
+    return number(fitted.slope) + (interval if fitted.low is not None else "")

@@ -99,7 +99,7 @@ def peers_section(report: Report) -> str:
     every = folded("Every planted leak", table(peers.twin_table(found)))
     box = measured(TIMING_NOTE, table(peers.time_table(found)))
     told = paragraph(peers.sentence(found))
-    return section("peers", peers.HEADING, told, table(peers.class_table(found)), every, box if found.times else "")
+    return section("peers", peers.HEADING, told, table(peers.class_table(found)), every, box if found.timings else "")
 
 
 def cost_section(report: Report) -> str:

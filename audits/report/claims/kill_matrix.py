@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audits.report.claims.views import KillMatrix, TwinRow
+from audits.report.claims.views import KillMatrix, KillRow
 from audits.report.render.escape import markup
 from audits.report.render.marks import audit_mark
 from audits.report.render.svg import Attributes, coordinate, drawing, element, label, line
@@ -23,7 +23,7 @@ def _half(x: float, y: float, looks: tuple[str, str]) -> str:
     return element("rect", box) + label(x + _HALF / 2, y + 15.5, symbol, f"sign {style}")
 
 
-def _cell(twin: TwinRow, probe: str, x: float, y: float) -> str:
+def _cell(twin: KillRow, probe: str, x: float, y: float) -> str:
     """A probe's verdicts on the leaky (left) and the clean twin (right)."""
     leaky, clean = twin.leaky.get(probe, ""), twin.clean.get(probe, "")
     told = f"{twin.name}, {probe}: leaky twin {audit_mark(leaky).word}, clean twin {audit_mark(clean).word}"
@@ -32,14 +32,14 @@ def _cell(twin: TwinRow, probe: str, x: float, y: float) -> str:
     return element("g", {}, element("title", {}, markup(told)) + halves)
 
 
-def named_text(twin: TwinRow) -> str:
+def named_text(twin: KillRow) -> str:
     """Whether the auditor named the right class: "✓ dense", "✗ dense, not selection", "✗ missed"."""
     if twin.named == twin.leak_class:
         return f"✓ {twin.named}"
     return f"✗ {twin.named}, not {twin.leak_class}" if twin.named else "✗ missed"
 
 
-def _row(twin: TwinRow, probes: Sequence[str], y: float) -> str:
+def _row(twin: KillRow, probes: Sequence[str], y: float) -> str:
     """A twin's name, its cells and the class named."""
     told = element("title", {}, markup(f"{twin.mechanism} Origin: {twin.origin}"))
     name = element("g", {}, told + label(_LEFT - 10, y + 15.5, twin.name, "value", "end"))

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import msgspec
 
+from audits.auditor.battery import Battery
 from audits.jsonable import json_text
 from audits.report.claims.document import Report
-from audits.report.claims.views import kill_matrix
+from audits.report.claims.views import PlantedLeak, kill_matrix
 from audits.results import SCHEMA
 
 
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The planted leaks by name, and the fewest probes that see every one."""
+
+    schema: int
+    twins: tuple[PlantedLeak, ...]
+    battery: Battery
+
+
 def leaks_json(report: Report) -> str:
-    """The document, twins by name, probes by name, and the fewest probes that see every leak."""
+    """The document as text, probes by name."""
     matrix = kill_matrix(report)
-    twins = sorted(matrix.twins, key=lambda twin: twin.name)
-    rows = [
-        {
-            "name": twin.name,
-            "leak_class": twin.leak_class,
-            "named": twin.named,
-            "mechanism": twin.mechanism,
-            "origin": twin.origin,
-            "leaky": dict(twin.leaky),
-            "clean": dict(twin.clean),
-        }
-        for twin in twins
-    ]
-    return json_text({"schema": SCHEMA, "twins": rows, "battery": asdict(matrix.battery)})
+    leaks = sorted(matrix.twins, key=lambda leak: leak.name)
+    rows = tuple(msgspec.convert(leak, PlantedLeak, from_attributes=True) for leak in leaks)
+    return json_text(msgspec.to_builtins(Document(SCHEMA, rows, matrix.battery)))

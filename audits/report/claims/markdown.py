@@ -74,7 +74,7 @@ def _peers(report: Report) -> list[str]:
     heading = f"### {peers.HEADING}"
     if found is None:
         return [heading, text(peers.NOT_RUN)]
-    timed = ["#### Time of both", f"*{words.TIMING_NOTE}*", table(peers.time_table(found))] if found.times else []
+    timed = ["#### Time of both", f"*{words.TIMING_NOTE}*", table(peers.time_table(found))] if found.timings else []
     verdicts = (peers.class_table(found), peers.twin_table(found))
     return [heading, text(peers.sentence(found)), *map(table, verdicts), *timed]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from audits.claims.claim import PRINTED, JudgedClaim
-from audits.claims.figures import Table
 from audits.evidence.ledger import Record
 from audits.evidence.succession import shown_by
-from audits.formatting import MISSING, count, number
+from audits.formatting import MISSING, Table, count, number
 from audits.report.claims.document import Report
 
 _HARDWARE = ("platform", "cpu", "cores", "device")  # of a record's environment; all else there are versions
@@ -18,31 +18,33 @@ _ARMS = ("arm", "pattern", "routing", "chunk", "twin", "layer")
 _MOST_LISTED = 4
 
 
-@dataclass(frozen=True)
-class Provenance:
+class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The runs of one judgement, summed up; texts are sorted, so that nothing depends on the order of recording.
 
     Attributes:
-        runs: addresses of the deciding runs.
-        stale: those whose code has changed since.
-        absent: those that the ledger does not hold.
-        commits: of the checkouts they ran in.
+        absent: addresses of deciding runs that the ledger does not hold.
+        commits: of the checkouts they ran in; a + where one had changes.
         machines: platform, processor, cores and device.
         versions: of python, torch and what else was recorded.
         seconds: wall-clock time of all together.
-        recorded: when the first and the last were recorded; empty where no record says so.
+        recorded: when the first and the last were recorded, UTC; empty where no record says so.
         rechecked: by what runs of earlier code count as made by today's.
     """
 
-    runs: tuple[str, ...]
-    stale: tuple[str, ...]
     absent: tuple[str, ...]
     commits: tuple[str, ...]
     machines: tuple[str, ...]
     versions: tuple[str, ...]
-    seconds: float
+    seconds: int | float
     recorded: tuple[str, ...]
     rechecked: tuple[str, ...] = ()
+
+
+class Provenance(Origin, frozen=True, kw_only=True):
+    """The same with the addresses of all deciding runs, and of those whose code has changed since."""
+
+    runs: tuple[str, ...]
+    stale: tuple[str, ...]
 
 
 def provenance(report: Report, item: JudgedClaim) -> Provenance:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from audits.claims.claim import JudgedClaim, Judgement
-from audits.claims.figures import Table
-from audits.formatting import MISSING, number, perplexity
+from audits.formatting import MISSING, Table, number, perplexity
 from audits.report.claims.cost import exponent_text
 from audits.report.claims.document import NO_RUN, Report
 from audits.report.claims.kill_matrix import named_text
 from audits.report.claims.marks import claim_mark
-from audits.report.claims.views import KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun
+from audits.report.claims.views import Audit, KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun
 from audits.report.render.figure_influence import largest_future
 from audits.report.render.marks import audit_mark
-from audits.results import AuditResult
 from audits.statistics import ALPHA
 
 
-def audit_word(audit: AuditResult | None) -> str:
+def audit_word(audit: Audit | None) -> str:
     """An audit's verdict with the leak classes found."""
     if audit is None:
         return "not audited"
-    classes = sorted({str(finding.leak_class) for finding in audit.findings})
+    classes = sorted({finding.leak_class for finding in audit.findings})
     return audit_mark(audit.verdict).text + (f" ({', '.join(classes)})" if classes else "")
 
 

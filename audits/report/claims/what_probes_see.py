@@ -22,7 +22,7 @@ from audits.formatting import MISSING, count
 from audits.instruments.probe import Probe
 from audits.report.claims import prose, tables
 from audits.report.claims.document import Report
-from audits.report.claims.views import KillMatrix, TwinRow, kill_matrix
+from audits.report.claims.views import KillMatrix, KillRow, kill_matrix
 from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
 from audits.statistics import Counts, least_rate
@@ -123,14 +123,14 @@ class _Told:
         ]
         return [*parts, *self._alarm(probe.name)]
 
-    def _named(self, twins: Sequence[TwinRow], probe: str) -> str:
+    def _named(self, twins: Sequence[KillRow], probe: str) -> str:
         """Leaks by class; those seen too seldom to show the floor with their number."""
         short = [self.found[t.name, probe] for t in twins if (t.name, probe) in self.found]
         short = [one for one in short if one.counts.successes < one.counts.trials]
         told = f"Not in every draw: {', '.join(f'{code(one.leak)} ({one.counts})' for one in short)}." if short else ""
         return f"{_by_class(twins)} {told}".strip()
 
-    def _missed(self, seen: Sequence[TwinRow]) -> str:
+    def _missed(self, seen: Sequence[KillRow]) -> str:
         """Leaks by class that some other probe sees; a class of which it sees none is only counted."""
         kinds = {twin.leak_class for twin in seen}
         missed = [twin for twin in self.matrix.twins if twin.killed and twin not in seen]
@@ -162,11 +162,11 @@ def _together(drawn: Sequence[Detection]) -> Counts | None:
     return Counts(sum(one.counts.successes for one in drawn), trials) if trials else None
 
 
-def _seers(twin: TwinRow) -> list[str]:
+def _seers(twin: KillRow) -> list[str]:
     return [probe for probe, verdict in twin.leaky.items() if verdict == "LEAK"]
 
 
-def _by_class(twins: Sequence[TwinRow]) -> str:
+def _by_class(twins: Sequence[KillRow]) -> str:
     """Names grouped by leak class; twins come in that order."""
     groups = groupby(twins, key=lambda twin: twin.leak_class)
     return "; ".join(f"{kind}: {', '.join(code(twin.name) for twin in members)}" for kind, members in groups) + "."

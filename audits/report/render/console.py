@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from audits.claims.figures import Table as Cells
+from audits.formatting import Table as Cells
 from audits.report.render.marks import Mark
 
 COLOURS = {"pass": "green", "fail": "red", "neutral": "yellow", "error": "magenta"}

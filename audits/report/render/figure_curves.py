@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from textwrap import wrap
 
-from audits.claims.figures import CurvePoint, Curves, Series, Table
-from audits.formatting import MISSING, number
+from audits.claims.figures import CurvePoint, Curves, Series
+from audits.formatting import MISSING, Table, number
 from audits.report.render.axes import Axis, axis, drawable, tick_text
 from audits.report.render.labels import LETTER, beside
 from audits.report.render.references import legend, named, reference_line, references_of

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
-from audits.claims.figures import DotColumn, Dots, Table
-from audits.formatting import MISSING, count, number
+from audits.claims.figures import DotColumn, Dots
+from audits.formatting import MISSING, Table, count, number
 from audits.report.render.axes import Axis, axis, drawable, tick_text
 from audits.report.render.references import legend, named, reference_line, references_of
 from audits.report.render.styles import shape_of

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
-from audits.claims.figures import Curves, Dots, Figure, Table
+from audits.claims.figures import Curves, Dots, Figure
+from audits.formatting import Table
 from audits.report.render.figure_curves import curves_plot, curves_table
 from audits.report.render.figure_dots import dots_plot, dots_table, mean_word
 
@@ -23,22 +21,6 @@ def figure_table(figure: Figure) -> Table:
 def figure_note(figure: Figure) -> str:
     """How to read the figure, after what its claim says of it."""
     return " ".join(part for part in (figure.note, _reading(figure)) if part)
-
-
-def figure_data(figure: Figure) -> dict[str, Any]:
-    """The figure for other programs."""
-    if isinstance(figure, Curves):
-        return {"kind": "curves", **asdict(figure)}
-    columns = [
-        {
-            "label": column.label,
-            "style": column.style,
-            "points": [{"seed": seed, "value": value} for seed, value in column.points],
-            "failed": column.failed,
-        }
-        for column in figure.columns
-    ]
-    return {"kind": "dots", **asdict(figure), "columns": columns}
 
 
 def _reading(figure: Figure) -> str:

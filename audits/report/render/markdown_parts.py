@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audits.claims.figures import Table
+from audits.formatting import Table
 from audits.report.render.escape import markdown as text
 
 

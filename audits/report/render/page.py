@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from audits.claims.figures import Table
+from audits.formatting import Table
 from audits.report.render.escape import markup
 from audits.report.render.marks import Mark
 from audits.report.render.words import TITLE

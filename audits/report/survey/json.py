@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from audits.jsonable import json_text
 from audits.results import SCHEMA
-from audits.survey.rows import Row, Survey
+from audits.survey.rows import Code, Survey
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One architecture; `leak_class` is that of the first finding, `file` and `line` where a later token gets in."""
+
+    name: str
+    model: str
+    verdict: str
+    leak_class: str | None
+    file: str | None
+    line: int | None
+    reason: str
+    as_reviewed: bool
+    explained: str | None
+    leak_classes: tuple[str, ...]
+    probes: dict[str, str]
+    seq_len: int
+    seconds: float
+    code: Code
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One release of one library: how many have each verdict, and the rows by name."""
+
+    schema: int
+    library: str
+    release: str
+    tally: dict[str, int]
+    models: tuple[Entry, ...]
 
 
 def survey_json(survey: Survey) -> str:
-    """The document, rows by name."""
-    head = {"schema": SCHEMA, "library": survey.library, "release": survey.release, "tally": survey.tally()}
-    return json_text({**head, "models": [_entry(row) for row in survey.rows]})
-
-
-def _entry(row: Row) -> dict[str, object]:
-    return {
-        "name": row.name,
-        "model": row.model,
-        "verdict": row.verdict,
-        "leak_class": row.leak_class,
-        "file": row.file,
-        "line": row.line,
-        "reason": row.reason,
-        "as_reviewed": row.as_reviewed,
-        "explained": row.review.reason if row.review else None,
-        "leak_classes": list(row.leak_classes),
-        "probes": dict(row.probes),
-        "seq_len": row.seq_len,
-        "seconds": round(row.seconds, 1),
-        "code": row.code,
-    }
+    """The document as text."""
+    models = [msgspec.convert(row, Entry, from_attributes=True) for row in survey.rows]
+    rounded = tuple(msgspec.structs.replace(entry, seconds=round(entry.seconds, 1)) for entry in models)
+    return json_text(msgspec.to_builtins(Document(SCHEMA, survey.library, survey.release, survey.tally, rounded)))

@@ -27,7 +27,7 @@ def title(survey: Survey) -> str:
 
 def tally_sentence(survey: Survey) -> str:
     """How many of each verdict, in one sentence."""
-    parts = ", ".join(f"{number} {verdict.replace('_', ' ')}" for verdict, number in survey.tally().items() if number)
+    parts = ", ".join(f"{number} {verdict.replace('_', ' ')}" for verdict, number in survey.tally.items() if number)
     return f"{len(survey.rows)} architectures and variants: {parts}."
 
 
