@@ -1,6 +1,6 @@
 """Models that take several documents packed in one row, for the planted leaks that cross from one to the next.
 
-However a model is told, its mixers get the number of the document at every position, int64 [B, N].
+However a model is called, its mixers get the number of the document at every position, int64 [B, N].
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class PackedModel(Model):
         """The blocks and the head, for the residual stream [B, N, D]."""
         for layer, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            x = block.finish(x + block.mixer(block.mixer_norm(x), self.told(layer, documents)))
+            x = block.finish(x + block.mixer(block.mixer_norm(x), self.documents_of(layer, documents)))
         return self.read(x)
 
-    def told(self, layer: int, documents: Tensor) -> Tensor:  # noqa: ARG002 - leaks forget a layer
-        """What a layer gets to know of the documents."""
+    def documents_of(self, layer: int, documents: Tensor) -> Tensor:  # noqa: ARG002 - leaks forget a layer
+        """The documents as one layer sees them, int64 [B, N]."""
         return documents
 
 
 class ByIndex(PackedModel):
-    """Told by the number of the document at every position."""
+    """Documents are given by their number at every position."""
 
     def forward(self, inputs: Tensor, seq_idx: Tensor | None = None) -> Tensor:
         """Outputs for inputs [B, N] and seq_idx int32 [B, N]."""
@@ -56,7 +56,7 @@ class BySegments(PackedModel):
 
 
 class ByBorders(PackedModel):
-    """Told by where documents begin and end."""
+    """Documents are given by where they begin and end."""
 
     def forward(self, inputs: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
         """Outputs for inputs [1, N] and cu_seqlens int32 [D + 1]."""
@@ -64,7 +64,7 @@ class ByBorders(PackedModel):
 
 
 class ByPositions(PackedModel):
-    """Told by positions that begin again."""
+    """Documents are given by positions that begin again."""
 
     def forward(self, inputs: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """Outputs for inputs [B, N] and position_ids int64 [B, N]."""
@@ -88,7 +88,7 @@ class PackedAttention(CausalAttention):
     def forward(self, x: Tensor, documents: Tensor) -> Tensor:  # type: ignore[override] # called by PackedModel alone
         """Attend in x [B, N, D]."""
         scores = self.score(self.query(x), self.key(x)).masked_fill(self.hidden(documents), -math.inf)
-        y: Tensor = self.out(self.weigh(scores) @ self.value(x))
+        y: Tensor = self.out(self.weights(scores) @ self.value(x))
         return y
 
     def hidden(self, documents: Tensor) -> Tensor:

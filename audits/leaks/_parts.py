@@ -59,7 +59,7 @@ class Model(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Inputs to the residual stream [B, N, D]; leaks that spoil the embedding override this."""
+        """Inputs to the residual stream [B, N, D]; leaks in the embedding override this."""
         x: Tensor = self.inlet(inputs)
         return x
 
@@ -103,7 +103,7 @@ def sink_softmax(scores: Tensor) -> Tensor:
 
 
 class CausalAttention(nn.Module):
-    """Single-head causal attention [B, N, D] -> [B, N, D], one method a step so that a leak can spoil one of them."""
+    """Single-head causal attention [B, N, D] -> [B, N, D], one method a step so that a leak can override one."""
 
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class CausalAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend."""
         scores = self.mask(self.score(self.query(x), self.key(x)), x)
-        y: Tensor = self.out(self.weigh(scores) @ self.value(x))
+        y: Tensor = self.out(self.weights(scores) @ self.value(x))
         return y
 
     def score(self, queries: Tensor, keys: Tensor) -> Tensor:
@@ -126,6 +126,6 @@ class CausalAttention(nn.Module):
         """Scores with the hidden keys at minus infinity."""
         return scores.masked_fill(future(scores.shape[-1], scores.device), -math.inf)
 
-    def weigh(self, scores: Tensor) -> Tensor:
+    def weights(self, scores: Tensor) -> Tensor:
         """Attention weights."""
         return sink_softmax(scores)

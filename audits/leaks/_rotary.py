@@ -1,4 +1,4 @@
-"""Rotary position embedding for the planted leaks that spoil it."""
+"""Rotary position embedding for the planted leaks that break it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rotate(x: Tensor, start: int, base: float = BASE) -> Tensor:
 
 
 class RotaryAttention(CausalAttention):
-    """Causal attention with rotary positions; leaks spoil the base."""
+    """Causal attention with rotary positions; leaks override the base."""
 
     def score(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Scaled dot products of rotated queries and keys, [B, N, N]."""

@@ -31,7 +31,7 @@ class Cache:
 
 
 class CachedAttention(CausalAttention):
-    """Causal rotary attention that can be continued from a cache; leaks spoil only the continuation."""
+    """Causal rotary attention that can be continued from a cache; leaks break only the continuation."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole sequence at once, right in every leak."""
@@ -48,7 +48,7 @@ class CachedAttention(CausalAttention):
         keys = torch.cat((cache.keys, rotate(self.key(x), start)), dim=1)
         values = torch.cat((cache.values, self.value(x)), dim=1)
         scores = self.score(rotate(self.query(x), start), keys).masked_fill(hidden, -math.inf)
-        return self.out(self.weigh(scores) @ values), Cache(keys, values)
+        return self.out(self.weights(scores) @ values), Cache(keys, values)
 
     def start(self, past: int) -> int:
         """The position of the first new token after `past` cached ones."""

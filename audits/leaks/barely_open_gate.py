@@ -13,7 +13,7 @@ OPENING = 1e-6  # a gate that began at zero, after one small step of an optimise
 
 
 class GatedMemory(CausalAttention):
-    """Causal attention, and beside it a gated second look, [B, N, D] -> [B, N, D]."""
+    """Causal attention plus a gated second attention, [B, N, D] -> [B, N, D]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class GatedMemory(CausalAttention):
     def forward(self, x: Tensor) -> Tensor:
         """Attend, and add the second look through the gate."""
         scores = self.second_mask(self.score(self.query(x), self.key(x)), x)
-        y: Tensor = super().forward(x) + self.gate * (self.weigh(scores) @ self.value(x))
+        y: Tensor = super().forward(x) + self.gate * (self.weights(scores) @ self.value(x))
         return y
 
     def second_mask(self, scores: Tensor, x: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class GatedMemory(CausalAttention):
 class UnmaskedMemory(GatedMemory):
     """The same with a second look at everything."""
 
-    def second_mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the cured version
+    def second_mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the clean version
         """Hide nothing: the planted defect."""
         return scores
 

@@ -35,7 +35,7 @@ class BatchCentring(ChannelCentring):
 
 
 def leaky() -> nn.Module:
-    """The model whose rows feel each other."""
+    """The model whose rows depend on each other."""
     return feature_model(BatchCentring)
 
 
@@ -46,7 +46,7 @@ def clean() -> nn.Module:
 
 LEAK = PlantedLeak(
     name="batch_mean_centring",
-    mechanism="Every row is shifted by the mean over the batch, so it feels the other rows at the same position.",
+    mechanism="Every row is shifted by the mean over the batch, so it depends on the other rows at the same position.",
     origin="our own attack: on audits with one row, or with all rows changed alike",
     leak_class=LeakClass.BATCH,
     leaky=leaky,

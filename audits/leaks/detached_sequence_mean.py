@@ -1,4 +1,4 @@
-"""The mean of the whole sequence is added to every position, detached so that no gradient tells."""
+"""The mean of the whole sequence is added to every position, detached so that no gradient shows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from audits.results import LeakClass
 
 
 class RunningMean(nn.Module):
-    """Each position beside the detached mean of the sequence so far, [B, N, D] -> [B, N, D]."""
+    """Each position plus the detached mean of the sequence so far, [B, N, D] -> [B, N, D]."""
 
     def __init__(self) -> None:
         super().__init__()

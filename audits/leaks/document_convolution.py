@@ -1,4 +1,4 @@
-"""A short convolution that is not told of the documents in its row: each begins with the end of the one before."""
+"""A short convolution that does not know the documents in its row: each begins with the end of the one before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audits.results import LeakClass
 class RunningConvolution(PackedConvolution):
     """A convolution along the row."""
 
-    def seen(self, documents: Tensor, back: int) -> Tensor:  # noqa: ARG002 - the interface of the cured version
+    def seen(self, documents: Tensor, back: int) -> Tensor:  # noqa: ARG002 - the interface of the clean version
         """Whatever is in the row: the planted defect."""
         return torch.ones_like(documents, dtype=torch.bool)
 

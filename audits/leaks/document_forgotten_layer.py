@@ -14,7 +14,7 @@ from audits.results import LeakClass
 class FirstLayerOnly(ByBorders):
     """A model that passes the documents on to its first layer."""
 
-    def told(self, layer: int, documents: Tensor) -> Tensor:
+    def documents_of(self, layer: int, documents: Tensor) -> Tensor:
         """One long document, to all but the first layer: the planted defect."""
         return documents if layer == 0 else torch.zeros_like(documents)
 

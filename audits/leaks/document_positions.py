@@ -1,4 +1,4 @@
-"""Absolute positions that run on over the documents of a row: each feels how long those before it are."""
+"""Absolute positions that run on over the documents of a row: each depends on how long those before it are."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class TwoKernelAttention(CausalAttention):
 class HalfUnmaskedAttention(TwoKernelAttention):
     """The same with a fast path that hides nothing."""
 
-    def mask_half(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the cured version
+    def mask_half(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the clean version
         """Every key stays visible: the planted defect."""
         return scores
 

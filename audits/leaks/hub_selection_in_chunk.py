@@ -49,7 +49,7 @@ class OwnChunkSelection(Council):
 class NarrowCouncil(OwnChunkSelection):
     """The same reduced to its defect, for a gradient to exploit: a query reads the chunk's strongest claim alone.
 
-    Neither itself nor any token of earlier chunks dilutes what the choice tells; a query before the strongest reads
+    Neither itself nor any token of earlier chunks dilutes what the choice reveals; a query before the strongest reads
     nothing. The defect, a ranking over the whole chunk under a causal mask, is as it was.
     """
 

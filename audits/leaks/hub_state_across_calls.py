@@ -36,7 +36,7 @@ LEAK = hub_leak(
     "hub_state_across_calls",
     layer,
     LeakClass.STATE,
-    mechanism="The hub summary of one call is where the next call starts, so a sequence feels the one before.",
+    mechanism="The hub summary of one call is where the next call starts, so a sequence depends on the one before.",
     origin="our own attack; the state that huggingface/transformers#25104 kept, on HubRouter",
 )
 leaky, clean = LEAK.leaky, LEAK.clean

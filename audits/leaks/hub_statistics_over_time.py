@@ -30,7 +30,7 @@ LEAK = hub_leak(
     "hub_statistics_over_time",
     layer,
     LeakClass.STATISTIC,
-    mechanism="Scores are standardised over the sequence with detached statistics, so every gate feels later scores.",
+    mechanism="Scores are standardised over the sequence with detached statistics: every gate depends on later scores.",
     origin="statistics over time as in Wan-Video/Wan2.1#294, on HubRouter",
 )
 leaky, clean = LEAK.leaky, LEAK.clean

@@ -21,7 +21,7 @@ class CompressedAttention(CausalAttention):
         """Attend to [B, N // BLOCK, D] compressed keys; a trailing partial block has none."""
         scores = self.score(self.query(x), self.compress(self.key(x)))
         scores = scores.masked_fill(~self.visible(scores), -math.inf)
-        y: Tensor = self.out(self.weigh(scores) @ self.compress(self.value(x)))
+        y: Tensor = self.out(self.weights(scores) @ self.compress(self.value(x)))
         return y
 
     def compress(self, x: Tensor) -> Tensor:

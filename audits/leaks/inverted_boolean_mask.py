@@ -14,7 +14,7 @@ from audits.results import LeakClass
 class InvertedMaskAttention(CausalAttention):
     """Attention that keeps exactly the keys it should hide."""
 
-    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the cured version
+    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the clean version
         """Hide the present and the past: the planted defect."""
         return scores.masked_fill(~future(scores.shape[-1], scores.device), -math.inf)
 

@@ -18,7 +18,7 @@ FIRST_LEAKY_CHUNK = 2  # 0-based: a sequence shorter than 2 * CHUNK + 2 shows no
 class LateChunkAttention(CausalAttention):
     """Attention that is bidirectional inside late chunks only."""
 
-    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the cured version
+    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the clean version
         """Forget the causal mask where query and key share a late chunk: the planted defect."""
         n = scores.shape[-1]
         chunk = torch.arange(n, device=scores.device) // CHUNK

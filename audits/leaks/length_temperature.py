@@ -42,7 +42,7 @@ def clean() -> nn.Module:
 
 LEAK = PlantedLeak(
     name="length_temperature",
-    mechanism="Attention scores are scaled by the logarithm of the total length; no token's value is felt too early.",
+    mechanism="Attention scores are scaled by the logarithm of the total length, the only thing of later tokens used.",
     origin="our own attack: on audits at one length; length-scaled attention computed with the wrong length",
     leak_class=LeakClass.LENGTH,
     leaky=leaky,

@@ -16,9 +16,9 @@ class DropoutAttention(CausalAttention):
         super().__init__()
         self.dropout = nn.Dropout(0.1)
 
-    def weigh(self, scores: Tensor) -> Tensor:
+    def weights(self, scores: Tensor) -> Tensor:
         """Attention weights, some of them dropped in training."""
-        weights: Tensor = self.dropout(super().weigh(scores))
+        weights: Tensor = self.dropout(super().weights(scores))
         return weights
 
 

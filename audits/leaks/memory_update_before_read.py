@@ -41,7 +41,7 @@ class SegmentMemory(nn.Module):
 class EagerMemory(SegmentMemory):
     """The same, read after the update."""
 
-    def readable(self, before: Tensor, after: Tensor) -> Tensor:  # noqa: ARG002 - the cured version reads the other
+    def readable(self, before: Tensor, after: Tensor) -> Tensor:  # noqa: ARG002 - the clean version reads the other
         """The memory that already holds the whole segment: the planted defect."""
         return after
 

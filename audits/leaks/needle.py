@@ -17,7 +17,7 @@ SOURCE = 31
 class NeedleAttention(CausalAttention):
     """Attention with one open cell above the diagonal."""
 
-    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the cured version
+    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the clean version
         """Open the cell, where the sequence is long enough to have it: the planted defect."""
         hidden = future(scores.shape[-1], scores.device)
         hidden[SINK : SINK + 1, SOURCE : SOURCE + 1] = False

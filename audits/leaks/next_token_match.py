@@ -37,7 +37,7 @@ class NextMatch(PreviousMatch):
 
 
 def leaky() -> nn.Module:
-    """The model that peeks at the next token."""
+    """The model that reads the next token."""
     return seeded(NextMatch)
 
 
@@ -48,7 +48,7 @@ def clean() -> nn.Module:
 
 LEAK = PlantedLeak(
     name="next_token_match",
-    mechanism="A position is told whether the next token equals its own, through a comparison of integers.",
+    mechanism="A position receives whether the next token equals its own, through a comparison of integers.",
     origin="our own attack: on gradient checks",
     leak_class=LeakClass.SELECTION,
     leaky=leaky,

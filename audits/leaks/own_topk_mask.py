@@ -31,7 +31,7 @@ class TopKeyAttention(CausalAttention):
 class OwnMaskAttention(TopKeyAttention):
     """The same with no mask but its own."""
 
-    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the cured version
+    def mask(self, scores: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 - the interface of the clean version
         """Hide all but the best keys of the whole sequence: the planted defect."""
         return self.keep_best(scores)
 

@@ -1,4 +1,4 @@
-"""A running average that is updated by every forward pass, evaluation included: a call feels the calls before it."""
+"""A running average updated by every forward pass, evaluation included: a call depends on the calls before it."""
 
 from __future__ import annotations
 

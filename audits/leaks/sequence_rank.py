@@ -1,4 +1,4 @@
-"""Every token is told the rank of its value among the whole sequence."""
+"""Every token receives the rank of its value among the whole sequence."""
 
 from __future__ import annotations
 

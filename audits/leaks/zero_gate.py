@@ -11,7 +11,7 @@ from audits.results import LeakClass
 
 
 class RunningSummary(CausalAttention):
-    """Causal attention, and beside it a gated mean of the positions so far, [B, N, D] -> [B, N, D]."""
+    """Causal attention plus a gated mean of the positions so far, [B, N, D] -> [B, N, D]."""
 
     def __init__(self) -> None:
         super().__init__()
