@@ -69,7 +69,7 @@ def trained(path: Path | None, kill_after: int = 0, every: float = 0.0) -> tuple
 
 
 def kill_at(path: Path, steps: list[int]) -> None:
-    """Runs that kill themselves as they tell of a step, and then some that are killed at any moment of a writing."""
+    """Runs that kill themselves as they report a step, and then some that are killed at any moment of a writing."""
     for step in steps:
         if not (child := os.fork()):
             trained(path, step)

@@ -1,4 +1,4 @@
-"""The bench: every layer beside attention in one run, or the reason why not, and how its records are read."""
+"""The bench: every layer with attention in one run, or the reason why not, and how its records are read."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def test_a_run_times_every_layer_or_says_why_not(tiny: Options) -> None:
     assert set(specs) == set(floor.PASSES)
     for passes, spec in specs.items():
         result = experiment.execute(spec, tiny, quiet)
-        told = {f"{r['layer']}/{r['impl']}": r for r in result["rows"]}
-        assert list(told) == spec.config["layers"]
-        for found in told.values():
+        rows = {f"{r['layer']}/{r['impl']}": r for r in result["rows"]}
+        assert list(rows) == spec.config["layers"]
+        for found in rows.values():
             assert (found["not_run"] is None) == (len(found["seconds"]) == TINY.limits.rounds)
             assert (found["not_run"] is None) == (found["peak_bytes"] is not None)
-        assert told["hub/reference"]["not_run"] is None
-        assert told["attention/sdpa"]["flops"] == floor.work(floor.attention(TINY.shape), TINY.shape, 64, passes).flops
-        assert "mamba-ssm" in told["mamba/fused"]["not_run"] or "CUDA" in told["mamba/fused"]["not_run"]
-        assert "CUDA device" in told["nsa/fla"]["not_run"]
+        assert rows["hub/reference"]["not_run"] is None
+        assert rows["attention/sdpa"]["flops"] == floor.work(floor.attention(TINY.shape), TINY.shape, 64, passes).flops
+        assert "mamba-ssm" in rows["mamba/fused"]["not_run"] or "CUDA" in rows["mamba/fused"]["not_run"]
+        assert "CUDA device" in rows["nsa/fla"]["not_run"]
         assert {len(top["seconds"]) for top in result["ceilings"].values()} == {TINY.limits.rounds}
 
 

@@ -63,8 +63,8 @@ def test_a_layer_within_all_limits_is_admitted_with_its_peak() -> None:
 def test_a_graph_that_grows_with_the_length_is_not_compiled_at_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bench_admission, "UNROLLED", 63)
     bench = Bench(some=(0.001, 10.0))
-    told = bench.admission.decide(entry(compiled=True, unrolled=True)).not_run
-    assert told == "its graph grows with the length and is not compiled beyond 63 tokens"
+    why = bench.admission.decide(entry(compiled=True, unrolled=True)).not_run
+    assert why == "its graph grows with the length and is not compiled beyond 63 tokens"
     assert bench.log == []
     monkeypatch.setattr(_bench_admission, "UNROLLED", 64)
     assert bench.admission.decide(entry(compiled=True, unrolled=True)).not_run is None
@@ -128,7 +128,7 @@ def raises(error: Exception) -> Callable[[], None]:
 
 @pytest.mark.parametrize("when", ["built", "first called"])
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (ConfigError("impl='triton' needs a CUDA device: choose 'reference'"), "impl='triton' needs a CUDA device"),
         (ImportError("No module named 'fla'"), "ImportError: No module named 'fla'"),
@@ -136,12 +136,12 @@ def raises(error: Exception) -> Callable[[], None]:
         (RuntimeError("CUDA out of memory\nmore lines"), "RuntimeError: CUDA out of memory"),
     ],
 )
-def test_a_refusal_is_a_row_with_its_reason(error: Exception, told: str, when: str) -> None:
+def test_a_refusal_is_a_row_with_its_reason(error: Exception, expected: str, when: str) -> None:
     step = type("Refusing", (), {"seconds": raises(error), "tokens": 1})()
     make: Any = raises(error) if when == "built" else lambda _entry, _n: step
     admitted = Admission(LIMITS, make, 64).decide(entry())
     assert admitted.step is None
-    assert str(admitted.not_run).startswith(told)
+    assert str(admitted.not_run).startswith(expected)
     assert "\n" not in str(admitted.not_run)
 
 
@@ -153,6 +153,6 @@ def test_a_defect_of_our_own_is_no_refusal() -> None:
 
 
 def test_a_reason_names_no_place_on_this_machine() -> None:
-    told = reason(OSError("cannot open /home/somebody/cache/kernel.so: denied"))
-    assert told == "OSError: cannot open ...: denied"
+    why = reason(OSError("cannot open /home/somebody/cache/kernel.so: denied"))
+    assert why == "OSError: cannot open ...: denied"
     assert reason(ValueError("")) == "ValueError"

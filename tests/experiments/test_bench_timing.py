@@ -62,8 +62,8 @@ def test_a_step_that_is_foreseen_to_be_too_slow_is_given_up_at_the_first_length_
         tried.append(n)
         return 0.01 * n
 
-    told = timing.outlook(seconds, 1600, limit=1.0)
-    assert told.not_run == "predicted 16 s a step, more than 1 s"
+    found = timing.outlook(seconds, 1600, limit=1.0)
+    assert found.not_run == "predicted 16 s a step, more than 1 s"
     assert set(tried) == {100}  # warmed up, tried, tried once more; the whole length never
 
 

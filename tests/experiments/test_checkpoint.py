@@ -1,4 +1,4 @@
-"""Checkpoints: a killed run ends as if nothing had happened, and no file on disk can spoil or stop a run."""
+"""Checkpoints: a killed run ends as if nothing had happened, and no file on disk can corrupt or stop a run."""
 
 import dataclasses
 import errno
@@ -23,11 +23,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class StoppedError(Exception):
-    """Stands for a kill, in the same process."""
+    """A simulated kill, in the same process."""
 
 
 def stopped(path: Path, after: int, **changes: Any) -> None:
-    """A run that writes a checkpoint after every step and stops as the progress of a step is told."""
+    """A run that writes a checkpoint after every step and stops as the progress of a step is reported."""
 
     def progress(done: int, total: int, note: str = "") -> None:
         if done > after:
@@ -39,7 +39,7 @@ def stopped(path: Path, after: int, **changes: Any) -> None:
 
 
 def finished(path: Path, model: nn.Module | None = None, **changes: Any) -> tuple[TrainingOutcome, list[str]]:
-    """A run to its end, and the notes it told."""
+    """A run to its end, and the notes it reported."""
     notes = []
     settings: dict[str, Any] = {"config": CONFIG, "seed": 1, "checkpoint_seconds": 0} | changes
     model = Averaging() if model is None else model
@@ -221,8 +221,8 @@ def test_a_full_disk_is_told_once_and_ends_no_run(
 
     monkeypatch.setattr(os, "fsync", full)
     outcome, notes = finished(tmp_path / "run")
-    told = [note for note in notes if not note.startswith("loss")]
-    assert told == ["no checkpoint could be written, a kill would lose this run: No space left on device"]
+    warnings = [note for note in notes if not note.startswith("loss")]
+    assert warnings == ["no checkpoint could be written, a kill would lose this run: No space left on device"]
     assert outcome.curve == whole[0].curve
     assert list(tmp_path.iterdir()) == []
 

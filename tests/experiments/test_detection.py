@@ -35,8 +35,8 @@ def power(leak: str, seen: int, of: int, flagged: int = 0, seed: int = 0) -> Rec
 
 def matrix(leak: str, **result: Any) -> Record:
     words = {"leak_class": "dense", "named": "dense", "mechanism": "Something.", "origin": "somewhere", **result}
-    told = {**words, "leaky": {"p": "LEAK", "q": "PASS"}, "clean": {"p": "PASS", "q": "PASS"}, "forwards": {"p": 3}}
-    return Record("kill-matrix", {"twin": leak}, 0, told, {}, 1.0)
+    result = {**words, "leaky": {"p": "LEAK", "q": "PASS"}, "clean": {"p": "PASS", "q": "PASS"}, "forwards": {"p": 3}}
+    return Record("kill-matrix", {"twin": leak}, 0, result, {}, 1.0)
 
 
 def judged(*records: Record) -> Judgement:
@@ -65,8 +65,8 @@ def test_draws_of_all_tiers_count_together():
 
 def test_an_alarm_names_its_model():
     quiet, loud = power("a", 2, 2), power("b", 2, 2, flagged=1)
-    told = next(alarm for alarm in alarms([quiet, loud]) if alarm.probe == "p")
-    assert (told.counts, told.models) == (Counts(1, 4), ("b",))
+    found = next(alarm for alarm in alarms([quiet, loud]) if alarm.probe == "p")
+    assert (found.counts, found.models) == (Counts(1, 4), ("b",))
 
 
 def test_leaks_that_are_planted_no_more_do_not_count():
@@ -86,22 +86,22 @@ def test_the_claim_says_where_nobody_has_drawn():
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "reason"),
     [(power("a", 30, 59), "fewer than 95%"), (power("a", 59, 59, flagged=1), "flagged in some draw")],
 )
-def test_a_leak_seen_too_seldom_and_a_single_alarm_refute_the_claim(record, told):
+def test_a_leak_seen_too_seldom_and_a_single_alarm_refute_the_claim(record, reason):
     judgement = judged(record)
     assert judgement.verdict is ClaimVerdict.REFUTED
-    assert told in judgement.reason
+    assert reason in judgement.reason
     assert not judgement.gate
 
 
 def test_a_draw_counts_the_verdicts_of_both_sides():
     spec = RunSpec("detection-power", {"twin": "needle", "draws": 1})
-    told = detection_power.execute(spec, Options(), lambda *_: None)
-    assert told["leaky"]["perturbation"] == told["leaky"][AUDIT] == told["leaky"][QUICK] == {"LEAK": 1}
-    assert told["clean"][AUDIT] == {"PASS": 1}
-    assert "decode" not in told["clean"]
+    result = detection_power.execute(spec, Options(), lambda *_: None)
+    assert result["leaky"]["perturbation"] == result["leaky"][AUDIT] == result["leaky"][QUICK] == {"LEAK": 1}
+    assert result["clean"][AUDIT] == {"PASS": 1}
+    assert "decode" not in result["clean"]
 
 
 def test_no_two_draws_have_the_same_seed_at_any_tier():
@@ -153,13 +153,13 @@ def test_the_page_tells_what_a_probe_sees_alone_and_misses_and_how_often():
     }
     record = Record("kill-matrix", {"twin": "a"}, 0, {"leak_class": "dense", "named": "dense", **seen}, {}, 1.0)
     draws = {side: {"perturbation": {"LEAK": n, "PASS": 4 - n}} for side, n in (("leaky", 3), ("clean", 0))}
-    told = page(record, Record("detection-power", {"twin": "a", "draws": 4}, 0, draws, {}, 1.0))
-    assert "**It alone sees** `a`." in told
-    assert "Not in every draw: `a` (3/4)." in told
-    assert "0/4, at most 52.71%" in told
-    assert "Not seen or nothing to look at: none." in told
-    assert "Not seen or nothing to look at: all of class dense (1)." in told
-    assert "| 3/4, at least 24.9% | 0 of 1 leak |" in told
+    text = page(record, Record("detection-power", {"twin": "a", "draws": 4}, 0, draws, {}, 1.0))
+    assert "**It alone sees** `a`." in text
+    assert "Not in every draw: `a` (3/4)." in text
+    assert "0/4, at most 52.71%" in text
+    assert "Not seen or nothing to look at: none." in text
+    assert "Not seen or nothing to look at: all of class dense (1)." in text
+    assert "| 3/4, at least 24.9% | 0 of 1 leak |" in text
 
 
 def test_the_committed_page_is_the_one_the_committed_evidence_gives():

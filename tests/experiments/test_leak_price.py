@@ -1,4 +1,4 @@
-"""What a leak buys: the runs pair both sides, and made-up evidence leads to every verdict."""
+"""The price of a leak: the runs pair both sides, and made-up evidence leads to every verdict."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_support_needs_every_leak() -> None:
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.004, -0.2])
-def test_one_leak_that_buys_nothing_or_costs_refutes_the_statement(gain: float) -> None:
+def test_one_leak_that_does_not_lower_perplexity_refutes_the_statement(gain: float) -> None:
     judgement = attack_leak_price.judge_leaks(evidence({"a": 0.3, "b": gain}), {"a", "b"})
     assert judgement.verdict is ClaimVerdict.REFUTED
     assert len(judgement.evidence) == 10
@@ -196,7 +196,7 @@ def test_a_leak_that_does_not_show_in_evaluation_gives_equal_losses_to_equal_wei
 
 
 def test_every_tier_lists_its_runs_under_its_own_name_and_leaks_that_exist(small: Options) -> None:
-    for name in leak_price.TELLING:
+    for name in leak_price.QUICK_LEAKS:
         assert leak_price.why_not(PLANTED[name]) is None
     spec = RunSpec("leak-price", leak_price.runs(small)[0].config)
     assert spec.config["tier"] == "quick"

@@ -1,4 +1,4 @@
-"""Beside another checker: what is measured, how it is told, and what is said where the peer is not installed."""
+"""Comparison with another checker: what is measured and reported, and what is shown where the peer is missing."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def test_times_are_told_with_their_range_and_as_a_multiple_of_the_peers():
 
 @pytest.mark.parametrize("render", [markdown, html])
 def test_the_reports_tell_both_or_that_the_peer_was_not_run(render):
-    told = render(report(*RECORDS))
-    assert "checker 1 finds 1" in told
-    assert "0.100 to 0.900" in told
+    text = render(report(*RECORDS))
+    assert "checker 1 finds 1" in text
+    assert "0.100 to 0.900" in text
     assert "the peer is not installed here" in render(report())
 
 

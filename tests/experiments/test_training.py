@@ -267,9 +267,9 @@ def test_frozen_parameters_stay_and_a_model_without_trainable_ones_is_refused() 
 
 
 def test_progress_is_told_after_every_step() -> None:
-    told = []
-    train(Bigram(), corpus(cycle(2000)), SMALL, 0, lambda done, total, note="": told.append((done, total)))
-    assert told == [(step, 40) for step in range(1, 41)]
+    reported = []
+    train(Bigram(), corpus(cycle(2000)), SMALL, 0, lambda done, total, note="": reported.append((done, total)))
+    assert reported == [(step, 40) for step in range(1, 41)]
 
 
 def test_texts_too_short_are_refused() -> None:

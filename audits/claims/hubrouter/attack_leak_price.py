@@ -38,7 +38,7 @@ def judge_leaks(evidence: Evidence, wanted: set[str]) -> Judgement:
     """
     priced = price(pairs_of(evidence, wanted))
     if not any(item.test for item in priced):
-        return no_run_yet(f"a confirmed leak and its cure with {SEEDS} paired seeds")
+        return no_run_yet(f"a confirmed leak and its control with {SEEDS} paired seeds")
     prices = [item.price for item in priced]
     summary = ", ".join(f"{prices.count(kind)} {words}" for kind, words in WORDS.items() if kind in prices)
     reason = f"Of {len(priced)} planted leaks trained with their controls ({_scale(evidence)}), {summary}."

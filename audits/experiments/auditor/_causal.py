@@ -38,7 +38,7 @@ class FusedAttention(nn.Module):
 
 
 class FourierConvolution(nn.Module):
-    """A causal convolution by FFT: its rounding is felt by every position."""
+    """A causal convolution by FFT: its rounding reaches every position."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ ROWS = 2  # it compares rows where there are at least two
 
 @dataclass(frozen=True)
 class Certificate:
-    """What it said: PASS, LEAK, or CANNOT_RUN with the reason."""
+    """Its answer: PASS, LEAK, or CANNOT_RUN with the reason."""
 
     verdict: str
     why: str = ""

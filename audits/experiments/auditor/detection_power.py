@@ -1,4 +1,4 @@
-"""Detection power: every probe on every planted leak and its cure, again and again with other weights and inputs."""
+"""Detection power: every probe on every planted leak and its control, repeated with other weights and inputs."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Admission:
         limits: what the run may take.
         make: makes a layer's step at a length.
         n: the whole length.
-        grows: whether a step's time grows with the length, so that short lengths foretell it; else it is tried.
+        grows: whether a step's time grows with the length, so that short lengths predict it; else it is tried.
         clock: seconds.
     """
 
@@ -75,11 +75,11 @@ class Admission:
             return Admitted(entry, not_run=reason(refusal))
 
     def _tried(self, entry: Entry) -> Admitted:
-        told = self._foreseen(entry)
-        predicted = told.predicted or 0.0
-        why = told.not_run or self._no_time(predicted) or self._no_memory(entry)
+        expected = self._foreseen(entry)
+        predicted = expected.predicted or 0.0
+        why = expected.not_run or self._no_time(predicted) or self._no_memory(entry)
         if why is not None:
-            return Admitted(entry, predicted=told.predicted, not_run=why)
+            return Admitted(entry, predicted=expected.predicted, not_run=why)
         step = self.make(entry, self.n)
         peak = round(self._least(entry)) if entry.by_token and self.grows else step.peak()
         self.promised += predicted * (self.limits.rounds + 1)

@@ -28,7 +28,7 @@ from hubrouter.mixers.attention import CausalAttention
 from hubrouter.mixers.mamba import Mamba
 
 REFUSALS = (ConfigError, ImportError, RuntimeError)  # how a layer says that it cannot run here
-BACKENDS = {  # those of torch that do not hold the whole matrix; the fastest one stands for attention
+BACKENDS = {  # those of torch that do not hold the whole matrix; the fastest one represents attention
     "flash": SDPBackend.FLASH_ATTENTION,
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,

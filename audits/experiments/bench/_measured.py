@@ -111,7 +111,7 @@ def _bench(machine: str, records: Sequence[Record]) -> Bench:
     alike = [record for record in found if record.setting(_VARIED) == found[-1].setting(_VARIED)]
     last = alike[-1]
     rows: dict[tuple[str, str, int], Row] = {}
-    for record in alike:  # a later run of some of the layers replaces what an earlier one said of them
+    for record in alike:  # a later run of some of the layers replaces the rows of an earlier one
         rows |= {(row.name, row.passes, row.n): row for row in _rows(record)}
     threads = max(_result(record).threads for record in alike)
     return Bench(machine, tier, last.setting(_VARIED), last.environment, threads, _ordered(rows.values(), alike))

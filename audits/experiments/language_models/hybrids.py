@@ -1,4 +1,4 @@
-"""Jamba, and Hub-Jamba with strictly causal and with bidirectional routing; beside them Hub-GPT."""
+"""Jamba, and Hub-Jamba with strictly causal and with bidirectional routing, and Hub-GPT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a leak buys: every planted leak and its cure trained alike on real text, evaluated alike, weights exchanged."""
+"""The price of a leak: every planted leak and its control trained and evaluated alike on text, weights exchanged."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from audits.results import LeakClass
 
 NAME = "leak-price"
 TRAINED_IN = "float32"  # in the ledger's runs on a CPU; a leak that exists in coarser types only does not show there
-# Why a leak of this class can earn nothing on one sequence at a time: not a defect of the leak, but of the measure.
-ELSEWHERE = {
+# Why a leak of this class cannot lower the loss on one sequence at a time: the measure is blind to it, not the leak.
+NOT_PRICED = {
     LeakClass.BATCH: "the leak is across rows of a batch, and no row is another's future",
     LeakClass.STATE: "the leak is across calls, and no call is another's future",
     LeakClass.DECODE: "the leak is in decoding piece by piece; training and evaluation never decode",
@@ -60,9 +60,9 @@ class Size:
         return max(self.seq_len, leak.seq_len)
 
 
-TELLING = ("faint_future", "late_chunk_attention", "needle", "next_token_match", "unshifted_resampling_residual")
+QUICK_LEAKS = ("faint_future", "late_chunk_attention", "needle", "next_token_match", "unshifted_resampling_residual")
 TIERS = {
-    "quick": Size(150, 16, 64, 1e-2, 3, 16_384, TELLING),
+    "quick": Size(150, 16, 64, 1e-2, 3, 16_384, QUICK_LEAKS),
     "full": Size(400, 16, 64, 1e-2, 5, 65_536),
     "paper": Size(5000, 32, 64, 1e-2, 10, 262_144),
 }
@@ -77,7 +77,7 @@ def why_not(leak: PlantedLeak) -> str | None:
         return "a model of features predicts no tokens"
     if leak.leaks_in not in (None, TRAINED_IN):
         return f"the leak exists in {leak.leaks_in} only; training and evaluation are in {TRAINED_IN}"
-    return ELSEWHERE.get(leak.leak_class)
+    return NOT_PRICED.get(leak.leak_class)
 
 
 def priced() -> tuple[PlantedLeak, ...]:
@@ -111,15 +111,15 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     leak = next(leak for leak in all_leaks() if leak.name == spec.config["twin"])
     corpus = reduced(options.corpus, leak.vocab_size or BYTES)
     leaky, clean = (side.to(options.device) for side in sides(leak, spec.seed))
-    paid = train(leaky, corpus, size.training(leak), spec.seed, _half(progress, 0, "leaky"))
-    honest = train(clean, corpus, size.training(leak), spec.seed, _half(progress, 1, "clean"))
+    with_leak = train(leaky, corpus, size.training(leak), spec.seed, _half(progress, 0, "leaky"))
+    without = train(clean, corpus, size.training(leak), spec.seed, _half(progress, 1, "clean"))
     progress(2, 2, "evaluating")
 
     def nats(model: nn.Module) -> float | None:
         value = evaluate(model, corpus.valid, size.length(leak), 64, size.valid_tokens)
         return value if math.isfinite(value) else None
 
-    result = {"leaky": _side(paid, nats(leaky)), "clean": _side(honest, nats(clean))}
+    result = {"leaky": _side(with_leak, nats(leaky)), "clean": _side(without, nats(clean))}
     exchanged = move(leaky, clean)  # the clean side's own weights are not needed any more
     return {
         **result,
@@ -180,7 +180,7 @@ def _half(progress: Progress, side: int, name: str) -> Progress:
 
 
 def _side(outcome: TrainingOutcome, valid_nats: float | None) -> dict[str, Any]:
-    """What one side came to; the last stretch of its training loss shows what a leak in training alone earns there."""
+    """What one side came to; the last stretch of its training loss shows what a leak in training alone gains there."""
     train_nats = outcome.curve[-1].nats if outcome.curve else None
     return {"valid_nats": valid_nats, "train_nats": train_nats, "diverged": outcome.diverged or valid_nats is None}
 

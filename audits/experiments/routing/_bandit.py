@@ -61,6 +61,6 @@ def contexts_of(embedding: Tensor, batch: Batch) -> Tensor:
 
 
 def point(bandit: LinearBandit, embedding: Tensor, batch: Batch, reading: Reading, step: int) -> dict[str, float]:
-    """The picks by the estimate alone; a bandit tells no token."""
+    """The picks by the estimate alone; a bandit predicts no token."""
     scores = by_token(contexts_of(embedding, batch) @ bandit.estimate)
     return {"step": step, **routed(scores, batch, reading), "accuracy": 0.0}

@@ -1,6 +1,6 @@
 """Which runs of the routing diagnostic there are: sizes, tasks, rows, seeds and learning rates of each tier.
 
-Nothing here decides what a run gives: all of it stands in the run's configuration.
+Nothing here decides what a run gives: all of it is part of the run's configuration.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NAME = "routing"
 RATES = (1e-3, 3e-3, 1e-2)  # the sweep of the first seed
 MIDDLE = RATES[1]
 # Tasks other than the far one are for the rows whose numbers the paper prints there, and for those that attack them.
-ELSEWHERE = {
+OTHER_TASKS = {
     PLAIN: ("raw", "attention", "attention-causal", "cosine", "InfoNCE, frozen", "LinUCB", "bloom filter"),
     MQAR: ("raw", "flow-causal", "attention", "attention-causal", "hub scores", "perceiver, M = 16"),
     NEAR: ("raw", "attention-causal", "attention, 4 layers"),
@@ -71,7 +71,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
 
 def cells(tier: str) -> dict[str, tuple[str, ...]]:
     """The rows of each task."""
-    return QUICK if tier == "quick" else {FAR: rows(tier), **ELSEWHERE}
+    return QUICK if tier == "quick" else {FAR: rows(tier), **OTHER_TASKS}
 
 
 def seeds(tier: str, name: str) -> int:

@@ -3,7 +3,7 @@
 A sequence is a header of one chunk and a body of whole chunks. The header names R of T types, at random places among
 filler. Each body chunk holds exactly k tokens of named types at random places; the types of its other tokens are not
 named. With T = R C / k every type is as frequent where it is named as where it is not, so neither a token alone, nor
-its place, nor its frequency tells anything: the header must be read. What is left is that a chunk never holds more than
+its place, nor its frequency says anything: the header must be read. What is left is that a chunk never holds more than
 k tokens of named types, a far weaker clue than the header. All choices are ours; the paper's sweep is unknown.
 """
 
@@ -88,8 +88,8 @@ def _shuffled(batch: int, length: int, generator: torch.Generator, within: int |
 def recall(scores: Tensor, batch: Batch) -> float:
     """Recall@k: the share of relevant tokens among the k best scores [B, G, C] of their chunks, from 0 to 1.
 
-    Equal scores are broken at random, and the mean over that is taken exactly: a router that tells no tokens apart gets
-    the chance level itself, not a draw from around it.
+    Equal scores are broken at random, and the mean over that is taken exactly: a router that cannot distinguish tokens
+    gets the chance level itself, not a draw from around it.
     """
     relevant = batch.relevant.to(torch.float64)
     k = int(batch.relevant[0, 0].sum())

@@ -26,7 +26,7 @@ TASKS = {"quick": _SMALL, "full": _SMALL, "paper": _PAPER}
 
 
 def content_ceiling(task: Questions) -> float | None:
-    """The precision of who knows the query's key and nothing of distance; None where keys alone tell the answer."""
+    """The precision by the query's key without any distance; None where the key alone identifies the answer."""
     if isinstance(task, Mqar) or not task.same_key:
         return None
     return min(1.0, task.picks / (task.distractors + 1))

@@ -36,8 +36,8 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     if row.recipe == "bandit":
         curve = learn(row.router, size.d_model, task, recipe, row.budget, spec.seed, progress)
         return outcome(curve, recipe, {"parameters": size.d_model})
-    config = _config(row, task, size, spec.seed)
-    model, extra = _model(row, config, spec.seed, progress)
+    config = diagnostic_config(row, task, size, spec.seed)
+    model, extra = untrained_model(row, config, spec.seed, progress)
     model.to(options.device)
     if row.recipe.startswith("infonce"):
         extra["infonce"] = pretrain(model, task, recipe, spec.seed, progress, options.device)
@@ -46,13 +46,16 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     return outcome(curve, recipe, extra | representation_measures(model, task, recipe, options.device))
 
 
-def _config(row: Row, task: Questions, size: Size, seed: int) -> DiagnosticConfig:
+def diagnostic_config(row: Row, task: Questions, size: Size, seed: int) -> DiagnosticConfig:
+    """The sizes of a row's model on a task."""
     width, heads = size.d_model, size.n_heads
     config = DiagnosticConfig(task.vocab_size, task.length, width, heads, row.layers, row.causal, row.hubs)
     return replace(config, seed=seed)
 
 
-def _model(row: Row, config: DiagnosticConfig, seed: int, progress: Progress) -> tuple[RoutedModel, dict[str, Any]]:
+def untrained_model(
+    row: Row, config: DiagnosticConfig, seed: int, progress: Progress
+) -> tuple[RoutedModel, dict[str, Any]]:
     """The untrained model; the same seed gives the same weights."""
     extra: dict[str, Any] = {}
     embedding: nn.Module | None = None
@@ -81,6 +84,6 @@ def outcome(curve: list[dict[str, float]], recipe: Recipe, told: dict[str, Any])
     }
 
 
-# What these two say of a run stands in its configuration.
+# What these two determine of a run is part of its configuration.
 PLAN = ("audits.experiments.routing._plan", "audits.experiments.routing._rows")
 EXPERIMENT = Experiment(NAME, runs, execute, not_hashed=(*PLAN, *OTHER_IMPLEMENTATIONS))

@@ -12,7 +12,7 @@ from audits.experiments.routing._plan import MIDDLE, SIZES, spec_of
 from audits.experiments.routing._rows import ROWS, Row
 from audits.experiments.routing._task import FAR, TASKS
 from audits.experiments.routing._train import Recipe, train
-from audits.experiments.routing.diagnostic import PLAN, _config, _model, outcome
+from audits.experiments.routing.diagnostic import PLAN, diagnostic_config, outcome, untrained_model
 
 NAME, TIMES = "routing-long", 4
 LONG = (
@@ -33,7 +33,7 @@ LONG = (
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
-    """The first seed at the middle rate of those that a claim may say of that they do not route."""
+    """The first seed at the middle rate, of the mechanisms that a claim may say do not route."""
     return () if options.tier == "quick" else tuple(long_spec(options.tier, ROWS[name]) for name in LONG)
 
 
@@ -51,7 +51,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     if row.recipe == "bandit":
         curve = learn(row.router, size.d_model, task, recipe, row.budget, spec.seed, progress)
         return outcome(curve, recipe, {"parameters": size.d_model})
-    model, extra = _model(row, _config(row, task, size, spec.seed), spec.seed, progress)
+    model, extra = untrained_model(row, diagnostic_config(row, task, size, spec.seed), spec.seed, progress)
     model.to(options.device)
     return outcome(train(model, task, recipe, spec.seed, progress, options.device), recipe, extra)
 

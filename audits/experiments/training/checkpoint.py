@@ -1,4 +1,4 @@
-"""Where a training run stands, on disk, so that a killed run goes on from there and ends as if nothing had happened.
+"""The state of a training run on disk, so that a killed run goes on from there and ends as if nothing had happened.
 
 A checkpoint holds all that the next step depends on: parameters and buffers, the optimiser's state, torch's random
 generators, the losses so far (their number is the step), and the identity of the run. State that a model keeps outside
@@ -61,7 +61,7 @@ class Checkpoint:
 
         Args:
             path: the file; its folder is made when needed. One run at a time may use it.
-            identity: JSON values that tell this run from every other.
+            identity: JSON values that distinguish this run from every other.
             steps: of the whole run, for the progress.
             progress: called with what is wrong with the file.
 

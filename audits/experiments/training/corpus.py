@@ -212,7 +212,7 @@ def _load(file: Path) -> _Tokens | None:
 
 
 def _save(file: Path, tokens: _Tokens) -> None:
-    """Write under another name and rename, so that a reader never meets half a file. Tokens are stored in 32 bits."""
+    """Write under another name and rename, so that a reader never sees half a file. Tokens are stored in 32 bits."""
     descriptor, partial = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as handle:

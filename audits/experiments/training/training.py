@@ -195,7 +195,7 @@ class _Run:
         self.standing = TrainState(model, _optimizer(model, config))
 
     def identity(self, corpus: Corpus, seed: int) -> dict[str, Any]:
-        """What tells this run from every other; JSON values."""
+        """What distinguishes this run from every other; JSON values."""
         return {
             "config": asdict(self.config),
             "compiled": self.compiled,
