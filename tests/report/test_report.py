@@ -62,7 +62,7 @@ def training(arm, seed, nats, masked=None, steps=350, **result):
     return Record("language-model", config, seed, {**own, **result}, {}, 1.0)
 
 
-def twin(name, leak_class="dense", named="dense", leaky="LEAK", clean="PASS"):
+def leak(name, leak_class="dense", named="dense", leaky="LEAK", clean="PASS"):
     result = {"leak_class": leak_class, "named": named, "mechanism": "m", "origin": "o"}
     return Record("kill-matrix", {"twin": name}, 0, {**result, "leaky": {"p": leaky}, "clean": {"p": clean}}, {}, 1.0)
 
@@ -78,8 +78,8 @@ def records():
     attack = Record("selection-attack", {}, 0, {"gradient": "PASS", "perturbation": "LEAK"}, {}, 1.0)
     return [
         *runs,
-        twin("b-leak"),
-        twin("a-leak", "state", None, "PASS", "LEAK"),
+        leak("b-leak"),
+        leak("a-leak", "state", None, "PASS", "LEAK"),
         cost("hub", 10),
         cost("attention", 30),
         attack,
@@ -184,7 +184,7 @@ def test_claims_json_holds_what_the_contract_names():
     assert second["expected"] is None
 
 
-def test_leaks_json_lists_twins_by_name_with_both_verdicts():
+def test_leaks_json_lists_leaks_by_name_with_both_verdicts():
     document = json.loads(leaks_json(sample()))
     assert len(msgspec.json.decode(leaks_json(sample()), type=Document).twins) == 2
     assert document["schema"] == 1
@@ -301,7 +301,7 @@ def test_the_setting_that_decided_a_claim_is_shown_before_a_longer_one():
 def test_views_read_the_records_as_they_are():
     report = sample()
     matrix = kill_matrix(report)
-    assert [(row.name, row.killed, row.false_alarm) for row in matrix.twins] == [
+    assert [(row.name, row.killed, row.false_alarm) for row in matrix.leaks] == [
         ("b-leak", True, False),
         ("a-leak", False, True),
     ]

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
             raise CommandError(str(problem)) from problem
     if gathered.failures:
         return UNDECIDED
-    leaks = kill_matrix(report).twins
+    leaks = kill_matrix(report).leaks
     good = all(leak.killed and not leak.false_alarm and leak.named == leak.leak_class for leak in leaks)
     return OK if good else FOUND
 

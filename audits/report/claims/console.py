@@ -20,7 +20,8 @@ from audits.report.render.marks import audit_mark
 
 _UNSEEN = "·"
 _LEGEND = (
-    f"Leaky twin: ✗ seen, {_UNSEEN} not seen. Clean twin: ✓ passes, ! false alarm. Either: ? undetermined, - not run."
+    f"Leaky model: ✗ seen, {_UNSEEN} not seen. Clean control: ✓ passes, ! false alarm. "
+    "Either: ? undetermined, - not run."
 )
 
 
@@ -40,9 +41,9 @@ def print_claims(report: Report, console: Console) -> None:
 
 
 def print_kill_matrix(report: Report, console: Console) -> None:
-    """The kill matrix: the verdict on the leaky twin, then on its clean twin; probes are numbered to fit a terminal."""
+    """The kill matrix: the verdict on the leaky model, then on its control; probes are numbered to fit a terminal."""
     matrix = kill_matrix(report)
-    if not matrix.twins:
+    if not matrix.leaks:
         console.print(Text(tables.empty_note("Kill matrix")))
         return
     console.print(_kill_grid(matrix))
@@ -53,21 +54,21 @@ def print_kill_matrix(report: Report, console: Console) -> None:
 
 
 def _kill_grid(matrix: KillMatrix) -> Table:
-    """Twins by probes."""
+    """Leaks by probes."""
     grid = Table(title=Text("Kill matrix"), title_justify="left")
     for heading in ("Planted leak", "Class named"):
         grid.add_column(heading, overflow="fold", min_width=14)
     for index, _ in enumerate(matrix.probes, 1):
         grid.add_column(str(index), no_wrap=True, justify="center")
-    for twin in matrix.twins:
-        good = twin.named == twin.leak_class
-        cells = [_cell(twin.leaky.get(probe, ""), twin.clean.get(probe, "")) for probe in matrix.probes]
-        grid.add_row(Text(twin.name), Text(named_text(twin), style="green" if good else "bold red"), *cells)
+    for leak in matrix.leaks:
+        good = leak.named == leak.leak_class
+        cells = [_cell(leak.leaky.get(probe, ""), leak.clean.get(probe, "")) for probe in matrix.probes]
+        grid.add_row(Text(leak.name), Text(named_text(leak), style="green" if good else "bold red"), *cells)
     return grid
 
 
 def _cell(leaky: str, clean: str) -> Text:
-    """Two symbols; a PASS on a leaky twin is a leak not seen, a false alarm the one thing in red."""
+    """Two symbols; a PASS on a leaky model is a leak not seen, a false alarm the one thing in red."""
     seen = Text(_UNSEEN if leaky == "PASS" else audit_mark(leaky).symbol, style="bold" if leaky == "LEAK" else "dim")
     alarm = clean == "LEAK"
     return seen.append(" ").append("!" if alarm else audit_mark(clean).symbol, style="bold red" if alarm else "dim")
@@ -79,7 +80,7 @@ def print_peers(report: Report, console: Console) -> None:
     if found is None:
         console.print(Text(peers.NOT_RUN))
         return
-    for table in (peers.twin_table(found), peers.class_table(found), peers.time_table(found)):
+    for table in (peers.leak_table(found), peers.class_table(found), peers.time_table(found)):
         console.print(printed(table))
     console.print(Text(peers.sentence(found)))
 

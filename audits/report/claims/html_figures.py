@@ -79,11 +79,11 @@ def attack_section(report: Report) -> str:
 def kill_section(report: Report) -> str:
     """The kill matrix as a figure and, folded, in words."""
     heading, matrix = "Kill matrix: the auditor audited", kill_matrix(report)
-    if not matrix.twins:
+    if not matrix.leaks:
         return section("kill", heading, paragraph(tables.empty_note("Kill matrix")))
     caption = (
         "Each row is a leak planted in a small model, grouped by class; each column a probe. Left half: the leaky "
-        "model, where a filled box means seen. Right half: its clean twin, where a filled box is a false alarm. "
+        "model, where a filled box means seen. Right half: its clean control, where a filled box is a false alarm. "
         "A blank half: the probe does not apply, or was not run."
     )
     plot = wide_figure(kill_matrix_plot("kill-matrix", matrix), caption)
@@ -96,7 +96,7 @@ def peers_section(report: Report) -> str:
     found = peers.peers(report)
     if found is None:
         return section("peers", peers.HEADING, paragraph(peers.NOT_RUN))
-    every = folded("Every planted leak", table(peers.twin_table(found)))
+    every = folded("Every planted leak", table(peers.leak_table(found)))
     box = measured(TIMING_NOTE, table(peers.time_table(found)))
     told = paragraph(peers.sentence(found))
     return section("peers", peers.HEADING, told, table(peers.class_table(found)), every, box if found.timings else "")

@@ -1,4 +1,4 @@
-"""The kill matrix: every planted leak against every probe, with its clean twin in the same cell."""
+"""The kill matrix: every planted leak against every probe, with its clean control in the same cell."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ def _half(x: float, y: float, looks: tuple[str, str]) -> str:
     return element("rect", box) + label(x + _HALF / 2, y + 15.5, symbol, f"sign {style}")
 
 
-def _cell(twin: KillRow, probe: str, x: float, y: float) -> str:
-    """A probe's verdicts on the leaky (left) and the clean twin (right)."""
-    leaky, clean = twin.leaky.get(probe, ""), twin.clean.get(probe, "")
-    told = f"{twin.name}, {probe}: leaky twin {audit_mark(leaky).word}, clean twin {audit_mark(clean).word}"
+def _cell(leak: KillRow, probe: str, x: float, y: float) -> str:
+    """A probe's verdicts on the leaky model (left) and on its control (right)."""
+    leaky, clean = leak.leaky.get(probe, ""), leak.clean.get(probe, "")
+    told = f"{leak.name}, {probe}: leaky model {audit_mark(leaky).word}, clean control {audit_mark(clean).word}"
     halves = _half(x, y, _LEAKY.get(leaky, (" ", "absent")))
     halves += _half(x + _HALF + 3, y, _CLEAN.get(clean, (" ", "absent")))
     return element("g", {}, element("title", {}, markup(told)) + halves)
 
 
-def named_text(twin: KillRow) -> str:
+def named_text(leak: KillRow) -> str:
     """Whether the auditor named the right class: "✓ dense", "✗ dense, not selection", "✗ missed"."""
-    if twin.named == twin.leak_class:
-        return f"✓ {twin.named}"
-    return f"✗ {twin.named}, not {twin.leak_class}" if twin.named else "✗ missed"
+    if leak.named == leak.leak_class:
+        return f"✓ {leak.named}"
+    return f"✗ {leak.named}, not {leak.leak_class}" if leak.named else "✗ missed"
 
 
-def _row(twin: KillRow, probes: Sequence[str], y: float) -> str:
-    """A twin's name, its cells and the class named."""
-    told = element("title", {}, markup(f"{twin.mechanism} Origin: {twin.origin}"))
-    name = element("g", {}, told + label(_LEFT - 10, y + 15.5, twin.name, "value", "end"))
-    cells = "".join(_cell(twin, probe, _LEFT + i * _COLUMN, y) for i, probe in enumerate(probes))
-    style = "value" if twin.named == twin.leak_class else "value strong"
-    return name + cells + label(_LEFT + len(probes) * _COLUMN + 8, y + 15.5, named_text(twin), style, "start")
+def _row(leak: KillRow, probes: Sequence[str], y: float) -> str:
+    """A leak's name, its cells and the class named."""
+    told = element("title", {}, markup(f"{leak.mechanism} Origin: {leak.origin}"))
+    name = element("g", {}, told + label(_LEFT - 10, y + 15.5, leak.name, "value", "end"))
+    cells = "".join(_cell(leak, probe, _LEFT + i * _COLUMN, y) for i, probe in enumerate(probes))
+    style = "value" if leak.named == leak.leak_class else "value strong"
+    return name + cells + label(_LEFT + len(probes) * _COLUMN + 8, y + 15.5, named_text(leak), style, "start")
 
 
 def _header(probes: Sequence[str]) -> str:
@@ -65,7 +65,7 @@ def _legend() -> str:
     entries = (
         (_LEAKY["LEAK"], "leak seen"),
         (_LEAKY["PASS"], "leak not seen"),
-        (_CLEAN["PASS"], "clean twin passes"),
+        (_CLEAN["PASS"], "clean control passes"),
         (_CLEAN["LEAK"], "false alarm"),
         (_LEAKY["UNDETERMINED"], "undetermined"),
     )
@@ -79,29 +79,29 @@ def _legend() -> str:
 def _totals(matrix: KillMatrix, y: float) -> str:
     """How many leaks each probe sees."""
     parts = [line(4, y + 3, _LEFT + len(matrix.probes) * _COLUMN + _NAMED, y + 3, "grid")]
-    parts.append(label(_LEFT - 10, y + 21, f"leaks seen, of {len(matrix.twins)}", "axis", "end"))
+    parts.append(label(_LEFT - 10, y + 21, f"leaks seen, of {len(matrix.leaks)}", "axis", "end"))
     for index, probe in enumerate(matrix.probes):
-        seen = sum(twin.leaky.get(probe) == "LEAK" for twin in matrix.twins)
+        seen = sum(leak.leaky.get(probe) == "LEAK" for leak in matrix.leaks)
         parts.append(label(_LEFT + index * _COLUMN + _HALF + 1.5, y + 21, str(seen), "value strong"))
     return "".join(parts)
 
 
 def kill_matrix_plot(name: str, matrix: KillMatrix) -> str:
-    """The figure, twins grouped by leak class; empty text without twins."""
-    if not matrix.twins:
+    """The figure, leaks grouped by class; empty text without leaks."""
+    if not matrix.leaks:
         return ""
     probes, y, group = matrix.probes, _HEAD, ""
     parts = [_legend(), _header(probes)]
-    for twin in matrix.twins:
-        if twin.leak_class != group:
-            group = twin.leak_class
+    for leak in matrix.leaks:
+        if leak.leak_class != group:
+            group = leak.leak_class
             parts.append(label(4, y + 18, group, "heading", "start"))
             parts.append(line(_LEFT, y + 13, _LEFT + len(probes) * _COLUMN + _NAMED, y + 13, "grid"))
             y += _ROW + 2
-        parts.append(_row(twin, probes, y))
+        parts.append(_row(leak, probes, y))
         y += _ROW
     parts.append(_totals(matrix, y))
-    killed, alarms = sum(twin.killed for twin in matrix.twins), sum(twin.false_alarm for twin in matrix.twins)
-    told = f"{killed} of {len(matrix.twins)} planted leaks are seen by at least one probe; false alarms: {alarms}."
+    killed, alarms = sum(leak.killed for leak in matrix.leaks), sum(leak.false_alarm for leak in matrix.leaks)
+    told = f"{killed} of {len(matrix.leaks)} planted leaks are seen by at least one probe; false alarms: {alarms}."
     width = _LEFT + len(probes) * _COLUMN + _NAMED
     return drawing(name, width, y + 32, "Kill matrix: planted leaks against probes", told, "".join(parts))

@@ -7,7 +7,7 @@ import msgspec
 from audits.auditor.battery import Battery
 from audits.jsonable import json_text
 from audits.report.claims.document import Report
-from audits.report.claims.views import PlantedLeak, kill_matrix
+from audits.report.claims.views import LeakVerdicts, kill_matrix
 from audits.results import SCHEMA
 
 
@@ -15,13 +15,13 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The planted leaks by name, and the fewest probes that see every one."""
 
     schema: int
-    twins: tuple[PlantedLeak, ...]
+    twins: tuple[LeakVerdicts, ...]
     battery: Battery
 
 
 def leaks_json(report: Report) -> str:
     """The document as text, probes by name."""
     matrix = kill_matrix(report)
-    leaks = sorted(matrix.twins, key=lambda leak: leak.name)
-    rows = tuple(msgspec.convert(leak, PlantedLeak, from_attributes=True) for leak in leaks)
+    leaks = sorted(matrix.leaks, key=lambda leak: leak.name)
+    rows = tuple(msgspec.convert(leak, LeakVerdicts, from_attributes=True) for leak in leaks)
     return json_text(msgspec.to_builtins(Document(SCHEMA, rows, matrix.battery)))

@@ -63,7 +63,7 @@ def _measurements(report: Report) -> list[str]:
     parts.append("### A leak without a gradient")
     parts.append(table(tables.selection_table(selection)) if selection else tables.empty_note("Selection attack"))
     parts.append("### Kill matrix")
-    parts.append(table(tables.kill_table(matrix)) if matrix.twins else tables.empty_note("Kill matrix"))
+    parts.append(table(tables.kill_table(matrix)) if matrix.leaks else tables.empty_note("Kill matrix"))
     parts.append(text(prose.battery_sentence(matrix)))
     return [*filter(None, parts), *_peers(report), *_cost(report), *bench_parts(report)]
 
@@ -75,7 +75,7 @@ def _peers(report: Report) -> list[str]:
     if found is None:
         return [heading, text(peers.NOT_RUN)]
     timed = ["#### Time of both", f"*{words.TIMING_NOTE}*", table(peers.time_table(found))] if found.timings else []
-    verdicts = (peers.class_table(found), peers.twin_table(found))
+    verdicts = (peers.class_table(found), peers.leak_table(found))
     return [heading, text(peers.sentence(found)), *map(table, verdicts), *timed]
 
 

@@ -83,9 +83,10 @@ def sentence(found: Peers) -> str:
     """What each finds, in two sentences."""
     return (
         f"Of {count(len(found.leaks), 'planted leak')} this auditor finds {found.seen('ours')} and {found.peer} finds "
-        f"{found.seen('peer')}. On their clean twins this auditor raises {count(found.alarms('ours'), 'false alarm')}, "
-        f"the peer {found.alarms('peer')}. The planted leaks are this project's own. A token model is given to the "
-        "peer from its embeddings on, in float64 and evaluation mode, with two rows and every cut."
+        f"{found.seen('peer')}. On their clean controls this auditor raises "
+        f"{count(found.alarms('ours'), 'false alarm')}, the peer {found.alarms('peer')}. The planted leaks are this "
+        "project's own. A token model is given to the peer from its embeddings on, in float64 and evaluation mode, "
+        "with two rows and every cut."
     )
 
 
@@ -96,11 +97,11 @@ def class_table(found: Peers) -> Table:
     return Table("Planted leaks found", ("class", "planted", "this auditor", found.peer), tuple(rows))
 
 
-def twin_table(found: Peers) -> Table:
+def leak_table(found: Peers) -> Table:
     """Every planted leak: leaky / clean verdict of both."""
     rows = [(leak.twin, leak.leak_class, *(_verdicts(leak, way) for way in ("ours", "peer"))) for leak in found.leaks]
     header = ("planted leak", "class", "this auditor", found.peer)
-    return Table("Verdict on the leaky twin / on the clean twin", header, tuple(rows))
+    return Table("Verdict on the leaky model / on its clean control", header, tuple(rows))
 
 
 def _verdicts(leak: PeerLeak, way: str) -> str:

@@ -18,7 +18,7 @@ METHOD = (
     "Evidence whose code has changed since is stale: shown as such, with the runs named, and never a failure.",
     "Verdicts are compared with a reviewed file of expectations; one that differs is flagged here and fails the job.",
     "A model that must be causal first passes a causality gate; if it leaks, its perplexity claims are void.",
-    "The auditor itself is audited: each probe meets planted leaks and their clean twins (the kill matrix), "
+    "The auditor itself is audited: each probe meets planted leaks and their clean controls (the kill matrix), "
     "and a probe that was not run, or could not have seen anything, says UNDETERMINED and never PASS.",
     "Arms are compared seed by seed (paired); mean perplexities are exponentials of mean nats: geometric means.",
 )
@@ -76,14 +76,14 @@ def worth_sentence(worth: LeakWorth | None) -> str:
 
 def kill_sentence(matrix: KillMatrix) -> str:
     """How the auditor did on planted leaks."""
-    if not matrix.twins:
+    if not matrix.leaks:
         return f"The auditor's power on planted leaks is {NO_RUN}."
-    total = len(matrix.twins)
-    killed, alarms = sum(twin.killed for twin in matrix.twins), sum(twin.false_alarm for twin in matrix.twins)
-    named = sum(twin.named == twin.leak_class for twin in matrix.twins)
+    total = len(matrix.leaks)
+    killed, alarms = sum(leak.killed for leak in matrix.leaks), sum(leak.false_alarm for leak in matrix.leaks)
+    named = sum(leak.named == leak.leak_class for leak in matrix.leaks)
     return (
         f"The auditor sees {killed} of {total} planted leaks, names the class of {named} as planted, "
-        f"and raises {count(alarms, 'false alarm')} on their {total} clean twins."
+        f"and raises {count(alarms, 'false alarm')} on their {total} clean controls."
     )
 
 
@@ -92,7 +92,7 @@ def battery_sentence(matrix: KillMatrix) -> str:
     battery = matrix.battery
     if not battery.probes:
         return ""
-    seen = sum(twin.killed for twin in matrix.twins)
+    seen = sum(leak.killed for leak in matrix.leaks)
     kept = ", ".join(battery.probes)
     only = "; ".join(f"{probe} alone sees {', '.join(leaks)}" for probe, leaks in battery.only.items())
     spare = ", ".join(p for p in matrix.probes if p not in battery.probes)

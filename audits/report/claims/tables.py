@@ -48,14 +48,14 @@ def perplexity_table(worth: LeakWorth) -> Table:
 def kill_table(matrix: KillMatrix) -> Table:
     """The kill matrix in words: leaky verdict / clean verdict."""
     rows = []
-    for twin in matrix.twins:
+    for leak in matrix.leaks:
         cells = (
-            f"{audit_mark(twin.leaky.get(probe, '')).word} / {audit_mark(twin.clean.get(probe, '')).word}"
+            f"{audit_mark(leak.leaky.get(probe, '')).word} / {audit_mark(leak.clean.get(probe, '')).word}"
             for probe in matrix.probes
         )
-        rows.append((twin.name, twin.leak_class, named_text(twin), *cells))
+        rows.append((leak.name, leak.leak_class, named_text(leak), *cells))
     return Table(
-        "Verdict on the leaky twin / on the clean twin", ("twin", "class", "named", *matrix.probes), tuple(rows)
+        "Verdict on the leaky model / on its clean control", ("leak", "class", "named", *matrix.probes), tuple(rows)
     )
 
 

@@ -74,7 +74,7 @@ class LeakWorth:
         return tuple(run for run in self.runs if run.arm == arm)
 
 
-class PlantedLeak(msgspec.Struct, frozen=True):
+class LeakVerdicts(msgspec.Struct, frozen=True):
     """One planted leak: its class, the class the auditor named, and the verdicts on it and on its clean control."""
 
     name: str
@@ -96,7 +96,7 @@ class PlantedLeak(msgspec.Struct, frozen=True):
         return "LEAK" in self.clean.values()
 
 
-class KillRow(PlantedLeak, frozen=True):
+class KillRow(LeakVerdicts, frozen=True):
     """A planted leak with the forward passes of each probe on the clean control."""
 
     forwards: dict[str, int] = {}
@@ -106,22 +106,22 @@ class KillRow(PlantedLeak, frozen=True):
 class KillMatrix:
     """All planted leaks by class and name, and the probes they met."""
 
-    twins: tuple[KillRow, ...]
+    leaks: tuple[KillRow, ...]
 
     @property
     def probes(self) -> tuple[str, ...]:
         """Every probe that judged any of them, by name."""
-        return tuple(sorted({probe for twin in self.twins for probe in (*twin.leaky, *twin.clean)}))
+        return tuple(sorted({probe for leak in self.leaks for probe in (*leak.leaky, *leak.clean)}))
 
     @property
     def kills(self) -> Mapping[str, frozenset[str]]:
         """The leaks that each probe sees."""
-        return {p: frozenset(t.name for t in self.twins if t.leaky.get(p) == "LEAK") for p in self.probes}
+        return {p: frozenset(t.name for t in self.leaks if t.leaky.get(p) == "LEAK") for p in self.probes}
 
     @property
     def battery(self) -> Battery:
         """The fewest probes that see all of them; of several such sets the one of fewest forward passes."""
-        cost = {p: float(sum(twin.forwards.get(p, 0) for twin in self.twins)) for p in self.probes}
+        cost = {p: float(sum(leak.forwards.get(p, 0) for leak in self.leaks)) for p in self.probes}
         return minimal_battery(self.kills, cost)
 
 

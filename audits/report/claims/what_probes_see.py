@@ -32,16 +32,16 @@ Written by `hubrouter-audit report --page FILE` from the evidence in `reports/ev
 planted leak if it says LEAK in the kill matrix. How often it does was counted over draws of other weights and inputs: a
 leak is shown to be seen in {FLOOR:.0%} of draws, at {CONFIDENCE:.0%} confidence (one-sided, Clopper-Pearson), once
 {DRAWS_NEEDED} draws or more have all been seen; *draws seen* puts all leaks of a probe together. False alarms were
-counted over draws of causal models: the cured side of every leak, and common layers."""
+counted over draws of causal models: the clean control of every leak, and common layers."""
 
 
 def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
     """The page; `probes` say in words what they look at and what they are blind to."""
     matrix = kill_matrix(report)
-    if not matrix.twins:
+    if not matrix.leaks:
         return f"# What each probe can and cannot see\n\n{tables.empty_note('Kill matrix')}\n"
     known = [probe for probe in probes if probe.name in matrix.probes]
-    records = power_records(report.evidence, (twin.name for twin in matrix.twins))
+    records = power_records(report.evidence, (leak.name for leak in matrix.leaks))
     told = _Told(matrix, detections_of(records), {alarm.probe: alarm for alarm in alarms_of(records)})
     parts = ["# What each probe can and cannot see", INTRODUCTION, told.summary(known)]
     parts += ["## The minimal battery", *told.battery()]
@@ -60,7 +60,7 @@ class _Told:
     def summary(self, probes: Sequence[Probe]) -> str:
         """One row a probe, and one for all together and the quick preset."""
         rows = [self._row(p.name, self.matrix.kills[p.name], self._cost(p.name)) for p in probes]
-        every = frozenset(twin.name for twin in self.matrix.twins if twin.killed)
+        every = frozenset(leak.name for leak in self.matrix.leaks if leak.killed)
         rows += [self._row(name, every, MISSING) for name in (AUDIT, QUICK) if name in self.quiet]
         header = (
             "probe",
@@ -82,7 +82,7 @@ class _Told:
         together = _together(drawn)
         return (
             text(name),
-            f"{len(kills)} of {len(self.matrix.twins)}",
+            f"{len(kills)} of {len(self.matrix.leaks)}",
             str(only) if name in self.matrix.probes else MISSING,
             f"{together}, at least {least_rate(together, CONFIDENCE):.1%}" if together else MISSING,
             f"{sum(one.shown for one in drawn)} of {count(len(drawn), 'leak')}" if drawn else MISSING,
@@ -92,8 +92,8 @@ class _Told:
         )
 
     def _cost(self, name: str) -> str:
-        """Forward passes on the clean twins: fewest and most."""
-        passes = [twin.forwards[name] for twin in self.matrix.twins if name in twin.forwards]
+        """Forward passes on the clean controls: fewest and most."""
+        passes = [leak.forwards[name] for leak in self.matrix.leaks if name in leak.forwards]
         return f"{min(passes)} to {max(passes)}" if passes else MISSING
 
     def battery(self) -> list[str]:
@@ -112,7 +112,7 @@ class _Told:
 
     def probe(self, probe: Probe) -> list[str]:
         """One probe: what it looks at, sees, and does not see."""
-        seen = [twin for twin in self.matrix.twins if twin.name in self.matrix.kills[probe.name]]
+        seen = [leak for leak in self.matrix.leaks if leak.name in self.matrix.kills[probe.name]]
         only = self.matrix.battery.only.get(probe.name, ())
         parts = [
             f"Looks at {text(probe.looks_at)}.",
@@ -123,20 +123,20 @@ class _Told:
         ]
         return [*parts, *self._alarm(probe.name)]
 
-    def _named(self, twins: Sequence[KillRow], probe: str) -> str:
+    def _named(self, leaks: Sequence[KillRow], probe: str) -> str:
         """Leaks by class; those seen too seldom to show the floor with their number."""
-        short = [self.found[t.name, probe] for t in twins if (t.name, probe) in self.found]
+        short = [self.found[t.name, probe] for t in leaks if (t.name, probe) in self.found]
         short = [one for one in short if one.counts.successes < one.counts.trials]
         told = f"Not in every draw: {', '.join(f'{code(one.leak)} ({one.counts})' for one in short)}." if short else ""
-        return f"{_by_class(twins)} {told}".strip()
+        return f"{_by_class(leaks)} {told}".strip()
 
     def _missed(self, seen: Sequence[KillRow]) -> str:
         """Leaks by class that some other probe sees; a class of which it sees none is only counted."""
-        kinds = {twin.leak_class for twin in seen}
-        missed = [twin for twin in self.matrix.twins if twin.killed and twin not in seen]
-        none = [twin.leak_class for twin in missed if twin.leak_class not in kinds]
+        kinds = {leak.leak_class for leak in seen}
+        missed = [leak for leak in self.matrix.leaks if leak.killed and leak not in seen]
+        none = [leak.leak_class for leak in missed if leak.leak_class not in kinds]
         whole = [f"all of class {kind} ({none.count(kind)})" for kind in dict.fromkeys(none)]
-        some = _by_class([twin for twin in missed if twin.leak_class in kinds]).removesuffix(".")
+        some = _by_class([leak for leak in missed if leak.leak_class in kinds]).removesuffix(".")
         return ("; ".join([*([some] if some else []), *whole]) or "none") + "."
 
     def _alarm(self, name: str) -> list[str]:
@@ -151,7 +151,7 @@ class _Told:
         """Every planted leak: class, mechanism, origin and who sees it."""
         rows = [
             (code(t.name), text(t.leak_class), text(t.mechanism), text(t.origin), ", ".join(_seers(t)) or "nobody")
-            for t in self.matrix.twins
+            for t in self.matrix.leaks
         ]
         return _grid(("leak", "class", "what happens", "where it happened", "seen by"), rows)
 
@@ -162,14 +162,14 @@ def _together(drawn: Sequence[Detection]) -> Counts | None:
     return Counts(sum(one.counts.successes for one in drawn), trials) if trials else None
 
 
-def _seers(twin: KillRow) -> list[str]:
-    return [probe for probe, verdict in twin.leaky.items() if verdict == "LEAK"]
+def _seers(leak: KillRow) -> list[str]:
+    return [probe for probe, verdict in leak.leaky.items() if verdict == "LEAK"]
 
 
-def _by_class(twins: Sequence[KillRow]) -> str:
-    """Names grouped by leak class; twins come in that order."""
-    groups = groupby(twins, key=lambda twin: twin.leak_class)
-    return "; ".join(f"{kind}: {', '.join(code(twin.name) for twin in members)}" for kind, members in groups) + "."
+def _by_class(leaks: Sequence[KillRow]) -> str:
+    """Names grouped by leak class; leaks come in that order."""
+    groups = groupby(leaks, key=lambda leak: leak.leak_class)
+    return "; ".join(f"{kind}: {', '.join(code(leak.name) for leak in members)}" for kind, members in groups) + "."
 
 
 def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
