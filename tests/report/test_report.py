@@ -30,7 +30,7 @@ from audits.report.claims.prose import worth_sentence
 from audits.report.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.report.render.escape import code, markup
 from audits.report.render.escape import markdown as markdown_text
-from audits.report.render.junit_document import Outcome
+from audits.report.render.junit import Outcome
 from audits.report.render.words import TIMING_NOTE
 
 RENDERERS = (markdown, html, claims_json, leaks_json, junit)

@@ -26,7 +26,7 @@ from audits.report.claims.prose import expectation_sentence, limits_of
 from audits.report.claims.provenance import duration, facts, provenance, reproduce, runs_table
 from audits.report.claims.schema import Document, claims_schema
 from audits.report.claims.step_summary import LIMIT, step_summary
-from audits.report.render.junit_document import Outcome
+from audits.report.render.junit import Outcome
 
 GAIN, OLD, OPEN, UNTOLD, UNHEARD = every_kind().judged
 STALE = at("old", "quick", ClaimVerdict.SUPPORTED, ClaimVerdict.REFUTED, evidence=ADDRESSES, stale=ADDRESSES[:1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from audits.report.audit.html import place
 from audits.report.audit.sarif import finding_text
-from audits.report.render.junit_document import Case, Outcome, junit_document
+from audits.report.render.junit import Case, Outcome, junit_document
 from audits.results import AuditResult, Finding, ProbeResult, Verdict
 
 

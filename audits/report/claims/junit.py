@@ -6,7 +6,7 @@ from audits.claims.claim import ClaimVerdict, JudgedClaim
 from audits.report.claims.document import Report
 from audits.report.claims.marks import flags
 from audits.report.claims.provenance import listed
-from audits.report.render.junit_document import Case, Outcome, junit_document
+from audits.report.render.junit import Case, Outcome, junit_document
 
 _UNDECIDED = (ClaimVerdict.INCONCLUSIVE, ClaimVerdict.NOT_TESTABLE)
 
