@@ -50,9 +50,11 @@ def junit_document(suite: str, cases: Sequence[Case]) -> str:
 
 
 def _add(parent: ElementTree.Element, suite: str, case: Case) -> None:
-    time: dict[str, str] = {} if case.seconds is None else {"time": f"{max(case.seconds, 0.0):.3f}"}
-    shown = ElementTree.SubElement(parent, "testcase", classname=printable(suite), name=printable(case.name), **time)
+    attributes = {"classname": printable(suite), "name": printable(case.name)}
+    if case.seconds is not None:
+        attributes["time"] = f"{max(case.seconds, 0.0):.3f}"
+    shown = ElementTree.SubElement(parent, "testcase", attributes)
     if case.outcome is not Outcome.PASSED:
-        kind: dict[str, str] = {} if case.outcome is Outcome.SKIPPED else {"type": printable(case.kind)}
-        end = ElementTree.SubElement(shown, str(case.outcome), message=printable(case.message), **kind)
-        end.text = printable(case.text)
+        why = {"message": printable(case.message)}
+        why |= {} if case.outcome is Outcome.SKIPPED else {"type": printable(case.kind)}
+        ElementTree.SubElement(shown, case.outcome, why).text = printable(case.text)
