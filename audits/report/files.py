@@ -13,9 +13,8 @@ from audits.report.claims.html import html
 from audits.report.claims.json import claims_json
 from audits.report.claims.junit import junit
 from audits.report.claims.leaks_json import leaks_json
-from audits.report.claims.markdown import markdown
+from audits.report.claims.markdown import LIMIT, markdown, step_summary
 from audits.report.claims.schema import FILE_NAME, claims_schema_json
-from audits.report.claims.step_summary import LIMIT, step_summary
 from audits.report.survey.changes import changes_html, changes_markdown
 from audits.report.survey.html import survey_html
 from audits.report.survey.json import survey_json

@@ -19,13 +19,13 @@ from audits.evidence.ledger import Evidence, Record
 from audits.formatting import number, perplexity
 from audits.jsonable import json_text
 from audits.report.claims.document import NO_RUN, Report
+from audits.report.claims.figures import columns
 from audits.report.claims.html import html
 from audits.report.claims.json import claims_json
 from audits.report.claims.junit import junit, outcome
 from audits.report.claims.leaks_json import Document, leaks_json
 from audits.report.claims.markdown import markdown
 from audits.report.claims.marks import claim_mark, flags
-from audits.report.claims.perplexity import columns
 from audits.report.claims.prose import worth_sentence
 from audits.report.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.report.render.escape import code, markup

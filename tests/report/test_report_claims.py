@@ -21,11 +21,10 @@ from audits.report.claims.html import html
 from audits.report.claims.html_claims import claim_section, claims_table
 from audits.report.claims.json import claims_json
 from audits.report.claims.junit import junit, outcome
-from audits.report.claims.markdown import markdown
+from audits.report.claims.markdown import LIMIT, markdown, step_summary
 from audits.report.claims.prose import expectation_sentence, limits_of
 from audits.report.claims.provenance import duration, facts, provenance, reproduce, runs_table
 from audits.report.claims.schema import Document, claims_schema
-from audits.report.claims.step_summary import LIMIT, step_summary
 from audits.report.render.junit import Outcome
 
 GAIN, OLD, OPEN, UNTOLD, UNHEARD = every_kind().judged

@@ -15,11 +15,10 @@ from audits.claims.figures import STYLES, CurvePoint, Curves, DotColumn, Dots, R
 from audits.jsonable import json_text
 from audits.report.claims.json import figure_entry
 from audits.report.render.axes import axis, drawable, tick_text
-from audits.report.render.figure_curves import curves_plot
+from audits.report.render.figure_curves import beside, curves_plot
 from audits.report.render.figure_dots import dots_plot, mean
 from audits.report.render.figures import figure_note, figure_plot, figure_table
-from audits.report.render.labels import beside
-from audits.report.render.styles import looks
+from audits.report.render.looks import looks
 
 MARKS = {"circle", "rect", "polygon"}
 

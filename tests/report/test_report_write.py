@@ -15,8 +15,7 @@ from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.cli.actions.claims import write_everything
 from audits.evidence.ledger import Evidence
 from audits.report.claims.document import Report
-from audits.report.claims.markdown import markdown
-from audits.report.claims.step_summary import LIMIT
+from audits.report.claims.markdown import LIMIT, markdown
 from audits.report.files import append_summary, write_reports
 from audits.report.write import ReportError, write_text
 

@@ -8,7 +8,7 @@ from audits.experiments.bench._row import PASSES
 from audits.report.bench import tables as told
 from audits.report.bench.figures import time_curves
 from audits.report.claims.document import Report
-from audits.report.render.html_chart import drawn
+from audits.report.render.figures import drawn
 from audits.report.render.page import attention, charts, folded, measured, paragraph, section, table
 from audits.report.render.words import TIMING_NOTE
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from audits.claims.claim import JudgedClaim
 from audits.report.claims import prose, tables
 from audits.report.claims.document import Report
-from audits.report.claims.html_filters import filters, traits
 from audits.report.claims.marks import claim_mark, flags, tier_word
 from audits.report.claims.provenance import facts, provenance, reproduce, runs_table
 from audits.report.render.escape import markup
-from audits.report.render.html_chart import drawn
+from audits.report.render.figures import drawn
 from audits.report.render.page import attention, badge, charts, definitions, folded, paragraph, pill, table
 
 
@@ -116,3 +117,46 @@ def _provenance(report: Report, item: JudgedClaim) -> str:
     return folded(
         f"Where it comes from: runs that decided ({len(told.runs)}{stale})", listed + table(runs_table(report, item))
     )
+
+
+def traits(item: JudgedClaim) -> str:
+    """What a filter reads of a claim, as attributes of its row and of its card."""
+    values = {
+        "claim": item.claim.id,
+        "verdict": str(item.judgement.verdict),
+        "tier": item.tier,
+        "stale": "yes" if item.stale else "no",
+    }
+    return " ".join(f'data-{name}="{markup(value)}"' for name, value in values.items())
+
+
+def filters(judged: Sequence[JudgedClaim]) -> str:
+    """The form, hidden until the script shows it; a kind that could not narrow anything is left out."""
+    verdicts = {str(i.judgement.verdict): claim_mark(i.judgement.verdict).text for i in judged}
+    tones = {str(i.judgement.verdict): claim_mark(i.judgement.verdict).tone for i in judged}
+    tiers = {item.tier: tier_word(item.tier).removeprefix("tier ") for item in judged}
+    stale = {"yes": "stale", "no": "not stale"} if any(item.stale for item in judged) else {}
+    kinds = (
+        _chips("verdict", "Verdict", verdicts, tones),
+        _chips("tier", "Tier", tiers, {}),
+        _chips("stale", "Evidence", stale, {}),
+    )
+    words = (
+        '<div class="words"><label for="filter-words">Text</label>'
+        '<input type="search" id="filter-words" name="words" autocomplete="off" placeholder="every word must occur">'
+        '<button type="reset">Show all</button><output aria-live="polite"></output></div>'
+    )
+    opening = (
+        f'<form class="filters" id="filters" role="search" aria-label="Filter the claims" data-total="{len(judged)}"'
+    )
+    return f"{opening} hidden>{''.join(kinds)}{words}</form>"
+
+
+def _chips(name: str, legend: str, values: dict[str, str], tones: dict[str, str]) -> str:
+    """One kind: a chip for each value that occurs."""
+    boxes = "".join(
+        f'<label class="tone-{tones.get(value, "plain")}">'
+        f'<input type="checkbox" name="{name}" value="{markup(value)}">{markup(text)}</label>'
+        for value, text in values.items()
+    )
+    return f"<fieldset><legend>{legend}</legend>{boxes}</fieldset>" if len(values) > 1 else ""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from audits.report.claims import peers, prose, tables
-from audits.report.claims.cost import flops_curves, time_curves
 from audits.report.claims.document import Report
+from audits.report.claims.figures import flops_curves, perplexity_dots, time_curves
 from audits.report.claims.kill_matrix import kill_matrix_plot
-from audits.report.claims.perplexity import perplexity_dots
 from audits.report.claims.views import (
     LeakWorth,
     TrainingRun,
@@ -16,7 +15,7 @@ from audits.report.claims.views import (
     selection_attack,
 )
 from audits.report.render.figure_influence import influence_map, largest
-from audits.report.render.html_chart import drawn
+from audits.report.render.figures import drawn
 from audits.report.render.page import figure, folded, measured, paragraph, section, table, wide_figure
 from audits.report.render.words import TIMING_NOTE
 

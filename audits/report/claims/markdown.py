@@ -1,18 +1,22 @@
-"""claims.md: the same report for a terminal, a diff and a code host."""
+"""claims.md: the same report for a terminal, a diff, a code host, and a job's summary page as far as it has room."""
 
 from __future__ import annotations
 
+from audits.claims.claim import JudgedClaim
+from audits.claims.figures import Figure
 from audits.report.bench.markdown import bench_parts
 from audits.report.claims import peers, prose, tables
-from audits.report.claims.cost import flops_curves, time_curves
 from audits.report.claims.document import Report
-from audits.report.claims.markdown_claims import claim, summary
-from audits.report.claims.perplexity import perplexity_dots
+from audits.report.claims.figures import flops_curves, perplexity_dots, time_curves
+from audits.report.claims.marks import claim_mark, flags, tier_word
+from audits.report.claims.provenance import facts as provenance_facts
+from audits.report.claims.provenance import provenance, reproduce
 from audits.report.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.report.render import words
+from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
-from audits.report.render.figures import figure_table
-from audits.report.render.markdown_parts import bullets, table
+from audits.report.render.figures import figure_note, figure_table
+from audits.report.render.markdown_parts import bullets, facts, grid, table
 
 
 def markdown(report: Report) -> str:
@@ -88,3 +92,85 @@ def _cost(report: Report) -> list[str]:
     measured = [table(tables.time_exponent_table(costs)), table(figure_table(time_curves(costs)))]
     heading = "#### Measured on this machine"
     return ["### Cost of a layer", *counted, heading, f"*{words.TIMING_NOTE}*", *measured]
+
+
+def summary(report: Report) -> str:
+    """One row a claim."""
+    if not report.judged:
+        return "No claim has been judged yet."
+    rows = []
+    for item in report.in_reading_order:
+        link = f"[{code(item.claim.id)}](#{item.claim.id})"
+        mark = f"**{text(claim_mark(item.judgement.verdict).text)}**" + (" **(stale)**" if item.stale else "")
+        notes = "".join(f" **! {text(flag)}**" for flag in flags(item))
+        rows.append([mark, tier_word(item.tier), link, text(item.claim.statement), text(item.judgement.reason) + notes])
+    return grid(["verdict", "tier", "claim", "statement", "reason"], rows)
+
+
+def claim(report: Report, item: JudgedClaim) -> list[str]:
+    """The section of one claim; its heading is its id alone, so that the summary can link to it."""
+    every = [*item.judgement.figures, *(figure for other in item.others for figure in other.judgement.figures)]
+    return [
+        f"### {item.claim.id}",
+        f"> {text(item.claim.statement)}",
+        facts(_facts(report, item)),
+        *map(_figure, every),
+        *map(table, item.judgement.tables),
+        *([table(tables.tiers_table(item))] if item.others else []),
+    ]
+
+
+def _facts(report: Report, item: JudgedClaim) -> list[tuple[str, str]]:
+    """The claim's record in words."""
+    published, judgement, verdict = item.claim, item.judgement, item.judgement.verdict
+    told = provenance(report, item)
+    return [
+        ("Verdict", f"{text(claim_mark(verdict).text)}, {code(verdict)}, {tier_word(item.tier)}"),
+        ("Attention", text("; ".join(flags(item)))),
+        ("Published numbers", text("; ".join(f"{k}: {v}" for k, v in published.published.items())) or "none"),
+        ("Reason", text(judgement.reason)),
+        ("Power", text(tables.detectable_text(judgement) or "")),
+        ("Over all claims", text(tables.corrected_text(report, item) or "")),
+        ("Limits", text(" ".join(prose.limits_of(item)))),
+        ("Source", text(published.source)),
+        ("Test fixed beforehand", text(published.test)),
+        ("Refuted by", text(published.refuted_by)),
+        ("What would change the verdict", text(judgement.would_change)),
+        ("Experiments", text(tables.needs_text(item))),
+        *((name, text(value)) for name, value in provenance_facts(told)),
+        ("To reproduce", code(reproduce(item))),
+        ("Evidence", ", ".join(code(run) for run in told.runs) or "none"),
+    ]
+
+
+def _figure(figure: Figure) -> str:
+    """The numbers of a figure, and how the drawing is read."""
+    note = figure_note(figure)
+    return table(figure_table(figure)) + (f"\n\n*{text(note)}*" if note else "")
+
+
+LIMIT = 1024 * 1024  # bytes that GitHub shows of one step's summary; a larger one is not shown at all
+_SHORTER = "The whole report is in `claims.md` and `claims.html` among the reports; it is too long for this page."
+
+
+def step_summary(report: Report, room: int = LIMIT) -> str:
+    """The longest form that fits.
+
+    Args:
+        report: what is told.
+        room: bytes that are left on the page.
+    """
+    forms = (markdown, _table, _verdicts)
+    fitting = (told for told in (form(report) for form in forms) if len(told.encode()) <= room)
+    return next(fitting, "")
+
+
+def _table(report: Report) -> str:
+    """The outcome and a row a claim."""
+    return joined([*head(report), _SHORTER, summary(report).replace("](#", "](claims.md#")])
+
+
+def _verdicts(report: Report) -> str:
+    """The outcome and each claim's verdict, without reasons."""
+    rows = [[code(item.claim.id), text(claim_mark(item.judgement.verdict).text)] for item in report.in_reading_order]
+    return joined([*head(report)[:3], _SHORTER, grid(["claim", "verdict"], rows)])

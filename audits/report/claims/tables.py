@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from audits.claims.claim import JudgedClaim, Judgement
 from audits.formatting import MISSING, Table, number, perplexity
-from audits.report.claims.cost import exponent_text
 from audits.report.claims.document import NO_RUN, Report
+from audits.report.claims.figures import exponent_text
 from audits.report.claims.kill_matrix import named_text
 from audits.report.claims.marks import claim_mark
 from audits.report.claims.views import Audit, KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun

@@ -25,6 +25,7 @@ from audits.report.claims.document import Report
 from audits.report.claims.views import KillMatrix, KillRow, kill_matrix
 from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
+from audits.report.render.markdown_parts import grid
 from audits.statistics import Counts, least_rate
 
 INTRODUCTION = f"""\
@@ -72,7 +73,7 @@ class _Told:
             "false alarms",
             "forwards",
         )
-        return _grid(header, rows)
+        return grid(header, rows)
 
     def _row(self, name: str, kills: frozenset[str], cost: str) -> tuple[str, ...]:
         drawn = [self.found[leak, name] for leak in kills if (leak, name) in self.found]
@@ -153,7 +154,7 @@ class _Told:
             (code(t.name), text(t.leak_class), text(t.mechanism), text(t.origin), ", ".join(_seers(t)) or "nobody")
             for t in self.matrix.leaks
         ]
-        return _grid(("leak", "class", "what happens", "where it happened", "seen by"), rows)
+        return grid(("leak", "class", "what happens", "where it happened", "seen by"), rows)
 
 
 def _together(drawn: Sequence[Detection]) -> Counts | None:
@@ -170,8 +171,3 @@ def _by_class(leaks: Sequence[KillRow]) -> str:
     """Names grouped by leak class; leaks come in that order."""
     groups = groupby(leaks, key=lambda leak: leak.leak_class)
     return "; ".join(f"{kind}: {', '.join(code(leak.name) for leak in members)}" for kind, members in groups) + "."
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -9,10 +9,40 @@ from textwrap import wrap
 from audits.claims.figures import CurvePoint, Curves, Series
 from audits.formatting import MISSING, Table, number
 from audits.report.render.axes import Axis, axis, drawable, tick_text
-from audits.report.render.labels import LETTER, beside
-from audits.report.render.references import legend, named, reference_line, references_of
-from audits.report.render.styles import Look, looks
+from audits.report.render.looks import Look, legend, looks, named, reference_line, references_of
 from audits.report.render.svg import Scale, drawing, element, label, line, marker, path, upright
+
+LETTER = 6.5  # user units that a letter of a tick takes
+_RADIUS = 5.0  # of a marker
+_SIDES = ((7.0, -6.0, "start"), (-7.0, -6.0, "end"), (7.0, 14.0, "start"), (-7.0, 14.0, "end"))
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def beside(spots: Sequence[tuple[float, float, str]]) -> str:
+    """The texts of the points (x, y, text) in user units; a text that finds no free place is left out."""
+    taken = [(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y, _ in spots]
+    parts = []
+    for x, y, text in spots:
+        for right, below, anchor in _SIDES if text else ():
+            box = _box(x + right, y + below, text, anchor)
+            if not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                parts.append(label(x + right, y + below, text, "tick over", anchor))
+                break
+    return "".join(parts)
+
+
+def _box(x: float, y: float, text: str, anchor: str) -> _Box:
+    """The room that a text takes whose baseline is at (x, y)."""
+    width = LETTER * len(text)
+    left = x if anchor == "start" else x - width
+    return (left, y - 9, left + width, y + 1)
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    """Whether two boxes share a place."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
 
 _WIDTH, _RIGHT, _TOP, _BOTTOM = 370.0, 362.0, 18.0, 240.0
 _LETTERS, _LINE = 40, 18.0  # letters that fit a line of the legend, and its height

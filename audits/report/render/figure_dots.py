@@ -10,8 +10,7 @@ from textwrap import wrap
 from audits.claims.figures import DotColumn, Dots
 from audits.formatting import MISSING, Table, count, number
 from audits.report.render.axes import Axis, axis, drawable, tick_text
-from audits.report.render.references import legend, named, reference_line, references_of
-from audits.report.render.styles import shape_of
+from audits.report.render.looks import legend, named, reference_line, references_of, shape_of
 from audits.report.render.svg import drawing, label, line, marker, path
 
 _WIDTH, _LEFT, _RIGHT = 370.0, 12.0, 358.0  # as wide as a phone, where text would shrink with a wider one

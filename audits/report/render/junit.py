@@ -38,8 +38,9 @@ class Case:
 def junit_document(suite: str, cases: Sequence[Case]) -> str:
     """The document: one suite, whose name is also the class name of its cases."""
     ends = Counter(case.outcome for case in cases)
-    counts = {"tests": len(cases), "failures": ends["failure"], "errors": ends["error"], "skipped": ends["skipped"]}
-    attributes = {"name": printable(suite), **{name: str(number) for name, number in counts.items()}}
+    names = {"failures": Outcome.FAILURE, "errors": Outcome.ERROR, "skipped": Outcome.SKIPPED}
+    attributes = {"name": printable(suite), "tests": str(len(cases))}
+    attributes |= {name: str(ends[outcome]) for name, outcome in names.items()}
     document = ElementTree.Element("testsuites", attributes)
     inner = ElementTree.SubElement(document, "testsuite", attributes)
     for case in cases:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -94,26 +94,21 @@ def measured(heading: str, *parts: str) -> str:
 
 
 def table(content: Table) -> str:
-    """A table that scrolls by itself where the screen is narrower."""
-    head = "".join(f'<th scope="col">{markup(cell)}</th>' for cell in content.header)
-    rows = "".join("<tr>" + "".join(f"<td>{markup(cell)}</td>" for cell in row) + "</tr>" for row in content.rows)
-    grid = (
-        f"<table><caption>{markup(content.title)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    )
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{markup(content.title)}">{grid}</div>'
+    """A table of texts."""
+    return markup_table(content.title, map(markup, content.header), [map(markup, row) for row in content.rows])
+
+
+def markup_table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of markup, which scrolls by itself where the screen is narrower."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    grid = f"<table><caption>{markup(title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{markup(title)}">{grid}</div>'
 
 
 def figure(drawings: Sequence[str], caption: str) -> str:
     """Drawings and tables side by side, below each other on a narrow screen, with their caption."""
     return f'<figure><div class="pair">{"".join(drawings)}</div><figcaption>{markup(caption)}</figcaption></figure>'
-
-
-def chart(title: str, drawing: str, note: str, numbers: Table) -> str:
-    """A drawing under its title, how to read it, and its numbers as a table that opens on demand."""
-    shown = drawing or paragraph("No run has a value that could be drawn.", "soft")
-    head = f"<figcaption><b>{markup(title)}</b></figcaption>"
-    told = paragraph(note, "soft small") if note and drawing else ""
-    return f'<figure class="chart">{head}{shown}{told}{folded("The numbers", table(numbers))}</figure>'
 
 
 def charts(drawn: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audits.formatting import Table
+from audits.report.render import markdown_parts
 from audits.report.render.escape import code, markup
 from audits.report.render.escape import markdown as text
 from audits.report.render.marks import audit_mark
@@ -37,12 +38,16 @@ def changes_html(comparisons: Sequence[Comparison]) -> str:
 
 
 def _markdown(comparison: Comparison) -> str:
-    rows = [f"| {' | '.join(HEADER)} |", "| " + " | ".join(["---"] * len(HEADER)) + " |"]
-    rows += [f"| {' | '.join(_marked(change))} |" for change in _in_reading_order(comparison)]
-    releases = "\n".join(f"- {text(sentence)}" for sentence in _releases(comparison))
-    reading = "\n".join(f"- {text(sentence)}" for sentence in READING)
-    parts = (f"# {text(_title(comparison))}", f"**{text(_tally(comparison))}**", "\n".join(rows))
-    return "\n\n".join((*parts, "## Releases", releases, "## How to read this", reading)) + "\n"
+    parts = (
+        f"# {text(_title(comparison))}",
+        f"**{text(_tally(comparison))}**",
+        markdown_parts.grid(HEADER, [_marked(change) for change in _in_reading_order(comparison)]),
+        "## Releases",
+        markdown_parts.bullets(_releases(comparison)),
+        "## How to read this",
+        markdown_parts.bullets(READING),
+    )
+    return "\n\n".join(parts) + "\n"
 
 
 def _sections(comparison: Comparison) -> tuple[str, str]:

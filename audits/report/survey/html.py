@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from audits.report.render.escape import markup
 from audits.report.render.marks import audit_mark
-from audits.report.render.page import attention, bullets, page, paragraph, pill, section
+from audits.report.render.page import attention, bullets, markup_table, page, paragraph, pill, section
 from audits.report.render.words import REBUILT
-from audits.report.survey.prose import (
-    HEADER,
-    METHOD,
-    code_sentence,
-    fed_sentence,
-    review_sentence,
-    reviewed_text,
-    tally_sentence,
-    title,
-)
+from audits.report.survey import prose
 from audits.survey.rows import Row, Survey
 
 # Sorts the rows by the text of a column, the other way round at the second click; the page reads the same without it.
@@ -42,34 +33,31 @@ th[aria-sort="descending"] button::after { content: " ▼"; }
 
 def survey_html(survey: Survey) -> str:
     """The whole page."""
-    reviewed = review_sentence(survey)
+    reviewed = prose.review_sentence(survey)
     open_rows = any(not row.as_reviewed for row in survey.rows)
     head = "\n".join(
         (
-            f"<h1>{markup(title(survey))}</h1>",
-            paragraph(tally_sentence(survey), "story"),
+            f"<h1>{markup(prose.title(survey))}</h1>",
+            paragraph(prose.tally_sentence(survey), "story"),
             f"<p>{attention(reviewed)}</p>" if open_rows else paragraph(reviewed, "soft"),
-            paragraph(code_sentence(survey), "soft"),
+            paragraph(prose.code_sentence(survey), "soft"),
         )
     )
     body = (
         section("table", "Architectures", _table(survey)),
-        section("how", "How", bullets((*METHOD, fed_sentence(survey)))),
+        section("how", "How", bullets((*prose.METHOD, prose.fed_sentence(survey)))),
     )
-    return page(title(survey), head, "\n".join(body), REBUILT, _SORT, _STYLE, roomy=True)
+    return page(prose.title(survey), head, "\n".join(body), REBUILT, _SORT, _STYLE, roomy=True)
 
 
 def _table(survey: Survey) -> str:
-    head = "".join(f'<th scope="col"><button type="button">{markup(name)}</button></th>' for name in HEADER)
-    rows = "".join(_row(row) for row in survey.in_reading_order)
-    caption = f"<caption>{markup(title(survey))}</caption>"
-    grid = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{markup(title(survey))}">{grid}</div>'
+    head = [f'<button type="button">{markup(name)}</button>' for name in prose.HEADER]
+    return markup_table(prose.title(survey), head, [_cells(row) for row in survey.in_reading_order])
 
 
-def _row(row: Row) -> str:
-    reviewed = reviewed_text(row)
-    cells = (
+def _cells(row: Row) -> tuple[str, ...]:
+    reviewed = prose.reviewed_text(row)
+    return (
         pill(audit_mark(row.verdict)),
         f"<b>{markup(row.name)}</b> {markup(row.model)}",
         markup(", ".join(row.leak_classes)),
@@ -78,4 +66,3 @@ def _row(row: Row) -> str:
         markup(row.code),
         markup(row.reason),
     )
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

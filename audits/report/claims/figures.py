@@ -1,4 +1,4 @@
-"""What each arm of the training runs scores: as columns in nats for the story, as a figure in perplexity."""
+"""The figures that the report itself makes of the evidence: perplexity arm by arm, and cost against length."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audits.claims.figures import DotColumn, Dots
-from audits.formatting import perplexity
-from audits.report.claims.views import LeakWorth, TrainingRun
+from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Series
+from audits.formatting import number, perplexity
+from audits.report.claims.views import CostPoint, LayerCost, LeakWorth, TrainingRun
 
 CLEAN, COUNCIL, MASKED, SELECTION = (
     "strictly causal",
@@ -63,3 +63,44 @@ def perplexity_dots(worth: LeakWorth) -> Dots:
     told = f" A unigram model of the corpus has {perplexity(unigram)}." if unigram is not None else ""
     note = "An improvement that turns round once the same weights must not look ahead is read off the future." + told
     return Dots("Validation perplexity, arm by arm", "validation perplexity (lower is better)", shown, note, log=True)
+
+
+_LENGTH = "sequence length n"
+_STYLES = {"hub": "causal"}  # every other layer is what it is compared with
+
+
+def _series(cost: LayerCost, exponent: str, points: Sequence[CurvePoint]) -> Series:
+    """One layer's curve, its exponent in the legend."""
+    return Series(f"{cost.layer}: exponent {exponent}", _STYLES.get(cost.layer, "control"), tuple(points))
+
+
+def flops_curves(costs: Sequence[LayerCost]) -> Curves:
+    """Counted floating-point operations."""
+    series = [
+        _series(cost, number(cost.flops_exponent), [CurvePoint(p.n, p.flops) for p in cost.points if p.flops])
+        for cost in costs
+    ]
+    note = "Counted from the operations carried out: the same on every machine. The exponent is the slope of the line."
+    return Curves("Counted FLOPs", _LENGTH, "FLOPs of a layer", tuple(series), note, log_x=True, log_y=True)
+
+
+def time_curves(costs: Sequence[LayerCost]) -> Curves:
+    """Measured milliseconds with their intervals."""
+    series = [_series(cost, exponent_text(cost), [_timed(p) for p in cost.points if p.ms_median]) for cost in costs]
+    note = (
+        "Wall-clock time of the same layers, median and range. The exponent is fitted over the lengths shown, where "
+        "fixed overheads still weigh; it is not an asymptotic statement."
+    )
+    return Curves("Measured time", _LENGTH, "milliseconds", tuple(series), note, log_x=True, log_y=True)
+
+
+def _timed(point: CostPoint) -> CurvePoint:
+    """A measured point."""
+    return CurvePoint(point.n, point.ms_median or 0.0, point.ms_low, point.ms_high)
+
+
+def exponent_text(cost: LayerCost) -> str:
+    """The measured exponent with its confidence interval."""
+    fitted = cost.ms_exponent
+    interval = f" [{number(fitted.low)}, {number(fitted.high)}]"
+    return number(fitted.slope) + (interval if fitted.low is not None else "")
