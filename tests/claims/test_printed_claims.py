@@ -143,14 +143,14 @@ def test_the_margins_that_could_be_proved_for_the_chunk_size_are_the_known_ones(
     assert chunk_size.borrowed_sd(Reading.SEM) == pytest.approx(3**0.5 * chunk_size.borrowed_sd(Reading.SD))
 
 
-def test_hub_counts_of_five_seeds_cannot_be_told_apart_but_larger_cells_could(judged):
+def test_hub_counts_of_five_seeds_cannot_be_distinguished_but_larger_cells_could(judged):
     assert "Fisher p = 0.44" in judged["hub-count"].reason
     assert "9 % power" in judged["hub-count"].reason
     assert hub_count.judge_counts((5,), 0, 5).verdict is ClaimVerdict.SUPPORTED
     assert hub_count.judge_counts((20,), 10, 20).verdict is ClaimVerdict.SUPPORTED
 
 
-def test_hub_counts_are_told_apart_only_if_every_reliable_cell_and_both_tests_agree():
+def test_hub_counts_are_distinguished_only_if_every_reliable_cell_and_both_tests_agree():
     assert hub_count.judge_counts((2, 5), 0, 5).verdict is ClaimVerdict.INCONCLUSIVE
     assert hub_count.judge_counts((10,), 6, 10).verdict is ClaimVerdict.INCONCLUSIVE  # Boschloo below, Fisher above .05
 

@@ -226,7 +226,7 @@ def test_the_landscape_shows_every_mechanism_with_cost_and_audit() -> None:
     assert not any("not audited" in label for label in labels)
 
 
-def test_accuracy_far_below_precision_refutes_that_one_stands_for_the_other() -> None:
+def test_accuracy_far_below_precision_refutes_that_one_is_a_proxy_for_the_other() -> None:
     made = evidence(of_row({"attention": 0.95}))
     assert CLAIMS["attack-routing-accuracy"].judge(made).verdict is REFUTED
     for r in made.records:

@@ -37,7 +37,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., audits.claims.claim
     return lambda *records: judge_all((CLAIM,), Evidence(records), TODAY)[0]
 
 
-def test_the_highest_tier_with_evidence_stands_first(judged) -> None:
+def test_the_highest_tier_with_evidence_comes_first(judged) -> None:
     item = judged(run("quick", "INCONCLUSIVE"), run("full", "SUPPORTED"))
     assert [(j.tier, j.judgement.verdict) for j in item.at_every_tier] == [
         ("full", ClaimVerdict.SUPPORTED), ("quick", ClaimVerdict.INCONCLUSIVE),
@@ -56,7 +56,7 @@ def test_without_evidence_the_claim_is_missing_and_contradicts_nothing(judged) -
     assert exit_code([item], failed=False) == 0
 
 
-def test_without_evidence_a_published_claim_stands_on_its_printed_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_evidence_a_published_claim_rests_on_its_printed_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         audits.claims.claim, "expectations", lambda: {"demo": Expected({"printed": ClaimVerdict.NOT_TESTABLE})}
     )
@@ -70,7 +70,7 @@ def test_fresh_evidence_against_the_reviewed_verdict_fails_at_any_tier(judged) -
     assert exit_code([judged(run("paper", "SUPPORTED"))], failed=False) == 1  # nobody reviewed that tier
 
 
-def test_stale_evidence_is_told_and_does_not_fail(judged) -> None:
+def test_stale_evidence_is_marked_and_does_not_fail(judged) -> None:
     old = run("full", "REFUTED", code="old")
     item = judged(run("quick", "INCONCLUSIVE"), old)
     assert (item.tier, item.stale) == ("full", (old.run,))

@@ -52,7 +52,7 @@ def test_a_run_times_every_layer_or_says_why_not(tiny: Options) -> None:
         assert {len(top["seconds"]) for top in result["ceilings"].values()} == {TINY.limits.rounds}
 
 
-def test_named_layers_are_measured_beside_attention_and_the_projections(tiny: Options) -> None:
+def test_named_layers_are_measured_with_attention_and_the_projections(tiny: Options) -> None:
     specs = experiment.runs_of(tiny, ["mamba"])
     layers = {name.partition("/")[0] for name in specs[0].config["layers"]}
     assert layers == {"mamba", *experiment.BASE}
@@ -106,7 +106,7 @@ def test_the_cores_rate_leaves_out_the_projections_of_the_same_round() -> None:
     assert found.rows[1].core_share == pytest.approx(0.75)
 
 
-def test_the_fastest_backend_stands_for_attention() -> None:
+def test_the_fastest_backend_represents_attention() -> None:
     rows = [row(f"attention/sdpa/{name}", taken) for name, taken in (("flash", 0.02), ("cudnn", 0.01))]
     rows += [row("attention/sdpa/efficient", "RuntimeError: no kernel"), row("hub/reference", 0.005)]
     (found,) = benches(seen(record(256, rows)))

@@ -92,7 +92,7 @@ def test_a_step_that_needs_too_much_memory_is_never_carried_out_at_the_whole_len
     assert max(bench.log) < 64
 
 
-def test_the_first_layers_keep_their_time_and_a_later_one_is_told_how_little_is_left() -> None:
+def test_the_first_layers_keep_their_time_and_a_later_one_learns_how_little_is_left() -> None:
     bench = Bench(Limits(1.0, 3.0, 1e9, 3, compiles=True), first=(0.006, 1.0), second=(0.006, 1.0))
     assert bench.admission.decide(entry("first/how")).not_run is None
     why = bench.admission.decide(entry("second/how")).not_run

@@ -59,7 +59,7 @@ def test_the_full_layer_is_as_much_cheaper_as_the_formula_says() -> None:
     assert ratio == pytest.approx((8 * 256 + 8 * 8 + heads + 4 * (64 + 64)) / (8 * 256 + 2 * n))
 
 
-def test_a_decoded_token_costs_the_hub_layer_the_same_wherever_it_stands_and_attention_not() -> None:
+def test_a_decoded_token_costs_the_hub_layer_the_same_at_any_position_and_attention_not() -> None:
     hub, attention = (
         [work(demand(SHAPE), SHAPE, n, "decode") for n in (64, 65536)] for demand in (floor.hub, floor.attention)
     )

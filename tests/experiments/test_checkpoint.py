@@ -213,7 +213,7 @@ def test_a_file_that_is_well_formed_and_lies_is_ignored(
     assert outcome.curve == whole[0].curve
 
 
-def test_a_full_disk_is_told_once_and_ends_no_run(
+def test_a_full_disk_is_reported_once_and_ends_no_run(
     tmp_path: Path, whole: tuple[TrainingOutcome, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
@@ -261,7 +261,7 @@ class Complex(Averaging):
         self.phase = nn.Parameter(torch.ones(2, dtype=torch.complex128))
 
 
-def test_a_tensor_that_cannot_be_stored_is_told_and_ends_no_run(tmp_path: Path) -> None:
+def test_a_tensor_that_cannot_be_stored_is_reported_and_ends_no_run(tmp_path: Path) -> None:
     outcome, notes = finished(tmp_path / "run", Complex())
     assert len(outcome.curve) == STEPS
     assert sum("a tensor cannot be stored" in note for note in notes) <= 1

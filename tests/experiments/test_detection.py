@@ -73,7 +73,7 @@ def test_leaks_that_are_planted_no_more_do_not_count():
     assert power_records(Evidence((power("a", 1, 1), power("gone", 0, 1))), ["a"]) == (power("a", 1, 1),)
 
 
-def test_the_claim_stands_with_draws_that_agree_and_tells_their_bounds():
+def test_the_claim_holds_with_draws_that_agree_and_states_their_bounds():
     judgement = judged(power("a", 59, 59))
     assert judgement.verdict is ClaimVerdict.SUPPORTED
     assert "at least 95% of draws" in judgement.reason
@@ -112,7 +112,7 @@ def test_no_two_draws_have_the_same_seed_at_any_tier():
     assert 0 not in seeds
 
 
-def test_draws_of_another_tier_are_kept_beside_those_of_this_one():
+def test_draws_of_another_tier_are_kept_with_those_of_this_one():
     evidence = Evidence((power("needle", 20, 20), power("needle", 2, 2)))
     assert evidence.at("quick") == evidence
 

@@ -20,7 +20,7 @@ from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench import kernel_check
 from audits.experiments.bench._dense_hub import readable
-from audits.experiments.bench.kernel_check import Case, felt_before, results, selection, subject
+from audits.experiments.bench.kernel_check import Case, change_before, results, selection, subject
 
 SMALL = Case(11, 16, 1, 2, 3, 4, batch=1)
 OPTIONS = Options("quick", "cpu")
@@ -47,7 +47,7 @@ def test_what_a_query_may_read_is_its_own_chunk_so_far_and_what_was_chosen() -> 
 
 def test_a_sound_kernel_passes_every_part() -> None:
     layer, x = subject(SMALL, torch.float32, 0, "cpu")
-    assert felt_before(layer, x) == 0
+    assert change_before(layer, x) == 0
     (spec, *_) = kernel_check.runs(OPTIONS)
     spec = replace(spec, config={**spec.config, **asdict(SMALL)})
     assert failures(record(**kernel_check.execute(spec, OPTIONS, lambda *_: None))) == []
@@ -76,7 +76,7 @@ def test_a_check_that_fails_says_why() -> None:
         kernel_check.execute(replace(spec, config={**spec.config, "dtype": "float31"}), OPTIONS, lambda *_: None)
 
 
-def test_a_kernel_that_feels_the_future_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_depends_on_the_future_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     select = operator.select_tokens
 
     def too_late(*arguments: Any) -> Tensor:
@@ -85,7 +85,7 @@ def test_a_kernel_that_feels_the_future_is_found(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(operator, "select_tokens", too_late)
     layer, x = subject(SMALL, torch.float32, 0, "cpu")
-    assert felt_before(layer, x) > 1e-3
+    assert change_before(layer, x) > 1e-3
 
 
 def record(device: str = "cpu", **result: Any) -> Record:

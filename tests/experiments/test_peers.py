@@ -63,7 +63,7 @@ def test_what_each_finds_is_counted_and_only_a_leak_counts_as_found():
     assert "this auditor finds 3 and checker 1 finds 1" in peers.sentence(found)
 
 
-def test_times_are_told_with_their_range_and_as_a_multiple_of_the_peers():
+def test_times_are_shown_with_their_range_and_as_a_multiple_of_the_peers():
     found = peers.peers(report(*RECORDS))
     assert found is not None
     assert peers.time_table(found).rows == (

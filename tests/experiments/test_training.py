@@ -266,7 +266,7 @@ def test_frozen_parameters_stay_and_a_model_without_trainable_ones_is_refused() 
         train(model.requires_grad_(False), corpus(cycle(2000)), SMALL, 0, silent)
 
 
-def test_progress_is_told_after_every_step() -> None:
+def test_progress_is_reported_after_every_step() -> None:
     reported = []
     train(Bigram(), corpus(cycle(2000)), SMALL, 0, lambda done, total, note="": reported.append((done, total)))
     assert reported == [(step, 40) for step in range(1, 41)]

@@ -20,17 +20,17 @@ from audits.results import LeakClass
 
 PLANTED = all_leaks()
 MODULES = [m.name for m in pkgutil.iter_modules(audits.leaks.__path__)]
-FELT_BY_PERTURBATION = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)
+SHOWN_BY_PERTURBATION = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)
 CUTS = range(18, 26)  # never all at edges of chunks, whatever their size, and after the first two chunks of 8
 
 # A batch leak shows or not as the rows that are changed together happen to lie; its own test changes one row.
 # Conspiring tokens show when four strong ones meet, which random suffixes practically never draw.
-FELT_WITHIN_ROWS = [
+SHOWN_WITHIN_ROWS = [
     leak for leak in PLANTED if leak.leak_class is not LeakClass.BATCH and leak.name != "conspiring_tokens"
 ]
-FELT_OTHERWISE = [leak for leak in PLANTED if leak.leak_class not in FELT_BY_PERTURBATION]
+SHOWN_OTHERWISE = [leak for leak in PLANTED if leak.leak_class not in SHOWN_BY_PERTURBATION]
 
-BESIDE_THE_HUB = [leak for leak in PLANTED if not leak.name.startswith("hub")]
+NO_HUB = [leak for leak in PLANTED if not leak.name.startswith("hub")]
 
 each_leak = pytest.mark.parametrize("leak", PLANTED, ids=lambda leak: leak.name)
 each_version = pytest.mark.parametrize("version", ["leaky", "clean"])
@@ -93,7 +93,7 @@ def test_a_module_of_leaks_documents_itself(name):
 
 
 @each_leak
-def test_a_leak_says_what_happens_where_it_happened_and_what_it_eats(leak):
+def test_a_leak_says_what_happens_where_it_happened_and_what_it_takes(leak):
     assert leak.mechanism.endswith(".")
     assert leak.origin
     assert (leak.vocab_size is None) != (leak.width is None)
@@ -121,8 +121,8 @@ def test_leaky_and_clean_version_have_the_same_parameters(leak):
     assert {name: p.shape for name, p in leaky.items()} == {name: p.shape for name, p in clean.items()}
 
 
-@pytest.mark.parametrize("leak", BESIDE_THE_HUB, ids=lambda leak: leak.name)
-def test_beside_the_hub_layer_the_defect_leaves_the_weights_alone(leak):
+@pytest.mark.parametrize("leak", NO_HUB, ids=lambda leak: leak.name)
+def test_without_the_hub_layer_the_defect_leaves_the_weights_alone(leak):
     leaky, clean = dict(leak.leaky().named_parameters()), dict(leak.clean().named_parameters())
     assert all(torch.equal(leaky[name], clean[name]) for name in leaky)
 
@@ -141,17 +141,17 @@ def test_outputs_are_finite_at_any_length_and_keep_the_dtype(leak, version, dtyp
 
 
 @each_leak
-def test_a_clean_version_does_not_feel_later_inputs(leak):
+def test_a_clean_version_does_not_depend_on_later_inputs(leak):
     assert moved(leak, "clean") <= 1e-12
 
 
-@pytest.mark.parametrize("leak", FELT_WITHIN_ROWS, ids=lambda leak: leak.name)
-def test_a_leaky_version_feels_later_inputs_exactly_where_its_class_says_so(leak):
-    assert (moved(leak, "leaky") > 1e-10) == (leak.leak_class in FELT_BY_PERTURBATION)
+@pytest.mark.parametrize("leak", SHOWN_WITHIN_ROWS, ids=lambda leak: leak.name)
+def test_a_leaky_version_depends_on_later_inputs_exactly_where_its_class_says_so(leak):
+    assert (moved(leak, "leaky") > 1e-10) == (leak.leak_class in SHOWN_BY_PERTURBATION)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("leak", FELT_OTHERWISE, ids=lambda leak: leak.name)
+@pytest.mark.parametrize("leak", SHOWN_OTHERWISE, ids=lambda leak: leak.name)
 def test_a_leak_that_later_inputs_do_not_show_is_shown_by_the_change_of_its_class(leak):
     change = {
         LeakClass.LENGTH: shortened,
@@ -216,7 +216,7 @@ def streamed(leak: PlantedLeak, model: nn.Module) -> float:
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(("hub", "_hub"))])
-def test_leaks_beside_the_hub_layer_do_not_know_it(name):
+def test_leaks_without_the_hub_layer_do_not_import_it(name):
     source = Path(importlib.import_module(f"audits.leaks.{name}").__file__).read_text(encoding="utf-8")
     nodes = list(ast.walk(ast.parse(source)))
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}

@@ -119,7 +119,7 @@ def check(spec: RunSpec, progress: Progress) -> dict[str, Any]:
         "errors": errors,
         "eps": torch.finfo(dtype).eps,
         "repeats": all(torch.equal(found[name], again[name]) for name in found),
-        "felt_before": felt_before(layer, x) if case.causal else None,
+        "felt_before": change_before(layer, x) if case.causal else None,
     }
 
 
@@ -160,7 +160,7 @@ def error(found: Tensor, truth: Tensor) -> float:
 
 
 @torch.no_grad()
-def felt_before(layer: HubRouter, x: Tensor) -> float:
+def change_before(layer: HubRouter, x: Tensor) -> float:
     """The largest change of an output before a cut when everything from the cut on is replaced; 0 for a causal layer.
 
     Projections are left out: what a matrix product of another size rounds differently is no matter of the kernels.
