@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hubrouter.state import RouterState
 
 
-SHAPES = 64  # graphs in one process; more of them are an error
+MAX_GRAPHS = 64  # in one process; more of them are an error
 
 
 def prepare(config: RouterConfig) -> None:
@@ -29,7 +29,7 @@ def prepare(config: RouterConfig) -> None:
 def forward(layer: HubRouter, x: Tensor, valid: Tensor | None) -> Tensor:
     """The reference layer, compiled; ConfigError where that fails, as without a C++ compiler or at too many lengths."""
     try:
-        with torch._dynamo.config.patch(recompile_limit=SHAPES):
+        with torch._dynamo.config.patch(recompile_limit=MAX_GRAPHS):
             return _compiled()(layer, x, valid)
     except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as problem:
         raise ConfigError(
@@ -38,13 +38,13 @@ def forward(layer: HubRouter, x: Tensor, valid: Tensor | None) -> Tensor:
 
 
 def stream(layer: HubRouter, x: Tensor, state: RouterState | None) -> NoReturn:  # noqa: ARG001
-    """Pieces and states change their sizes with every token, and each would be compiled anew."""
+    """Refused: the sizes of pieces and states change with every token, and each would be compiled again."""
     raise ConfigError("impl='compiled' does not stream: take impl='reference' or 'triton'")
 
 
 @cache
 def _compiled() -> Callable[[HubRouter, Tensor, Tensor | None], Tensor]:
-    """One graph without breaks; which sizes it is for is fixed, because the scans unroll over chunks."""
+    """One graph without breaks; sizes are static, because the scans unroll over chunks."""
     return torch.compile(_reference, fullgraph=True, dynamic=False)
 
 

@@ -31,8 +31,8 @@ class RouterConfig:
             neighbours", secondary note on the paper); they count towards k.
         causal: strictly causal, or bidirectional as published.
         rope_base: base of the rotary position embedding of the council.
-        impl: what computes the layer, one of `IMPLS`. It changes speed and rounding, not what is computed, and no other
-            one is ever taken in its place.
+        impl: what computes the layer, one of `IMPLS`. It changes speed and rounding, not what is computed, and is
+            never replaced by another one silently.
     """
 
     d_model: int
@@ -87,7 +87,7 @@ class ModelConfig:
         ssm_heads: None for Mamba-1 (a step size for each channel, a decay for each state), or the heads of Mamba-2 (one
             step size and one decay a head); they divide I.
         ssm_chunk: tokens a chunk of the scans that have chunks. It changes speed and rounding, not what is computed.
-        scan: implementation of the selective scan; see `hubrouter.selective_scan`. No other one is taken in its place.
+        scan: implementation of the selective scan; see `hubrouter.selective_scan`. Never replaced silently.
     """
 
     vocab_size: int

@@ -20,7 +20,7 @@ class Members(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """Rotated keys and gated values in a row; the heads of a token lie together, so that it is fetched in one go."""
+    """Rotated keys and gated values as rows; the heads of a token are contiguous, so that one read fetches all."""
 
     k: Float[Tensor, "B R H E"]
     v: Float[Tensor, "B R H E"]
@@ -33,7 +33,7 @@ class Tokens(NamedTuple):
     def pick(
         self, number: Int[Tensor, "B G T"] | None
     ) -> tuple[Float[Tensor, "B G H T E"], Float[Tensor, "B G H T E"]]:
-        """Keys and values of the tokens of these numbers, for each chunk; None takes all as they lie, for one chunk."""
+        """Keys and values of the tokens of these numbers, for each chunk; None is all in order, for one chunk."""
         if number is None:
             return self.k[:, None].transpose(2, 3), self.v[:, None].transpose(2, 3)
         rows, count, heads, width = self.k.shape
@@ -44,7 +44,7 @@ class Tokens(NamedTuple):
 
 
 class Selected(NamedTuple):
-    """The tokens selected for each chunk, by number: the kept ones come first, then those of all own chunks.
+    """The tokens selected for each chunk, by number: the kept ones are counted first, then those of all own chunks.
 
     `number` is None where there is one chunk and all that is kept is selected for it.
     """
@@ -57,14 +57,14 @@ class Selected(NamedTuple):
 class Council(nn.Module):
     """One softmax over the selected tokens of the chunks before and the tokens of the own chunk up to the query.
 
-    The own chunk is what the frozen selection cannot hold yet; the bidirectional layer passes no own chunk and reads
-    the selected tokens alone, as published. Cost O(N (K + C) D).
+    Tokens of the own chunk cannot have been selected yet; the bidirectional layer passes no own chunk and reads only
+    the selected tokens, as published. Cost O(N (K + C) D).
     """
 
     def forward(
         self, q: Float[Tensor, "B G H L E"], selected: Selected, own: Members | None = None
     ) -> Float[Tensor, "B G H L E"]:
-        """Council attention; the queries are the last L tokens of the own chunk. Who may read nobody gets zeros."""
+        """Council attention; the queries are the last L tokens of the own chunk. A query without keys gets zeros."""
         tokens, number = selected.kept, selected.number
         mask = selected.valid[:, :, None].expand(-1, -1, q.shape[3], -1)
         if own is not None:

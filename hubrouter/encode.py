@@ -34,17 +34,17 @@ def combine(earlier: Summary, later: Summary) -> Summary:
 def prefixes(before: Summary, chunks: Summary) -> Summary:
     """Entry g is the summary of `before` [B, 1, ...] and chunks 0..g-1: `combine` from left to right.
 
-    All weights are known beforehand, since a prefix has the largest peak so far; two operations a chunk are left. How
-    entry g is put together depends on g alone, so a longer sequence cannot change the rounding of an earlier prefix.
+    All weights can be computed first, since a prefix has the largest peak so far; two operations per chunk are left.
+    Those that make up entry g depend on g alone, so a longer sequence cannot change the rounding of an earlier prefix.
     """
     peak = torch.cat([before.peak, chunks.peak], dim=1).cummax(dim=1).values
     kept, added = (peak[:, :-1] - peak[:, 1:]).exp(), (chunks.peak - peak[:, 1:]).exp()
-    total = _running(before.total, kept, chunks.total * added)
-    weighted = _running(before.weighted, kept[..., None], chunks.weighted * added[..., None])
+    total = _linear_recurrence(before.total, kept, chunks.total * added)
+    weighted = _linear_recurrence(before.weighted, kept[..., None], chunks.weighted * added[..., None])
     return Summary(peak, total, weighted)
 
 
-def _running(first: Tensor, kept: Tensor, added: Tensor) -> Tensor:
+def _linear_recurrence(first: Tensor, kept: Tensor, added: Tensor) -> Tensor:
     """y_0 = first, y_g = kept_g y_(g-1) + added_g along axis 1."""
     sums = [first[:, 0]]
     for keep, add in zip(kept.unbind(1), added.unbind(1), strict=True):
@@ -55,7 +55,7 @@ def _running(first: Tensor, kept: Tensor, added: Tensor) -> Tensor:
 class Encode(nn.Module):
     """Hub tokens as queries over keys and values, softmax-normalised over the tokens seen so far.
 
-    Each hub starts from its own embedding, as if it had seen one token with logit 0 and that value (our choice): the
+    Each hub starts from its own embedding, as if it had read one token with logit 0 and that value (our choice): the
     first chunk then has distinct hub states, and no score ties by construction.
     """
 
@@ -73,7 +73,7 @@ class Encode(nn.Module):
     def summarise(
         self, k: Float[Tensor, "B G H C E"], v: Float[Tensor, "B G H C E"], valid: Bool[Tensor, "B G C"]
     ) -> Summary:
-        """One summary for each chunk by itself; accumulated in at least float32. Cost O(N M D)."""
+        """One summary for each chunk separately; accumulated in at least float32. Cost O(N M D)."""
         exact = torch.promote_types(k.dtype, torch.float32)
         logits = (self.hubs * k.shape[-1] ** -0.5 @ k.contiguous().mT).to(exact)
         seen = valid[:, :, None, None, :]
@@ -89,13 +89,13 @@ class Encode(nn.Module):
         valid: Bool[Tensor, "B G C"],
         before: Summary,
     ) -> Summary:
-        """Prefixes at the chunk borders: entry g covers `before` and chunks 0..g-1, so it has seen nothing of chunk g.
+        """Prefixes at the chunk borders: entry g covers `before` and chunks 0..g-1, so nothing of chunk g.
 
         Args:
             k: keys of the closed chunks; G may be 0.
             v: values of the closed chunks.
             valid: True where a token is real.
-            before: what was seen before the first of these chunks, [B, 1, …].
+            before: the summary of everything before the first of these chunks, [B, 1, …].
 
         Returns:
             G + 1 prefixes; the last is what the chunk after these may see.

@@ -1,7 +1,7 @@
 """The implementations of one layer: the reference, which is the specification, and others that must equal it.
 
-Each of the others is a module that offers `IMPLEMENTATION`. It is loaded when a layer asks for it; `hubrouter` by
-itself needs torch alone.
+Each of the others is a module with an `IMPLEMENTATION`, imported when a layer first uses it; `hubrouter` itself needs
+torch only.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ class Implementation:
 
 
 def implementation(impl: str) -> Implementation:
-    """The one behind a name other than "reference"."""
+    """The implementation of this name, which is not "reference"."""
     return cast("Implementation", importlib.import_module(MODULES[impl]).IMPLEMENTATION)

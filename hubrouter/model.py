@@ -51,7 +51,7 @@ class SequenceModel(nn.Module):
         mixers: builders that replace or add letters, for experiments with other mixers.
 
     Raises:
-        ConfigError: the pattern holds a letter nobody builds.
+        ConfigError: the pattern contains an unknown letter.
     """
 
     def __init__(self, config: ModelConfig, mixers: Mapping[str, Builder] | None = None) -> None:
@@ -95,7 +95,7 @@ class SequenceModel(nn.Module):
         return torch.cat([tokens, *drawn], dim=1)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        # Tied weights have rows of norm 1 for the logits; the first layer wants features of order 1.
+        # Tied weights have rows of norm 1 for the logits; the first layer expects features of order 1.
         x: Tensor = self.embedding(tokens) * self.config.d_model**0.5
         return x
 

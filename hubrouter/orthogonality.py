@@ -1,4 +1,4 @@
-"""A penalty that keeps the hubs of a head apart ("orthogonal regularisation", arXiv:2604.22442)."""
+"""A penalty that makes the hubs of a head orthogonal ("orthogonal regularisation", arXiv:2604.22442)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def hub_orthogonality(model: nn.Module) -> Tensor:
     all be orthogonal: the least penalty is then (M / E - 1) / (M - 1) (Welch's bound), not 0.
 
     Args:
-        model: anything that holds HubRouter layers.
+        model: any module with HubRouter layers.
 
     Raises:
-        ConfigError: it holds none.
+        ConfigError: it has none.
     """
     layers = [_of_layer(module.hubs) for module in model.modules() if isinstance(module, Encode)]
     if not layers:

@@ -10,12 +10,12 @@ from hubrouter.config import ConfigError
 
 def transformer(layers: int) -> str:
     """Attention in every layer; the paper's baseline has 12."""
-    return "A" * _counted(layers)
+    return "A" * _checked(layers)
 
 
 def hub_gpt(layers: int) -> str:
     """HubRouter in every layer; strictly causal with `ModelConfig(causal=True)`."""
-    return "H" * _counted(layers)
+    return "H" * _checked(layers)
 
 
 def jamba(layers: int, period: int = 8, offset: int = 4) -> str:
@@ -28,13 +28,13 @@ def jamba(layers: int, period: int = 8, offset: int = 4) -> str:
     """
     if not 0 <= offset < period:
         raise ConfigError(f"offset={offset} must be at least 0 and below period={period}")
-    if offset >= _counted(layers):
+    if offset >= _checked(layers):
         raise ConfigError(f"offset={offset} is beyond the last of {layers} layers: no layer would be attention")
     return "".join("A" if layer % period == offset else "M" for layer in range(layers))
 
 
 def hub_jamba(layers: int, period: int = 8, offset: int = 4) -> str:
-    """`jamba` whose attention layers became HubRouter."""
+    """`jamba` with HubRouter in place of attention."""
     return jamba(layers, period, offset).replace("A", "H")
 
 
@@ -51,7 +51,7 @@ def graduated(layers: int, share: float) -> str:
     Raises:
         ConfigError: the share is not between 0 and 1, or does not make a whole number of layers.
     """
-    _counted(layers)
+    _checked(layers)
     if not 0 <= share <= 1:
         raise ConfigError(f"share={share} must be from 0 to 1")
     exact = Fraction(share).limit_denominator(1000) * layers  # 0.1 is no binary fraction
@@ -63,7 +63,7 @@ def graduated(layers: int, share: float) -> str:
     return "".join("H" if after > before else "A" for before, after in pairwise(done))
 
 
-def _counted(layers: int) -> int:
+def _checked(layers: int) -> int:
     if layers < 1:
         raise ConfigError(f"layers must be at least 1, not {layers}")
     return layers

@@ -1,4 +1,4 @@
-"""Retrofit: the attention of a trained model becomes HubRouter, everything else stays as it was trained."""
+"""Retrofit: the attention of a trained model becomes HubRouter, all other weights are kept."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hubrouter.router import HubRouter
 
 
 def retrofit(model: SequenceModel) -> SequenceModel:
-    """A copy of the model with HubRouter in place of every attention layer; the model itself stays as it is.
+    """A copy of the model with HubRouter in place of every attention layer; the model itself is not changed.
 
-    Query, key, value and output projections are taken over: they have the same shapes and the same meaning in both
+    Query, key, value and output projections are copied: they have the same shapes and the same meaning in both
     layers (our choice; the paper does not say how it retrofitted). Hubs and the score head are new and drawn from
     torch's global generator. Hubs, k, chunk and `causal` are those of `model.config`.
 
@@ -26,16 +26,16 @@ def retrofit(model: SequenceModel) -> SequenceModel:
     """
     if "A" not in model.config.pattern:
         raise ConfigError(f"pattern {model.config.pattern!r} has no attention layer ('A') to replace")
-    adopted = copy.deepcopy(model)
-    adopted.config = replace(model.config, pattern=model.config.pattern.replace("A", "H"))
-    for letter, block in zip(model.config.pattern, adopted.blocks, strict=True):
+    converted = copy.deepcopy(model)
+    converted.config = replace(model.config, pattern=model.config.pattern.replace("A", "H"))
+    for letter, block in zip(model.config.pattern, converted.blocks, strict=True):
         if letter == "A":
-            block.mixer = _adopt(cast("Block", block).mixer, adopted)
-    return adopted
+            block.mixer = _converted_layer(cast("Block", block).mixer, converted)
+    return converted
 
 
 @torch.no_grad()
-def _adopt(attention: torch.nn.Module, model: SequenceModel) -> HubRouter:
+def _converted_layer(attention: torch.nn.Module, model: SequenceModel) -> HubRouter:
     """A HubRouter layer with the projections, dtype, device and mode of an attention layer."""
     if not isinstance(attention, CausalAttention):
         raise ConfigError(f"only CausalAttention can be retrofitted, not {type(attention).__name__}")

@@ -10,19 +10,19 @@ from torch import Tensor
 from hubrouter.shapes import Float, Int
 
 
-class Turn(NamedTuple):
-    """How far features are turned at some positions; worked out once for queries and keys."""
+class Rotation(NamedTuple):
+    """The rotation of features at some positions; computed once for queries and keys."""
 
     cos: Float[Tensor, "*N 1 E"]
     sin: Float[Tensor, "*N 1 E"]
 
-    def last(self, length: int) -> Turn:
-        """The turn at the last positions alone."""
-        return Turn(self.cos[..., -length:, :, :], self.sin[..., -length:, :, :])
+    def last(self, length: int) -> Rotation:
+        """The rotation at the last positions only."""
+        return Rotation(self.cos[..., -length:, :, :], self.sin[..., -length:, :, :])
 
 
-def turn(position: Int[Tensor, "*N"], width: int, base: float, dtype: torch.dtype) -> Turn:
-    """The turn of each pair (i, i + E/2) of features: the position times a frequency.
+def rotation(position: Int[Tensor, "*N"], width: int, base: float, dtype: torch.dtype) -> Rotation:
+    """The rotation of each pair (i, i + E/2) of features, by the position times a frequency.
 
     Args:
         position: absolute positions; the frequencies never depend on the length.
@@ -34,10 +34,10 @@ def turn(position: Int[Tensor, "*N"], width: int, base: float, dtype: torch.dtyp
     frequency = base ** (-torch.arange(half, device=position.device, dtype=exact) / half)
     angle = position[..., None, None] * frequency
     cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
-    return Turn(torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1))
+    return Rotation(torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1))
 
 
-def rotate(x: Float[Tensor, "B *N H E"], by: Turn) -> Float[Tensor, "B *N H E"]:
-    """Queries or keys with each pair (a, b) turned to (a cos - b sin, b cos + a sin)."""
+def rotate(x: Float[Tensor, "B *N H E"], by: Rotation) -> Float[Tensor, "B *N H E"]:
+    """Queries or keys with each pair (a, b) rotated to (a cos - b sin, b cos + a sin)."""
     swapped = x.roll(x.shape[-1] // 2, dims=-1)
     return (x * by.cos).addcmul_(swapped, by.sin)

@@ -17,11 +17,11 @@ from hubrouter.council import Council, Members, Selected, Tokens
 from hubrouter.decode import Decode
 from hubrouter.encode import Encode, Summary, combine
 from hubrouter.implementations import implementation
-from hubrouter.rotary import rotate, turn
+from hubrouter.rotary import rotate, rotation
 from hubrouter.score import Score
-from hubrouter.select import NOBODY, Chosen, Select
+from hubrouter.select import NO_CLAIM, Chosen, Select
 from hubrouter.shapes import Bool, Float
-from hubrouter.state import RouterState, pieces, stretches
+from hubrouter.state import RouterState, block_lengths, piece_lengths
 
 Grouped = TypeVar("Grouped", Summary, Chosen)
 
@@ -39,7 +39,7 @@ class HubRouter(nn.Module):
     """The routing layer of arXiv:2604.22442, strictly causal (default) or bidirectional as published.
 
     `forward(x, valid)` maps [B, N, D] to [B, N, D]. The strictly causal layer also streams. This class is the reference
-    implementation; `impl` names the one that is used, and may be set anew at any time. Why its output at t depends
+    implementation; `impl` names the one that is used, and may be changed at any time. Why its output at t depends
     on tokens up to t only, through values, selection, statistics and length alike, is derived in `hubrouter/README.md`.
     """
 
@@ -79,16 +79,16 @@ class HubRouter(nn.Module):
         """
         if valid is None:
             return self._computed(x, None)
-        # A weight of 0 does not silence NaN or infinity, so whatever stands at padding goes no further than this.
+        # A weight of 0 does not suppress NaN or infinity, so values at padding are replaced before anything else.
         padding = ~valid[..., None]
         return self._computed(x.masked_fill(padding, 0), valid).masked_fill(padding, 0)
 
     def reference(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B N D"]:
-        """The reference implementation, whatever `impl` says; tokens at padding are zero already."""
+        """The reference implementation, whatever `impl` is; tokens at padding are zero already."""
         valid = _all_real(x) if valid is None else valid
         if not self.config.causal:
             return self._whole(x, valid)
-        return self._walk(x, valid, self.start(x), stretches(x.shape[1], self.config.chunk))[0]
+        return self._walk(x, valid, self.start(x), block_lengths(x.shape[1], self.config.chunk))[0]
 
     def stream(
         self, x: Float[Tensor, "B N D"], state: RouterState | None = None
@@ -101,12 +101,12 @@ class HubRouter(nn.Module):
         if not self.config.causal:
             raise ConfigError("a bidirectional HubRouter cannot stream: build it with causal=True")
         if self._other is not None:
-            following: tuple[Tensor, RouterState] = self._other.stream(self, x, state)
-            return following
+            streamed: tuple[Tensor, RouterState] = self._other.stream(self, x, state)
+            return streamed
         state = self.start(x) if state is None else state
-        lengths = pieces(x.shape[1], state.open_k.shape[1], self.config.chunk)
-        output, remember = self._walk(x, _all_real(x), state, list(lengths))
-        return output, remember()
+        lengths = piece_lengths(x.shape[1], state.open_k.shape[1], self.config.chunk)
+        output, next_state = self._walk(x, _all_real(x), state, list(lengths))
+        return output, next_state()
 
     def start(self, x: Float[Tensor, "B N D"]) -> RouterState:
         """The state before any token, for the batch size, dtype and device of x."""
@@ -116,10 +116,10 @@ class HubRouter(nn.Module):
         return RouterState(
             position=0,
             summary=self.encode.start(batch),
-            claim=x.new_full((batch, config.k), NOBODY, dtype=exact),
+            claim=x.new_full((batch, config.k), NO_CLAIM, dtype=exact),
             selected_k=x.new_zeros(batch, config.k, *heads),
             selected_v=x.new_zeros(batch, config.k, *heads),
-            recent=x.new_full((batch, config.neighbours), NOBODY, dtype=exact),
+            recent=x.new_full((batch, config.neighbours), NO_CLAIM, dtype=exact),
             open_k=x.new_zeros(batch, 0, *heads),
             open_v=x.new_zeros(batch, 0, *heads),
             open_score=x.new_zeros(batch, 0),
@@ -133,7 +133,7 @@ class HubRouter(nn.Module):
         claim = self.select.claims(state.open_score, state.open_valid, state.recent)
         chosen = self.select(claim[:, None], self.select.kept(state.claim), first=self.config.k)
         score = state.open_score[:, None]
-        _, own = self._turned(piece, score, state.opened)  # it turns no queries here
+        _, own = self._turned(piece, score, state.opened)  # no queries are rotated here
         return self._closed(state, score, prefix, chosen, own)
 
     def _computed(self, x: Tensor, valid: Tensor | None) -> Tensor:
@@ -145,22 +145,22 @@ class HubRouter(nn.Module):
     def _walk(
         self, x: Tensor, valid: Tensor, state: RouterState, lengths: list[int]
     ) -> tuple[Tensor, Callable[[], RouterState]]:
-        """The strictly causal layer piece by piece: outputs, and the state after them for those who want it."""
+        """The strictly causal layer piece by piece: outputs, and a function that computes the state after them."""
         if len(lengths) == 1:
             return self._advance(x, valid, state)
         outputs = []
         *before, last = zip(x.split(lengths, dim=1), valid.split(lengths, dim=1), strict=True)
         for piece in before:
-            output, remember = self._advance(*piece, state)
+            output, next_state = self._advance(*piece, state)
             outputs.append(output)
-            state = remember()
-        output, remember = self._advance(*last, state)
-        return torch.cat([*outputs, output], dim=1), remember
+            state = next_state()
+        output, next_state = self._advance(*last, state)
+        return torch.cat([*outputs, output], dim=1), next_state
 
     def _advance(self, x: Tensor, valid: Tensor, state: RouterState) -> tuple[Tensor, Callable[[], RouterState]]:
         """The strictly causal layer on tokens that all belong to the open chunk, or that start one.
 
-        The state comes out right only for whole chunks and for the open one, not for several of which one stays open.
+        The state is valid only after whole chunks or for the open one, not after several of which one stays open.
         """
         groups = math.ceil((state.open_k.shape[1] + x.shape[1]) / self.config.chunk)
         piece = self._cut(x, valid, state, groups)
@@ -180,7 +180,7 @@ class HubRouter(nn.Module):
         return output, partial(state.with_open, piece.k[:, 0], piece.v[:, 0], score[:, 0], piece.valid[:, 0])
 
     def _closed(self, state: RouterState, score: Tensor, prefix: Summary, chosen: Chosen, own: Members) -> RouterState:
-        """The state after a piece of whole chunks, copied so that no view keeps the piece alive."""
+        """The state after a piece of whole chunks, copied, because a view would keep the whole piece in memory."""
         recent = torch.cat([state.recent, self.select.rounded(score.flatten(1), own.valid.flatten(1))], dim=1)
         kept = Tokens(state.selected_k, state.selected_v).then(own)
         selected_k, selected_v = (part[:, 0].transpose(1, 2) for part in kept.pick(chosen.token[:, -1:]))
@@ -198,7 +198,7 @@ class HubRouter(nn.Module):
         )
 
     def _whole(self, x: Tensor, valid: Tensor) -> Tensor:
-        """The bidirectional layer as published: hubs, ranking and council all see the whole sequence."""
+        """The bidirectional layer as published: hubs, ranking and council all depend on the whole sequence."""
         start = self.start(x)
         piece = self._cut(x, valid, start, groups=1)
         q, k, v = (part.transpose(2, 3) for part in piece[:3])
@@ -207,14 +207,14 @@ class HubRouter(nn.Module):
         claim = self.select.claims(score[:, 0], valid, start.recent)
         chosen = self.select(claim[:, None], self.select.kept(start.claim), first=self.config.k)
         q, own = self._turned(piece, score, 0)
-        everyone = Tokens(start.selected_k, start.selected_v).then(own)
-        selected = Selected(everyone, chosen.token[:, 1:], chosen.claim[:, 1:] != NOBODY)
+        all_tokens = Tokens(start.selected_k, start.selected_v).then(own)
+        selected = Selected(all_tokens, chosen.token[:, 1:], chosen.claim[:, 1:] != NO_CLAIM)
         return self._output(self.council(q, selected) + readout, x.shape[1])
 
     def _cut(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"], state: RouterState, groups: int) -> Piece:
         """Tokens projected and cut into chunks; those of the open chunk come before them.
 
-        The last of several chunks is filled up with tokens that are not real.
+        The last of several chunks is padded.
         """
         projected, missing = self.project(x), groups * self.config.chunk - x.shape[1] if groups > 1 else 0
         if missing:
@@ -226,8 +226,8 @@ class HubRouter(nn.Module):
     def _turned(self, piece: Piece, score: Float[Tensor, "B G C"], first: int) -> tuple[Tensor, Members]:
         """Rotated queries [B, G, H, L, E], rotated keys and gated values of a piece that starts at position `first`."""
         position = torch.arange(first, first + score[0].numel(), device=score.device).view(score.shape[1:])
-        by = turn(position, self.config.head_width, self.config.rope_base, piece.k.dtype)
-        q, k = rotate(piece.q, by.last(piece.q.shape[2])), rotate(piece.k, by)
+        angles = rotation(position, self.config.head_width, self.config.rope_base, piece.k.dtype)
+        q, k = rotate(piece.q, angles.last(piece.q.shape[2])), rotate(piece.k, angles)
         v = piece.v * self.score.gate(score)[..., None, None]
         return q.transpose(2, 3), Members(k.transpose(2, 3), v.transpose(2, 3), piece.valid)
 
@@ -241,7 +241,7 @@ def _all_real(x: Tensor) -> Tensor:
 
 
 def _after(opened: Tensor, new: Tensor) -> Tensor:
-    """[B, S, ...] of the open chunk before [B, G, L, ...] of a piece; where several chunks come, none is open."""
+    """[B, S, ...] of the open chunk before [B, G, L, ...] of a piece; where there are several chunks, none is open."""
     return torch.cat([opened[:, None], new], dim=2) if new.shape[1] == 1 else new
 
 
@@ -250,6 +250,6 @@ def _first(items: Grouped, groups: int) -> Grouped:
 
 
 def _selected(state: RouterState, chosen: Chosen) -> Selected:
-    """For the first chunk, and so for an only one, those that were kept are selected, as they lie."""
+    """For the first chunk, and so for a single one, all kept tokens are selected, in the order of storage."""
     number = chosen.token if chosen.token.shape[1] > 1 else None
-    return Selected(Tokens(state.selected_k, state.selected_v), number, chosen.claim != NOBODY)
+    return Selected(Tokens(state.selected_k, state.selected_v), number, chosen.claim != NO_CLAIM)

@@ -20,8 +20,8 @@ def inclusive_scan(combine: Callable[[Items, Items], Items], items: Items) -> It
 
     Returns:
         A tuple of the same type and shapes. O(G) combinations in O(log G) rounds (Blelloch's pairing: combine
-        neighbours, scan the half-length sequence, fill in the even entries). How entry g is put together depends on g
-        alone, never on G, so a longer sequence cannot change the rounding of an earlier prefix.
+        neighbours, scan the half-length sequence, fill in the even entries). Which operations make up entry g
+        depends on g alone, never on G, so a longer sequence cannot change the rounding of an earlier prefix.
     """
     length = items[0].shape[1]
     if length == 1:
@@ -35,8 +35,8 @@ def inclusive_scan(combine: Callable[[Items, Items], Items], items: Items) -> It
 
 def _like(items: Items, tensors: Iterable[Tensor]) -> Items:
     """The same kind of NamedTuple with other tensors."""
-    made: Items = cast("Any", items)._make(tensors)
-    return made
+    result: Items = cast("Any", items)._make(tensors)
+    return result
 
 
 def _take(items: Items, index: slice) -> Items:

@@ -13,12 +13,12 @@ class Score(nn.Module):
     """A linear head on the centred fingerprints of all heads.
 
     Centred means M·f - 1: zero where a token prefers no hub, of order one whatever M is (our choice). With M = 1 every
-    score is the bias: one hub cannot tell tokens apart.
+    score is the bias: one hub cannot distinguish tokens.
 
-    How gradients pass the selection: choosing the top k has no derivative, so none is pretended. Instead the value of
+    How gradients pass the selection: choosing the top k has no derivative, and none is estimated. Instead the value of
     every token in the council is multiplied by `gate` = sigmoid(score), as routers of sparse experts do; the score head
-    learns whether a token that was read deserved it. Tokens of the own chunk are read through the same gate, so scores
-    of tokens that were not selected later still receive a gradient.
+    learns which tokens are worth reading. Tokens of the own chunk are read through the same gate, so scores of tokens
+    that are never selected receive a gradient too.
     """
 
     def __init__(self, config: RouterConfig) -> None:

@@ -12,14 +12,14 @@ from hubrouter.config import RouterConfig
 from hubrouter.scan import inclusive_scan
 from hubrouter.shapes import Bool, Float, Int
 
-NOBODY = float("-inf")  # the claim of an empty slot or a padding token
+NO_CLAIM = float("-inf")  # the claim of an empty slot or a padding token
 GRID = 1024  # scores are compared on a grid of 1/1024 (our choice)
 
 
 class Chosen(NamedTuple):
     """The K tokens with the largest claims, largest first, the lower position first among equals.
 
-    `token` is an index into the candidates; a slot nobody fills has claim -inf, and its token is meaningless.
+    `token` is an index into the candidates; an empty slot has claim -inf, and its token is meaningless.
     """
 
     claim: Float[Tensor, "B G K"]
@@ -27,11 +27,11 @@ class Chosen(NamedTuple):
 
 
 class Select(nn.Module):
-    """Keeps the K strongest claims among all tokens of the chunks before: a merge a chunk, never a mask over prefixes.
+    """Keeps the K strongest claims among all tokens of earlier chunks: one merge per chunk, no mask over prefixes.
 
-    A token's claim is the largest score among itself and its `neighbours` predecessors, so a selected token brings its
-    successors along ("top-k and their neighbours"). Claims are compared on a grid of 1/1024: equal tokens get scores
-    that differ by rounding alone, and the order of equals must not hang on how a matrix product was tiled.
+    A token's claim is the largest score among itself and its `neighbours` predecessors, so the successors of a selected
+    token are selected with it ("top-k and their neighbours"). Claims are compared on a grid of 1/1024: equal tokens get
+    scores that differ by rounding alone, and the order of equals must not depend on how a matrix product was tiled.
     """
 
     def __init__(self, config: RouterConfig) -> None:
@@ -50,12 +50,12 @@ class Select(nn.Module):
         """Claims of N tokens; `recent` holds the rounded scores of the R = `neighbours` tokens before them."""
         rounded = torch.cat([recent, self.rounded(score, valid)], dim=1)
         claim = rounded.unfold(1, self.neighbours + 1, 1).amax(-1)
-        return claim.masked_fill(~valid, NOBODY)
+        return claim.masked_fill(~valid, NO_CLAIM)
 
     def rounded(self, score: Float[Tensor, "B N"], valid: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
         """Scores as they are compared; -inf for padding."""
         exact = score.detach().to(torch.promote_types(score.dtype, torch.float32))
-        return ((exact * GRID).round() / GRID).masked_fill(~valid, NOBODY)
+        return ((exact * GRID).round() / GRID).masked_fill(~valid, NO_CLAIM)
 
     def forward(self, claim: Float[Tensor, "B G C"], before: Chosen, first: int) -> Chosen:
         """Top-k prefixes at the chunk borders: entry g chooses among `before` and chunks 0..g-1, none of chunk g.
@@ -84,5 +84,5 @@ class Select(nn.Module):
         claim, index = claim[..., : self.k], candidates.token.gather(-1, order[..., : self.k])
         missing = self.k - claim.shape[-1]
         if missing:
-            claim, index = F.pad(claim, (0, missing), value=NOBODY), F.pad(index, (0, missing))
+            claim, index = F.pad(claim, (0, missing), value=NO_CLAIM), F.pad(index, (0, missing))
         return Chosen(claim, index)

@@ -21,7 +21,7 @@ else:
     except ImportError:
 
         class _PlainTensor:
-            """Stands in for a jaxtyping type: `Float[Tensor, "B N"]` is then just `Tensor`."""
+            """Replaces a jaxtyping type: `Float[Tensor, "B N"]` is then just `Tensor`."""
 
             def __class_getitem__(cls, item: tuple[type, str]) -> type:
                 return item[0]

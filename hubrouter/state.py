@@ -1,4 +1,4 @@
-"""What a strictly causal layer remembers between two pieces of a sequence, and into which pieces a sequence is cut."""
+"""The state of a strictly causal layer between two pieces of a sequence, and into which pieces a sequence is cut."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from hubrouter.encode import Summary
 from hubrouter.shapes import Bool, Float
 
-STRETCH = 1024  # tokens routed together, in whole chunks; what is in work then mostly fits a processor's cache
+BLOCK = 1024  # tokens routed together, in whole chunks; intermediate tensors then mostly fit a processor's cache
 
 
 @dataclass(frozen=True)
 class RouterState:
-    """All a strictly causal layer remembers of the tokens before; its size does not grow with their number.
+    """All that a strictly causal layer keeps of the tokens before; its size does not grow with their number.
 
     Attributes:
         position: number of tokens seen.
@@ -27,7 +27,7 @@ class RouterState:
         open_k: keys of the open chunk's S < C tokens, not rotated.
         open_v: their values, not gated.
         open_score: their scores.
-        open_valid: which of them are real.
+        open_valid: which of them are not padding.
     """
 
     position: int
@@ -52,20 +52,20 @@ class RouterState:
         return replace(self, position=position, open_k=k, open_v=v, open_score=score, open_valid=valid)
 
 
-def stretches(length: int, chunk: int) -> list[int]:
-    """Lengths of the stretches in which a whole sequence is routed: whole chunks, but for the last."""
-    stretch = _whole_chunks(STRETCH, chunk)
-    return [min(stretch, length - start) for start in range(0, length, stretch)]
+def block_lengths(length: int, chunk: int) -> list[int]:
+    """Lengths of the blocks in which a whole sequence is routed: whole chunks, except for the last."""
+    block = _whole_chunks(BLOCK, chunk)
+    return [min(block, length - start) for start in range(0, length, block)]
 
 
-def pieces(length: int, size: int, chunk: int) -> Iterator[int]:
-    """Lengths of the pieces in which the next tokens of a stream are routed, so that a state comes out of each.
+def piece_lengths(length: int, size: int, chunk: int) -> Iterator[int]:
+    """Lengths of the pieces in which the next tokens of a stream are routed, so that each ends in a valid state.
 
-    First what completes the open chunk of `size` tokens, then stretches of whole chunks, then what opens a chunk.
+    First what completes the open chunk of `size` tokens, then blocks of whole chunks, then what opens a chunk.
     """
     while length:
         rest = min(chunk - size, length)
-        piece = rest if size or length < chunk else _whole_chunks(min(STRETCH, length), chunk)
+        piece = rest if size or length < chunk else _whole_chunks(min(BLOCK, length), chunk)
         yield piece
         length, size = length - piece, (size + piece) % chunk
 

@@ -18,8 +18,8 @@ from hubrouter.kernels.plan import Plan
 from hubrouter.kernels.route import plan_of, route
 from hubrouter.kernels.step import attend_step
 from hubrouter.kernels.tiles import LAST
-from hubrouter.rotary import rotate, turn
-from hubrouter.select import GRID, NOBODY
+from hubrouter.rotary import rotate, rotation
+from hubrouter.select import GRID, NO_CLAIM
 from hubrouter.state import RouterState
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _begun(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
         summary=Summary(
             peak[:, last].view(*heads, -1), total[:, last].view(*heads, -1), weighted.view(*heads, config.n_hubs, -1)
         ),
-        claim=torch.where((key >> 32) > -(1 << 31), claim, NOBODY),
+        claim=torch.where((key >> 32) > -(1 << 31), claim, NO_CLAIM),
         selected_k=_turned(layer, k, token),
         selected_v=v * gate[..., None, None],
         recent=recent[:, recent.shape[1] - config.neighbours :].clone(),
@@ -121,4 +121,4 @@ def _projected(layer: HubRouter, x: Tensor) -> Tensor:
 
 def _turned(layer: HubRouter, k: Tensor, position: Tensor) -> Tensor:
     """Keys [B, T, H, E] at their positions, rotated."""
-    return rotate(k, turn(position, layer.config.head_width, layer.config.rope_base, k.dtype))
+    return rotate(k, rotation(position, layer.config.head_width, layer.config.rope_base, k.dtype))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubrouter.config import ModelConfig
-from hubrouter.rotary import rotate, turn
+from hubrouter.rotary import rotate, rotation
 from hubrouter.shapes import Bool, Float
 
 LETTER = "A"
@@ -23,7 +23,7 @@ class KeyValueCache(NamedTuple):
 
 
 class CausalAttention(nn.Module):
-    """Softmax attention over all positions up to the own; O(N^2 D)."""
+    """Softmax attention over all positions up to the query's; O(N^2 D)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class CausalAttention(nn.Module):
         if valid is None:
             return self._merge(F.scaled_dot_product_attention(q, k, v, is_causal=True))
         causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
-        # A padding query keeps itself, so that no row of the softmax is empty.
+        # A query at padding attends to itself, so that no row of the softmax is empty.
         itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
         mask = (causal & valid[:, None, :] | itself)[:, None]
         return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)) * valid[..., None]
@@ -59,8 +59,8 @@ class CausalAttention(nn.Module):
         """Queries and keys rotated from position `start` on, and values."""
         q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.n_heads, -1).unbind(2)
         position = torch.arange(start, start + x.shape[1], device=x.device)
-        by = turn(position, q.shape[-1], self.rope_base, q.dtype)
-        return rotate(q, by).transpose(1, 2), rotate(k, by).transpose(1, 2), v.transpose(1, 2)
+        angles = rotation(position, q.shape[-1], self.rope_base, q.dtype)
+        return rotate(q, angles).transpose(1, 2), rotate(k, angles).transpose(1, 2), v.transpose(1, 2)
 
     def _merge(self, mixed: Tensor) -> Tensor:
         output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))

@@ -1,4 +1,4 @@
-"""Finds the mixers by looking into this folder, so that a new mixer is a new file and nothing else."""
+"""Finds the mixers in this folder, so that adding one takes a new file and no other change."""
 
 from __future__ import annotations
 

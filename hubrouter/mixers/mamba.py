@@ -1,7 +1,7 @@
 """`M`: a Mamba layer as Jamba uses it (Mamba arXiv:2312.00752, Jamba arXiv:2403.19887).
 
 Strictly causal by its recurrence, without attention or positions: output t comes from a convolution over the last few
-tokens and a state that has seen tokens 0 ... t. Cost O(N D S).
+tokens and a state computed from tokens 0 ... t. Cost O(N D S).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ RATES = (1.0, 16.0)  # Mamba-2's range of the first rates, drawn uniformly
 
 
 class MambaState(NamedTuple):
-    """All a Mamba layer remembers of the tokens before; its size does not grow with their number."""
+    """All that a Mamba layer keeps of the tokens before; its size does not grow with their number."""
 
-    recent: Float[Tensor, "B W I"]  # what entered the convolution last, W = ssm_conv - 1
+    recent: Float[Tensor, "B W I"]  # what scan_input the convolution last, W = ssm_conv - 1
     scan: Float[Tensor, "B I S"]
 
 
@@ -51,7 +51,7 @@ class Mamba(nn.Module):
         self.b_layernorm = nn.RMSNorm(self.states, eps=NORM_EPS)
         self.c_layernorm = nn.RMSNorm(self.states, eps=NORM_EPS)
         self.A_log = nn.Parameter(_first_rates(config).log())
-        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]  # mamba's mark, which trainers look for
+        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]  # the attribute by which mamba tells trainers to skip it
         self.D = nn.Parameter(torch.ones(self.inner))
         self.out_proj = nn.Linear(self.inner, config.d_model, bias=False)
         self._start_steps()
@@ -61,12 +61,12 @@ class Mamba(nn.Module):
 
         Args:
             x: tokens.
-            valid: True where a token is real. The convolution sees zeros at padding, the state passes it unchanged, and
-                its outputs are zero.
+            valid: True where a token is real. The convolution reads zeros at padding, the state does not change
+                there, and outputs at padding are zero.
         """
         if valid is None:
             return self._advance(x, None, None)[0]
-        # A weight of 0 does not silence NaN or infinity, so whatever stands at padding goes no further than this.
+        # A weight of 0 does not suppress NaN or infinity, so values at padding are replaced before anything else.
         x = x.masked_fill(~valid[..., None], 0)
         return self._advance(x, valid, None)[0].masked_fill(~valid[..., None], 0)
 
@@ -77,13 +77,13 @@ class Mamba(nn.Module):
         return self._advance(x, None, state)
 
     def _advance(self, x: Tensor, valid: Tensor | None, state: MambaState | None) -> tuple[Tensor, MambaState]:
-        entered, gate = self.in_proj(x).chunk(2, dim=-1)
-        recent, first = (entered.new_zeros(len(x), self.width - 1, self.inner), None) if state is None else state
-        window = torch.cat([recent.to(entered.dtype), entered], dim=1)
+        scan_input, gate = self.in_proj(x).chunk(2, dim=-1)
+        recent, first = (scan_input.new_zeros(len(x), self.width - 1, self.inner), None) if state is None else state
+        window = torch.cat([recent.to(scan_input.dtype), scan_input], dim=1)
         mixed = F.silu(self._convolve(window))
         y, scanned = selective_scan(self._selected(mixed, valid), first, impl=self.impl, chunk=self.chunk)
         output: Tensor = self.out_proj((y + self.D * mixed) * F.silu(gate))
-        # A copy: a view would keep the whole piece alive.
+        # A copy: a view would keep the whole piece in memory.
         return output, MambaState(window[:, x.shape[1] :].clone(), scanned)
 
     def _convolve(self, window: Float[Tensor, "B T I"]) -> Float[Tensor, "B N I"]:
@@ -95,7 +95,7 @@ class Mamba(nn.Module):
         return mixed
 
     def _selected(self, mixed: Float[Tensor, "B N I"], valid: Bool[Tensor, "B N"] | None) -> ScanInputs:
-        """Step size, entry and reading of the state, all chosen by the token; RMS-normalised as in Jamba."""
+        """Step size, input and output maps of the state, all computed from the token; RMS-normalised as in Jamba."""
         delta, b, c = self.x_proj(mixed).split([self.rank, self.states, self.states], dim=-1)
         delta = F.softplus(self.dt_proj(self.dt_layernorm(delta)))
         if valid is not None:

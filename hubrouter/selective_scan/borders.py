@@ -1,4 +1,4 @@
-"""The scan over the borders of chunks: what enters each chunk, from what each does to a state by itself."""
+"""The scan over the borders of chunks: the state before each chunk, from the map that each applies to a state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hubrouter.scan import inclusive_scan
 
 
 class Affine(NamedTuple):
-    """The map state -> decay * state + added of each of G chunks: [B, G, ...], alike or broadcastable."""
+    """The map state -> decay * state + added of each of G chunks: [B, G, ...], of equal or broadcastable shapes."""
 
     decay: Tensor
     added: Tensor

@@ -1,10 +1,10 @@
-"""`chunked`: a loop over the places within a chunk, all chunks at once, and a parallel scan over the chunks' borders.
+"""`chunked`: a loop over the positions within a chunk, for all chunks at once, and a parallel scan over chunk borders.
 
 The number of kernels depends on the chunk size and on log(N / C), not on N. Only exp(delta a) with delta a <= 0 is ever
-taken, so nothing overflows whatever delta is. Forward and backward are written out: a graph of all steps would keep six
-tensors of the size of all states; this keeps one, the states themselves, and computes the decays again.
+taken, so nothing overflows whatever delta is. Forward and backward are written by hand: an autograd graph of all steps
+would keep six tensors of the size of all states; this keeps one, the states, and recomputes the decays.
 
-Layout: chunks are rows, places come first and channels last: [C, B * G, S, I]. A step is then one contiguous block.
+Layout: chunks are rows, positions come first and channels last: [C, B * G, S, I]. A step is then one contiguous block.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOG2_E = math.log2(math.e)
 def chunked(inputs: ScanInputs, initial: Tensor, chunk: int) -> Scanned:
     """The scan in chunks of at most `chunk` tokens; not differentiable twice.
 
-    The last chunk is filled up with tokens of delta 0, which leave the state as it is.
+    The last chunk is padded with tokens of delta 0, which do not change the state.
     """
     batch, length, width = inputs.x.shape
     chunk = min(chunk, length)
@@ -45,9 +45,9 @@ def _rows(tensor: Tensor, chunk: int) -> Tensor:
 
 
 def _decays(delta: Tensor, a: Tensor) -> list[Tensor]:
-    """exp(delta a) of each place in all chunks: [C, R, I], [S, I] -> C times [R, S, I]."""
+    """exp(delta a) of each position in all chunks: [C, R, I], [S, I] -> C times [R, S, I]."""
     a2 = a * LOG2_E  # exp2 takes half the time of exp
-    return [(place * a2).exp2_() for place in _columns(delta)]
+    return [(column * a2).exp2_() for column in _columns(delta)]
 
 
 def _whole(delta: Tensor, a: Tensor, batch: int) -> Tensor:
@@ -91,12 +91,12 @@ class _Scan(torch.autograd.Function):
         d_state = _leaving(d_y, delta, a, c, d_last, decays)
         d_u, d_delta, d_b, d_c = (torch.empty_like(tensor) for tensor in (u, delta, b, c))
         d_a, scratch = torch.zeros_like(d_state), torch.empty_like(d_state)
-        given = (_columns(u), _columns(delta), _columns(b), _lines(c), _columns(d_y), decays, states, states[1:])
-        wanted = (_columns(d_u), d_delta.unbind(0), d_b.unbind(0), d_c.unbind(0))
-        steps = list(zip(*given, *wanted, strict=False))  # there is one state more than places
+        inputs = (_columns(u), _columns(delta), _columns(b), _lines(c), _columns(d_y), decays, states, states[1:])
+        gradients = (_columns(d_u), d_delta.unbind(0), d_b.unbind(0), d_c.unbind(0))
+        steps = list(zip(*inputs, *gradients, strict=False))  # there is one more state than positions
         for u_t, delta_t, b_t, c_t, d_y_t, decay, before, after, d_u_t, d_delta_t, d_b_t, d_c_t in reversed(steps):
             d_state.addcmul_(d_y_t, c_t)
-            # Products are summed by themselves: on a CPU that is several times faster than bmm with a vector.
+            # Elementwise products, then a sum: on a CPU several times faster than bmm with a vector.
             torch.sum(torch.mul(after, d_y_t, out=scratch), 2, out=d_c_t)
             torch.sum(torch.mul(d_state, u_t, out=scratch), 2, out=d_b_t)
             torch.bmm(b_t, d_state, out=d_u_t)
@@ -107,7 +107,7 @@ class _Scan(torch.autograd.Function):
 
 
 def _entering(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, initial: Tensor, decays: list[Tensor]) -> Tensor:
-    """The states that enter the chunks, [R, S, I]: each chunk is first run from zero to find what it adds."""
+    """The states before each chunk, [R, S, I]: each chunk is first run from zero to compute what it adds."""
     if u.shape[1] == len(initial):
         return initial
     added = u.new_zeros(u.shape[1], *a.shape)
@@ -118,7 +118,7 @@ def _entering(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, initial: Tensor, d
 
 
 def _leaving(d_y: Tensor, delta: Tensor, a: Tensor, c: Tensor, d_last: Tensor, decays: list[Tensor]) -> Tensor:
-    """The gradients of the states that leave the chunks, from later chunks alone: [R, S, I], free to be written to."""
+    """The gradients of the states after each chunk, from later chunks alone: [R, S, I]; may be overwritten."""
     if d_y.shape[1] == len(d_last):
         return d_last.clone(memory_format=torch.contiguous_format)
     added = d_y.new_zeros(d_y.shape[1], *a.shape)

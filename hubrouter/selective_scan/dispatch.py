@@ -1,4 +1,4 @@
-"""`selective_scan`: one interface to all implementations, chosen by name and never exchanged silently."""
+"""`selective_scan`: one interface to all implementations, chosen by name and never replaced silently."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def selective_scan(
         chunk: tokens a chunk, for the implementations that have chunks.
 
     Raises:
-        ConfigError: nobody is called `impl`, or it cannot compute this scan here.
+        ConfigError: `impl` is unknown, or cannot compute this scan here.
     """
     if impl not in IMPLEMENTATIONS:
         raise ConfigError(f"scan={impl!r} is unknown; known are {sorted(IMPLEMENTATIONS)}")

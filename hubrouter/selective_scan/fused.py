@@ -1,4 +1,4 @@
-"""`fused`: mamba-ssm's CUDA kernels, the optional extra `[mamba]`. Tests show what they are handed."""
+"""`fused`: mamba-ssm's CUDA kernels, the optional extra `[mamba]`. Tests check the arguments they receive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fused(inputs: ScanInputs, initial: Tensor | None, chunk: int) -> Scanned:
 
 
 def _kernel(module: str, name: str, x: Tensor) -> Any:
-    """A function of mamba-ssm, if it can be had and can work on x."""
+    """A function of mamba-ssm, if it is installed and supports the device of x."""
     try:
         kernel = getattr(importlib.import_module(f"mamba_ssm.ops.{module}"), name)
     except ImportError as missing:
@@ -46,9 +46,9 @@ def _a_rate_for_each_state(inputs: ScanInputs, initial: Tensor | None) -> Scanne
     y, state = y.mT, cast("Any", _NotDifferentiable).apply(state)
     if initial is None:
         return Scanned(y, state)
-    # The kernel starts from zero, but the scan is linear in its first state, whose share is therefore added.
-    share = (inputs.delta.cumsum(1)[..., None] * inputs.a).exp() * initial[:, None]
-    return Scanned(y + (share @ inputs.c[..., None])[..., 0], state + share[:, -1])
+    # The kernel starts from zero, but the scan is linear in its initial state, whose contribution is added here.
+    contribution = (inputs.delta.cumsum(1)[..., None] * inputs.a).exp() * initial[:, None]
+    return Scanned(y + (contribution @ inputs.c[..., None])[..., 0], state + contribution[:, -1])
 
 
 def _one_rate_a_head(inputs: ScanInputs, initial: Tensor | None, chunk: int) -> Scanned:
@@ -69,7 +69,7 @@ def _one_rate_a_head(inputs: ScanInputs, initial: Tensor | None, chunk: int) -> 
 
 
 class _NotDifferentiable(torch.autograd.Function):
-    """selective_scan_fn leaves its last state out of the gradient; a wrong gradient must not pass for a right one."""
+    """selective_scan_fn leaves its last state out of the gradient; a wrong gradient must be an error."""
 
     @staticmethod
     def forward(ctx: Any, state: Tensor) -> Tensor:  # noqa: ARG004 # torch passes it
@@ -78,5 +78,5 @@ class _NotDifferentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 # torch passes them
-        """Refused."""
+        """Raise ConfigError."""
         raise ConfigError("mamba-ssm does not differentiate the last state: choose scan='chunked' to train on a stream")

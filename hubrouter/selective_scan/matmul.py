@@ -1,7 +1,7 @@
 """`matmul`: the matrix form of state space duality (Mamba-2, arXiv:2405.21060, section 6), for one rate a head.
 
 Within a chunk the scan is a product with a lower triangular matrix, between chunks a short scan: nearly all work is
-matrix products, which is what makes this the optimised tier in torch.
+matrix products, which makes this the optimised tier in torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def matmul(inputs: ScanInputs, initial: Tensor, chunk: int) -> Scanned:
     """The scan in chunks of at most `chunk` tokens.
 
     Raises:
-        ConfigError: there is a rate for each state, as in Mamba-1, so the decay between two tokens is no single number.
+        ConfigError: there is a rate for each state, as in Mamba-1, so the decay between two tokens is not one number.
     """
     if inputs.a.shape[1] != 1:
         raise ConfigError("scan='matmul' needs one decay a head (Mamba-2): set ssm_heads, or choose scan='chunked'")
@@ -46,10 +46,10 @@ def _chunks(tensor: Tensor, chunk: int) -> Tensor:
 
 
 def _decay_between(rate: Tensor) -> Tensor:
-    """Decays, exp of the sum of the rates after place j up to place i, 0 where i < j: [..., C] -> [..., C (i), C (j)].
+    """Decays, exp of the sum of rates after position j up to i, 0 where i < j: [..., C] -> [..., C (i), C (j)].
 
-    Each sum is built by itself. Differences of running sums would cancel: a large delta anywhere in the chunk would
-    then spoil the decays after it.
+    Each sum is computed separately. Differences of running sums would cancel: a large delta anywhere in the chunk would
+    make the decays after it inaccurate.
     """
     size = rate.shape[-1]
     lower = torch.ones(size, size, dtype=torch.bool, device=rate.device).tril()

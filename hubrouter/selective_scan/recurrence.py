@@ -1,4 +1,4 @@
-"""What every implementation of the selective scan computes: its inputs, its outputs and its accuracy."""
+"""The interface of all implementations of the selective scan: inputs, outputs and accuracy."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ScanInputs:
         h_t = exp(delta_t[r] a[r]) h_(t-1) + delta_t[r] x_t[i] b_t,    y_t[i] = c_t . h_t
 
     Mamba-1 has a row for each channel. Mamba-2 (arXiv:2405.21060) has a row for each head of I / R neighbouring
-    channels and one decay for all states, so `a` is [R, 1]. A token with delta 0 leaves the state as it is.
+    channels and one decay for all states, so `a` is [R, 1]. A token with delta 0 does not change the state.
 
     Attributes:
-        x: what enters the state.
+        x: input.
         delta: step sizes, not negative; R divides I.
         a: rates, negative; T is S, or 1 for one rate for all states.
-        b: how a token enters the states.
-        c: how the states are read.
+        b: input map, from a token to the states.
+        c: output map, from the states to y.
     """
 
     x: Float[Tensor, "B N I"]
@@ -44,7 +44,7 @@ class ScanInputs:
     c: Float[Tensor, "B N S"]
 
     def exact(self) -> ScanInputs:
-        """The same in at least float32: a state sums over all tokens, which half precision would drown in rounding."""
+        """The same in at least float32: a state sums over all tokens, which half precision cannot represent."""
         dtype = torch.promote_types(self.x.dtype, torch.float32)
         return ScanInputs(*(tensor.to(dtype) for tensor in (self.x, self.delta, self.a, self.b, self.c)))
 

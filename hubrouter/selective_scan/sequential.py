@@ -1,8 +1,8 @@
 """`loop` and `unbind`: the recurrence token by token, as a Python loop. Slow on purpose: the baseline tiers.
 
-Both launch some ten kernels a token forward and twice as many backward. They differ in how they reach token t only.
+Both launch some ten kernels a token forward and twice as many backward. They differ only in how they read token t.
 `x[:, t]` is a select, whose backward fills a gradient as large as all of x with zeros for every t: O(N^2) work in all.
-`unbind` takes a tensor apart once, and its backward puts the parts together once.
+`unbind` splits a tensor once, and its backward joins the parts once.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Token = tuple[Tensor, Tensor, Tensor, Tensor]  # x [B, I], delta [B, I], b [B, S
 
 
 def loop(inputs: ScanInputs, initial: Tensor) -> Scanned:
-    """Reaches token t by indexing `x[:, t]`: backward costs O(N^2)."""
+    """Reads token t by indexing `x[:, t]`: backward costs O(N^2)."""
     tokens = ((inputs.x[:, t], inputs.delta[:, t], inputs.b[:, t], inputs.c[:, t]) for t in range(inputs.x.shape[1]))
     return _scan(tokens, inputs.a, initial)
 
 
 def unbind(inputs: ScanInputs, initial: Tensor) -> Scanned:
-    """Takes all tokens apart at once: backward costs O(N)."""
+    """Splits all tokens at once: backward costs O(N)."""
     return _scan(_unbound(inputs), inputs.a, initial)
 
 

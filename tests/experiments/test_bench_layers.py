@@ -22,7 +22,7 @@ from hubrouter import HubRouter, ModelConfig, RouterConfig
 from hubrouter.config import SCANS, ConfigError
 from hubrouter.mixers.attention import CausalAttention
 from hubrouter.mixers.mamba import Mamba
-from hubrouter.rotary import rotate, turn
+from hubrouter.rotary import rotate, rotation
 
 SHAPE = Shape(16, 2, 3, 5, 8, 2, "float32")
 
@@ -115,8 +115,8 @@ def test_the_window_is_attention_under_its_mask() -> None:
         output = layer(x)
     q, k, v = layer.project(x).reshape(2, n, 3, 2, -1).unbind(2)
     place = torch.arange(n)
-    by = turn(place, 8, 1e4, q.dtype)
-    q, k, v = (part.transpose(1, 2) for part in (rotate(q, by), rotate(k, by), v))
+    angles = rotation(place, 8, 1e4, q.dtype)
+    q, k, v = (part.transpose(1, 2) for part in (rotate(q, angles), rotate(k, angles), v))
     mask = (place[:, None] >= place) & (place[:, None] - place < window)
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     assert torch.allclose(output, layer.output(mixed.transpose(1, 2).flatten(2)), atol=1e-5)

@@ -7,7 +7,7 @@ import torch
 from hub_layers import Size, build, draw
 
 from hubrouter import state
-from hubrouter.state import pieces, stretches
+from hubrouter.state import block_lengths, piece_lengths
 
 LONG = [Size(29, neighbours=2), Size(24, k=5), Size(23, chunk=3, k=2), Size(9, chunk=1), Size(30, k=64, chunk=8)]
 
@@ -15,29 +15,29 @@ each_size = pytest.mark.parametrize("size", LONG, ids=str)
 
 
 @pytest.fixture(autouse=True)
-def short_stretches(monkeypatch):
-    monkeypatch.setattr(state, "STRETCH", 8)
+def short_blocks(monkeypatch):
+    monkeypatch.setattr(state, "BLOCK", 8)
 
 
 @pytest.mark.parametrize("length", [1, 3, 4, 8, 9, 21, 64])
 @pytest.mark.parametrize("size", [0, 1, 3])
 def test_every_piece_is_whole_chunks_or_belongs_to_one_chunk(length, size):
-    lengths, seen = list(pieces(length, size, 4)), size
+    lengths, seen = list(piece_lengths(length, size, 4)), size
     assert sum(lengths) == length
     for piece in lengths:
         assert (seen % 4 == 0 and piece % 4 == 0) or seen % 4 + piece <= 4
         seen += piece
-    # What is longest is a stretch, or a chunk where that is longer.
+    # What is longest is a block, or a chunk where that is longer.
     assert max(lengths) <= 8
 
 
-def test_a_chunk_longer_than_a_stretch_is_one_piece():
-    assert list(pieces(70, 0, 32)) == stretches(70, 32) == [32, 32, 6]
+def test_a_chunk_longer_than_a_block_is_one_piece():
+    assert list(piece_lengths(70, 0, 32)) == block_lengths(70, 32) == [32, 32, 6]
 
 
 @pytest.mark.parametrize("longer", range(1, 20))
-def test_where_a_stretch_starts_depends_on_no_later_token(longer):
-    short, long = stretches(21, 4), stretches(21 + longer, 4)
+def test_where_a_block_starts_depends_on_no_later_token(longer):
+    short, long = block_lengths(21, 4), block_lengths(21 + longer, 4)
     assert (sum(short), sum(long)) == (21, 21 + longer)
     assert short[:-1] == long[: len(short) - 1] == [8, 8]
 
@@ -46,8 +46,8 @@ def test_where_a_stretch_starts_depends_on_no_later_token(longer):
 def test_many_pieces_compute_what_one_does(size, monkeypatch):
     layer, weights = build(size), draw(size, seed=9)
     results = []
-    for stretch in (8, 1024):
-        monkeypatch.setattr(state, "STRETCH", stretch)
+    for block in (8, 1024):
+        monkeypatch.setattr(state, "BLOCK", block)
         x = draw(size).requires_grad_()
         layer.zero_grad()
         output = layer(x)
@@ -74,5 +74,5 @@ def test_padding_is_carried_from_piece_to_piece(size, monkeypatch):
     layer, x = build(size), draw(size)
     valid = torch.rand(size.batch, size.length, generator=torch.Generator().manual_seed(2)) < 0.6
     many = layer(x, valid)
-    monkeypatch.setattr(state, "STRETCH", 1024)
+    monkeypatch.setattr(state, "BLOCK", 1024)
     torch.testing.assert_close(many, layer(x, valid), rtol=0, atol=1e-12)

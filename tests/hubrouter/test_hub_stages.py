@@ -13,10 +13,10 @@ from torch import Tensor
 from hubrouter import ConfigError, ModelConfig, RouterConfig
 from hubrouter.council import Council, Members, Selected, Tokens
 from hubrouter.encode import Encode, Summary, combine, prefixes
-from hubrouter.rotary import rotate, turn
+from hubrouter.rotary import rotate, rotation
 from hubrouter.scan import inclusive_scan
 from hubrouter.score import Score
-from hubrouter.select import GRID, NOBODY, Chosen, Select
+from hubrouter.select import GRID, NO_CLAIM, Chosen, Select
 
 
 class Affine(NamedTuple):
@@ -70,7 +70,7 @@ def chunked_claims(chunks, chunk, levels, seed):
     """Claims [2, G, C] with many ties, and some tokens that are padding."""
     gen = torch.Generator().manual_seed(seed)
     claim = torch.randint(levels, (2, chunks, chunk), generator=gen).double()
-    return claim.masked_fill(torch.rand(claim.shape, generator=gen) < 0.2, NOBODY)
+    return claim.masked_fill(torch.rand(claim.shape, generator=gen) < 0.2, NO_CLAIM)
 
 
 @pytest.mark.parametrize("k", [1, 3, 8, 40])
@@ -78,15 +78,15 @@ def chunked_claims(chunks, chunk, levels, seed):
 @pytest.mark.parametrize("levels", [1, 3, 1000])
 def test_the_running_top_k_is_the_top_k_of_every_prefix(k, chunks, chunk, levels):
     claim = chunked_claims(chunks, chunk, levels, seed=k + chunks)
-    empty = Chosen(torch.full((2, 1, k), NOBODY, dtype=torch.float64), torch.zeros(2, 1, k, dtype=torch.long))
+    empty = Chosen(torch.full((2, 1, k), NO_CLAIM, dtype=torch.float64), torch.zeros(2, 1, k, dtype=torch.long))
     chosen = Select(RouterConfig(8, k=k, chunk=chunk))(claim, empty, first=100)
     assert chosen.claim.shape == (2, chunks + 1, k)
     for row in range(2):
         for border in range(chunks + 1):
             seen = claim[row, :border].flatten().tolist()
-            best = sorted((-value, 100 + i) for i, value in enumerate(seen) if value != NOBODY)[:k]
+            best = sorted((-value, 100 + i) for i, value in enumerate(seen) if value != NO_CLAIM)[:k]
             found = zip((-chosen.claim[row, border]).tolist(), chosen.token[row, border].tolist(), strict=True)
-            assert [pair for pair in found if pair[0] != -NOBODY] == best
+            assert [pair for pair in found if pair[0] != -NO_CLAIM] == best
 
 
 @torch.no_grad()
@@ -182,7 +182,7 @@ def test_ties_go_to_the_earlier_tokens():
     layer, x = build(size), draw(size)
     state = layer.stream(x)[1]
     keys = layer.project(x).view(*x.shape[:2], 3, size.n_heads, -1)[:, :, 1]
-    rotated = rotate(keys, turn(torch.arange(20), keys.shape[-1], layer.config.rope_base, keys.dtype))
+    rotated = rotate(keys, rotation(torch.arange(20), keys.shape[-1], layer.config.rope_base, keys.dtype))
     torch.testing.assert_close(state.selected_k, rotated[:, :5], rtol=0, atol=1e-12)
 
 
@@ -201,7 +201,7 @@ def test_a_selected_token_lends_its_claim_to_its_successors_only(neighbours):
     select = Select(RouterConfig(8, neighbours=neighbours))
     score = torch.zeros(1, 9, dtype=torch.float64)
     score[0, 4] = 1
-    recent = torch.full((1, neighbours), NOBODY, dtype=torch.float64)
+    recent = torch.full((1, neighbours), NO_CLAIM, dtype=torch.float64)
     claim = select.claims(score, torch.ones(1, 9, dtype=torch.bool), recent)
     assert claim[0].nonzero().flatten().tolist() == list(range(4, 5 + neighbours))
 
@@ -237,7 +237,7 @@ def test_rotated_scores_depend_on_the_distance_alone():
     q, k = (torch.randn(1, 1, 1, 8, generator=gen, dtype=torch.float64) for _ in range(2))
 
     def turned(x, at):
-        return rotate(x, turn(torch.tensor([at]), 8, 1e4, x.dtype))
+        return rotate(x, rotation(torch.tensor([at]), 8, 1e4, x.dtype))
 
     scores = [(turned(q, at + 5) * turned(k, at)).sum() for at in (0, 1, 1000)]
     torch.testing.assert_close(scores[0], scores[1])

@@ -13,7 +13,7 @@ from torch import Tensor
 from hubrouter import HubRouter
 from hubrouter.kernels.plan import Plan, padded
 from hubrouter.kernels.route import route
-from hubrouter.select import NOBODY
+from hubrouter.select import NO_CLAIM
 from hubrouter.state import RouterState
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -173,7 +173,7 @@ def test_streams_in_pieces_equal_one_pass_and_leave_the_state_of_the_reference(s
 
 def assert_same_state(found: RouterState, expected: RouterState) -> None:
     assert found.position == expected.position
-    filled = expected.claim != NOBODY  # what lies in an empty slot has no meaning
+    filled = expected.claim != NO_CLAIM  # what lies in an empty slot has no meaning
     for name in ("claim", "recent", "open_k", "open_v", "open_score", "open_valid"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=1e-12)
     for name in ("selected_k", "selected_v"):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from hubrouter.config import ConfigError
-from hubrouter.rotary import rotate, turn
+from hubrouter.rotary import rotate, rotation
 
 BLOCK = 128  # FlexAttention's own block size
 
@@ -40,8 +40,8 @@ class WindowAttention(nn.Module):
         if torch.is_grad_enabled() and x.device.type == "cpu":
             raise ConfigError("FlexAttention has no backward pass on a CPU")
         q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.n_heads, -1).unbind(2)
-        by = turn(torch.arange(x.shape[1], device=x.device), q.shape[-1], 10_000.0, q.dtype)
-        q, k, v = (part.transpose(1, 2) for part in (rotate(q, by), rotate(k, by), v))
+        angles = rotation(torch.arange(x.shape[1], device=x.device), q.shape[-1], 10_000.0, q.dtype)
+        q, k, v = (part.transpose(1, 2) for part in (rotate(q, angles), rotate(k, angles), v))
         mixed = self.mix(q, k, v, block_mask=block_mask(x.shape[1], self.window, str(x.device)))
         output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return output
