@@ -1,1 +1,1 @@
-"""The routing diagnostic of arXiv:2603.20997: tasks, representations and routers, each in a module of its own."""
+"""The routing diagnostic of arXiv:2603.20997: tasks, representations and routers, one module each."""

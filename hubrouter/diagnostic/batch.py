@@ -1,4 +1,4 @@
-"""Questions put to a router: sequences in which the token at one position asks for another one."""
+"""Questions for a router: sequences in which the token at one position, the query, matches one at another."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Batch(NamedTuple):
 
     Attributes:
         tokens: token ids.
-        query: the position that asks.
+        query: its position.
         answer: the position to be found.
-        label: the token to be told at the query.
+        label: the token to be predicted at the query.
         candidates: True where a router may pick.
     """
 
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read once there are scores: the `picks` best units, and the token after each one with `successors`.
+    """What is read, given scores: the `picks` best units, and the token after each one with `successors`.
 
     A unit is a token, unless a router scores segments or banks of tokens. "Neighbour expansion: selecting j also
     selects j + 1" (arXiv:2603.20997), so 4 picks read up to 8 tokens.
@@ -65,4 +65,4 @@ class Task(Protocol):
         """How many positions may be read."""
 
     def draw(self, batch: int, generator: torch.Generator) -> Batch:
-        """`batch` questions; the same state of a CPU generator gives the same ones."""
+        """`batch` questions; equal states of a CPU generator give equal questions."""

@@ -1,4 +1,4 @@
-"""What representations are built from: residual layers around a mixer that takes and gives [B, N, D]."""
+"""What representations are built from: residual layers around a mixer [B, N, D] -> [B, N, D]."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ class Layer(nn.Module):
 
 
 def stack(config: DiagnosticConfig, mixer: Callable[[], nn.Module], *, mlp: bool = True) -> nn.Sequential:
-    """As many layers as the configuration says."""
+    """The configured number of layers."""
     return nn.Sequential(*(Layer(config, mixer(), mlp=mlp) for _ in range(config.layers)))

@@ -28,14 +28,14 @@ class BloomFilter:
             raise ValueError(f"need bits >= 1 and 1 <= hashes <= {len(MULTIPLIERS)}, got {self.bits}, {self.hashes}")
 
     def of(self, tokens: Int[Tensor, "B T"]) -> Bool[Tensor, "B W"]:
-        """One filter a row that holds all its tokens."""
-        held = torch.zeros(len(tokens), self.bits, dtype=torch.bool, device=tokens.device)
-        return held.scatter_(1, self._places(tokens).flatten(1), True)
+        """One filter per row, which contains all tokens of the row."""
+        bits_set = torch.zeros(len(tokens), self.bits, dtype=torch.bool, device=tokens.device)
+        return bits_set.scatter_(1, self._places(tokens).flatten(1), True)
 
     def contains(self, held: Bool[Tensor, "B W"], tokens: Int[Tensor, "B N"]) -> Bool[Tensor, "B N"]:
-        """Where a row's filter may hold a token."""
-        places = self._places(tokens)
-        return held.gather(1, places.flatten(1)).view(places.shape).all(-1)
+        """Where a row's filter may contain a token."""
+        positions = self._places(tokens)
+        return held.gather(1, positions.flatten(1)).view(positions.shape).all(-1)
 
     def _places(self, tokens: Tensor) -> Int[Tensor, "B N S"]:
         """The bits of each token: the upper half of its product with an odd constant, modulo the size."""

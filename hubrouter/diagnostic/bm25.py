@@ -11,7 +11,7 @@ from hubrouter.shapes import Float
 
 
 def bm25_scores(question: Question) -> Float[Tensor, " U"]:
-    """A score for each segment; words are lowered, English stop words dropped, nothing is stemmed (our choice).
+    """A score for each segment; lower case, without English stop words, without stemming (our choice).
 
     Raises:
         ConfigError: bm25s is not installed.

@@ -1,4 +1,4 @@
-"""Sizes of the routing diagnostic's models, and how their parts are found."""
+"""Sizes of the routing diagnostic's models, and how their parts are looked up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hubrouter.config import ModelConfig
 
 @dataclass(frozen=True)
 class DiagnosticConfig:
-    """Sizes; each part reads those it has (arXiv:2603.20997 prints d = 128 and about 486 K parameters, no more).
+    """Sizes; each part uses those that apply (arXiv:2603.20997 prints d = 128 and about 486 K parameters, no more).
 
     Attributes:
         vocab_size: token values.
@@ -24,11 +24,11 @@ class DiagnosticConfig:
         d_model: width D.
         n_heads: heads H.
         layers: layers of the representation.
-        causal: for representations that come in both kinds.
+        causal: for representations that exist in both versions.
         hubs: hub tokens M of Perceiver and HubRouter, global tokens of sparse attention.
         window: tokens on each side that a window reads.
         features: random features of Performer, rank of Linformer.
-        seed: of what is drawn once and never trained.
+        seed: of random weights that are never trained.
     """
 
     vocab_size: int

@@ -14,15 +14,15 @@ from hubrouter.diagnostic.scores import Scores, read
 from hubrouter.shapes import Bool, Float
 
 
-class Answered(NamedTuple):
-    """What a model makes of a batch."""
+class RoutedOutput(NamedTuple):
+    """The output of a model for a batch."""
 
-    h: Float[Tensor, "B N D"]  # what the router was shown
+    h: Float[Tensor, "B N D"]  # the router's input
     scores: Scores
-    logits: Float[Tensor, "B V"]  # of the token to be told
+    logits: Float[Tensor, "B V"]  # of the label
 
 
-class ReadingCouncil(nn.Module):
+class Council(nn.Module):
     """Multi-head attention of the query to the tokens read, then an MLP."""
 
     def __init__(self, config: DiagnosticConfig) -> None:
@@ -41,19 +41,19 @@ class ReadingCouncil(nn.Module):
     def forward(
         self, asking: Float[Tensor, "B D"], h: Float[Tensor, "B N D"], seen: Bool[Tensor, "B N"]
     ) -> Float[Tensor, "B D"]:
-        """What the query reads among the tokens that are seen."""
+        """The query's output from the tokens in `seen`."""
         q = self.query(asking).unflatten(-1, (self.heads, 1, -1))
         k, v = self.pair(h).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None, None])
         x = asking + self.output(mixed.flatten(1))
-        told: Tensor = x + self.mlp(x)
-        return told
+        output: Tensor = x + self.mlp(x)
+        return output
 
 
 class RoutedModel(nn.Module):
     """A question's sequence to scores and logits.
 
-    Choosing has no derivative and none is pretended: the router learns from `Router.loss` alone, the council and the
+    Selection has no derivative and none is estimated: the router learns from `Router.loss` alone, the council and the
     head from the label. Both reach the representation.
 
     Args:
@@ -74,30 +74,30 @@ class RoutedModel(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model) if embedding is None else embedding
         self.representation, self.router = representation, router
-        self.council = ReadingCouncil(config)
+        self.council = Council(config)
         self.head = nn.Linear(config.d_model, config.vocab_size)
 
-    def forward(self, batch: Batch, asked: Reading) -> Answered:
-        """Route and tell."""
+    def forward(self, batch: Batch, asked: Reading) -> RoutedOutput:
+        """Route, then predict the label."""
         h = self.representation(self.embedding(batch.tokens))
         scores = self.router(h, batch)
         seen = read(scores, batch, self.router.reading(asked))
-        told = self.council(at(h, batch.query), h, seen)
-        return Answered(h, scores, self.head(told))
+        output = self.council(at(h, batch.query), h, seen)
+        return RoutedOutput(h, scores, self.head(output))
 
-    def loss(self, answered: Answered, batch: Batch, route_weight: float) -> Tensor:
+    def loss(self, answered: RoutedOutput, batch: Batch, route_weight: float) -> Tensor:
         """Cross-entropy of the label plus the router's loss at its weight, in nats."""
-        told = F.cross_entropy(answered.logits, batch.label)
+        label_loss = F.cross_entropy(answered.logits, batch.label)
         if route_weight == 0:
-            return told
-        return told + route_weight * self.router.loss(answered.scores, answered.h, batch)
+            return label_loss
+        return label_loss + route_weight * self.router.loss(answered.scores, answered.h, batch)
 
 
 def parameters_of(model: nn.Module) -> int:
-    """How many numbers are trained."""
+    """The number of trained parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def decayed(step: int, steps: int, first: float = 1.0, last: float = 0.1) -> float:
-    """The weight of the router's loss, falling in a straight line (arXiv:2603.20997: decayed from 1.0 to 0.1)."""
+    """The weight of the router's loss, linearly decreasing (arXiv:2603.20997: decayed from 1.0 to 0.1)."""
     return first + (last - first) * step / max(steps - 1, 1)

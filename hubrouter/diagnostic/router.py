@@ -1,4 +1,4 @@
-"""What all routers are: modules that score units for the query of each sequence."""
+"""The interface of routers: modules that score units for the query of each sequence."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Router(nn.Module, ABC):
         """Scores of every unit for the query."""
 
     def reading(self, asked: Reading) -> Reading:
-        """What is read by these scores, for what the task asks."""
+        """What is read by these scores; `asked` is the reading of the task."""
         return asked
 
     def loss(self, scores: Scores, h: Float[Tensor, "B N D"], batch: Batch) -> Tensor:  # noqa: ARG002
-        """What is minimised so that the answer is found, in nats."""
+        """The training loss of the router, in nats."""
         return route_loss(scores, batch)
 
 

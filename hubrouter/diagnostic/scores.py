@@ -1,4 +1,4 @@
-"""Scores of a router, what is read by them, and how good that is: precision, its chance level, rank, and the loss."""
+"""Scores of a router, what is read by them, and their quality: precision, its chance level, rank, and the loss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Scores(NamedTuple):
 
 
 def by_token(scores: Float[Tensor, "B N"]) -> Scores:
-    """Every token is a unit of its own."""
+    """Every token is one unit."""
     return Scores(scores, torch.arange(scores.shape[1], device=scores.device).expand(scores.shape))
 
 
@@ -38,11 +38,11 @@ def read(scores: Scores, batch: Batch, reading: Reading) -> Bool[Tensor, "B N"]:
 def precision(scores: Scores, batch: Batch, reading: Reading) -> Float[Tensor, " B"]:
     """The probability that the answer is read, in [0, 1], float64.
 
-    It is 0 or 1 but for equal scores, which are broken at random; that mean is taken exactly, so a router that tells
-    nothing apart gets the chance level itself.
+    It is 0 or 1 except among equal scores, where ties are broken at random; that mean is computed exactly, so a router
+    with constant scores gets exactly the chance level.
 
     Raises:
-        ValueError: fewer units may be picked than are to be.
+        ValueError: a sequence has fewer candidates than picks.
     """
     free = _open(scores, batch)
     if int(free.sum(1).min()) < reading.picks:
@@ -61,12 +61,12 @@ def chance(scores: Scores, batch: Batch, reading: Reading) -> Float[Tensor, " B"
 
 
 def normalised(found: float, by_chance: float) -> float:
-    """Precision on a scale where chance is 0 and always is 1."""
+    """Precision on a scale on which chance is 0 and perfect precision is 1."""
     return (found - by_chance) / (1 - by_chance)
 
 
 def rank(scores: Scores, batch: Batch) -> Float[Tensor, " B"]:
-    """The place of the answer's unit among those that may be picked, 1 the best; equal scores share the mean place."""
+    """The rank of the answer's unit among the candidates, 1 is the best; equal scores share the mean rank."""
     free, target = _open(scores, batch), _at(scores.home, batch.answer)
     unit = scores.unit.detach().masked_fill(~free, float("-inf")).double()
     own = unit.gather(1, target[:, None])
@@ -81,13 +81,13 @@ def route_loss(scores: Scores, batch: Batch) -> Tensor:
 
 
 def _open(scores: Scores, batch: Batch) -> Bool[Tensor, "B U"]:
-    """Units with a token that may be picked."""
+    """Units with a candidate token."""
     count = torch.zeros_like(scores.unit).scatter_add(1, scores.home, batch.candidates.to(scores.unit.dtype))
     return count > 0
 
 
 def _hits(scores: Scores, batch: Batch, reading: Reading) -> Bool[Tensor, "B U"]:
-    """Units by which the answer is read: its own, and with successors its predecessor's."""
+    """Units whose selection reads the answer: its own, and with successors its predecessor's."""
     hit = torch.zeros_like(scores.unit, dtype=torch.bool)
     hit.scatter_(1, _at(scores.home, batch.answer)[:, None], True)
     if reading.successors:
@@ -97,7 +97,7 @@ def _hits(scores: Scores, batch: Batch, reading: Reading) -> Bool[Tensor, "B U"]
 
 
 def _missed(of: Tensor, hits: Tensor, drawn: Tensor) -> Float[Tensor, " B"]:
-    """The chance that none of `hits` among `of` is drawn, `drawn` of them without replacement."""
+    """The probability that none of `hits` units among `of` is among `drawn` ones drawn without replacement."""
     of, hits, drawn = of.double(), hits.double(), drawn.double()
     rest = of - hits
     ways = torch.lgamma(rest + 1) - torch.lgamma((rest - drawn).clamp_min(0) + 1)

@@ -13,11 +13,11 @@ REGULARISATION = 1.0  # λ
 
 
 class LinearBandit(ABC):
-    """Arms have contexts x [D]; the reward of an arm is taken to be θ·x plus noise.
+    """Arms have contexts x [D]; the reward of an arm is modelled as θ·x plus noise.
 
     Args:
         width: D.
-        generator: of what is drawn while picking.
+        generator: of the random numbers drawn while picking.
     """
 
     def __init__(self, width: int, generator: torch.Generator) -> None:
@@ -39,13 +39,13 @@ class LinearBandit(ABC):
         return self.optimistic(contexts).topk(count).indices
 
     def learn(self, contexts: Float[Tensor, "K D"], rewards: Float[Tensor, " K"]) -> None:
-        """Take up what the arms tried gave (Sherman and Morrison's formula)."""
+        """Update the estimate with the rewards of the picked arms (Sherman and Morrison's formula)."""
         for x, reward in zip(contexts, rewards, strict=True):
-            moved = self.inverse @ x
-            self.inverse -= torch.outer(moved, moved) / (1 + x @ moved)
+            direction = self.inverse @ x
+            self.inverse -= torch.outer(direction, direction) / (1 + x @ direction)
             self.sum += reward * x
         self.rounds += 1
 
     def width_of(self, contexts: Float[Tensor, "A D"]) -> Float[Tensor, " A"]:
-        """How uncertain the value of an arm is: √(xᵀ A⁻¹ x)."""
+        """The uncertainty of the value of an arm: √(xᵀ A⁻¹ x)."""
         return torch.einsum("ad,de,ae->a", contexts, self.inverse, contexts).clamp_min(0).sqrt()

@@ -1,1 +1,1 @@
-"""What turns embedded tokens into what a router is shown, one module each."""
+"""Representations: maps from embedded tokens to the router's input, one module each."""

@@ -12,7 +12,7 @@ from hubrouter.shapes import Bool, Float
 
 
 class Attention(CausalAttention):
-    """The family's attention; a mask [N, N] says what is read, without one the configuration's `causal`."""
+    """The attention of `hubrouter.mixers` with a mask [N, N]; without one the configuration's `causal` decides."""
 
     mask: Tensor | None
 

@@ -11,7 +11,7 @@ from hubrouter.shapes import Float
 
 
 class BidirectionalMamba(nn.Module):
-    """The sum of a Mamba layer and of another one from the end."""
+    """The sum of a forward Mamba layer and a backward one."""
 
     def __init__(self, config: DiagnosticConfig) -> None:
         super().__init__()

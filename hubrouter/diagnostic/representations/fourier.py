@@ -11,7 +11,7 @@ from hubrouter.shapes import Float
 
 
 class Fourier(nn.Module):
-    """No weights; scaled so that features keep their size (our choice)."""
+    """No weights; scaled so that the norm of the features is kept (our choice)."""
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Re FFT2(x) / √(N D)."""

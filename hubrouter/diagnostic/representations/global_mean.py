@@ -1,4 +1,4 @@
-"""The mean over all tokens, mapped and added to each of them."""
+"""The mean over all tokens, linearly mapped and added to each of them."""
 
 from __future__ import annotations
 

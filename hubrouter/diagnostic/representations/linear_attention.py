@@ -11,7 +11,7 @@ from hubrouter.shapes import Float
 
 
 class LinearAttention(nn.Module):
-    """Weights φ(q)·φ(k) / Σ φ(q)·φ(k), over all tokens or those up to the own."""
+    """Weights φ(q)·φ(k) / Σ φ(q)·φ(k), over all tokens, or over those up to the query's."""
 
     def __init__(self, config: DiagnosticConfig) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class LinearAttention(nn.Module):
         self.output = nn.Linear(config.d_model, config.d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        """Attend; small sequences, so weights are written out."""
+        """Attend; sequences are short, so all weights are materialised."""
         q, k, v = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         weight = self.features(q) @ self.features(k).mT
         weight = weight.tril() if self.causal else weight

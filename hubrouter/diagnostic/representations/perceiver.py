@@ -1,4 +1,4 @@
-"""Perceiver hubs (arXiv:2103.03206): M learned queries read all tokens, and all tokens read these."""
+"""Perceiver hubs (arXiv:2103.03206): M learned queries attend to all tokens, and all tokens attend to them."""
 
 from __future__ import annotations
 

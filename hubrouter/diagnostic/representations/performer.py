@@ -26,7 +26,7 @@ class Performer(LinearAttention):
         self.register_buffer("directions", torch.cat(blocks)[: config.features] * norms)
 
     def features(self, x: Float[Tensor, "B H N E"]) -> Float[Tensor, "B H N F"]:
-        """Positive random features, without the usual largest exponent taken out: that statistic sees every token."""
+        """Positive random features; no maximum over all tokens is subtracted: it would depend on later ones."""
         x = x * x.shape[-1] ** -0.25
         exponent = x @ self.directions.mT - x.square().sum(-1, keepdim=True) / 2
         return exponent.clamp_max(20.0).exp()

@@ -1,4 +1,4 @@
-"""Raw embeddings: every token stands for itself."""
+"""Raw embeddings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hubrouter.diagnostic.config import DiagnosticConfig, Part
 
 
 def build(config: DiagnosticConfig) -> nn.Module:  # noqa: ARG001
-    """Nothing."""
+    """The identity."""
     return nn.Identity()
 
 

@@ -1,4 +1,4 @@
-"""RWKV-style decay (arXiv:2305.13048): weights e^(k_i) that fade by a learned factor a step, channel by channel."""
+"""RWKV-style decay (arXiv:2305.13048): weights e^(k_i) that decay by a learned factor per step and channel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hubrouter.shapes import Float
 class Decay(nn.Module):
     """wkv_t = Σ_i<=t e^(-w (t - i) + k_i) v_i / Σ_i<=t e^(-w (t - i) + k_i), gated by sigmoid(r_t).
 
-    The bonus of the own token is left out. Sums are written out for small N, not scanned.
+    The bonus of the current token is left out. Sums are materialised, not scanned: N is small.
     """
 
     def __init__(self, config: DiagnosticConfig) -> None:
@@ -23,14 +23,14 @@ class Decay(nn.Module):
         self.rate = nn.Parameter(torch.linspace(-6.0, 0.0, config.d_model))  # log w: half-lives of 1 to 280 tokens
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        """Mix; a position reads itself and what came before."""
+        """Mix; a position reads itself and earlier ones."""
         r, k, v = self.project(x).chunk(3, dim=-1)
-        place = torch.arange(x.shape[1], device=x.device)
-        age = (place[:, None] - place).clamp_min(0)
-        fade = torch.exp(-self.rate.exp()[:, None, None] * age).tril()  # [D, N, N]
+        position = torch.arange(x.shape[1], device=x.device)
+        age = (position[:, None] - position).clamp_min(0)
+        decay = torch.exp(-self.rate.exp()[:, None, None] * age).tril()  # [D, N, N]
         weight = k.clamp_max(20.0).exp()
-        top = torch.einsum("dts,bsd->btd", fade, weight * v)
-        mixed = top / torch.einsum("dts,bsd->btd", fade, weight).clamp_min(1e-9)
+        top = torch.einsum("dts,bsd->btd", decay, weight * v)
+        mixed = top / torch.einsum("dts,bsd->btd", decay, weight).clamp_min(1e-9)
         output: Tensor = self.output(r.sigmoid() * mixed)
         return output
 

@@ -1,6 +1,6 @@
 """A sliding window, as in Longformer (arXiv:2004.05150): each token reads those at most `window` away.
 
-Computed with a mask, at the cost of full attention; the cost named is the mechanism's.
+Computed with a mask, at the cost of full attention; the stated cost is that of the mechanism.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from hubrouter.shapes import Bool
 
 def near(length: int, window: int) -> Bool[Tensor, "N N"]:
     """True where two positions are at most `window` apart."""
-    place = torch.arange(length)
-    return (place[:, None] - place).abs() <= window
+    position = torch.arange(length)
+    return (position[:, None] - position).abs() <= window
 
 
 def build(config: DiagnosticConfig) -> nn.Module:

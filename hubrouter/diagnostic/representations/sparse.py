@@ -1,6 +1,6 @@
 """A window and random global tokens, as in BigBird (arXiv:2007.14062) and in arXiv:2603.20997 (window 32, 16 globals).
 
-Global tokens read everything and are read by everything; which they are is drawn once. Computed with a mask.
+Global tokens attend to all tokens and all tokens attend to them; their positions are drawn once. Computed with a mask.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ def build(config: DiagnosticConfig) -> nn.Module:
     """Bidirectional; one mask for all layers.
 
     Raises:
-        ValueError: asked to be causal, or for more globals than tokens.
+        ValueError: the configuration is causal, or has more global tokens than tokens.
     """
     if config.causal or config.hubs > config.length:
         raise ValueError("sparse attention is bidirectional and needs at most as many globals (hubs) as tokens")
     order = torch.randperm(config.length, generator=torch.Generator().manual_seed(config.seed))
-    everyone = torch.zeros(config.length, dtype=torch.bool)
-    everyone[order[: config.hubs]] = True
-    mask = near(config.length, config.window) | everyone[:, None] | everyone
+    is_global = torch.zeros(config.length, dtype=torch.bool)
+    is_global[order[: config.hubs]] = True
+    mask = near(config.length, config.window) | is_global[:, None] | is_global
     return stack(config, lambda: Attention(config, mask))
 
 

@@ -1,1 +1,1 @@
-"""What scores positions for a query, one module each."""
+"""Routers: scores of positions for a query, one module each."""

@@ -1,6 +1,6 @@
 """Segment routing: the sequence in 16 equal segments, of which four are read.
 
-Four of 16 is our reading: it makes chance the 25 % around which the paper's results for segments lie.
+Four of 16 is our interpretation: it makes chance the 25 % around which the paper's results for segments lie.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Segments(Investigator):
     """An Investigator on pooled segments.
 
     Raises:
-        ValueError: the sequence does not fall into 16 equal segments.
+        ValueError: the sequence cannot be divided into 16 equal segments.
     """
 
     def __init__(self, config: DiagnosticConfig) -> None:
@@ -35,10 +35,10 @@ class Segments(Investigator):
 
     @abstractmethod
     def pooled(self, h: Float[Tensor, "B U T D"]) -> Float[Tensor, "B U D"]:
-        """What stands for a segment."""
+        """The representation of a segment."""
 
     def reading(self, asked: Reading) -> Reading:  # noqa: ARG002
-        """Four segments, nothing beside them."""
+        """Four segments, without successors."""
         return Reading(PICKED)
 
     def forward(self, h: Float[Tensor, "B N D"], batch: Batch) -> Scores:

@@ -20,7 +20,7 @@ class Bloom(Router):
         self.filter = BloomFilter()
 
     def forward(self, h: Float[Tensor, "B N D"], batch: Batch) -> Scores:
-        """One score a token; representations are not looked at."""
+        """One score a token; representations are not used."""
         held = self.filter.of(batch.tokens.gather(1, batch.query[:, None]))
         return by_token(self.filter.contains(held, batch.tokens).to(h.dtype))
 

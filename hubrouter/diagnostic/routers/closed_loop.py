@@ -1,4 +1,4 @@
-"""Closed-loop refinement: what was read changes the query, which routes again (our reading of the paper's "DOL")."""
+"""Closed-loop refinement: what was read updates the query, which routes again (the paper's "DOL" as we read it)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDS = 3
 
 
 class ClosedLoop(Router):
-    """An Investigator whose query takes up, between two rounds, what its softmax over positions reads."""
+    """An Investigator whose query is updated, between rounds, by what its softmax over positions reads."""
 
     def __init__(self, config: DiagnosticConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Cosine similarity of query and positions as they are represented; nothing is learned here."""
+"""Cosine similarity of the representations of query and positions; nothing is learned here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hubrouter.diagnostic.router import Router, at
 from hubrouter.diagnostic.scores import Scores, by_token
 from hubrouter.shapes import Float
 
-SHARPNESS = 10.0  # what cosines are multiplied by before the softmax of the loss (our choice)
+SHARPNESS = 10.0  # factor on cosines before the softmax of the loss (our choice)
 
 
 class Cosine(Router):

@@ -1,7 +1,7 @@
 """HubRouter as a router: the scores by which its layer selects, strictly causal or bidirectional.
 
-A token's score is one number, the same for every query (`hubrouter.score`); what the query asks for can enter through
-the hubs alone.
+A token's score is one number, the same for every query (`hubrouter.score`); what the query asks for can enter only
+through the hubs.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from hubrouter.shapes import Float
 class Investigator(Router):
     """s_ij = 1/H Σ_h (W_q^h x_i)·(W_k^h x_j) / √(D/H).
 
-    The mean over heads of products over a head's features is one product over all features, so heads change the scale
-    alone.
+    The mean over heads of products over a head's features is one product over all features, so heads change only the
+    scale.
     """
 
     def __init__(self, config: DiagnosticConfig) -> None:

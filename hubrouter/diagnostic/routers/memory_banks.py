@@ -1,7 +1,7 @@
 """Memory banks: tokens are sorted into 16 banks, of which the query reads two.
 
-arXiv:2603.20997 names memory banks and their 12 %, and describes nothing. This is our reading: a token's bank and the
-query's choice of banks are both learned, by the probability that they agree. Two of 16 make chance 12.5 %.
+arXiv:2603.20997 reports 12 % for memory banks and does not describe them. This is our interpretation: a token's bank
+and the query's choice of banks are both learned, by the probability that they agree. Two of 16 make chance 12.5 %.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MemoryBanks(Router):
         return Scores(self.choose(at(h, batch.query)), self.sort(h).argmax(-1))
 
     def loss(self, scores: Scores, h: Float[Tensor, "B N D"], batch: Batch) -> Tensor:
-        """Minus the logarithm of the probability that query and answer take the same bank, and the banks' balance."""
+        """Negative log-probability that query and answer choose the same bank, plus a penalty on uneven banks."""
         share = self.sort(h).softmax(-1)
         agree = torch.logsumexp(scores.unit.log_softmax(-1) + at(share, batch.answer).clamp_min(1e-9).log(), dim=-1)
         load = share.mean((0, 1))

@@ -9,7 +9,7 @@ from hubrouter.diagnostic.routers.investigator import Investigator
 
 
 class RandomProjection(Investigator):
-    """An Investigator as it was initialised, from the configuration's seed."""
+    """An untrained Investigator, initialised from the configuration's seed."""
 
     def __init__(self, config: DiagnosticConfig) -> None:
         with torch.random.fork_rng(devices=[]):

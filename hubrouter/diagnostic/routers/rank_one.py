@@ -1,6 +1,6 @@
-"""Rank-1 router (arXiv:2603.20997): one number a position, f_i = v·h_i, and scores f_i f_j.
+"""Rank-1 router (arXiv:2603.20997): one number per position, f_i = v·h_i, and scores f_i f_j.
 
-For a given query the order of positions is that of f_j, or its reverse: the product with f_i changes a sign at most.
+For a given query the order of positions is that of f_j, or its reverse: the product with f_i can only change the sign.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rank-1 router without its pair: scores f_j alone, the attack on "pairwise" (our control)."""
+"""The rank-1 router without the query's factor: scores f_j, a control for the claim "pairwise" (ours)."""
 
 from __future__ import annotations
 

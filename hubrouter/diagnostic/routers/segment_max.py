@@ -10,7 +10,7 @@ from hubrouter.shapes import Float
 
 
 class SegmentMax(Segments):
-    """Segments stand for their largest features."""
+    """Segments are represented by their largest features."""
 
     def pooled(self, h: Float[Tensor, "B U T D"]) -> Float[Tensor, "B U D"]:
         """The maximum over a segment's tokens."""

@@ -10,7 +10,7 @@ from hubrouter.shapes import Float
 
 
 class SegmentMean(Segments):
-    """Segments stand for their mean features."""
+    """Segments are represented by their mean features."""
 
     def pooled(self, h: Float[Tensor, "B U T D"]) -> Float[Tensor, "B U D"]:
         """The mean over a segment's tokens."""

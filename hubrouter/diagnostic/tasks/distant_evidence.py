@@ -1,6 +1,6 @@
-"""Distant evidence retrieval (arXiv:2603.20997): a key asks for its other occurrence and for what follows it.
+"""Distant evidence retrieval (arXiv:2603.20997): find the other occurrence of a key, and what follows it.
 
-The paper's worked example: query 42 at position 51, answer (42, 17) at 350 and 351. What it leaves open is a named
+The paper's worked example: query 42 at position 51, answer (42, 17) at 350 and 351. What it does not specify is a
 parameter here.
 """
 
@@ -23,20 +23,20 @@ class DistantEvidence:
     """A query key, one matching (key, value) pair on the other side of `distance`, and distractor pairs on this side.
 
     Attributes:
-        length: tokens N; the paper has 512.
+        length: tokens N; 512 in the paper.
         distance: in the far version the answer is at least this far from the query and distractors are nearer; in the
-            near version the other way round. The paper has 200.
-        vocab_size: tokens are in [1, vocab_size); the paper has 256.
+            near version the other way round. 200 in the paper.
+        vocab_size: tokens are in [1, vocab_size); 256 in the paper.
         distractors: pairs that look like an answer ("plausible", number and kind not printed).
-        same_key: distractors carry the query's key, so that only the distance tells them from the answer; else they
-            share another key, which occurs nowhere else.
-        side: where the answer lies, seen from the query: "before", "after" or "either".
+        same_key: distractors carry the query's key, so that only the distance distinguishes them from the answer;
+            else they share another key, which occurs nowhere else.
+        side: of the query on which the answer lies: "before", "after" or "either".
         far: the far version, or the near one.
         picks: tokens picked; the token after each is read too, so k is twice that. The paper's chance of 1.6 % is that
-            of k = 8 (our reading).
+            of k = 8 (our interpretation).
 
     Raises:
-        ValueError: an unknown side, or no place for query, answer and distractors.
+        ValueError: an unknown side, or no room for query, answer and distractors.
     """
 
     length: int = 512
@@ -62,7 +62,7 @@ class DistantEvidence:
         return Reading(self.picks, successors=True)
 
     def draw(self, batch: int, generator: torch.Generator) -> Batch:
-        """Query and answer at uniform places, distractors at uniform ones of theirs, everything else noise."""
+        """Query, answer and distractors at uniformly drawn positions, everything else noise."""
         places = _places(self.length, self.distance, self.side, self.far)
         query, answer = places[torch.randint(len(places), (batch,), generator=generator)].unbind(1)
         key, other = self._two_keys(batch, generator)
@@ -81,14 +81,14 @@ class DistantEvidence:
         return key, other + (other >= key)
 
     def _noise(self, key: Tensor, other: Tensor, generator: torch.Generator) -> Int[Tensor, "B N"]:
-        """Any tokens but the two keys, so that there is no unintended match."""
+        """Any tokens except the two keys, so that there is no unintended match."""
         tokens = torch.randint(1, self.vocab_size - 2, (len(key), self.length), generator=generator)
-        for taken in torch.stack([key, other]).sort(0).values:  # each id from the lower key on moves up by one
+        for taken in torch.stack([key, other]).sort(0).values:  # every id from the lower key on is raised by one
             tokens += tokens >= taken[:, None]
         return tokens
 
     def _starts(self, query: Tensor, answer: Tensor, generator: torch.Generator) -> Int[Tensor, "B P"]:
-        """Where the distractor pairs begin: on even positions, so that no two overlap."""
+        """First positions of the distractor pairs: even ones, so that no two overlap."""
         if not self.distractors:
             return query.new_empty(len(query), 0)
         start = torch.arange(0, self.length - 1, 2)
@@ -108,7 +108,7 @@ def _on_side(offset: Tensor, distance: int, far: bool) -> Bool[Tensor, "*shape"]
 
 @lru_cache(maxsize=8)
 def _places(length: int, distance: int, side: str, far: bool) -> Int[Tensor, "P 2"]:
-    """All (query, answer) positions; the value after the answer must fit in and must not be the query."""
+    """All (query, answer) positions; the value after the answer must fit and must not be the query."""
     query, answer = torch.meshgrid(torch.arange(length), torch.arange(length - 1), indexing="ij")
     fits = _on_side(answer - query, distance, far) & (answer != query) & (answer + 1 != query)
     if side != "either":

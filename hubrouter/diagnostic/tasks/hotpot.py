@@ -1,6 +1,6 @@
 """HotpotQA-style retrieval (arXiv:1809.09600): 16 segments of sentences, some of which support the answer.
 
-Reads the published JSON in both of its forms: the authors' (a list of questions with `context: [[title, [sentences]]]`
+Reads the published JSON in both formats: the authors' (a list of questions with `context: [[title, [sentences]]]`
 and `supporting_facts: [[title, number]]`) and Hugging Face's (the same as columns), as a list or as JSON Lines.
 """
 
@@ -29,7 +29,7 @@ class Question:
     Attributes:
         text: the question.
         segments: runs of sentences, in order.
-        supported: which of them hold a supporting sentence.
+        supported: which of them contain a supporting sentence.
     """
 
     text: str
@@ -37,13 +37,13 @@ class Question:
     supported: tuple[bool, ...]
 
     def chance(self, picked: int = PICKED) -> float:
-        """The probability that segments picked at random hold a supporting sentence."""
+        """The probability that segments picked at random contain a supporting sentence."""
         total, empty = len(self.segments), self.supported.count(False)
         return 1 - comb(empty, picked) / comb(total, picked)
 
 
 def small() -> tuple[Question, ...]:
-    """The questions that come with this package, of the same form; written for it, not taken from HotpotQA."""
+    """The bundled questions, in the same format; written for this package, not taken from HotpotQA."""
     text = files("hubrouter.diagnostic").joinpath("data/hotpot_small.json").read_text(encoding="utf-8")
     return _questions(text, "hotpot_small.json")
 
@@ -96,7 +96,7 @@ def _facts(facts: Any) -> Iterator[tuple[str, int]]:
 
 
 def segmented(text: str, sentences: Sequence[tuple[str, bool]], count: int = SEGMENTS) -> Question:
-    """Sentences (with whether they support) in `count` runs whose numbers of sentences differ by one at most.
+    """Sentences (each with whether it is supporting) in `count` runs whose numbers of sentences differ by at most one.
 
     Raises:
         ValueError: fewer sentences than segments.

@@ -1,7 +1,7 @@
 """Multi-query associative recall, as Zoology (arXiv:2312.04927) generates it and as a single question.
 
-Zoology's sequence: pairs k v k v …, then every key once more at a gap drawn from a power law; the label stands where
-the key is asked for, everywhere else -100. The reading that arXiv:2603.20997 seems to use asks one key, at the end.
+Zoology's sequence: pairs k v k v …, then every key once more at a gap drawn from a power law; its value is the label
+there, and labels are -100 elsewhere. arXiv:2603.20997 seems to ask for one key, at the end.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 from hubrouter.diagnostic.batch import Batch, Reading
 from hubrouter.shapes import Int
 
-IGNORED = -100  # a label that no loss counts
+IGNORED = -100  # a label that losses ignore
 
 
 class Recall(NamedTuple):
-    """Sequences and the value asked for at each position, `IGNORED` where none is."""
+    """Sequences and the label of each position, `IGNORED` where there is none."""
 
     tokens: Int[Tensor, "B N"]
     labels: Int[Tensor, "B N"]
@@ -33,11 +33,11 @@ class Mqar:
         length: tokens N; arXiv:2603.20997 has 256, Zoology's figure 2 (V, N, pairs) = (8192, 64, 4) to (8192, 512, 64).
         pairs: key-value pairs; 16.
         vocab_size: V.
-        power: a of the gaps' law p(i) ∝ i^(a - 1).
-        filler: what stands where nothing is asked: "random" tokens as in Zoology, or "zero".
+        power: a of the gap distribution p(i) ∝ i^(a - 1).
+        filler: tokens between the queries: "random" tokens as in Zoology, or "zero".
         unintended: random filler may repeat a key of the sequence, as in Zoology; else it may not.
         picks: positions picked in the single question, among the pairs' keys. 4 of 16 have a chance of 25 %, which is
-            what the paper prints for everything that fails (our reading).
+            what the paper reports for all methods that fail (our interpretation).
 
     Raises:
         ValueError: pairs that do not fit into the length or the vocabulary, or an unknown filler.
@@ -63,12 +63,12 @@ class Mqar:
 
     @property
     def reading(self) -> Reading:
-        """Picked keys alone; a key's value is read with it."""
+        """Picked keys; the value of a key is read with it."""
         return Reading(self.picks, successors=True)
 
     @property
     def _room(self) -> int:
-        """Places for a query behind the pairs: every second position."""
+        """Possible positions of a query after the pairs: every second one."""
         return (self.length - 2 * self.pairs) // 2
 
     def draw(self, batch: int, generator: torch.Generator) -> Batch:
@@ -89,9 +89,9 @@ class Mqar:
         tokens = self._filled(keys, values, generator)
         law = torch.arange(1, self._room + 1, dtype=torch.float64).pow(self.power - 1).log()
         gap = _without_replacement(law.expand(batch, -1), self.pairs, generator)
-        place = 2 * self.pairs + 2 * gap
-        labels = torch.full_like(tokens, IGNORED).scatter_(1, place, values)
-        return Recall(tokens.scatter_(1, place, keys), labels)
+        position = 2 * self.pairs + 2 * gap
+        labels = torch.full_like(tokens, IGNORED).scatter_(1, position, values)
+        return Recall(tokens.scatter_(1, position, keys), labels)
 
     def _drawn(self, batch: int, generator: torch.Generator) -> tuple[Int[Tensor, "B P"], Int[Tensor, "B P"]]:
         half = self.vocab_size // 2
