@@ -12,7 +12,7 @@ from report_samples import every_kind
 
 from audits.report.claims.document import Report
 from audits.report.claims.html import html
-from audits.report.render.page import beside
+from audits.report.render.page import packaged
 
 pytestmark = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
@@ -197,5 +197,5 @@ def test_text_stands_out_from_its_ground_in_both_schemes(page, scheme):
     assert found == []
 
 
-def test_the_styles_beside_the_page_are_in_it():
-    assert beside("claims.css") in html(every_kind())
+def test_the_style_sheets_of_the_page_are_in_it():
+    assert packaged("claims.css") in html(every_kind())

@@ -152,7 +152,7 @@ def test_durations_have_the_unit_a_reader_counts_in(seconds, text):
 def test_limits_follow_tier_verdict_and_staleness():
     assert any("at this scale" in limit for limit in limits_of(GAIN))
     assert any("no run of ours" in limit for limit in limits_of(at("x", PRINTED, ClaimVerdict.NOT_TESTABLE)))
-    assert any("code of then" in limit for limit in limits_of(STALE))
+    assert any("earlier code" in limit for limit in limits_of(STALE))
     assert limits_of(UNHEARD) == ()
 
 

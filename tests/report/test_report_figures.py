@@ -15,7 +15,7 @@ from audits.claims.figures import STYLES, CurvePoint, Curves, DotColumn, Dots, R
 from audits.jsonable import json_text
 from audits.report.claims.json import figure_entry
 from audits.report.render.axes import axis, drawable, tick_text
-from audits.report.render.figure_curves import beside, curves_plot
+from audits.report.render.figure_curves import curves_plot, point_labels
 from audits.report.render.figure_dots import dots_plot, mean
 from audits.report.render.figures import figure_note, figure_plot, figure_table
 from audits.report.render.looks import looks
@@ -133,9 +133,9 @@ def test_a_one_sided_interval_is_drawn_to_the_side_it_has():
     assert curves_plot("f", curves(series((1.0, 2.0, None, 3.0), (2.0, 2.0)))).count('class="whisker causal"') == 3
 
 
-def test_texts_beside_points_never_overlap_and_the_last_one_gives_way():
-    assert beside([(10, 10, "5/5"), (100, 10, "4/5")]).count("<text") == 2
-    assert beside([(10, 10, "5/5")] * 9).count("<text") == 4
+def test_texts_at_points_never_overlap_and_the_last_one_gives_way():
+    assert point_labels([(10, 10, "5/5"), (100, 10, "4/5")]).count("<text") == 2
+    assert point_labels([(10, 10, "5/5")] * 9).count("<text") == 4
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One audit in a terminal; takes the console, so that the caller decides on width and colour."""
+"""One audit in a terminal; the caller decides on width and colour by the console."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from audits.results import AuditResult, Finding, Verdict
 def print_audit(result: AuditResult, console: Console) -> None:
     """One audit: verdict, what it means, the findings, the probes, and what a PASS does not prove."""
     mark = audit_mark(result.verdict)
-    told = Text.assemble((mark.text, f"bold {COLOURS[mark.tone]}"), "  ", result.target, "\n", MEANING[result.verdict])
-    told.append(f"\n{not_run(result)}" if not_run(result) else "")
-    console.print(Panel(told, border_style=COLOURS[mark.tone], expand=False))
+    head = Text.assemble((mark.text, f"bold {COLOURS[mark.tone]}"), "  ", result.target, "\n", MEANING[result.verdict])
+    head.append(f"\n{not_run(result)}" if not_run(result) else "")
+    console.print(Panel(head, border_style=COLOURS[mark.tone], expand=False))
     for index, finding in enumerate(result.findings, 1):
         console.print(_finding(index, finding))
     grid = Table(title=Text("Probes"), title_justify="left")
@@ -36,5 +36,5 @@ def print_audit(result: AuditResult, console: Console) -> None:
 
 def _finding(index: int, finding: Finding) -> Text:
     """One leak in a few lines."""
-    told = Text.assemble((f"{index}. ", "bold"), finding_text(finding), ("\n   where: ", "dim"), place(finding))
-    return told.append(f"\n   reproduce: {finding.reproduce}", style="cyan") if finding.reproduce else told
+    lines = Text.assemble((f"{index}. ", "bold"), finding_text(finding), ("\n   where: ", "dim"), place(finding))
+    return lines.append(f"\n   reproduce: {finding.reproduce}", style="cyan") if finding.reproduce else lines

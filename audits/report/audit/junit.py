@@ -27,12 +27,12 @@ def _case(probe: ProbeResult, findings: tuple[Finding, ...]) -> Case:
     """One probe, with what it found."""
     own = [finding for finding in findings if finding.probe == probe.name]
     message = finding_text(own[0]) if own else probe.why
-    text = "\n".join([probe.why, *(_told(finding) for finding in own)])
+    text = "\n".join([probe.why, *(_lines(finding) for finding in own)])
     kind = str(own[0].leak_class) if own else str(probe.verdict)
     return Case(probe.name, probe_outcome(probe), message, kind, text, probe.seconds)
 
 
-def _told(finding: Finding) -> str:
+def _lines(finding: Finding) -> str:
     """One leak: what, where, and the line that shows it again."""
-    told = f"{finding_text(finding)}\nwhere: {place(finding)}"
-    return f"{told}\nreproduce: {finding.reproduce}" if finding.reproduce else told
+    lines = f"{finding_text(finding)}\nwhere: {place(finding)}"
+    return f"{lines}\nreproduce: {finding.reproduce}" if finding.reproduce else lines

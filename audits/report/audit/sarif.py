@@ -82,9 +82,9 @@ def _rule(leak_class: LeakClass) -> dict[str, Any]:
 
 def finding_text(finding: Finding) -> str:
     """A finding in one sentence."""
-    told = f"{finding.what[0].upper()}{finding.what[1:]} (probe {finding.probe}, class {finding.leak_class}, "
-    told += f"effect {number(finding.effect)}, noise floor {number(finding.noise_floor)})"
-    return told + (f" in module {finding.module}." if finding.module else ".")
+    sentence = f"{finding.what[0].upper()}{finding.what[1:]} (probe {finding.probe}, class {finding.leak_class}, "
+    sentence += f"effect {number(finding.effect)}, noise floor {number(finding.noise_floor)})"
+    return sentence + (f" in module {finding.module}." if finding.module else ".")
 
 
 def _results(result: AuditResult, base: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from audits.claims.hubrouter._targets import target_table
 from audits.experiments.bench._measured import Bench, benches
 from audits.experiments.bench._row import PASSES
-from audits.report.bench import tables as told
+from audits.report.bench import tables
 from audits.report.bench.figures import time_curves
 from audits.report.claims.document import Report
 from audits.report.render.figures import drawn
@@ -16,31 +16,31 @@ from audits.report.render.words import TIMING_NOTE
 def bench_section(report: Report) -> str:
     """What was reached, and all measurements in marked boxes."""
     found = benches(report.evidence)
-    head = [paragraph(told.HOW if found else told.NOTHING)]
-    if gpu := told.gpu_sentence(found):
+    head = [paragraph(tables.HOW if found else tables.NOTHING)]
+    if gpu := tables.gpu_sentence(found):
         head.append(f"<p>{attention(gpu)}</p>")
     boxes = [_machine(report, bench) for bench in found]
     return section(
-        "bench", told.HEADING, *head, table(target_table(found)), *map(table, told.start_up_tables(report)), *boxes
+        "bench", tables.HEADING, *head, table(target_table(found)), *map(table, tables.start_up_tables(report)), *boxes
     )
 
 
 def _machine(report: Report, bench: Bench) -> str:
     """One machine."""
-    stale = told.stale_sentence(report, bench)
+    stale = tables.stale_sentence(report, bench)
     return measured(
-        f"{TIMING_NOTE} {told.setting_sentence(bench)}",
+        f"{TIMING_NOTE} {tables.setting_sentence(bench)}",
         f"<p>{attention(stale)}</p>" if stale else "",
         charts([drawn(f"bench-{bench.machine}-{i}", figure) for i, figure in enumerate(time_curves(bench))]),
         *(_pass(bench, passes) for passes in PASSES),
-        paragraph(missing) if (missing := told.missing_sentence(bench)) else "",
-        table(told.exponent_table(bench)),
-        folded("Ceilings of this machine", table(told.ceiling_table(bench))),
-        folded("Not run, and why", table(told.not_run_table(bench))),
+        paragraph(missing) if (missing := tables.missing_sentence(bench)) else "",
+        table(tables.exponent_table(bench)),
+        folded("Ceilings of this machine", table(tables.ceiling_table(bench))),
+        folded("Not run, and why", table(tables.not_run_table(bench))),
     )
 
 
 def _pass(bench: Bench, passes: str) -> str:
     """Ratios open, the rest folded away."""
-    full, memory = table(told.full_table(bench, passes)), table(told.memory_table(bench, passes))
-    return table(told.ratio_table(bench, passes)) + folded(f"{passes}: times, floors, rates, memory", full + memory)
+    full, memory = table(tables.full_table(bench, passes)), table(tables.memory_table(bench, passes))
+    return table(tables.ratio_table(bench, passes)) + folded(f"{passes}: times, floors, rates, memory", full + memory)

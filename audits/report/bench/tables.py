@@ -1,4 +1,4 @@
-"""The bench in tables and sentences: ratios to attention, times beside floors, memory, exponents, what was not run."""
+"""The bench in tables and sentences: ratios to attention, times against floors, memory, exponents, what was not run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from audits.experiments.bench.start_up import NAME as START_UP
 from audits.formatting import MISSING, Table, count, number
 from audits.report.claims.document import NO_RUN, Report
 
-HEADING = "Bench: the layer beside others"
-NOTHING = f"The bench is {NO_RUN}. `nox -s bench` carries it out."
-NO_GPU = "No GPU was at hand: nothing here was measured on one, and every target for one is not verified."
+HEADING = "Bench: the layer against others"
+NOTHING = f"The bench is {NO_RUN}. `nox -s bench` runs it."
+NO_GPU = "No GPU was available: nothing here was measured on one, and every target for one is not verified."
 HOW = (
     "All layers of a length were timed in one run in turns, after a round that does not count: medians with lowest and "
     "highest. Ratios are taken within the rounds. The floor is the least time that the operations and the traffic "
@@ -58,15 +58,15 @@ def missing_sentence(bench: Bench) -> str:
         return ""
     row = rows[-1]
     took, floor = row.ms.median if row.ms else 0.0, row.floor_ms or 0.0
-    told = (
+    sentence = (
         f"{hub}, forward + backward at n = {row.n}: {number(took)} ms measured, floor {number(floor)} ms (set by "
         f"{row.bound}), so {number(took - floor)} ms are missing."
     )
     shared = bench.at(TRAINING, f"{PROJECTIONS}/linear", row.n)
     if shared is None or shared.ms is None or shared.floor_ms is None:
-        return told
+        return sentence
     return (
-        f"{told} Its projections alone take {number(shared.ms.median)} ms (floor {number(shared.floor_ms)}), all "
+        f"{sentence} Its projections alone take {number(shared.ms.median)} ms (floor {number(shared.floor_ms)}), all "
         f"between them {number(took - shared.ms.median)} ms."
     )
 

@@ -1,4 +1,4 @@
-"""The same results in a terminal; takes the console, so that the caller decides on width and colour."""
+"""Claims, kill matrix, peers and bench in a terminal; the caller decides on width and colour by the console."""
 
 from __future__ import annotations
 

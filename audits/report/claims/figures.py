@@ -60,13 +60,15 @@ def perplexity_dots(worth: LeakWorth) -> Dots:
         for c in columns(worth)
     )
     unigram = next((run.unigram_nats for run in worth.runs if run.unigram_nats is not None), None)
-    told = f" A unigram model of the corpus has {perplexity(unigram)}." if unigram is not None else ""
-    note = "An improvement that turns round once the same weights must not look ahead is read off the future." + told
+    known = f" A unigram model of the corpus has {perplexity(unigram)}." if unigram is not None else ""
+    note = (
+        "An improvement that reverses once the same weights may not use later tokens comes from those tokens." + known
+    )
     return Dots("Validation perplexity, arm by arm", "validation perplexity (lower is better)", shown, note, log=True)
 
 
 _LENGTH = "sequence length n"
-_STYLES = {"hub": "causal"}  # every other layer is what it is compared with
+_STYLES = {"hub": "causal"}  # all other layers are its comparison
 
 
 def _series(cost: LayerCost, exponent: str, points: Sequence[CurvePoint]) -> Series:
@@ -80,7 +82,7 @@ def flops_curves(costs: Sequence[LayerCost]) -> Curves:
         _series(cost, number(cost.flops_exponent), [CurvePoint(p.n, p.flops) for p in cost.points if p.flops])
         for cost in costs
     ]
-    note = "Counted from the operations carried out: the same on every machine. The exponent is the slope of the line."
+    note = "Counted from the operations executed: the same on every machine. The exponent is the slope of the line."
     return Curves("Counted FLOPs", _LENGTH, "FLOPs of a layer", tuple(series), note, log_x=True, log_y=True)
 
 
@@ -89,7 +91,7 @@ def time_curves(costs: Sequence[LayerCost]) -> Curves:
     series = [_series(cost, exponent_text(cost), [_timed(p) for p in cost.points if p.ms_median]) for cost in costs]
     note = (
         "Wall-clock time of the same layers, median and range. The exponent is fitted over the lengths shown, where "
-        "fixed overheads still weigh; it is not an asymptotic statement."
+        "fixed overheads still count; it is not an asymptotic statement."
     )
     return Curves("Measured time", _LENGTH, "milliseconds", tuple(series), note, log_x=True, log_y=True)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from audits.report.bench.html import bench_section
-from audits.report.claims import prose
+from audits.report.claims import peers, prose
 from audits.report.claims.document import Report
 from audits.report.claims.html_claims import claim_section, claims_table
 from audits.report.claims.html_figures import attack_section, cost_section, kill_section, peers_section, worth_section
 from audits.report.claims.marks import claim_mark
 from audits.report.render import words
 from audits.report.render.escape import markup
-from audits.report.render.page import attention, beside, bullets, limits, page, paragraph, section
+from audits.report.render.page import attention, bullets, limits, packaged, page, paragraph, section
 
 _ANCHORS = (
     ("claims", "Claims"),
@@ -18,7 +18,7 @@ _ANCHORS = (
     ("worth", "What a leak is worth"),
     ("attack", "A leak without a gradient"),
     ("kill", "Kill matrix"),
-    ("peers", "Beside another checker"),
+    ("peers", peers.HEADING),
     ("cost", "Cost"),
     ("bench", "Bench"),
     ("method", "Method"),
@@ -45,14 +45,14 @@ def html(report: Report) -> str:
         _head(report),
         "\n".join(body),
         _foot(report),
-        beside(__package__, "claims.js"),
-        beside(__package__, "claims.css"),
+        packaged(__package__, "claims.js"),
+        packaged(__package__, "claims.css"),
     )
 
 
 def _head(report: Report) -> str:
     """The first screen: the story, the counts, whether all is as expected."""
-    told, auditor = prose.story(report)
+    worth, auditor = prose.story(report)
     links = "".join(f'<a href="#{name}">{markup(words)}</a>' for name, words in _ANCHORS)
     expected = prose.expectation_sentence(report)
     status = paragraph(expected, "soft") if report.judged and not report.unexpected else f"<p>{attention(expected)}</p>"
@@ -60,7 +60,7 @@ def _head(report: Report) -> str:
         (
             f"<h1>{markup(words.TITLE)}</h1>",
             paragraph(prose.SUBTITLE, "soft"),
-            paragraph(told, "story"),
+            paragraph(worth, "story"),
             paragraph(auditor),
             _tally(report),
             status,

@@ -95,7 +95,7 @@ def _others(item: JudgedClaim) -> str:
 def _test(item: JudgedClaim) -> str:
     """What was fixed before a run was judged."""
     claim = item.claim
-    told = definitions(
+    details = definitions(
         [
             ("Test", markup(claim.test)),
             ("Refuted by", markup(claim.refuted_by)),
@@ -104,18 +104,18 @@ def _test(item: JudgedClaim) -> str:
             ("Experiments", markup(tables.needs_text(item))),
         ]
     )
-    return folded("The test, fixed beforehand", told)
+    return folded("The test, fixed beforehand", details)
 
 
 def _provenance(report: Report, item: JudgedClaim) -> str:
     """The runs that decided, folded away."""
-    told = provenance(report, item)
-    if not told.runs:
+    origin = provenance(report, item)
+    if not origin.runs:
         return paragraph("No run of ours entered this verdict.", "soft small")
-    listed = definitions([(name, markup(value)) for name, value in facts(told)])
-    stale = f", {len(told.stale)} stale" if told.stale else ""
+    listed = definitions([(name, markup(value)) for name, value in facts(origin)])
+    stale = f", {len(origin.stale)} stale" if origin.stale else ""
     return folded(
-        f"Where it comes from: runs that decided ({len(told.runs)}{stale})", listed + table(runs_table(report, item))
+        f"Where it comes from: runs that decided ({len(origin.runs)}{stale})", listed + table(runs_table(report, item))
     )
 
 

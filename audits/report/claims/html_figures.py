@@ -67,12 +67,12 @@ def attack_section(report: Report) -> str:
     if not runs:
         return section("attack", heading, paragraph(tables.empty_note("Selection attack")))
     hidden = sum(run.gradient == "PASS" and run.perturbation == "LEAK" for run in runs)
-    told = (
+    text = (
         f"In {hidden} of {len(runs)} runs the gradient probe passes the very weights in which the perturbation probe "
         "finds a leak. Whether a hard top-k selects a token has derivative zero: a gradient check cannot see that it "
         "was selected because of the future."
     )
-    return section("attack", heading, paragraph(told), table(tables.selection_table(runs)))
+    return section("attack", heading, paragraph(text), table(tables.selection_table(runs)))
 
 
 def kill_section(report: Report) -> str:
@@ -86,8 +86,8 @@ def kill_section(report: Report) -> str:
         "A blank half: the probe does not apply, or was not run."
     )
     plot = wide_figure(kill_matrix_plot("kill-matrix", matrix), caption)
-    told = paragraph(prose.kill_sentence(matrix)) + paragraph(prose.battery_sentence(matrix))
-    return section("kill", heading, told, plot, folded("The same as a table", table(tables.kill_table(matrix))))
+    text = paragraph(prose.kill_sentence(matrix)) + paragraph(prose.battery_sentence(matrix))
+    return section("kill", heading, text, plot, folded("The same as a table", table(tables.kill_table(matrix))))
 
 
 def peers_section(report: Report) -> str:
@@ -97,8 +97,8 @@ def peers_section(report: Report) -> str:
         return section("peers", peers.HEADING, paragraph(peers.NOT_RUN))
     every = folded("Every planted leak", table(peers.leak_table(found)))
     box = measured(TIMING_NOTE, table(peers.time_table(found)))
-    told = paragraph(peers.sentence(found))
-    return section("peers", peers.HEADING, told, table(peers.class_table(found)), every, box if found.timings else "")
+    text = paragraph(peers.sentence(found))
+    return section("peers", peers.HEADING, text, table(peers.class_table(found)), every, box if found.timings else "")
 
 
 def cost_section(report: Report) -> str:

@@ -21,7 +21,7 @@ def claims_json(report: Report) -> str:
 
 
 def _claim(report: Report, item: JudgedClaim) -> Claim:
-    """One claim: what was published, then the verdict that stands first, then that of every tier."""
+    """One claim: what was published, then the verdict that is shown first, then that of every tier."""
     claim, tiers = item.claim, tuple(_judged(report, at) for at in item.at_every_tier)
     return Claim(
         id=claim.id,

@@ -26,10 +26,10 @@ def _half(x: float, y: float, looks: tuple[str, str]) -> str:
 def _cell(leak: KillRow, probe: str, x: float, y: float) -> str:
     """A probe's verdicts on the leaky model (left) and on its control (right)."""
     leaky, clean = leak.leaky.get(probe, ""), leak.clean.get(probe, "")
-    told = f"{leak.name}, {probe}: leaky model {audit_mark(leaky).word}, clean control {audit_mark(clean).word}"
+    tip = f"{leak.name}, {probe}: leaky model {audit_mark(leaky).word}, clean control {audit_mark(clean).word}"
     halves = _half(x, y, _LEAKY.get(leaky, (" ", "absent")))
     halves += _half(x + _HALF + 3, y, _CLEAN.get(clean, (" ", "absent")))
-    return element("g", {}, element("title", {}, markup(told)) + halves)
+    return element("g", {}, element("title", {}, markup(tip)) + halves)
 
 
 def named_text(leak: KillRow) -> str:
@@ -41,8 +41,8 @@ def named_text(leak: KillRow) -> str:
 
 def _row(leak: KillRow, probes: Sequence[str], y: float) -> str:
     """A leak's name, its cells and the class named."""
-    told = element("title", {}, markup(f"{leak.mechanism} Origin: {leak.origin}"))
-    name = element("g", {}, told + label(_LEFT - 10, y + 15.5, leak.name, "value", "end"))
+    tip = element("title", {}, markup(f"{leak.mechanism} Origin: {leak.origin}"))
+    name = element("g", {}, tip + label(_LEFT - 10, y + 15.5, leak.name, "value", "end"))
     cells = "".join(_cell(leak, probe, _LEFT + i * _COLUMN, y) for i, probe in enumerate(probes))
     style = "value" if leak.named == leak.leak_class else "value strong"
     return name + cells + label(_LEFT + len(probes) * _COLUMN + 8, y + 15.5, named_text(leak), style, "start")
@@ -102,6 +102,6 @@ def kill_matrix_plot(name: str, matrix: KillMatrix) -> str:
         y += _ROW
     parts.append(_totals(matrix, y))
     killed, alarms = sum(leak.killed for leak in matrix.leaks), sum(leak.false_alarm for leak in matrix.leaks)
-    told = f"{killed} of {len(matrix.leaks)} planted leaks are seen by at least one probe; false alarms: {alarms}."
+    summary = f"{killed} of {len(matrix.leaks)} planted leaks are seen by at least one probe; false alarms: {alarms}."
     width = _LEFT + len(probes) * _COLUMN + _NAMED
-    return drawing(name, width, y + 32, "Kill matrix: planted leaks against probes", told, "".join(parts))
+    return drawing(name, width, y + 32, "Kill matrix: planted leaks against probes", summary, "".join(parts))

@@ -123,7 +123,7 @@ def claim(report: Report, item: JudgedClaim) -> list[str]:
 def _facts(report: Report, item: JudgedClaim) -> list[tuple[str, str]]:
     """The claim's record in words."""
     published, judgement, verdict = item.claim, item.judgement, item.judgement.verdict
-    told = provenance(report, item)
+    origin = provenance(report, item)
     return [
         ("Verdict", f"{text(claim_mark(verdict).text)}, {code(verdict)}, {tier_word(item.tier)}"),
         ("Attention", text("; ".join(flags(item)))),
@@ -137,9 +137,9 @@ def _facts(report: Report, item: JudgedClaim) -> list[tuple[str, str]]:
         ("Refuted by", text(published.refuted_by)),
         ("What would change the verdict", text(judgement.would_change)),
         ("Experiments", text(tables.needs_text(item))),
-        *((name, text(value)) for name, value in provenance_facts(told)),
+        *((name, text(value)) for name, value in provenance_facts(origin)),
         ("To reproduce", code(reproduce(item))),
-        ("Evidence", ", ".join(code(run) for run in told.runs) or "none"),
+        ("Evidence", ", ".join(code(run) for run in origin.runs) or "none"),
     ]
 
 
@@ -157,11 +157,11 @@ def step_summary(report: Report, room: int = LIMIT) -> str:
     """The longest form that fits.
 
     Args:
-        report: what is told.
+        report: what is shown.
         room: bytes that are left on the page.
     """
     forms = (markdown, _table, _verdicts)
-    fitting = (told for told in (form(report) for form in forms) if len(told.encode()) <= room)
+    fitting = (written for written in (form(report) for form in forms) if len(written.encode()) <= room)
     return next(fitting, "")
 
 

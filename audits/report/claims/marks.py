@@ -1,11 +1,11 @@
-"""How the verdict on a claim is marked for a reader, and what must not be overlooked about it."""
+"""How the verdict on a claim is marked for a reader, and what needs attention about it."""
 
 from __future__ import annotations
 
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
 from audits.report.render.marks import Mark
 
-# In the order in which a reader needs them: what broke, what fell, what stands, what stays open.
+# In the order in which a reader needs them: errors, failures, passes, open ones.
 _CLAIM_MARKS = {
     ClaimVerdict.ERROR: Mark("!", "ERROR", "error"),
     ClaimVerdict.REFUTED: Mark("✗", "FAIL", "fail"),
@@ -22,13 +22,13 @@ def claim_mark(verdict: ClaimVerdict) -> Mark:
 
 
 def flags(judged: JudgedClaim) -> tuple[str, ...]:
-    """What must not be overlooked about a claim, lower tiers included; empty when all is in order."""
+    """What needs attention about a claim, lower tiers included; empty when all is in order."""
     below = (f"tier {other.tier}: {flag}" for other in judged.others for flag in flags_at_tier(other))
     return (*flags_at_tier(judged), *below)
 
 
 def flags_at_tier(judged: JudgedClaim) -> tuple[str, ...]:
-    """What must not be overlooked about a judgement at its own tier, each in one short sentence."""
+    """What needs attention about a judgement at its own tier, each in one short sentence."""
     found = []
     if judged.gate_failed:
         found.append("causality gate failed")
@@ -42,5 +42,5 @@ def flags_at_tier(judged: JudgedClaim) -> tuple[str, ...]:
 
 
 def tier_word(tier: str) -> str:
-    """The tier as a reader meets it: "tier full", or that nothing but printed numbers was judged."""
+    """The tier in words: "tier full", or that printed numbers alone were judged."""
     return "printed numbers" if tier == PRINTED else f"tier {tier}"

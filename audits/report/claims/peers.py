@@ -1,4 +1,4 @@
-"""Beside another checker: what each finds of the planted leaks and what each takes, read from the evidence."""
+"""Comparison with another checker: the planted leaks that each finds, and the time of each."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from audits.formatting import MISSING, Table, count, number
 from audits.report.claims.document import Report
 
 EXPERIMENT = "peer"
-HEADING = "Beside another checker"
-NOT_RUN = "Beside another checker: not run: the peer is not installed here; `nox -s peers` installs and runs it."
+HEADING = "Comparison with another checker"
+NOT_RUN = f"{HEADING}: not run: the peer is not installed here; `nox -s peers` installs and runs it."
 
 
 class PeerLeak(msgspec.Struct, frozen=True):
@@ -91,7 +91,7 @@ def sentence(found: Peers) -> str:
 
 
 def class_table(found: Peers) -> Table:
-    """Planted leaks by class: where the peer is blind."""
+    """Planted leaks by class, as each checker finds them."""
     planted = Counter(leak.leak_class for leak in found.leaks)
     rows = [(c, str(planted[c]), str(found.seen("ours", c)), str(found.seen("peer", c))) for c in sorted(planted)]
     return Table("Planted leaks found", ("class", "planted", "this auditor", found.peer), tuple(rows))

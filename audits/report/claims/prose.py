@@ -1,4 +1,4 @@
-"""What the report says in sentences: the story the figures tell, the method, and what a PASS does not prove."""
+"""The sentences of the report: the results in brief, the method, and what a verdict does not show."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ METHOD = (
     "Every claim was written down with its test, and with what would refute it, before a run was judged.",
     "A run is addressed by a hash of its experiment, configuration, seed and code, and kept in an append-only ledger; "
     "a verdict lists the hashes of the runs that decided it, or says that it rests on printed numbers alone.",
-    "A claim is judged at each tier that has evidence of its own; the highest stands first, the others beside it.",
+    "A claim is judged at each tier that has evidence of its own; the highest is shown first, the others below it.",
     "Evidence whose code has changed since is stale: shown as such, with the runs named, and never a failure.",
     "Verdicts are compared with a reviewed file of expectations; one that differs is flagged here and fails the job.",
     "A model that must be causal first passes a causality gate; if it leaks, its perplexity claims are void.",
-    "The auditor itself is audited: each probe meets planted leaks and their clean controls (the kill matrix), "
+    "The auditor itself is audited: each probe is run on planted leaks and their clean controls (the kill matrix), "
     "and a probe that was not run, or could not have seen anything, says UNDETERMINED and never PASS.",
     "Arms are compared seed by seed (paired); mean perplexities are exponentials of mean nats: geometric means.",
 )
@@ -27,35 +27,35 @@ _TIERS = {
     "quick": "Minutes of small runs: they test the direction of an effect, not a printed number.",
     "full": "Hours on two cores, at small scale: they test the ordering, not a printed number.",
     "paper": "On a GPU at the published scale, as far as the paper describes it; one machine, one implementation.",
-    PRINTED: "Judged from printed numbers alone: no run of ours stands behind it.",
+    PRINTED: "Judged from printed numbers alone: it rests on no run of ours.",
 }
 
 
 def limits_of(item: JudgedClaim) -> tuple[str, ...]:
     """What the verdict on one claim does not show."""
-    told = [] if item.judgement.missing else [_TIERS.get(item.tier, f"Evidence of tier {item.tier}.")]
+    limits = [] if item.judgement.missing else [_TIERS.get(item.tier, f"Evidence of tier {item.tier}.")]
     if item.judgement.verdict is ClaimVerdict.SUPPORTED:
-        told.append("That the test came out as claimed at this scale does not carry over to other models or data.")
+        limits.append("That the test came out as claimed at this scale does not carry over to other models or data.")
     if item.stale:
-        told.append("The code of deciding runs has changed since: the verdict is one on the code of then.")
+        limits.append("The code of deciding runs has changed since: the verdict is about that earlier code.")
     if not item.judgement.gate:
-        told.append("A model that had to be causal was not: perplexities of this claim do not count.")
-    return tuple(told)
+        limits.append("A model that had to be causal was not: perplexities of this claim do not count.")
+    return tuple(limits)
 
 
 def _leak_sentence(clean: Column, leaky: Column, masked: Column) -> str:
-    """What the bidirectional council brought, and what is left of it under the causal mask."""
-    told = (
+    """The gain of the bidirectional council, and what remains of it under the causal mask."""
+    sentence = (
         f"Letting the council see later tokens takes validation perplexity from {perplexity(clean.nats)} to "
         f"{perplexity(leaky.nats)} ({_pairs(clean, leaky)})"
     )
     if masked.nats is None or clean.nats is None or leaky.nats is None:
-        return f"{told}; the leaky weights were not scored under the causal mask."
-    told += f"; the same weights under the causal mask score {perplexity(masked.nats)}."
+        return f"{sentence}; the leaky weights were not scored under the causal mask."
+    sentence += f"; the same weights under the causal mask score {perplexity(masked.nats)}."
     if leaky.nats >= clean.nats:
-        return f"{told} In these runs the leak brings no gain."
+        return f"{sentence} In these runs the leak brings no gain."
     survives = masked.nats < clean.nats
-    return f"{told} {'Part of the gain survives' if survives else 'The improvement does not survive'} the mask."
+    return f"{sentence} {'Part of the gain survives' if survives else 'The improvement does not survive'} the mask."
 
 
 def _pairs(clean: Column, leaky: Column) -> str:
@@ -96,9 +96,9 @@ def battery_sentence(matrix: KillMatrix) -> str:
     kept = ", ".join(battery.probes)
     only = "; ".join(f"{probe} alone sees {', '.join(leaks)}" for probe, leaks in battery.only.items())
     spare = ", ".join(p for p in matrix.probes if p not in battery.probes)
-    told = f"{count(len(battery.probes), 'probe')} suffice for the {seen} leaks seen: {kept}."
-    told += f" {only[0].upper()}{only[1:]}." if only else ""
-    return told + (f" Beside them these see nothing more: {spare}." if spare else "")
+    sentence = f"{count(len(battery.probes), 'probe')} suffice for the {seen} leaks seen: {kept}."
+    sentence += f" {only[0].upper()}{only[1:]}." if only else ""
+    return sentence + (f" These see no further leak: {spare}." if spare else "")
 
 
 def story(report: Report) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from audits.formatting import MISSING, Table, count, number
 from audits.report.claims.document import Report
 
 _HARDWARE = ("platform", "cpu", "cores", "device")  # of a record's environment; all else there are versions
-# What of a configuration tells runs of one experiment apart.
+# What differs between the configurations of one experiment's runs.
 _ARMS = ("arm", "pattern", "routing", "chunk", "twin", "layer")
 _MOST_LISTED = 4
 
@@ -93,30 +93,30 @@ def _versions(environment: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {environment[key]}" for key in sorted(environment) if key not in _HARDWARE)
 
 
-def state(told: Provenance) -> str:
+def state(origin: Provenance) -> str:
     """Whether the runs were made by the code of today, in words; empty where there is no run."""
-    if not told.runs:
+    if not origin.runs:
         return ""
-    if not told.stale:
-        return f"fresh: {count(len(told.runs), 'run')} of today's code"
+    if not origin.stale:
+        return f"fresh: {count(len(origin.runs), 'run')} of today's code"
     return (
-        f"stale: the code of {len(told.stale)} of {count(len(told.runs), 'deciding run')} has changed since "
-        f"({listed(told.stale)})"
+        f"stale: the code of {len(origin.stale)} of {count(len(origin.runs), 'deciding run')} has changed since "
+        f"({listed(origin.stale)})"
     )
 
 
-def facts(told: Provenance) -> tuple[tuple[str, str], ...]:
+def facts(origin: Provenance) -> tuple[tuple[str, str], ...]:
     """Names and values, the empty ones left out."""
-    days = tuple(dict.fromkeys(moment[:10] for moment in told.recorded))
+    days = tuple(dict.fromkeys(moment[:10] for moment in origin.recorded))
     pairs = (
-        ("Stale or fresh", state(told)),
-        ("Re-checked", "; ".join(told.rechecked)),
-        ("Not in the ledger", listed(told.absent)),
-        ("Commit", listed(told.commits)),
+        ("Stale or fresh", state(origin)),
+        ("Re-checked", "; ".join(origin.rechecked)),
+        ("Not in the ledger", listed(origin.absent)),
+        ("Commit", listed(origin.commits)),
         ("Recorded", " to ".join(days)),
-        ("Machine", "; ".join(told.machines)),
-        ("Versions", "; ".join(told.versions)),
-        ("Wall time", duration(told.seconds) if told.runs and told.seconds else ""),
+        ("Machine", "; ".join(origin.machines)),
+        ("Versions", "; ".join(origin.versions)),
+        ("Wall time", duration(origin.seconds) if origin.runs and origin.seconds else ""),
     )
     return tuple((name, value) for name, value in pairs if value)
 

@@ -56,8 +56,8 @@ class Dots(Exact, frozen=True, tag_field="kind", tag="dots"):
 class Judged(Exact, frozen=True, kw_only=True):
     """A judgement at one tier of evidence; tier "printed" has no run of ours.
 
-    `expected` is the reviewed verdict, null where nobody reviewed it. `as_expected` is true where nothing speaks
-    against it; stale and missing evidence does not speak. `gate` is false where a model that had to be causal was not.
+    `expected` is the reviewed verdict, null where nobody reviewed it. `as_expected` is true where nothing
+    contradicts it; stale and missing evidence does not. `gate` is false where a model that had to be causal was not.
     `missing` is true where no run has been made yet. `stale` are deciding runs whose code has changed since, `evidence`
     all that decided. `p` is the p value that decided, null where no single one did. `reproduce` is a command line.
     """
@@ -88,7 +88,7 @@ class _AtEveryTier(Judged, frozen=True, kw_only=True):
 
 
 class Claim(_AtEveryTier, frozen=True):
-    """What was published and the test fixed before a run was judged, then the judgement that stands first."""
+    """What was published and the test fixed before a run was judged, then the judgement that is shown first."""
 
     id: str
     statement: str

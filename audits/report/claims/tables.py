@@ -25,9 +25,9 @@ def audit_word(audit: Audit | None) -> str:
 def _training_row(run: TrainingRun) -> tuple[str, ...]:
     """One run of the perplexity table."""
     own = "diverged" if run.diverged else perplexity(run.valid_nats)
-    felt = number(largest_future(run.influence)) if run.influence else MISSING
+    future = number(largest_future(run.influence)) if run.influence else MISSING
     bits = number(run.bits_per_byte, 4)
-    return (run.arm, str(run.seed), own, perplexity(run.clean_mask_nats), bits, felt, audit_word(run.audit), run.run)
+    return (run.arm, str(run.seed), own, perplexity(run.clean_mask_nats), bits, future, audit_word(run.audit), run.run)
 
 
 def perplexity_table(worth: LeakWorth) -> Table:
@@ -83,7 +83,7 @@ def selection_table(runs: tuple[SelectionRun, ...]) -> Table:
 
 
 def tiers_table(item: JudgedClaim) -> Table:
-    """The verdict at every tier that has evidence of its own, the one that stands first."""
+    """The verdict at every tier that has evidence of its own, the one that is shown first."""
     rows = []
     for at in item.at_every_tier:
         expected = "not reviewed" if at.expected is None else str(at.expected)
@@ -121,5 +121,5 @@ def corrected_text(report: Report, item: JudgedClaim) -> str | None:
 
 
 def empty_note(what: str) -> str:
-    """What stands where a figure would be."""
+    """The sentence in place of a figure."""
     return f"{what}: {NO_RUN}."

@@ -1,4 +1,4 @@
-"""What each probe can and cannot see, as Markdown: the kill matrix and the detection power, told probe by probe."""
+"""What each probe can and cannot see, as Markdown: the kill matrix and the detection power, probe by probe."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
         return f"# What each probe can and cannot see\n\n{tables.empty_note('Kill matrix')}\n"
     known = [probe for probe in probes if probe.name in matrix.probes]
     records = power_records(report.evidence, (leak.name for leak in matrix.leaks))
-    told = _Told(matrix, detections_of(records), {alarm.probe: alarm for alarm in alarms_of(records)})
-    parts = ["# What each probe can and cannot see", INTRODUCTION, told.summary(known)]
-    parts += ["## The minimal battery", *told.battery()]
+    page = _Page(matrix, detections_of(records), {alarm.probe: alarm for alarm in alarms_of(records)})
+    parts = ["# What each probe can and cannot see", INTRODUCTION, page.summary(known)]
+    parts += ["## The minimal battery", *page.battery()]
     for probe in known:
-        parts += [f"## {probe.name}", *told.probe(probe)]
-    return "\n\n".join([*parts, "## The planted leaks", told.leaks()]) + "\n"
+        parts += [f"## {probe.name}", *page.probe(probe)]
+    return "\n\n".join([*parts, "## The planted leaks", page.leaks()]) + "\n"
 
 
-class _Told:
+class _Page:
     """The parts of the page, over one matrix and the draws."""
 
     def __init__(self, matrix: KillMatrix, found: tuple[Detection, ...], quiet: Mapping[str, Alarms]) -> None:
@@ -106,9 +106,9 @@ class _Told:
             f"All sets of that size that do: {text(sets)}. Dispensable each by itself: "
             f"{text(', '.join(battery.redundant) or 'none')}.",
             f"`--preset quick` runs {', '.join(map(code, quick))}. Where tracing decides nothing (a model it cannot "
-            "run, a choice that no change turns over) the others run after all. A probe that is dispensable here is "
-            "not so everywhere: the planted leaks are those somebody thought of, and two instruments that agree are "
-            "worth more than one.",
+            "run, a choice that no change reverses) the other probes are run as well. A probe that is dispensable here "
+            "is not so everywhere: the planted leaks are a selection, and two instruments that agree are worth more "
+            "than one.",
         ]
 
     def probe(self, probe: Probe) -> list[str]:
@@ -128,8 +128,8 @@ class _Told:
         """Leaks by class; those seen too seldom to show the floor with their number."""
         short = [self.found[t.name, probe] for t in leaks if (t.name, probe) in self.found]
         short = [one for one in short if one.counts.successes < one.counts.trials]
-        told = f"Not in every draw: {', '.join(f'{code(one.leak)} ({one.counts})' for one in short)}." if short else ""
-        return f"{_by_class(leaks)} {told}".strip()
+        rest = f"Not in every draw: {', '.join(f'{code(one.leak)} ({one.counts})' for one in short)}." if short else ""
+        return f"{_by_class(leaks)} {rest}".strip()
 
     def _missed(self, seen: Sequence[KillRow]) -> str:
         """Leaks by class that some other probe sees; a class of which it sees none is only counted."""
@@ -151,7 +151,7 @@ class _Told:
     def leaks(self) -> str:
         """Every planted leak: class, mechanism, origin and who sees it."""
         rows = [
-            (code(t.name), text(t.leak_class), text(t.mechanism), text(t.origin), ", ".join(_seers(t)) or "nobody")
+            (code(t.name), text(t.leak_class), text(t.mechanism), text(t.origin), ", ".join(_seen_by(t)) or "none")
             for t in self.matrix.leaks
         ]
         return grid(("leak", "class", "what happens", "where it happened", "seen by"), rows)
@@ -163,7 +163,7 @@ def _together(drawn: Sequence[Detection]) -> Counts | None:
     return Counts(sum(one.counts.successes for one in drawn), trials) if trials else None
 
 
-def _seers(leak: KillRow) -> list[str]:
+def _seen_by(leak: KillRow) -> list[str]:
     return [probe for probe, verdict in leak.leaky.items() if verdict == "LEAK"]
 
 

@@ -1,4 +1,4 @@
-"""Curves over a common axis: a marker a measurement, its interval as a bar, the runs behind it as a count."""
+"""Curves over a common axis: a marker for each measurement, its interval as a bar, the runs behind it as a count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIDES = ((7.0, -6.0, "start"), (-7.0, -6.0, "end"), (7.0, 14.0, "start"), (-7.0
 _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def beside(spots: Sequence[tuple[float, float, str]]) -> str:
+def point_labels(spots: Sequence[tuple[float, float, str]]) -> str:
     """The texts of the points (x, y, text) in user units; a text that finds no free place is left out."""
     taken = [(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y, _ in spots]
     parts = []
@@ -70,7 +70,7 @@ def _interval(point: CurvePoint) -> str:
     return f"{number(point.low)} to {number(point.high)}"
 
 
-def _told(point: CurvePoint, name: str) -> str:
+def _tip(point: CurvePoint, name: str) -> str:
     """A point in words, for its tooltip."""
     between = f", interval {_interval(point)}" if _interval(point) else ""
     runs = f", {point.count}" if point.count else ""
@@ -94,27 +94,27 @@ def _series(curves: Curves, index: int, look: Look, x: Axis, y: Axis) -> str:
     for point, across, up in spots:
         low, high = _ends(point, log=curves.log_y)
         parts.append(_whisker(across, y(low), y(high), look.classes))
-        parts.append(marker(look.shape, across, up, f"dot {look.classes}", _told(point, series.label)))
+        parts.append(marker(look.shape, across, up, f"dot {look.classes}", _tip(point, series.label)))
     return "".join(parts)
 
 
 def _moved(curves: Curves, index: int) -> float:
-    """How far a series stands aside, so that its intervals do not hide another's."""
+    """How far a series is shifted, so that its intervals do not hide another's."""
     return (index - (len(curves.series) - 1) / 2) * _APART if _intervals(curves) else 0.0
 
 
 def _counts(curves: Curves, x: Axis, y: Axis) -> str:
-    """The runs behind each point, beside it; left to tooltip and table where there is no free place."""
+    """The number of runs next to each point; only in tooltip and table where there is no room for it."""
     spots = [
         (x(point.x) + _moved(curves, index), y(point.y), point.count)
         for index, series in enumerate(curves.series)
         for point in points_of(curves, series)
     ]
-    return beside(spots)
+    return point_labels(spots)
 
 
 def _intervals(curves: Curves) -> bool:
-    """Whether any point has an interval, so that series over the same x must stand apart."""
+    """Whether any point has an interval, so that series over the same x must be shifted."""
     return any(_interval(point) for series in curves.series for point in series.points)
 
 
@@ -143,7 +143,7 @@ def _missing(curves: Curves, series: Series) -> str:
 
 
 def _x_ticks(x: Axis, values: Iterable[float]) -> tuple[float, ...]:
-    """The measured places where they fit beside each other, else round values."""
+    """The measured values where their texts fit next to each other, else round values."""
     own = sorted(set(values))
     near = any(x(b) - x(a) < max(_ROOM, LETTER * len(tick_text(b)) + 6) for a, b in pairwise(own))
     return x.ticks if near else tuple(own)
@@ -185,8 +185,8 @@ def curves_plot(name: str, curves: Curves) -> str:
     samples, high = _legend(curves, styles, left, _BOTTOM + 62)
     lines, more = legend(references, left, _BOTTOM + 62 + high)
     names = "; ".join(f"{s.label}: {len(points_of(curves, s))} points{_missing(curves, s)}" for s in curves.series)
-    told = f"{curves.y_label} against {curves.x_label}. {'; '.join([names, *map(named, references)])}."
-    return drawing(name, _WIDTH, _BOTTOM + 50 + high + more, curves.title, told, "".join(parts) + samples + lines)
+    summary = f"{curves.y_label} against {curves.x_label}. {'; '.join([names, *map(named, references)])}."
+    return drawing(name, _WIDTH, _BOTTOM + 50 + high + more, curves.title, summary, "".join(parts) + samples + lines)
 
 
 def curves_table(curves: Curves) -> Table:

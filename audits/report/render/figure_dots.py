@@ -71,7 +71,7 @@ def _summary(column: DotColumn, *, log: bool) -> str:
 
 
 def _lanes(values: Sequence[tuple[int, float]], x: Axis) -> tuple[tuple[int, float, float, int], ...]:
-    """Points beside each other where they would overlap: lanes 0, 1, -1, 2 … from the middle outwards."""
+    """Points one above the other where they would overlap: lanes 0, 1, -1, 2 … from the middle outwards."""
     ends: dict[int, float] = {}
     placed = []
     for seed, value in sorted(values, key=lambda point: (point[1], point[0])):
@@ -85,9 +85,9 @@ def _lanes(values: Sequence[tuple[int, float]], x: Axis) -> tuple[tuple[int, flo
 
 def _texts(column: DotColumn, *, log: bool) -> tuple[tuple[tuple[str, str, str], ...], int]:
     """The arm's name on the left and its summary on the right, on one line where both fit."""
-    name, told = wrap(column.label, _BOLD) or [""], _summary(column, log=log)
-    apart = len(name[-1]) + len(told) > _BOLD
-    texts = [(text, "value strong", "start") for text in name] + [(told, "value", "end")]
+    name, summary = wrap(column.label, _BOLD) or [""], _summary(column, log=log)
+    apart = len(name[-1]) + len(summary) > _BOLD
+    texts = [(text, "value strong", "start") for text in name] + [(summary, "value", "end")]
     return tuple(texts), len(name) + apart
 
 
@@ -111,9 +111,9 @@ def _row(row: _Row, dots: Dots, x: Axis) -> str:
     if middle is not None:
         parts.append(line(x(middle), row.middle - row.half, x(middle), row.middle + row.half, "mean"))
     for seed, value, at, lane in row.spots:
-        told = f"{row.column.label}, seed {seed}: {number(value, 4)}"
+        tip = f"{row.column.label}, seed {seed}: {number(value, 4)}"
         style = f"dot {row.column.style}"
-        parts.append(marker(shape_of(row.column.style), at, row.middle + lane * _LANE, style, told))
+        parts.append(marker(shape_of(row.column.style), at, row.middle + lane * _LANE, style, tip))
     return "".join(parts)
 
 
@@ -149,9 +149,9 @@ def dots_plot(name: str, dots: Dots) -> str:
     parts += [_pairs(rows) if dots.joined else "", *(_row(row, dots, x) for row in rows)]
     height = bottom + 28 + _LINE * max(1, len(wrap(dots.y_label + " (log scale)", _LETTERS)))
     lines, high = legend(references, _LEFT, height + 8)
-    told = "; ".join(f"{column.label}: {_summary(column, log=dots.log)}" for column in dots.columns)
-    told = f"{mean_word(dots)} of {dots.y_label}. {'; '.join([told, *map(named, references)])}."
-    return drawing(name, _WIDTH, height + high, dots.title, told, "".join(parts) + lines)
+    description = "; ".join(f"{column.label}: {_summary(column, log=dots.log)}" for column in dots.columns)
+    description = f"{mean_word(dots)} of {dots.y_label}. {'; '.join([description, *map(named, references)])}."
+    return drawing(name, _WIDTH, height + high, dots.title, description, "".join(parts) + lines)
 
 
 def mean_word(dots: Dots) -> str:
@@ -164,8 +164,8 @@ def dots_table(dots: Dots) -> Table:
     rows = []
     for column in dots.columns:
         points = ", ".join(f"{seed}: {number(value, 4)}" for seed, value in sorted(column.points, key=lambda p: p[0]))
-        told = number(mean(column, log=dots.log)), str(len(column.points)), left_out(column, log=dots.log) or "none"
-        rows.append((column.label, *told, points or MISSING))
+        cells = number(mean(column, log=dots.log)), str(len(column.points)), left_out(column, log=dots.log) or "none"
+        rows.append((column.label, *cells, points or MISSING))
     rows += [(r.label, number(r.value), MISSING, MISSING, "a line in the figure") for r in references_of(dots)]
     header = ("arm", mean_word(dots).lower(), "runs with a value", "without a point", f"{dots.y_label}, seed: value")
     return Table(dots.title, header, tuple(rows))

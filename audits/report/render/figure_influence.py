@@ -1,4 +1,4 @@
-"""The influence map: which output feels which input, the allowed past in one colour ramp and the future in another."""
+"""The influence map: which output depends on which input, the past in one colour ramp and the future in another."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _diagonal(side: int, cell: float) -> str:
 def _axes(n: int) -> str:
     """Ticks at quarters and the names of the axes."""
     bottom = _TOP + _SIDE
-    parts = [upright(12, _TOP + _SIDE / 2, "output position (feels)")]
+    parts = [upright(12, _TOP + _SIDE / 2, "output position")]
     for position in sorted({0, n // 4, n // 2, 3 * n // 4, n - 1}):
         at = (position + 0.5) / n * _SIDE
         parts += [
@@ -94,7 +94,7 @@ def _axes(n: int) -> str:
 
 
 def _legend(top: float, y: float) -> str:
-    """The two ramps with the decades they stand for."""
+    """The two colour ramps with their decades."""
     width = _SIDE / (LEVELS + 4)
     left = _LEFT + 3.5 * width
     parts = []
@@ -111,10 +111,10 @@ def _legend(top: float, y: float) -> str:
 
 def influence_map(name: str, caption: str, influence: Matrix, top: float) -> str:
     """One N x N map [sink][source]; `top` is the largest value of the scale, shared by maps side by side."""
-    cells, n, felt = pooled(influence), len(influence), largest_future(influence)
+    cells, n, future = pooled(influence), len(influence), largest_future(influence)
     cell, top = _SIDE / len(cells.past), top or 1.0
     frame = {"x": _LEFT, "y": _TOP, "width": _SIDE, "height": _SIDE}
-    verdict = f"largest: {number(felt)}" if felt else "exactly 0"
+    verdict = f"largest: {number(future)}" if future else "exactly 0"
     corner = _LEFT + _SIDE - 8
     content = label(_LEFT + _SIDE / 2, 18, caption, "heading") + element("rect", {**frame, "class": "ground"})
     content += _runs(cells.past, top, cell, "past") + _runs(cells.future, top, cell, "future")
@@ -123,8 +123,8 @@ def influence_map(name: str, caption: str, influence: Matrix, top: float) -> str
         corner, _TOP + 37, verdict, "note strong", "end"
     )
     content += _axes(n) + _legend(top, _TOP + _SIDE + 46)
-    told = (
+    description = (
         f"{n} by {n} positions. Below the diagonal the allowed past, above it the future. "
         f"Influence of the future on the past: {verdict}."
     )
-    return drawing(name, _LEFT + _SIDE + 10, _TOP + _SIDE + 96, f"Influence map: {caption}", told, content)
+    return drawing(name, _LEFT + _SIDE + 10, _TOP + _SIDE + 96, f"Influence map: {caption}", description, content)

@@ -1,4 +1,4 @@
-"""How a figure tells its arms apart, and the dashed lines that its values are read against."""
+"""The look of each arm of a figure, and the dashed reference lines of its values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ assert set(_SHAPE) == set(STYLES)
 
 _REFERENCE_DASHES = ("6 4", "2 3", "10 3 2 3")
 _SAMPLE, _LINE = 34.0, 18.0  # user units: the width of a sample, the height of a line of text
-_LETTERS = 46  # that fit beside a sample
+_LETTERS = 46  # that fit next to a sample
 
 
 def references_of(figure: Dots | Curves) -> tuple[Reference, ...]:

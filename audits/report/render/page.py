@@ -18,7 +18,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 @cache
-def beside(package: str, name: str) -> str:
+def packaged(package: str, name: str) -> str:
     """The text of a style sheet or script that lies in the folder of this package."""
     return files(package).joinpath(name).read_text(encoding="utf-8")
 
@@ -28,7 +28,7 @@ def page(
 ) -> str:
     """A whole self-contained document; `script` adds comfort, the page must read without it; `roomy` is wide."""
     body_tag = '<body class="roomy">' if roomy else "<body>"
-    style = beside(__package__, "page.css") + more_style
+    style = packaged(__package__, "page.css") + more_style
     policy = _POLICY + (f"; script-src 'sha256-{_digest(script)}'" if script else "")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -56,13 +56,13 @@ def pill(mark: Mark) -> str:
 
 
 def badge(text: str, title: str = "") -> str:
-    """A small fact beside a verdict."""
+    """A small fact next to a verdict."""
     hint = f' title="{markup(title)}"' if title else ""
     return f'<span class="badge"{hint}>{markup(text)}</span>'
 
 
 def attention(text: str) -> str:
-    """A sentence that must not be overlooked."""
+    """A sentence that needs attention."""
     return f'<span class="attention">! {markup(text)}</span>'
 
 
@@ -129,4 +129,4 @@ def folded(summary: str, content: str) -> str:
 
 def definitions(pairs: Sequence[tuple[str, str]]) -> str:
     """Terms with their markup; a pair whose markup is empty is left out."""
-    return "<dl>" + "".join(f"<dt>{markup(term)}</dt><dd>{told}</dd>" for term, told in pairs if told) + "</dl>"
+    return "<dl>" + "".join(f"<dt>{markup(term)}</dt><dd>{value}</dd>" for term, value in pairs if value) + "</dl>"

@@ -58,20 +58,20 @@ _CORNERS: Mapping[int, tuple[tuple[float, float], ...]] = {
 
 def marker(shape: int, x: float, y: float, style: str, title: str) -> str:
     """A data point, read out by its title; the shapes repeat after `SHAPES`."""
-    told = element("title", {}, markup(title))
+    tip = element("title", {}, markup(title))
     r, shape = 5.0, shape % SHAPES
     if shape == 0:
-        return element("circle", {"cx": x, "cy": y, "r": r, "class": style}, told)
+        return element("circle", {"cx": x, "cy": y, "r": r, "class": style}, tip)
     if shape == 1:
-        return element("rect", {"x": x - r, "y": y - r, "width": 2 * r, "height": 2 * r, "class": style}, told)
+        return element("rect", {"x": x - r, "y": y - r, "width": 2 * r, "height": 2 * r, "class": style}, tip)
     spots = " ".join(f"{coordinate(x + dx * r)},{coordinate(y + dy * r)}" for dx, dy in _CORNERS[shape])
-    return element("polygon", {"points": spots, "class": style}, told)
+    return element("polygon", {"points": spots, "class": style}, tip)
 
 
 def drawing(name: str, width: float, height: float, title: str, description: str, content: str) -> str:
     """A figure of the given size; `name` is unique on its page, title and description are read to the blind."""
-    told = element("title", {"id": f"{name}-title"}, markup(title))
-    told += element("desc", {"id": f"{name}-desc"}, markup(description))
+    texts = element("title", {"id": f"{name}-title"}, markup(title))
+    texts += element("desc", {"id": f"{name}-desc"}, markup(description))
     frame: Attributes = {
         "xmlns": "http://www.w3.org/2000/svg",
         "viewBox": f"0 0 {coordinate(width)} {coordinate(height)}",
@@ -81,7 +81,7 @@ def drawing(name: str, width: float, height: float, title: str, description: str
         "aria-labelledby": f"{name}-title {name}-desc",
         "class": "drawing",
     }
-    return element("svg", frame, told + content)
+    return element("svg", frame, texts + content)
 
 
 @dataclass(frozen=True)

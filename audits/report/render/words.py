@@ -14,5 +14,5 @@ LIMITS = (
     "models, other data or longer training.",
     "Where a paper is silent on a detail, a choice had to be made; a verdict is about the system as rebuilt here.",
     "INCONCLUSIVE is not a polite FAIL: the smallest effect that could have been detected, and the seeds it would "
-    "take, are printed beside it.",
+    "take, are printed with it.",
 )
