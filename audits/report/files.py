@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from audits.claims.judged import Report
 from audits.experiments.bench._measured import benches
 from audits.report.bench.json import FOLDER as BENCH
 from audits.report.bench.json import bench_json
-from audits.report.claims.document import Report
 from audits.report.claims.html import html
 from audits.report.claims.json import claims_json
 from audits.report.claims.junit import junit

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from audits import SubjectError, audit
 from audits.__main__ import main
-from audits.auditor.battery import minimal_battery
 from audits.auditor.presets import PRESETS, QUICK
+from audits.claims.tool._battery import minimal_battery
 from audits.leaks import all_leaks
 from audits.probes import all_probes
 from audits.results import Verdict

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from bench_samples import CPU, record, row
 
+from audits.claims.hubrouter._bench_tables import not_run_table, ratio_table
 from audits.claims.registry import all_claims
 from audits.cli.actions.bench import READERS
 from audits.evidence.experiment import Options
@@ -16,7 +17,6 @@ from audits.experiments.bench import bench as experiment
 from audits.experiments.bench._admission import Limits
 from audits.experiments.bench._measured import EXPERIMENT, benches
 from audits.experiments.bench._row import PASSES, paired_ratio
-from audits.report.bench.tables import not_run_table, ratio_table
 
 TINY = experiment.Size(floor.Shape(16, 2, 3, 5, 8, 1, "float32"), (64,), Limits(30.0, 60.0, 1e9, 2, compiles=False))
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from audits.claims.claim import ClaimVerdict, Judgement
+from audits.claims.judged import Report
 from audits.claims.tool import auditor_power
 from audits.evidence.experiment import Options, RunSpec
 from audits.evidence.ledger import Evidence, Ledger, Record
@@ -18,7 +19,6 @@ from audits.experiments.auditor._detection import AUDIT, DRAWS_NEEDED, FLOOR, QU
 from audits.leaks import all_leaks
 from audits.leaks._planted import redrawn
 from audits.probes import all_probes
-from audits.report.claims.document import Report
 from audits.report.claims.what_probes_see import what_probes_see
 from audits.statistics import Counts, largest_rate, least_rate
 

@@ -11,13 +11,13 @@ from rich.console import Console
 from torch import nn
 
 from audits.__main__ import main
+from audits.claims.judged import Report
+from audits.claims.tool import _peers as peers
 from audits.evidence.experiment import Options, RunSpec
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT, execute
-from audits.report.claims import peers
 from audits.report.claims.console import print_peers
-from audits.report.claims.document import Report
 from audits.report.claims.html import html
 from audits.report.claims.markdown import markdown
 from audits.subject.settings import Settings

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from audits import audit
+from audits.claims.hubrouter._bench_tables import start_up_tables
+from audits.claims.judged import Report
 from audits.evidence.experiment import Options, RunSpec
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench import start_up
 from audits.experiments.bench._toy import model
-from audits.report.bench.tables import start_up_tables
-from audits.report.claims.document import Report
 
 
 def test_every_way_is_measured_as_often_as_asked() -> None:

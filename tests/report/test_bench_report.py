@@ -15,7 +15,9 @@ from bench_samples import decoding, record, row, training
 from audits.__main__ import main
 from audits.claims.claim import ClaimVerdict
 from audits.claims.hubrouter import cost, throughput_90x, throughput_optimised
+from audits.claims.hubrouter._bench_tables import NO_GPU, missing_sentence
 from audits.claims.hubrouter._targets import hubs_by_speed, outcomes
+from audits.claims.judged import Report
 from audits.evidence.experiment import Options
 from audits.evidence.gathering import Failure
 from audits.evidence.ledger import Evidence, Ledger, Record
@@ -23,8 +25,6 @@ from audits.evidence.runner import Gathered
 from audits.experiments.bench import bench as experiment
 from audits.experiments.bench._measured import benches
 from audits.report.bench.json import Document, bench_json
-from audits.report.bench.tables import NO_GPU, missing_sentence
-from audits.report.claims.document import Report
 from audits.report.claims.html import html
 from audits.report.claims.markdown import markdown
 from audits.report.files import write_reports

@@ -15,19 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, Table
+from audits.claims.hubrouter._figures import columns
+from audits.claims.judged import NO_RUN, Report
+from audits.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.evidence.ledger import Evidence, Record
 from audits.formatting import number, perplexity
 from audits.jsonable import json_text
-from audits.report.claims.document import NO_RUN, Report
-from audits.report.claims.figures import columns
 from audits.report.claims.html import html
 from audits.report.claims.json import claims_json
 from audits.report.claims.junit import junit, outcome
 from audits.report.claims.leaks_json import Document, leaks_json
 from audits.report.claims.markdown import markdown
-from audits.report.claims.marks import claim_mark, flags
+from audits.report.claims.marks import claim_mark, flags, tally_text
 from audits.report.claims.prose import worth_sentence
-from audits.report.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.report.render.escape import code, markup
 from audits.report.render.escape import markdown as markdown_text
 from audits.report.render.junit import Outcome
@@ -239,7 +239,7 @@ def test_claims_are_read_in_the_order_of_what_needs_attention():
     order = [ClaimVerdict.NOT_TESTABLE, ClaimVerdict.SUPPORTED, ClaimVerdict.REFUTED, ClaimVerdict.ERROR]
     report = sample(*(judged(v.lower(), v) for v in order))
     assert [item.judgement.verdict for item in report.in_reading_order] == order[::-1]
-    assert report.tally_text() == "4 claims: 1 ERROR, 1 FAIL, 1 PASS, 1 NOT TESTABLE"
+    assert tally_text(report) == "4 claims: 1 ERROR, 1 FAIL, 1 PASS, 1 NOT TESTABLE"
 
 
 def test_minimum_detectable_effect_seeds_and_tables_reach_both_documents():

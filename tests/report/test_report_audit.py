@@ -14,12 +14,12 @@ from jsonschema import Draft4Validator
 from rich.console import Console
 
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
+from audits.claims.judged import NO_RUN, Report
 from audits.evidence.ledger import Evidence, Record
 from audits.report.audit.console import print_audit
 from audits.report.audit.html import audit_html
 from audits.report.audit.sarif import fingerprint, sarif
 from audits.report.claims.console import print_claims, print_kill_matrix
-from audits.report.claims.document import NO_RUN, Report
 from audits.report.render.figure_influence import LARGEST, LEVELS, influence_map, largest_future, level, pooled
 from audits.report.render.svg import Scale, decades, round_ticks
 from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict

@@ -10,7 +10,7 @@ import pytest
 from chromium import BROWSER, DRIVER, chromium
 from report_samples import every_kind
 
-from audits.report.claims.document import Report
+from audits.claims.judged import Report
 from audits.report.claims.html import html
 from audits.report.render.page import packaged
 

@@ -14,16 +14,16 @@ from report_samples import ADDRESSES, DOTS, RUNS, at, every_kind, record
 
 from audits.claims.claim import PRINTED, ClaimVerdict
 from audits.claims.figures import DotColumn
+from audits.claims.judged import Report
+from audits.claims.provenance import duration, facts, provenance, reproduce, runs_table
 from audits.evidence.ledger import Evidence
 from audits.jsonable import json_text
-from audits.report.claims.document import Report
 from audits.report.claims.html import html
 from audits.report.claims.html_claims import claim_section, claims_table
 from audits.report.claims.json import claims_json
 from audits.report.claims.junit import junit, outcome
 from audits.report.claims.markdown import LIMIT, markdown, step_summary
 from audits.report.claims.prose import expectation_sentence, limits_of
-from audits.report.claims.provenance import duration, facts, provenance, reproduce, runs_table
 from audits.report.claims.schema import Document, claims_schema
 from audits.report.render.junit import Outcome
 

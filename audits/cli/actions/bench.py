@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from audits.claims.judged import report_of
 from audits.cli._exits import CommandError
 from audits.cli.actions.claims import exit_code
 from audits.evidence.experiment import Experiment, Options
@@ -18,7 +19,6 @@ from audits.experiments.bench import bench as experiment
 from audits.experiments.bench import kernel_check, start_up
 from audits.experiments.bench._layers import entries
 from audits.report.claims.console import print_bench
-from audits.report.claims.document import report_of
 from audits.report.files import write_reports
 from audits.report.write import ReportError
 from audits.subject.settings import Settings, SubjectError

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
+from audits.claims.judged import Report, report_of
 from audits.claims.registry import all_claims
 from audits.cli._exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
 from audits.cli.actions._executor import checkpoint_folder, chosen_executor
@@ -22,7 +23,6 @@ from audits.experiments.registry import all_experiments
 from audits.experiments.training.corpus import CorpusError
 from audits.probes._registry import all_probes
 from audits.report.claims.console import print_claims, print_kill_matrix
-from audits.report.claims.document import Report, report_of
 from audits.report.claims.what_probes_see import what_probes_see
 from audits.report.files import append_summary, write_reports
 from audits.report.write import ReportError, write_text

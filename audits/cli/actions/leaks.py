@@ -9,15 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from audits.claims.judged import Report
+from audits.claims.views import kill_matrix
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
 from audits.evidence.experiment import Experiment, Options, RunSpec
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
 from audits.experiments.auditor import kill_matrix as experiment
 from audits.report.claims.console import print_kill_matrix
-from audits.report.claims.document import Report
 from audits.report.claims.leaks_json import leaks_json
-from audits.report.claims.views import kill_matrix
 from audits.report.write import ReportError, write_text
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from audits.claims.judged import report_of
 from audits.cli._exits import OK, UNDECIDED, CommandError
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Ledger, LedgerError
@@ -14,7 +15,6 @@ from audits.evidence.runner import gather
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT
 from audits.report.claims.console import print_peers
-from audits.report.claims.document import report_of
 from audits.report.files import write_reports
 from audits.report.write import ReportError
 

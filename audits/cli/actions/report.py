@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from audits.claims.judged import report_of
 from audits.cli._exits import CommandError
 from audits.cli.actions.claims import exit_code, write_everything
 from audits.cli.actions.survey import rebuild_surveys
 from audits.evidence.ledger import Ledger, LedgerError
 from audits.report.claims.console import print_claims
-from audits.report.claims.document import report_of
 from audits.report.write import ReportError
 
 

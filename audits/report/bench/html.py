@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from audits.claims.hubrouter import _bench_tables as tables
+from audits.claims.hubrouter._bench_figures import time_curves
 from audits.claims.hubrouter._targets import target_table
+from audits.claims.judged import Report
 from audits.experiments.bench._measured import Bench, benches
 from audits.experiments.bench._row import PASSES
-from audits.report.bench import tables
-from audits.report.bench.figures import time_curves
-from audits.report.claims.document import Report
 from audits.report.render.figures import drawn
 from audits.report.render.page import attention, charts, folded, measured, paragraph, section, table
 from audits.report.render.words import TIMING_NOTE

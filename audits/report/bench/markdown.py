@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from audits.claims.hubrouter import _bench_tables as tables
 from audits.claims.hubrouter._targets import target_table
+from audits.claims.judged import Report
 from audits.experiments.bench._measured import Bench, benches
 from audits.experiments.bench._row import PASSES
-from audits.report.bench import tables
-from audits.report.claims.document import Report
 from audits.report.render.escape import markdown as text
 from audits.report.render.markdown_parts import table
 from audits.report.render.words import TIMING_NOTE

@@ -6,15 +6,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audits.claims.hubrouter import _bench_tables as bench_tables
 from audits.claims.hubrouter._targets import target_table
+from audits.claims.judged import Report
+from audits.claims.tool import _peers as peers
+from audits.claims.views import KillMatrix, kill_matrix
 from audits.experiments.bench._measured import benches
 from audits.experiments.bench._row import PASSES
-from audits.report.bench import tables as bench_tables
-from audits.report.claims import peers, prose, tables
-from audits.report.claims.document import Report
+from audits.report.claims import prose, tables
 from audits.report.claims.kill_matrix import named_text
-from audits.report.claims.marks import claim_mark, flags, tier_word
-from audits.report.claims.views import KillMatrix, kill_matrix
+from audits.report.claims.marks import claim_mark, flags, tally_text, tier_word
 from audits.report.render.console import marked, printed
 from audits.report.render.marks import audit_mark
 
@@ -36,7 +37,7 @@ def print_claims(report: Report, console: Console) -> None:
         claim = Text.assemble(item.claim.id, (f"\n{tier_word(item.tier)}", "dim"))
         grid.add_row(marked(claim_mark(item.judgement.verdict)), claim, why)
     console.print(grid)
-    for sentence in (f"{report.tally_text()}.", prose.expectation_sentence(report), *prose.story(report)):
+    for sentence in (f"{tally_text(report)}.", prose.expectation_sentence(report), *prose.story(report)):
         console.print(Text(sentence))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from audits.claims.judged import Report
+from audits.claims.tool import _peers as peers
 from audits.report.bench.html import bench_section
-from audits.report.claims import peers, prose
-from audits.report.claims.document import Report
+from audits.report.claims import prose
 from audits.report.claims.html_claims import claim_section, claims_table
 from audits.report.claims.html_figures import attack_section, cost_section, kill_section, peers_section, worth_section
-from audits.report.claims.marks import claim_mark
+from audits.report.claims.marks import claim_mark, tally_text
 from audits.report.render import words
 from audits.report.render.escape import markup
 from audits.report.render.page import attention, bullets, limits, packaged, page, paragraph, section
@@ -75,12 +76,12 @@ def _tally(report: Report) -> str:
     for verdict, amount in report.tally():
         mark = claim_mark(verdict)
         tiles.append(f'<li class="tone-{mark.tone}"><b>{amount}</b><span>{markup(mark.text)}</span></li>')
-    return f'<ul class="tally" aria-label="{markup(report.tally_text())}">{"".join(tiles)}</ul>' if tiles else ""
+    return f'<ul class="tally" aria-label="{markup(tally_text(report))}">{"".join(tiles)}</ul>' if tiles else ""
 
 
 def _foot(report: Report) -> str:
     """Where the page comes from."""
     return (
-        f"{report.tally_text()}. Rebuilt from the evidence ledger alone: "
+        f"{tally_text(report)}. Rebuilt from the evidence ledger alone: "
         "the same evidence gives the same page, byte for byte."
     )

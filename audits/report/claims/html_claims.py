@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audits.claims.claim import JudgedClaim
+from audits.claims.judged import Report
+from audits.claims.provenance import facts, provenance, reproduce, runs_table
 from audits.report.claims import prose, tables
-from audits.report.claims.document import Report
 from audits.report.claims.marks import claim_mark, flags, tier_word
-from audits.report.claims.provenance import facts, provenance, reproduce, runs_table
 from audits.report.render.escape import markup
 from audits.report.render.figures import drawn
 from audits.report.render.page import attention, badge, charts, definitions, folded, paragraph, pill, table

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from audits.report.claims import peers, prose, tables
-from audits.report.claims.document import Report
-from audits.report.claims.figures import flops_curves, perplexity_dots, time_curves
-from audits.report.claims.kill_matrix import kill_matrix_plot
-from audits.report.claims.views import (
+from audits.claims.hubrouter._figures import flops_curves, perplexity_dots, time_curves
+from audits.claims.judged import Report
+from audits.claims.tool import _peers as peers
+from audits.claims.views import (
     LeakWorth,
     TrainingRun,
     kill_matrix,
@@ -14,6 +13,8 @@ from audits.report.claims.views import (
     leak_worth,
     selection_attack,
 )
+from audits.report.claims import prose, tables
+from audits.report.claims.kill_matrix import kill_matrix_plot
 from audits.report.render.figure_influence import influence_map, largest
 from audits.report.render.figures import drawn
 from audits.report.render.page import figure, folded, measured, paragraph, section, table, wide_figure

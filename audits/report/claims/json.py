@@ -6,11 +6,11 @@ import msgspec
 
 from audits.claims.claim import JudgedClaim
 from audits.claims.figures import Curves, DotColumn, Figure
+from audits.claims.judged import Report
+from audits.claims.provenance import Origin, provenance, reproduce
 from audits.jsonable import json_text
 from audits.report.claims import prose
-from audits.report.claims.document import Report
 from audits.report.claims.marks import claim_mark
-from audits.report.claims.provenance import Origin, provenance, reproduce
 from audits.report.claims.schema import FILE_NAME, Claim, Column, Document, DotPoint, Dots, Judged
 
 

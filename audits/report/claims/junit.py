@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from audits.claims.claim import ClaimVerdict, JudgedClaim
-from audits.report.claims.document import Report
+from audits.claims.judged import Report
+from audits.claims.provenance import listed
 from audits.report.claims.marks import flags
-from audits.report.claims.provenance import listed
 from audits.report.render.junit import Case, Outcome, junit_document
 
 _UNDECIDED = (ClaimVerdict.INCONCLUSIVE, ClaimVerdict.NOT_TESTABLE)

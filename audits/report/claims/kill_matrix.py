@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audits.report.claims.views import KillMatrix, KillRow
+from audits.claims.views import KillMatrix, KillRow
 from audits.report.render.escape import markup
 from audits.report.render.marks import audit_mark
 from audits.report.render.svg import Attributes, coordinate, drawing, element, label, line

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from audits.auditor.battery import Battery
+from audits.claims.judged import Report
+from audits.claims.tool._battery import Battery
+from audits.claims.views import LeakVerdicts, kill_matrix
 from audits.jsonable import json_text
-from audits.report.claims.document import Report
-from audits.report.claims.views import LeakVerdicts, kill_matrix
 from audits.results import SCHEMA
 
 

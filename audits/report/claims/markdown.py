@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from audits.claims.claim import JudgedClaim
 from audits.claims.figures import Figure
+from audits.claims.hubrouter._figures import flops_curves, perplexity_dots, time_curves
+from audits.claims.judged import Report
+from audits.claims.provenance import facts as provenance_facts
+from audits.claims.provenance import provenance, reproduce
+from audits.claims.tool import _peers as peers
+from audits.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.report.bench.markdown import bench_parts
-from audits.report.claims import peers, prose, tables
-from audits.report.claims.document import Report
-from audits.report.claims.figures import flops_curves, perplexity_dots, time_curves
-from audits.report.claims.marks import claim_mark, flags, tier_word
-from audits.report.claims.provenance import facts as provenance_facts
-from audits.report.claims.provenance import provenance, reproduce
-from audits.report.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
+from audits.report.claims import prose, tables
+from audits.report.claims.marks import claim_mark, flags, tally_text, tier_word
 from audits.report.render import words
 from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
@@ -42,7 +43,7 @@ def head(report: Report) -> list[str]:
     return [
         f"# {text(words.TITLE)}: claims",
         text(prose.SUBTITLE),
-        f"**{text(report.tally_text())}.** {text(prose.expectation_sentence(report))}",
+        f"**{text(tally_text(report))}.** {text(prose.expectation_sentence(report))}",
         *map(text, prose.story(report)),
     ]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
+from audits.claims.judged import Report
+from audits.formatting import count
 from audits.report.render.marks import Mark
 
 # In the order in which a reader needs them: errors, failures, passes, open ones.
@@ -13,12 +15,17 @@ _CLAIM_MARKS = {
     ClaimVerdict.INCONCLUSIVE: Mark("○", "INCONCLUSIVE", "neutral"),
     ClaimVerdict.NOT_TESTABLE: Mark("○", "NOT TESTABLE", "neutral"),
 }
-READING_ORDER = tuple(_CLAIM_MARKS)
 
 
 def claim_mark(verdict: ClaimVerdict) -> Mark:
     """The mark of a claim's verdict."""
     return _CLAIM_MARKS[verdict]
+
+
+def tally_text(report: Report) -> str:
+    """How many claims have each verdict: "3 claims: 1 PASS, 2 INCONCLUSIVE"."""
+    parts = ", ".join(f"{number} {claim_mark(verdict).word}" for verdict, number in report.tally())
+    return f"{count(len(report.judged), 'claim')}{': ' + parts if parts else ''}"
 
 
 def flags(judged: JudgedClaim) -> tuple[str, ...]:

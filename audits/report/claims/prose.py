@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
+from audits.claims.hubrouter._figures import CLEAN, COUNCIL, MASKED, Column, columns
+from audits.claims.judged import NO_RUN, Report
+from audits.claims.views import KillMatrix, LeakWorth, kill_matrix, leak_worth
 from audits.formatting import count, number, perplexity
-from audits.report.claims.document import NO_RUN, Report
-from audits.report.claims.figures import CLEAN, COUNCIL, MASKED, Column, columns
-from audits.report.claims.views import KillMatrix, LeakWorth, kill_matrix, leak_worth
 
 SUBTITLE = "Published claims about a sequence model, put to tests that were fixed beforehand."
 

@@ -9,10 +9,10 @@ from msgspec import Meta, Struct
 
 from audits.claims.claim import PRINTED, ClaimVerdict
 from audits.claims.figures import Curves, Reference, Style
+from audits.claims.provenance import Origin
 from audits.evidence.experiment import TIERS
 from audits.formatting import Table
 from audits.jsonable import json_text
-from audits.report.claims.provenance import Origin
 from audits.statistics import Adjusted
 
 FILE_NAME: Final = "claims.schema.json"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from audits.claims.claim import JudgedClaim, Judgement
+from audits.claims.hubrouter._figures import exponent_text
+from audits.claims.judged import NO_RUN, Report
+from audits.claims.views import Audit, KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun
 from audits.formatting import MISSING, Table, number, perplexity
-from audits.report.claims.document import NO_RUN, Report
-from audits.report.claims.figures import exponent_text
 from audits.report.claims.kill_matrix import named_text
 from audits.report.claims.marks import claim_mark
-from audits.report.claims.views import Audit, KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun
 from audits.report.render.figure_influence import largest_future
 from audits.report.render.marks import audit_mark
 from audits.statistics import ALPHA

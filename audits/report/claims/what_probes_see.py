@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from audits.auditor.presets import PRESETS
+from audits.claims.judged import Report
+from audits.claims.views import KillMatrix, KillRow, kill_matrix
 from audits.experiments.auditor._detection import (
     AUDIT,
     CONFIDENCE,
@@ -21,8 +23,6 @@ from audits.experiments.auditor._detection import detections as detections_of
 from audits.formatting import MISSING, count
 from audits.instruments.probe import Probe
 from audits.report.claims import prose, tables
-from audits.report.claims.document import Report
-from audits.report.claims.views import KillMatrix, KillRow, kill_matrix
 from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
 from audits.report.render.markdown_parts import grid

@@ -11,11 +11,16 @@ from audits.claims.registry import all_claims
 from audits.evidence.ledger import Evidence, is_fresh
 from audits.evidence.succession import accepted
 from audits.experiments.registry import todays_code
-from audits.formatting import count
-from audits.report.claims.marks import READING_ORDER, claim_mark
 from audits.statistics import Adjusted, holm_by_claim
 
 NO_RUN = "not verified: no run yet"
+READING_ORDER = (
+    ClaimVerdict.ERROR,
+    ClaimVerdict.REFUTED,
+    ClaimVerdict.SUPPORTED,
+    ClaimVerdict.INCONCLUSIVE,
+    ClaimVerdict.NOT_TESTABLE,
+)
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,6 @@ class Report:
         """How many claims have each verdict: the ones that occur, in the order of reading."""
         counted = [(v, sum(item.judgement.verdict == v for item in self.judged)) for v in READING_ORDER]
         return tuple((verdict, number) for verdict, number in counted if number)
-
-    def tally_text(self) -> str:
-        """The tally in words: "3 claims: 1 PASS, 2 INCONCLUSIVE"."""
-        parts = ", ".join(f"{number} {claim_mark(verdict).word}" for verdict, number in self.tally())
-        return f"{count(len(self.judged), 'claim')}{': ' + parts if parts else ''}"
 
 
 def report_of(evidence: Evidence) -> Report:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from audits.claims.judged import Report
 from audits.formatting import MISSING, Table, count, number
-from audits.report.claims.document import Report
 
 EXPERIMENT = "peer"
 HEADING = "Comparison with another checker"

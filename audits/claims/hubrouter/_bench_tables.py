@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from audits.claims.hubrouter._targets import TRAINING, hubs_by_speed
+from audits.claims.judged import NO_RUN, Report
 from audits.evidence.ledger import Record
 from audits.experiments.bench._measured import BASE, PROJECTIONS, Bench
 from audits.experiments.bench._row import PASSES, Row, Spread
 from audits.experiments.bench.start_up import NAME as START_UP
 from audits.formatting import MISSING, Table, count, number
-from audits.report.claims.document import NO_RUN, Report
 
 HEADING = "Bench: the layer against others"
 NOTHING = f"The bench is {NO_RUN}. `nox -s bench` runs it."

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Series
+from audits.claims.views import CostPoint, LayerCost, LeakWorth, TrainingRun
 from audits.formatting import number, perplexity
-from audits.report.claims.views import CostPoint, LayerCost, LeakWorth, TrainingRun
 
 CLEAN, COUNCIL, MASKED, SELECTION = (
     "strictly causal",

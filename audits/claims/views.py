@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from audits.auditor.battery import Battery, minimal_battery
+from audits.claims.judged import Report
+from audits.claims.tool._battery import Battery, minimal_battery
 from audits.evidence.ledger import Record
-from audits.report.claims.document import Report
 from audits.results import Verdict
 
 _ARMS = {"causal": "clean", "council": "council", "selection": "selection"}  # by the routing of the hub layers

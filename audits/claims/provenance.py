@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from audits.claims.claim import PRINTED, JudgedClaim
+from audits.claims.judged import Report
 from audits.evidence.ledger import Record
 from audits.evidence.succession import shown_by
 from audits.formatting import MISSING, Table, count, number
-from audits.report.claims.document import Report
 
 _HARDWARE = ("platform", "cpu", "cores", "device")  # of a record's environment; all else there are versions
 # What differs between the configurations of one experiment's runs.
