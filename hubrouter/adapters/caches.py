@@ -1,9 +1,9 @@
-"""Keeps a RaggedState in a transformers Cache, as the layer of that cache that belongs to this attention layer.
+"""Keeps a RaggedState in a transformers Cache, in the cache layer of the attention layer that HubRouter replaces.
 
-A `Cache` is a list of layers that it asks for lengths and mask sizes, reorders for beam search, repeats and selects
-from. The attention layer found there is replaced by one of its own class with `HubCacheLayer` put in front: what the
-cache then asks it, the state answers, and whatever the library adds to its class (mask sizes of static caches, for
-instance) stays.
+A `Cache` is a list of layers; it queries their lengths and mask sizes, and reorders (beam search), repeats and selects
+their rows. The layer found there is replaced by an instance of a subclass of `HubCacheLayer` and its own class, so
+that these methods act on the state, and what the library adds to the class (mask sizes of static caches, for instance)
+is kept.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ class HubCacheLayer:
     is_compileable = False  # the state is a new object after every step
     is_croppable = False
     is_sliding = False
-    supports_early_init = False  # there are no keys to reserve room for
-    _layer_type = None  # transformers registers subclasses that name one
+    supports_early_init = False  # there are no keys to allocate
+    _layer_type = None  # transformers registers subclasses that set it
     state: RaggedState | None
     keys: Tensor | None
     values: Tensor | None
 
     def get_seq_length(self) -> int:
-        """Tokens seen in every row, padding included."""
+        """Tokens processed in every row, padding included."""
         return 0 if self.state is None else self.state.past
 
     def reset(self) -> None:
-        """Back to before the first token."""
+        """Return to the state before the first token."""
         self.state = None
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Row i goes on from row beam_idx[i]."""
+        """Row i continues row beam_idx[i]."""
         if self.state is not None:
             self.state = self.state.take(beam_idx)
 
@@ -51,23 +51,23 @@ class HubCacheLayer:
         self.reorder_cache(torch.arange(self._rows())[indices.cpu()])
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Every row `repeats` times."""
+        """Repeat every row `repeats` times."""
         self.reorder_cache(torch.arange(self._rows()).repeat_interleave(repeats))
 
     def crop(self, tokens_to_remove: int) -> None:
-        """Nothing can be taken back: a closed chunk is summarised for good.
+        """Refused: tokens of a closed chunk cannot be removed from the summaries.
 
         Raises:
-            AdapterError: unless there is nothing to take back.
+            AdapterError: unless there is nothing to remove.
         """
         if tokens_to_remove and self.state is not None:
             raise AdapterError(
-                "a HubRouter layer cannot crop its cache: closed chunks are summarised for good. Decode without "
-                "assistant_model and prompt_lookup_num_tokens, or begin a new cache"
+                "a HubRouter layer cannot crop its cache: closed chunks cannot be removed from its summaries. "
+                "Decode without assistant_model and prompt_lookup_num_tokens, or begin a new cache"
             )
 
     def update(self, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """There is no place for keys and values.
+        """Refused: this layer stores no keys and values.
 
         Raises:
             AdapterError: always.
@@ -75,20 +75,20 @@ class HubCacheLayer:
         raise AdapterError("this layer of the cache belongs to a HubRouter layer: attention cannot write into it")
 
     def offload(self) -> None:
-        """The state stays where it is: it is small."""
+        """Do nothing: the state is small."""
 
     def prefetch(self) -> None:
-        """It never left."""
+        """Do nothing: the state was not offloaded."""
 
     def _rows(self) -> int:
         return 0 if self.state is None else len(self.state.seen)
 
 
 def layer_of(cache: Any, layer_idx: int | None) -> HubCacheLayer:
-    """The cache's layer of this attention layer, made ready to hold its state.
+    """The cache layer of this attention layer, able to hold its state.
 
     Raises:
-        AdapterError: the layer has no index, the cache is none of transformers' or keeps something else there.
+        AdapterError: the layer has no index, or the cache is not one of transformers or has another layer there.
     """
     if layer_idx is None:
         raise AdapterError("a HubAttention needs a layer_idx to keep its state in past_key_values")
@@ -102,21 +102,21 @@ def layer_of(cache: Any, layer_idx: int | None) -> HubCacheLayer:
     if len(layers) <= layer_idx:
         raise AdapterError(f"past_key_values has {len(layers)} layers, and this is layer {layer_idx}")
     if not isinstance(layers[layer_idx], HubCacheLayer):
-        layers[layer_idx] = _adopted(layers[layer_idx], layer_idx)
+        layers[layer_idx] = _hub_layer(layers[layer_idx], layer_idx)
     found: HubCacheLayer = layers[layer_idx]
     return found
 
 
-def _adopted(layer: Any, layer_idx: int) -> HubCacheLayer:
+def _hub_layer(layer: Any, layer_idx: int) -> HubCacheLayer:
     kind = type(layer)
     if not all(hasattr(kind, name) for name in ("get_seq_length", "get_mask_sizes", "lazy_initialization")):
-        raise AdapterError(f"layer {layer_idx} of past_key_values is a {kind.__name__}, which is none of attention")
+        raise AdapterError(f"layer {layer_idx} of past_key_values is a {kind.__name__}, which is no layer of attention")
     if getattr(layer, "is_sliding", False):
         raise AdapterError(
             f"layer {layer_idx} of past_key_values keeps a sliding window, which HubRouter does not have"
         )
     if layer.is_initialized and layer.get_seq_length():
         raise AdapterError(f"layer {layer_idx} of past_key_values holds keys of another model: begin a new cache")
-    adopted: Any = object.__new__(type(f"Hub{kind.__name__}", (HubCacheLayer, kind), {}))
-    adopted.__dict__.update(vars(layer), state=None)
-    return adopted  # type: ignore[no-any-return]
+    replacement: Any = object.__new__(type(f"Hub{kind.__name__}", (HubCacheLayer, kind), {}))
+    replacement.__dict__.update(vars(layer), state=None)
+    return replacement  # type: ignore[no-any-return]

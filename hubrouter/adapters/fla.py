@@ -15,14 +15,14 @@ from hubrouter.config import RouterConfig
 from hubrouter.router import HubRouter
 from hubrouter.shapes import Float, Int
 
-# The cache of fla selects and moves the rows of all tensors of a tuple, and knows nothing of our classes.
+# The cache of fla selects and moves the rows of all tensors of a tuple, and supports no other classes.
 FIELDS = [field.name for field in dataclasses.fields(RaggedState)]
 
 
 class HubMixer(nn.Module):
-    """HubRouter in the place of an fla layer: `block.attn = HubMixer(config, layer_idx)`.
+    """HubRouter in place of an fla layer: `block.attn = HubMixer(config, layer_idx)`.
 
-    Padding is taken out before routing, and documents that `cu_seqlens` marks are routed each by itself, as fla does.
+    Padding is removed before routing, and the documents of `cu_seqlens` are routed separately, as in fla.
 
     Args:
         router: a layer, or the configuration of one.
@@ -60,32 +60,32 @@ class HubMixer(nn.Module):
             The output, zero at padding; None; the cache.
 
         Raises:
-            AdapterError: arguments that exclude each other, or borders that are none.
-            ConfigError: a bidirectional layer is to be continued.
+            AdapterError: arguments that exclude each other, or invalid document borders.
+            ConfigError: a state is given and the layer is bidirectional.
         """
         if cu_seqlens is not None:
             if attention_mask is not None or past_key_values is not None:
-                raise AdapterError("cu_seqlens goes with neither attention_mask nor past_key_values")
+                raise AdapterError("cu_seqlens cannot be combined with attention_mask or past_key_values")
             return self._documents(hidden_states, cu_seqlens), None, None
         before = self._state(past_key_values)
-        real = real_tokens(_flat(attention_mask), hidden_states, 0 if before is None else before.past)
+        real = real_tokens(_checked_mask(attention_mask), hidden_states, 0 if before is None else before.past)
         real = real[:, -hidden_states.shape[1] :]
         if before is None and (past_key_values is None or not use_cache):
             return route(self.router, hidden_states, real), None, past_key_values
         output, state = stream(self.router, hidden_states, real, before)
         if use_cache:
-            kept = tuple(state.tensors().values())
-            past_key_values.update(recurrent_state=kept, layer_idx=self.layer_idx, offset=hidden_states.shape[1])
+            tensors = tuple(state.tensors().values())
+            past_key_values.update(recurrent_state=tensors, layer_idx=self.layer_idx, offset=hidden_states.shape[1])
         return output, None, past_key_values
 
     def _state(self, cache: Any) -> RaggedState | None:
-        """What the cache holds for this layer."""
+        """The state of this layer in the cache; None where there is none."""
         if cache is None:
             return None
         if self.layer_idx is None:
             raise AdapterError("a HubMixer needs a layer_idx to keep its state in past_key_values")
-        kept = cache[self.layer_idx] if len(cache) > self.layer_idx else None
-        state = kept["recurrent_state"] if kept else None
+        entry = cache[self.layer_idx] if len(cache) > self.layer_idx else None
+        state = entry["recurrent_state"] if entry else None
         if state is None:
             return None
         if not isinstance(state, tuple) or len(state) != len(FIELDS):
@@ -103,7 +103,7 @@ class HubMixer(nn.Module):
         return torch.cat([self.router(piece) for piece in x.split(lengths, dim=1) if piece.shape[1]], dim=1)
 
 
-def _flat(mask: Tensor | None) -> Tensor | None:
+def _checked_mask(mask: Tensor | None) -> Tensor | None:
     if mask is not None and mask.ndim != 2:
-        raise AdapterError(f"attention_mask must be 0 or 1 for every token [B, N], not of the shape {list(mask.shape)}")
+        raise AdapterError(f"attention_mask must be 0 or 1 for every token [B, N], not the shape {list(mask.shape)}")
     return mask

@@ -1,4 +1,4 @@
-"""`HubAttention`: a HubRouter layer in the place of `LlamaAttention` or `JambaAttention`."""
+"""`HubAttention`: a HubRouter layer in place of `LlamaAttention` or `JambaAttention`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hubrouter.config import RouterConfig
 from hubrouter.router import HubRouter
 from hubrouter.shapes import Bool, Float
 
-# What models of transformers hand down to every layer and what says nothing to this one.
-PASSED_OVER = frozenset(
+# Arguments that models of transformers pass to every layer and that do not matter to this one.
+IGNORED = frozenset(
     {"cache_position", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "return_dict"}
     | {"num_items_in_batch", "logits_to_keep", "is_causal", "token_type_ids"}
 )
@@ -26,7 +26,7 @@ DOCUMENTS = frozenset({"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_le
 class HubAttention(nn.Module):
     """HubRouter at the interface of a Hugging Face attention module.
 
-    Padding is taken out before routing, so a row is routed as it would be alone, however it was padded. Positions are
+    Padding is removed before routing, so the result for a row does not depend on how it was padded. Positions are
     counted from its first real token: `position_embeddings` and the numbers in `position_ids` are not used.
 
     Args:
@@ -47,7 +47,7 @@ class HubAttention(nn.Module):
         attention_mask: Any = None,
         past_key_values: Any = None,
         position_ids: Tensor | None = None,
-        **passed: Any,
+        **others: Any,
     ) -> tuple[Float[Tensor, "B N D"], None]:
         """Route N tokens.
 
@@ -57,32 +57,32 @@ class HubAttention(nn.Module):
             attention_mask: None, 0 or 1 for every token, or a causal mask; see `hubrouter.adapters.masks`.
             past_key_values: a transformers Cache, or None.
             position_ids: read only to refuse packed documents.
-            passed: what transformers hands to every layer; a name that is not known is an error.
+            others: further arguments that transformers passes to every layer; an unknown name is an error.
 
         Returns:
             The output, zero at padding, and None in place of attention weights.
 
         Raises:
-            AdapterError: the mask is not one of causal order and padding, or documents are packed.
-            ConfigError: a bidirectional layer is to go on from a cache.
-            TypeError: an argument that nobody knows.
+            AdapterError: the mask is not made of causal order and padding, or documents are packed.
+            ConfigError: a cache is to be continued and the layer is bidirectional.
+            TypeError: an unknown argument.
         """
-        _check(passed)
+        _check(others)
         layer = None if past_key_values is None else layer_of(past_key_values, self.layer_idx)
         state = None if layer is None else layer.state
         past = 0 if state is None else state.past
-        told = real_tokens(attention_mask, hidden_states, past)
-        real = told[:, -hidden_states.shape[1] :]
+        all_real = real_tokens(attention_mask, hidden_states, past)
+        real = all_real[:, -hidden_states.shape[1] :]
         refuse_documents(position_ids, real)
         if layer is None:
             return route(self.router, hidden_states, real), None
-        _agree(told[:, : -hidden_states.shape[1]], state)
+        _check_past(all_real[:, : -hidden_states.shape[1]], state)
         return self._advance(hidden_states, real, layer), None
 
     def _advance(self, x: Tensor, real: Bool[Tensor, "B N"], layer: HubCacheLayer) -> Tensor:
         """Route the next tokens and keep the state."""
         if not self.router.config.causal and layer.state is None:
-            # Models make a cache by default. A first pass needs none; the next one is refused by the layer.
+            # Models create a cache by default. The first pass needs none; the layer refuses the next one.
             empty = start(self.router, x)
             layer.state = dataclasses.replace(empty, columns=empty.columns + x.shape[1])
             return route(self.router, x, real)
@@ -90,22 +90,22 @@ class HubAttention(nn.Module):
         return output
 
 
-def _check(passed: dict[str, Any]) -> None:
-    packed = sorted(name for name in DOCUMENTS & set(passed) if passed[name] is not None)
+def _check(others: dict[str, Any]) -> None:
+    packed = sorted(name for name in DOCUMENTS & set(others) if others[name] is not None)
     if packed:
-        raise AdapterError(f"{packed[0]} says that {PACKED}")
-    unknown = sorted(set(passed) - PASSED_OVER - DOCUMENTS)
+        raise AdapterError(f"{packed[0]} means that {PACKED}")
+    unknown = sorted(set(others) - IGNORED - DOCUMENTS)
     if unknown:
         raise TypeError(f"HubAttention got unexpected arguments {unknown}")
 
 
-def _agree(told: Bool[Tensor, "B P"], state: RaggedState | None) -> None:
-    """A mask that speaks of the past must tell the past that the cache has seen."""
-    if state is None or not told.shape[1]:
+def _check_past(real: Bool[Tensor, "B P"], state: RaggedState | None) -> None:
+    """A mask that covers earlier tokens must agree with the tokens in the cache."""
+    if state is None or not real.shape[1]:
         return
-    seen = state.seen.to(told.device)
-    if len(seen) != len(told) or bool((told.sum(1) != seen).any()):
+    seen = state.seen.to(real.device)
+    if len(seen) != len(real) or bool((real.sum(1) != seen).any()):
         raise AdapterError(
-            f"attention_mask says that {told.sum(1).tolist()} earlier tokens are real, and the cache has seen "
-            f"{seen.tolist()}: it must not change while a sequence is continued"
+            f"attention_mask marks {real.sum(1).tolist()} earlier tokens as real, and the cache has {seen.tolist()}: "
+            "the mask of earlier tokens must not change while a sequence is continued"
         )

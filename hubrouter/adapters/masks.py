@@ -1,4 +1,4 @@
-"""What an attention mask says about padding, or that it says something a HubRouter layer cannot obey.
+"""Padding from an attention mask; any other mask is refused, because a HubRouter layer does not support it.
 
 Axes: B (rows), N (tokens of this piece), P (tokens before it), T (keys of the mask, at least P + N).
 """
@@ -24,12 +24,12 @@ def real_tokens(mask: Any, x: Float[Tensor, "B N D"], past: int) -> Bool[Tensor,
 
     Args:
         mask: None (all tokens are real); 0 or 1 for every token, [B, N] or [B, P + N]; or a causal mask as transformers
-            builds it, [B or 1, H or 1, N, T], boolean (True is seen) or additive (0 is seen).
+            builds it, [B or 1, H or 1, N, T], boolean (True may be read) or additive (0 may be read).
         x: this piece.
         past: tokens P before it, padding included.
 
     Returns:
-        [B, N] where the mask speaks of this piece alone, else [B, P + N].
+        [B, N] where the mask covers this piece alone, else [B, P + N].
 
     Raises:
         AdapterError: the mask is anything but causal order and padding.
@@ -43,38 +43,38 @@ def real_tokens(mask: Any, x: Float[Tensor, "B N D"], past: int) -> Bool[Tensor,
     if mask.ndim == 2:
         return _padding(mask.to(x.device), x, past)
     if mask.ndim == 4:
-        return _from_causal(_seen(mask.to(x.device)), x, past)
+        return _from_causal(_readable(mask.to(x.device)), x, past)
     raise AdapterError(f"attention_mask must have 2 or 4 axes, not the shape {list(mask.shape)}")
 
 
 def refuse_documents(position_ids: Tensor | None, real: Bool[Tensor, "B N"]) -> None:
-    """Positions that do not rise from one real token to the next begin another document.
+    """Refuse packed documents: positions that do not rise from one real token to the next begin another document.
 
     Raises:
-        AdapterError: they do so somewhere.
+        AdapterError: there are such positions.
     """
     if position_ids is None or position_ids.ndim != 2 or position_ids.shape[1] != real.shape[1]:
         return
     position = position_ids.to(real.device).expand(len(real), -1).masked_fill(~real, -1)
     earlier = position.cummax(1).values[:, :-1]
     if bool((real[:, 1:] & (position[:, 1:] <= earlier)).any()):
-        raise AdapterError(f"position_ids begin anew within a row: {PACKED}")
+        raise AdapterError(f"position_ids restart within a row: {PACKED}")
 
 
 def _padding(mask: Tensor, x: Tensor, past: int) -> Tensor:
     rows, columns = mask.shape
     if rows != x.shape[0] or columns not in (x.shape[1], past + x.shape[1]):
         raise AdapterError(
-            f"attention_mask [{rows}, {columns}] fits neither the {x.shape[0]} rows of {x.shape[1]} tokens nor these "
-            f"with the {past} tokens before them"
+            f"attention_mask [{rows}, {columns}] fits neither {x.shape[0]} rows of {x.shape[1]} tokens nor these with "
+            f"the {past} tokens before them"
         )
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise AdapterError(f"attention_mask must hold 0 (padding) and 1 (real) only; other numbers: {PACKED}")
     return mask.bool()
 
 
-def _seen(mask: Tensor) -> Tensor:
-    """True where a key is seen, from a boolean or an additive mask."""
+def _readable(mask: Tensor) -> Tensor:
+    """True where a key may be read, from a boolean or an additive mask."""
     if mask.dtype == torch.bool:
         return mask
     hidden = mask <= torch.finfo(mask.dtype).min if mask.is_floating_point() else mask == 0
@@ -85,24 +85,26 @@ def _seen(mask: Tensor) -> Tensor:
     return ~hidden
 
 
-def _from_causal(seen: Tensor, x: Tensor, past: int) -> Tensor:
-    """Padding is what tokens do not see of themselves or of the past; all else must be causal order."""
-    (batch, size), (rows, _, queries, keys) = x.shape[:2], seen.shape
+def _from_causal(readable: Tensor, x: Tensor, past: int) -> Tensor:
+    """Real tokens are those that may read themselves or are read by later ones; all else must be causal order."""
+    (batch, size), (rows, _, queries, keys) = x.shape[:2], readable.shape
     if rows not in (1, batch) or queries != size or keys < past + size:
-        raise AdapterError(f"attention_mask {list(seen.shape)} does not fit {batch} rows of {size} tokens after {past}")
-    seen = seen.expand(batch, *seen.shape[1:])
-    own = torch.arange(past, past + size, device=seen.device)
-    itself = seen[:, 0, torch.arange(size, device=seen.device), own]
-    # A padding token's row of the mask is whatever the library likes; the past is told by any real token's row.
-    told = (seen[:, 0, :, :past] & itself[..., None]).any(1)
-    real = torch.cat([told, itself], dim=1)
-    order = torch.arange(keys, device=seen.device) <= own[:, None]
-    expected = torch.zeros_like(seen[:, 0]).index_copy(
-        2, torch.arange(past + size, device=seen.device), _keys(real, size)
+        raise AdapterError(
+            f"attention_mask {list(readable.shape)} does not fit {batch} rows of {size} tokens after {past}"
+        )
+    readable = readable.expand(batch, *readable.shape[1:])
+    own = torch.arange(past, past + size, device=readable.device)
+    itself = readable[:, 0, torch.arange(size, device=readable.device), own]
+    # Rows of padding tokens are arbitrary; every row of a real token shows which earlier tokens are real.
+    earlier = (readable[:, 0, :, :past] & itself[..., None]).any(1)
+    real = torch.cat([earlier, itself], dim=1)
+    order = torch.arange(keys, device=readable.device) <= own[:, None]
+    expected = torch.zeros_like(readable[:, 0]).index_copy(
+        2, torch.arange(past + size, device=readable.device), _keys(real, size)
     )
-    wrong = (seen != (expected & order)[:, None]) & itself[:, None, :, None]
+    wrong = (readable != (expected & order)[:, None]) & itself[:, None, :, None]
     if bool(wrong.any()):
-        raise AdapterError(_why(bool((wrong & seen).any())))
+        raise AdapterError(_why(bool((wrong & readable).any())))
     return real
 
 
@@ -110,7 +112,7 @@ def _keys(real: Tensor, queries: int) -> Tensor:
     return real[:, None].expand(-1, queries, -1)
 
 
-def _why(sees_more: bool) -> str:
-    if sees_more:
-        return "attention_mask shows tokens their future: a HubRouter layer is causal or bidirectional as a whole"
+def _why(future: bool) -> str:
+    if future:
+        return "attention_mask lets tokens read later ones: a HubRouter layer is causal or bidirectional as a whole"
     return f"attention_mask hides earlier real tokens, as for a sliding window or packed documents; if {PACKED}"

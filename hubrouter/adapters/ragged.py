@@ -1,7 +1,7 @@
-"""Rows of unequal length: padding is taken out before routing, so that a row never depends on how it was padded.
+"""Rows of unequal length: padding is removed before routing, so that a row never depends on how it was padded.
 
-Chunk borders are then counted from each row's first real token, wherever padding stands: left, right or in between. In
-a stream the rows no longer keep step, so rows that have seen equally many tokens are routed together.
+Chunk borders are then counted from each row's first real token, wherever the padding is: left, right or in between. In
+a stream rows are then at different positions, so rows with equally many tokens are routed together.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from hubrouter.state import RouterState
 
 @dataclass(frozen=True)
 class RaggedState:
-    """What a stream of B rows remembers: `RouterState`, with every row at its own position.
+    """The state of a stream of B rows: `RouterState`, with every row at its own position.
 
-    All fields are tensors with the rows first, so whoever keeps the state may select, repeat or move them alike.
+    All fields are tensors with the rows first, so that a cache can select, repeat or move the rows of each.
 
     Attributes:
-        columns: tokens seen, padding included; the same in every row.
+        columns: tokens processed, padding included; the same in every row.
         seen: real tokens among them.
         peak: with `total` and `weighted`, the hubs' summary of all closed chunks.
         total: see `peak`.
@@ -37,7 +37,7 @@ class RaggedState:
         selected_k: their rotated keys.
         selected_v: their gated values.
         recent: scores of the last `neighbours` tokens before the open chunk.
-        open_k: keys of the open chunk; the first `seen` mod C of C - 1 places are taken.
+        open_k: keys of the open chunk; the first `seen` mod C of C - 1 slots are filled.
         open_v: its values.
         open_score: its scores.
     """
@@ -57,11 +57,11 @@ class RaggedState:
 
     @property
     def past(self) -> int:
-        """Tokens seen in every row, padding included."""
+        """Tokens processed in every row, padding included."""
         return int(self.columns[0]) if len(self.columns) else 0
 
     def take(self, rows: Int[Tensor, " Q"]) -> RaggedState:
-        """The state of a batch whose row i goes on from row rows[i] of this one."""
+        """The state of a batch whose row i continues row rows[i] of this one."""
         return RaggedState(**{name: part[rows.to(part.device)] for name, part in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
@@ -70,9 +70,9 @@ class RaggedState:
 
 
 def start(router: HubRouter, x: Float[Tensor, "B N D"]) -> RaggedState:
-    """Before any token."""
-    none = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    return _packed(router.start(x), none, none, router.config.chunk)
+    """The state before any token."""
+    zero = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    return _packed(router.start(x), zero, zero, router.config.chunk)
 
 
 def route(router: HubRouter, x: Float[Tensor, "B N D"], real: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
@@ -91,7 +91,7 @@ def stream(
 ) -> tuple[Float[Tensor, "B N D"], RaggedState]:
     """The next N tokens of every row; equals `route` on the whole.
 
-    One call of the layer for each number of real tokens that rows have seen: padding on the left costs batching.
+    Calls the layer once for each number of real tokens so far: padding on the left costs batching.
 
     Raises:
         AdapterError: the state has another number of rows.
@@ -100,12 +100,12 @@ def stream(
     before = start(router, x) if before is None else before
     if len(before.seen) != len(x):
         raise AdapterError(f"the cache has {len(before.seen)} rows, and {len(x)} are to be continued")
-    steps = list(_in_step(before.seen, real))
+    steps = list(_equal_rows(before.seen, real))
     if len(steps) == 1:
-        return _together(router, x, real, before)
+        return _stream_equal(router, x, real, before)
     outputs, states, order = [], [], []
     for rows in steps:
-        output, state = _together(router, x[rows], real[rows], before.take(rows))
+        output, state = _stream_equal(router, x[rows], real[rows], before.take(rows))
         outputs.append(output)
         states.append(state.tensors())
         order.append(rows)
@@ -114,25 +114,25 @@ def stream(
     return torch.cat(outputs)[back], RaggedState(**joined)
 
 
-def _in_step(seen: Int[Tensor, " B"], real: Bool[Tensor, "B N"]) -> Iterator[Int[Tensor, " Q"]]:
-    """Rows that have seen equally many tokens and see equally many more."""
+def _equal_rows(seen: Int[Tensor, " B"], real: Bool[Tensor, "B N"]) -> Iterator[Int[Tensor, " Q"]]:
+    """Rows with equally many tokens so far and equally many new ones."""
     steps, which = torch.stack([seen, real.sum(1)]).unique(dim=1, return_inverse=True)
     for step in range(steps.shape[1]):
         yield (which == step).nonzero().squeeze(1)
 
 
-def _together(
+def _stream_equal(
     router: HubRouter, x: Float[Tensor, "Q N D"], real: Bool[Tensor, "Q N"], before: RaggedState
 ) -> tuple[Float[Tensor, "Q N D"], RaggedState]:
-    """The same for rows that are in step."""
+    """The same for rows with equal counts of tokens."""
     columns = before.columns + x.shape[1]
     if not bool(real.any()):
         return torch.zeros_like(x), dataclasses.replace(before, columns=columns)
-    everything = bool(real.all())
-    pieces = x if everything else x[real].unflatten(0, (len(x), -1))
+    no_padding = bool(real.all())
+    pieces = x if no_padding else x[real].unflatten(0, (len(x), -1))
     routed, state = router.stream(pieces, _unpacked(before, router.config.chunk))
     packed = _packed(state, columns, before.seen + pieces.shape[1], router.config.chunk)
-    if everything:
+    if no_padding:
         return routed, packed
     return routed.new_zeros(*x.shape[:2], routed.shape[2]).masked_scatter(real[..., None], routed), packed
 
@@ -156,9 +156,9 @@ def _packed(state: RouterState, columns: Tensor, seen: Tensor, chunk: int) -> Ra
 
 
 def _unpacked(state: RaggedState, chunk: int) -> RouterState:
-    """Of rows that have seen equally many tokens."""
+    """The state of rows with equally many tokens."""
     position = int(state.seen[0])
-    taken = position % chunk
+    filled = position % chunk
     return RouterState(
         position=position,
         summary=Summary(state.peak, state.total, state.weighted),
@@ -166,8 +166,8 @@ def _unpacked(state: RaggedState, chunk: int) -> RouterState:
         selected_k=state.selected_k,
         selected_v=state.selected_v,
         recent=state.recent,
-        open_k=state.open_k[:, :taken],
-        open_v=state.open_v[:, :taken],
-        open_score=state.open_score[:, :taken],
-        open_valid=torch.ones(len(state.seen), taken, dtype=torch.bool, device=state.seen.device),
+        open_k=state.open_k[:, :filled],
+        open_v=state.open_v[:, :filled],
+        open_score=state.open_score[:, :filled],
+        open_valid=torch.ones(len(state.seen), filled, dtype=torch.bool, device=state.seen.device),
     )

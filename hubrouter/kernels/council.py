@@ -1,9 +1,9 @@
 """Council: one softmax over the selected tokens and the own chunk, a program for each chunk and head.
 
-The bidirectional layer reads the selected tokens alone.
+The bidirectional layer reads only the selected tokens.
 
 Queries of a chunk share their selection, so its keys and values are gathered once and read from registers by all of
-them. Keys are rotated and values gated where they are loaded; nothing rotated, gated or gathered is ever stored.
+them. Keys are rotated and values gated when they are loaded; no rotated, gated or gathered tensor is stored.
 """
 
 from typing import no_type_check
@@ -31,7 +31,7 @@ from hubrouter.kernels.tiles import (
 @triton.jit
 @no_type_check
 def _load_values(base, position, stride, e, ok, SCORE, E: tl.constexpr):
-    """Values of tokens as they are, and the gates on them."""
+    """Ungated values of tokens, and their gates."""
     v = load_rows(base, position, stride, e, ok, E)
     return v, gate_of(tl.load(SCORE + position, mask=ok, other=0.0))
 
@@ -39,14 +39,14 @@ def _load_values(base, position, stride, e, ok, SCORE, E: tl.constexpr):
 @triton.jit
 @no_type_check
 def gated_values(v, gate):
-    """Values as the council reads them."""
+    """Values times their gates."""
     return (v.to(gate.dtype) * gate[:, None]).to(v.dtype)
 
 
 @triton.jit
 @no_type_check
 def logits_of(q1, q2, k1, k2, SCALE: tl.constexpr, WIDEN: tl.constexpr):
-    """Scaled products of queries and keys given as halves."""
+    """Scaled products of queries and keys, both as halves."""
     return (dot(q1, tl.trans(k1), WIDEN) + dot(q2, tl.trans(k2), WIDEN)) * SCALE
 
 
@@ -57,9 +57,9 @@ def absorb(logits, seen, v, top, total, mixed, WIDEN: tl.constexpr):
     logits = tl.where(seen, logits, LOW)
     higher = tl.maximum(top, tl.max(logits, 1))
     weight = tl.where(seen, tl.exp(logits - higher[:, None]), 0.0)
-    fade = tl.exp(top - higher)
-    mixed = mixed * fade[:, None] + dot(weight.to(v.dtype), v, WIDEN)
-    return higher, total * fade + tl.sum(weight, 1), mixed
+    rescale = tl.exp(top - higher)
+    mixed = mixed * rescale[:, None] + dot(weight.to(v.dtype), v, WIDEN)
+    return higher, total * rescale + tl.sum(weight, 1), mixed
 
 
 @triton.jit
@@ -78,8 +78,8 @@ def attend(
     row = 3 * H * E
     tokens = QKV + b * N * row + h * E
     position = chunk * C + i
-    mine = (i < C) & (position < N)
-    q1, q2 = load_rotated(tokens, position, row, column, mine, COS, SIN, half)
+    in_chunk = (i < C) & (position < N)
+    q1, q2 = load_rotated(tokens, position, row, column, in_chunk, COS, SIN, half)
 
     top, total, mixed = tl.full([CP], LOW, exact), tl.zeros([CP], exact), tl.zeros([CP, EP], exact)
     for first in range(0, K, TILE):
@@ -88,43 +88,43 @@ def attend(
         k1, k2 = load_rotated(tokens + H * E, token, row, column, filled, COS, SIN, half)
         v, gate = _load_values(tokens + 2 * H * E, token, row, e, filled, SCORE + b * N, E)
         gated = gated_values(v, gate)
-        seen = mine[:, None] & filled[None, :]
+        seen = in_chunk[:, None] & filled[None, :]
         top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, gated, top, total, mixed, WIDEN)
-    real = are_real(VALID + b * N, position, mine, HAS_VALID)
+    real = are_real(VALID + b * N, position, in_chunk, HAS_VALID)
     if CAUSAL:
         k1, k2 = load_rotated(tokens + H * E, position, row, column, real, COS, SIN, half)
         v, gate = _load_values(tokens + 2 * H * E, position, row, e, real, SCORE + b * N, E)
         gated = gated_values(v, gate)
-        seen = mine[:, None] & real[None, :] & (i[None, :] <= i[:, None])
+        seen = in_chunk[:, None] & real[None, :] & (i[None, :] <= i[:, None])
         top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, gated, top, total, mixed, WIDEN)
 
-    some = total > 0.0
-    logsum = tl.where(some, top + tl.log(tl.where(some, total, 1.0)), HIGH)
-    tl.store(LOGSUM + (b * H + h) * N + position, logsum, mask=mine)
-    mixed = mixed / tl.where(some, total, 1.0)[:, None]
-    q = load_rows(tokens, position, row, e, mine, E)
+    nonempty = total > 0.0
+    logsum = tl.where(nonempty, top + tl.log(tl.where(nonempty, total, 1.0)), HIGH)
+    tl.store(LOGSUM + (b * H + h) * N + position, logsum, mask=in_chunk)
+    mixed = mixed / tl.where(nonempty, total, 1.0)[:, None]
+    q = load_rows(tokens, position, row, e, in_chunk, E)
     state = load_rows(STATE + ((b * H + h) * G + chunk) * M * E, m, E, e, m < M, E)
     fingerprint = softmax_over_hubs(dot(q, tl.trans(state), WIDEN) * SCALE, M, MP)
     mixed += dot(fingerprint.to(state.dtype), state, WIDEN)
     mixed = tl.where(real[:, None], mixed, 0.0).to(MIXED.dtype.element_ty)
-    store_rows(MIXED + b * N * H * E + h * E, position, H * E, e, mine, mixed, E)
+    store_rows(MIXED + b * N * H * E + h * E, position, H * E, e, in_chunk, mixed, E)
 
 
 @triton.jit
 @no_type_check
 def _weights(logits, seen, logsum):
-    """The softmax again, from its logarithmic sum."""
+    """The softmax, recomputed from its logsumexp."""
     return tl.where(seen, tl.exp(tl.where(seen, logits, LOW) - logsum[:, None]), 0.0)
 
 
 @triton.jit
 @no_type_check
 def _store_unrotated(base, position, stride, column, ok, first, second, COS, SIN, HALF: tl.constexpr):
-    """Gradients of rotated halves, turned back and stored."""
+    """Gradients of rotated halves, rotated back and stored."""
     cos = load_rows(COS, position, HALF, column, ok, HALF)
     sin = load_rows(SIN, position, HALF, column, ok, HALF)
-    turned, other = rotate(first, second, cos, -sin)
-    store_rows(base, position, stride, column, ok, turned.to(base.dtype.element_ty), HALF)
+    unrotated, other = rotate(first, second, cos, -sin)
+    store_rows(base, position, stride, column, ok, unrotated.to(base.dtype.element_ty), HALF)
     store_rows(base + HALF, position, stride, column, ok, other.to(base.dtype.element_ty), HALF)
 
 
@@ -144,12 +144,12 @@ def attend_backward(
     row = 3 * H * E
     tokens, d_tokens = QKV + b * N * row + h * E, D_QKV + b * N * row + h * E
     position = chunk * C + i
-    mine = (i < C) & (position < N)
-    real = are_real(VALID + b * N, position, mine, HAS_VALID)
-    q1, q2 = load_rotated(tokens, position, row, column, mine, COS, SIN, half)
-    logsum = tl.load(LOGSUM + (b * H + h) * N + position, mask=mine, other=HIGH)
+    in_chunk = (i < C) & (position < N)
+    real = are_real(VALID + b * N, position, in_chunk, HAS_VALID)
+    q1, q2 = load_rotated(tokens, position, row, column, in_chunk, COS, SIN, half)
+    logsum = tl.load(LOGSUM + (b * H + h) * N + position, mask=in_chunk, other=HIGH)
     d_out = load_rows(D_MIXED + b * N * H * E + h * E, position, H * E, e, real, E)
-    own = mine[:, None] & real[None, :] & (i[None, :] <= i[:, None]) & CAUSAL  # else the selected tokens alone
+    own = in_chunk[:, None] & real[None, :] & (i[None, :] <= i[:, None]) & CAUSAL  # else only the selected tokens
 
     k1, k2 = load_rotated(tokens + H * E, position, row, column, real, COS, SIN, half)
     v, gate = _load_values(tokens + 2 * H * E, position, row, e, real, SCORE + b * N, E)
@@ -161,22 +161,22 @@ def attend_backward(
         token, filled = load_chosen(CHOSEN + (b * G + chunk) * K, slot, K)
         p1, p2 = load_rotated(tokens + H * E, token, row, column, filled, COS, SIN, half)
         u, sigma = _load_values(tokens + 2 * H * E, token, row, e, filled, SCORE + b * N, E)
-        chosen = _weights(logits_of(q1, q2, p1, p2, SCALE, WIDEN), mine[:, None] & filled[None, :], logsum)
+        chosen = _weights(logits_of(q1, q2, p1, p2, SCALE, WIDEN), in_chunk[:, None] & filled[None, :], logsum)
         delta += tl.sum(chosen * dot(d_out, tl.trans(gated_values(u, sigma)), WIDEN), 1)
 
     d_logits = (weight * (dot(d_out, tl.trans(gated), WIDEN) - delta[:, None]) * SCALE).to(q1.dtype)
     d_gated = dot(tl.trans(weight).to(d_out.dtype), d_out, WIDEN)
-    store_rows(d_tokens + 2 * H * E, position, row, e, mine, d_gated.to(D_QKV.dtype.element_ty), E)
-    tl.store(D_GATE + (b * H + h) * N + position, tl.sum(d_gated * v.to(exact), 1), mask=mine)
+    store_rows(d_tokens + 2 * H * E, position, row, e, in_chunk, d_gated.to(D_QKV.dtype.element_ty), E)
+    tl.store(D_GATE + (b * H + h) * N + position, tl.sum(d_gated * v.to(exact), 1), mask=in_chunk)
     d_k1, d_k2 = dot(tl.trans(d_logits), q1, WIDEN), dot(tl.trans(d_logits), q2, WIDEN)
-    _store_unrotated(d_tokens + H * E, position, row, column, mine, d_k1, d_k2, COS, SIN, half)
+    _store_unrotated(d_tokens + H * E, position, row, column, in_chunk, d_k1, d_k2, COS, SIN, half)
     d_q1, d_q2 = dot(d_logits, k1, WIDEN), dot(d_logits, k2, WIDEN)
     for first in range(0, K, TILE):
         slot = first + tl.arange(0, TILE)
         token, filled = load_chosen(CHOSEN + (b * G + chunk) * K, slot, K)
         p1, p2 = load_rotated(tokens + H * E, token, row, column, filled, COS, SIN, half)
         u, sigma = _load_values(tokens + 2 * H * E, token, row, e, filled, SCORE + b * N, E)
-        chosen = _weights(logits_of(q1, q2, p1, p2, SCALE, WIDEN), mine[:, None] & filled[None, :], logsum)
+        chosen = _weights(logits_of(q1, q2, p1, p2, SCALE, WIDEN), in_chunk[:, None] & filled[None, :], logsum)
         d_chosen = dot(d_out, tl.trans(gated_values(u, sigma)), WIDEN)
         d_chosen = (chosen * (d_chosen - delta[:, None]) * SCALE).to(q1.dtype)
         picked = ((b * H + h) * G + chunk) * K * E
@@ -185,7 +185,7 @@ def attend_backward(
         store_rows(D_PICKED_K + picked + half, slot, E, column, slot < K, dot(tl.trans(d_chosen), q2, WIDEN), half)
         d_q1 += dot(d_chosen, p1, WIDEN)
         d_q2 += dot(d_chosen, p2, WIDEN)
-    _store_unrotated(d_tokens, position, row, column, mine, d_q1, d_q2, COS, SIN, half)
+    _store_unrotated(d_tokens, position, row, column, in_chunk, d_q1, d_q2, COS, SIN, half)
 
 
 @triton.jit
@@ -195,10 +195,10 @@ def collect_selected(
     H: tl.constexpr, E: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     EP: tl.constexpr, HP: tl.constexpr, CP: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Adds, for the tokens of one chunk, what every later chunk that selected them has left by slot.
+    """Adds, for the tokens of one chunk, the gradients that later chunks which selected them stored by slot.
 
-    `ORDER` lists slots by the chunk of their token, those of chunk g from `STARTS[g]` on: each sum is taken by one
-    program in one order, so it is the same in every run.
+    `ORDER` lists slots by the chunk of their token, those of chunk g from `STARTS[g]` on: each sum is
+    computed by one program in one order, so it is the same in every run.
     """
     chunk, b, h = tl.program_id(0), tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
     begin, end = tl.load(STARTS + b * (G + 1) + chunk), tl.load(STARTS + b * (G + 1) + chunk + 1)
@@ -222,15 +222,15 @@ def collect_selected(
             right = load_rows(D_PICKED_K + picked + half, slot, E, column, entry < end, half)
             d_k2 += dot(pick, right, False)
         position = chunk * C + i
-        mine = (i < C) & (position < N)
+        in_chunk = (i < C) & (position < N)
         cos, sin = (
-            load_rows(COS, position, half, column, mine, half),
-            load_rows(SIN, position, half, column, mine, half),
+            load_rows(COS, position, half, column, in_chunk, half),
+            load_rows(SIN, position, half, column, in_chunk, half),
         )
         d_k1, d_k2 = rotate(d_k1, d_k2, cos, -sin)
-        add_rows(D_QKV + here + H * E, position, row, column, mine, d_k1, half)
-        add_rows(D_QKV + here + H * E + half, position, row, column, mine, d_k2, half)
-        add_rows(D_QKV + here + 2 * H * E, position, row, e, mine, d_v, E)
-        v = load_rows(QKV + here + 2 * H * E, position, row, e, mine, E).to(exact)
+        add_rows(D_QKV + here + H * E, position, row, column, in_chunk, d_k1, half)
+        add_rows(D_QKV + here + H * E + half, position, row, column, in_chunk, d_k2, half)
+        add_rows(D_QKV + here + 2 * H * E, position, row, e, in_chunk, d_v, E)
+        v = load_rows(QKV + here + 2 * H * E, position, row, e, in_chunk, E).to(exact)
         place = D_GATE + (b * H + h) * N + position
-        tl.store(place, tl.load(place, mask=mine, other=0.0) + tl.sum(d_v * v, 1), mask=mine)
+        tl.store(place, tl.load(place, mask=in_chunk, other=0.0) + tl.sum(d_v * v, 1), mask=in_chunk)

@@ -1,4 +1,4 @@
-"""`impl="triton"`: the layer through the kernels, between the two projections that stay matrix products of torch."""
+"""`impl="triton"`: the layer through the kernels, between the two projections, which are matrix products of torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Routed(NamedTuple):
-    """What `hubrouter::route` gives; only `mixed` has a gradient."""
+    """The outputs of `hubrouter::route`; only `mixed` has a gradient."""
 
     mixed: Tensor  # [B, N, H, E]
     score: Tensor  # [B, N]
@@ -29,15 +29,15 @@ class Routed(NamedTuple):
 
 
 def prepare(config: RouterConfig) -> None:
-    """Raises ConfigError for sizes that the kernels do not take, and without triton."""
+    """Raise ConfigError for sizes that the kernels do not support, and without triton."""
     require_sizes(config)
 
 
 def between(layer: HubRouter, projected: Tensor, valid: Tensor | None) -> Routed:
-    """Everything between the two projections, for what the first one gives, [B, N, 3D].
+    """Everything between the two projections, from the output of the first, [B, N, 3D].
 
     Raises:
-        ConfigError: kernels cannot run on its device.
+        ConfigError: kernels cannot run on the device of the tensor.
     """
     require_device(projected, layer.config)
     from hubrouter.kernels.route import route  # imports triton

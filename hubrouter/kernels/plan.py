@@ -1,4 +1,4 @@
-"""Sizes of a launch: what the kernels are compiled for, found from shapes and configuration alone."""
+"""Sizes of a launch: what the kernels are compiled for, from shapes and configuration alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SPAN = 8  # chunks a segment; fixed, so that no prefix is put together differently in a longer sequence (our choice)
-SMALLEST = 16  # the least side of a tile that tensor cores multiply
+SPAN = 8  # chunks per segment; fixed, so that a longer sequence does not change how a prefix is computed (our choice)
+SMALLEST = 16  # the smallest side of a tile that tensor cores multiply
 TILE = 64  # selected tokens in a tile
 
 
@@ -44,7 +44,7 @@ class Plan:
 
     @property
     def chunks(self) -> int:
-        """G: chunks begun; for the bidirectional layer one more without tokens, before which is the whole sequence."""
+        """G: chunks begun; for the bidirectional layer one more without tokens, which the whole sequence precedes."""
         return -(-self.length // self.chunk) + (not self.causal)
 
     @property
@@ -73,7 +73,7 @@ class Plan:
         return min(TILE, padded(self.k))
 
     def sizes(self, *names: str) -> dict[str, Any]:
-        """The kernels' compile-time arguments of these names, and how a program is spread over a processor."""
+        """The kernels' compile-time arguments of these names, and warps and stages of a program."""
         known = {
             "H": self.heads,
             "E": self.width,
@@ -93,14 +93,14 @@ class Plan:
             "WIDEN": self.widen,
         }
         bytes_of_tile = padded(self.chunk) * padded(self.width) * self.dtype.itemsize
-        spread = {
+        launch = {
             "num_warps": 4 if bytes_of_tile <= 64 * 64 * 2 else 8,
             "num_stages": 1 if bytes_of_tile > 2**14 else 2,
         }
-        return {name: known[name] for name in names} | spread
+        return {name: known[name] for name in names} | launch
 
     def empty(self, like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        """A buffer that some kernel fills; of the exact dtype unless told."""
+        """A buffer that a kernel fills; of the exact dtype where none is named."""
         return torch.empty(shape, dtype=dtype or self.exact, device=like.device)
 
     def rotary(self, like: Tensor, length: int | None = None) -> tuple[Tensor, Tensor]:
@@ -111,13 +111,13 @@ class Plan:
 
 
 def padded(size: int) -> int:
-    """The power of two that a tile's side is filled up to."""
+    """The power of two to which a tile's side is padded."""
     return max(SMALLEST, 1 << (size - 1).bit_length())
 
 
 @lru_cache(maxsize=8)
 def _angles(rows: int, half: int, base: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """As `hubrouter.rotary` computes them; kept, because every layer and step asks for the same."""
+    """As `hubrouter.rotary` computes them; cached, because all layers and steps use the same."""
     frequency = base ** (-torch.arange(half, device=device, dtype=dtype) / half)
     angle = torch.arange(rows, device=device, dtype=dtype)[:, None] * frequency
     return angle.cos(), angle.sin()

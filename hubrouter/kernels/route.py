@@ -1,7 +1,7 @@
 """The operator `hubrouter::route`: everything of the layer between its two projections, forward and backward.
 
-Registered with torch, so that `torch.compile` takes it whole and shape checks know it. What the forward pass leaves for
-the backward pass are its further outputs: O(N) numbers, no N by N and no gathered tensor among them.
+Registered with torch, so that `torch.compile` treats it as one operator and shapes can be inferred. What the backward
+pass needs are further outputs of the forward pass: O(N) numbers, no N by N and no gathered tensor among them.
 """
 
 from typing import Any
@@ -56,11 +56,11 @@ def route(
         chunk: chunk size C.
         neighbours: successors that share a claim.
         rope_base: wavelength base of the rotary embedding.
-        causal: hubs, scores and council know earlier tokens only; False is the layer as published.
+        causal: hubs, scores and council depend on earlier tokens only; False is the layer as published.
 
     Returns:
         mixed [B, N, H, E]; scores [B, N]; the hub states that every chunk reads [B·H, G, M, E]; peaks and totals of the
-        prefixes before every chunk; keys of the selected tokens [B, G, K]; logarithmic sums of the council's softmax
+        prefixes before every chunk; keys of the selected tokens [B, G, K]; the logsumexp of the council's softmax
         [B, H, N]; and, for streaming, the hubs' weighted sums before the last chunk [B·H, M, E].
     """
     plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base, causal)
@@ -94,7 +94,7 @@ def route(
 
 
 def _mask(valid: Tensor | None, like: Tensor) -> Tensor:
-    """The mask as bytes; anything where there is none, for it is not read."""
+    """The mask as bytes; without one any tensor, because it is not read."""
     return like if valid is None else valid.contiguous().view(torch.uint8)
 
 
@@ -199,7 +199,7 @@ def _council_backward(
     d_qkv: Tensor,
     d_gate: Tensor,
 ) -> None:
-    """Fills `d_qkv` and `d_gate` with the council's part."""
+    """Write the council's part of the gradients to `d_qkv` and `d_gate`."""
     n, g, (cos, sin) = plan.length, plan.chunks, plan.rotary(qkv)
     d_picked_k = plan.empty(qkv, plan.batch * plan.heads, g, plan.k, plan.width)
     d_picked_v = torch.empty_like(d_picked_k)
@@ -215,9 +215,9 @@ def _council_backward(
 
 
 def inverted(chosen: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Slots in the order of the chunk that their token is in, [B, G·K], and where each chunk's begin, [B, G + 1].
+    """Slots in the order of the chunk that their token is in, [B, G·K], and the start of each chunk's, [B, G + 1].
 
-    Empty slots come last, behind the last beginning.
+    Empty slots come last.
     """
     batch, chunks, _ = chosen.shape
     token = LAST.value - (chosen & LAST.value)

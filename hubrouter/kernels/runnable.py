@@ -1,4 +1,4 @@
-"""Where the kernels can run: on a CUDA device, or in Triton's interpreter for tests. Anything else is a clear error."""
+"""Where the kernels can run: on a CUDA device, or in Triton's interpreter for tests. Anything else is an error."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hubrouter.config import ConfigError, RouterConfig
 from hubrouter.kernels.plan import padded
 
 LARGEST = {"chunk": 128, "n_hubs": 64, "k": 1024, "head_width": 128}
-FLOAT32_NUMBERS = 12288  # rows of chunk and hubs times head width: found by compiling for an H100
+FLOAT32_NUMBERS = 12288  # rows of chunk and hubs times head width: the largest that compiles for an H100
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 OTHERWISE = "; or take impl='reference'"
 
 
 def interpreted() -> bool:
-    """Whether Triton interprets kernels on the CPU: `TRITON_INTERPRET=1` was set before this process began."""
+    """Whether Triton interprets kernels on the CPU: `TRITON_INTERPRET=1` was set before Python started."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def require_sizes(config: RouterConfig) -> None:
-    """Raises ConfigError where the kernels do not take a configuration, or triton is not installed."""
+    """Raise ConfigError where the kernels do not support a configuration, or triton is not installed."""
     if importlib.util.find_spec("triton") is None:
         raise ConfigError("impl='triton' needs the package triton: install hubrouter-audit[kernels]" + OTHERWISE)
     for name, most in LARGEST.items():
@@ -32,7 +32,7 @@ def require_sizes(config: RouterConfig) -> None:
 
 
 def require_device(x: Tensor, config: RouterConfig) -> None:
-    """Raises ConfigError where kernels cannot run on the tensor's device, in its dtype or with these sizes in it."""
+    """Raise ConfigError where kernels cannot run on the tensor's device, in its dtype, or with these sizes in it."""
     if x.dtype not in DTYPES:
         raise ConfigError(f"impl='triton' takes {', '.join(str(d) for d in DTYPES)}, not {x.dtype}" + OTHERWISE)
     if x.device.type == "cpu" and interpreted():

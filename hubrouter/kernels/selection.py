@@ -1,8 +1,9 @@
 """Select: the strongest claims among all earlier chunks, by the same scan in two steps over segments of chunks.
 
-A claim and its position make one int64 key: the claim in units of its grid above, counted-down position below. Keys are
-unique, larger claims come first and the lower position first among equals, so one sort of values does what a stable
-sort of pairs would. Merging two sorted lists is one elementwise maximum of the first with the second reversed, sorted.
+A claim and its position make one int64 key: the claim in units of its grid in the upper half, the counted-down position
+in the lower. Keys are unique, larger claims come first and the lower position first among equals, so one sort of values
+equals a stable sort of pairs. Merging two sorted lists is the elementwise maximum of the first with the second
+reversed, sorted.
 """
 
 from typing import no_type_check
@@ -36,9 +37,9 @@ def _keys_of_chunk(
     claim = tl.full(i.shape, EMPTY, tl.int32)
     for back in range(NEIGHBOURS + 1):
         before = position - back
-        there = are_real(VALID, before, (i < C) & (before >= 0) & (before < N), HAS_VALID)
-        score = tl.load(SCORE + before, mask=there, other=0.0)
-        claim = tl.maximum(claim, tl.where(there, _on_grid(score, GRID), EMPTY))
+        exists = are_real(VALID, before, (i < C) & (before >= 0) & (before < N), HAS_VALID)
+        score = tl.load(SCORE + before, mask=exists, other=0.0)
+        claim = tl.maximum(claim, tl.where(exists, _on_grid(score, GRID), EMPTY))
     claim = tl.where(real, claim, EMPTY)
     return (claim.to(tl.int64) << 32) | (-position + LAST).to(tl.int64)
 
@@ -46,7 +47,7 @@ def _keys_of_chunk(
 @triton.jit
 @no_type_check
 def _merge(first, second):
-    """The best of two lists sorted downwards, again sorted."""
+    """The best of two lists in descending order, in descending order."""
     return tl.sort(tl.maximum(first, tl.flip(second, 0)), descending=True)
 
 
@@ -70,7 +71,7 @@ def select_in_segments(
 @triton.jit
 @no_type_check
 def carry_selection(KEYS, CHOSEN, G, SEGMENTS, K: tl.constexpr, SPAN: tl.constexpr, WIDE: tl.constexpr):
-    """Carries earlier segments into each: the K best before every chunk, strongest first."""
+    """Adds earlier segments to each: the K best before every chunk, strongest first."""
     segment, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     i = tl.arange(0, WIDE)
     best = tl.full([WIDE], EMPTY_KEY, tl.int64)

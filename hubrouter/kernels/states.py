@@ -1,8 +1,8 @@
 """Encode: the hubs' summaries of all earlier chunks, by a scan in two steps over segments of chunks.
 
-Step one runs through the chunks of each segment, step two carries what earlier segments hold into it. A segment has a
-fixed number of chunks, so how a prefix is put together does not depend on the length of the sequence. The backward pass
-is the same scan from the other end.
+Step one processes the chunks of each segment, step two adds the summaries of earlier segments. A segment has a fixed
+number of chunks, so how a prefix is computed does not depend on the length of the sequence. The backward pass is the
+same scan in the opposite direction.
 """
 
 from typing import no_type_check
@@ -28,7 +28,7 @@ def summarise_segments(
     EP: tl.constexpr, MP: tl.constexpr, CP: tl.constexpr, SCALE: tl.constexpr,
     HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
-    """Rows 0 … G-1 of (peak, total, weighted): what a segment holds before its chunk; row G + s: all of segment s."""
+    """Rows 0 … G-1 of (peak, total, weighted): a segment's summary before its chunk; row G + s: of all of segment s."""
     segment, b, h = tl.program_id(0), tl.program_id(1) // H, tl.program_id(1) % H
     exact = PEAK.dtype.element_ty
     m, e, i = tl.arange(0, MP), tl.arange(0, EP), tl.arange(0, CP)
@@ -49,9 +49,9 @@ def summarise_segments(
         logits = tl.where(real[None, :], dot(hubs.to(k.dtype), tl.trans(k), WIDEN) * SCALE, LOW)
         higher = tl.maximum(peak, tl.max(logits, 1))
         weight = tl.where(real[None, :], tl.exp(logits - higher[:, None]), 0.0)
-        fade = tl.exp(peak - higher)
-        total = total * fade + tl.sum(weight, 1)
-        weighted = weighted * fade[:, None] + dot(weight.to(v.dtype), v, WIDEN)
+        rescale = tl.exp(peak - higher)
+        total = total * rescale + tl.sum(weight, 1)
+        weighted = weighted * rescale[:, None] + dot(weight.to(v.dtype), v, WIDEN)
         peak = higher
     row = first_row + G + segment
     tl.store(PEAK + row * M + m, peak, mask=m < M)
@@ -62,7 +62,7 @@ def summarise_segments(
 @triton.jit
 @no_type_check
 def _load_summary(PEAK, TOTAL, WEIGHTED, row, m, e, M: tl.constexpr, E: tl.constexpr):
-    """One row of summaries; hubs that fill the tile up hold nothing."""
+    """One row of summaries; padding hubs of the tile have none."""
     peak = tl.load(PEAK + row * M + m, mask=m < M, other=LOW)
     total = tl.load(TOTAL + row * M + m, mask=m < M, other=0.0)
     return peak, total, _hub_rows(WEIGHTED + row * M * E, m, e, M, E)
@@ -83,9 +83,9 @@ def carry_states(
     HUBS, PEAK, TOTAL, WEIGHTED, STATE, LAST_WEIGHTED, G, SEGMENTS,
     H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, SPAN: tl.constexpr, EP: tl.constexpr, MP: tl.constexpr,
 ):  # fmt: skip
-    """Carries earlier segments into each; peak and total become those of whole prefixes, `STATE` their averages.
+    """Adds earlier segments to each; peak and total become those of whole prefixes, `STATE` their averages.
 
-    `LAST_WEIGHTED` gets the last prefix's weighted sum, unrounded: streams go on from it.
+    `LAST_WEIGHTED` gets the last prefix's weighted sum, unrounded: streams continue from it.
     """
     segment, h = tl.program_id(0), tl.program_id(1) % H
     exact = PEAK.dtype.element_ty
@@ -134,9 +134,9 @@ def sum_segments_backward(
     start = tl.load(PEAK + (first_row + segment * SPAN) * M + m, mask=m < M, other=0.0)
     for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
         peak, dw, dz = _from_state(PEAK, TOTAL, STATE, D_STATE, first_row + chunk, first_state + chunk, m, e, M, E)
-        fade = tl.exp(start - peak)
-        d_total += dz * fade
-        d_weighted += dw * fade[:, None]
+        rescale = tl.exp(start - peak)
+        d_total += dz * rescale
+        d_weighted += dw * rescale[:, None]
     row = tl.program_id(1).to(tl.int64) * SEGMENTS + segment
     tl.store(D_TOTAL + row * M + m, d_total, mask=m < M)
     store_rows(D_WEIGHTED + row * M * E, m, E, e, m < M, d_weighted, E)
@@ -152,8 +152,8 @@ def encode_backward(
 ):  # fmt: skip
     """Adds the hubs' part to the gradients of k and v, from the last chunk of a segment to its first.
 
-    Before chunk c is handled, (d_total, d_weighted) is the sum over all prefixes after it, relative to the peak of the
-    next one: exponents are never positive, because peaks of prefixes never fall.
+    Before chunk c is processed, (d_total, d_weighted) is the sum over all later prefixes, relative to the peak of the
+    next one: exponents are never positive, because peaks of prefixes never decrease.
     """
     segment, b, h = tl.program_id(0), tl.program_id(1) // H, tl.program_id(1) % H
     exact = PEAK.dtype.element_ty
@@ -166,17 +166,19 @@ def encode_backward(
     for back in range(SEGMENTS - 1 - segment):
         later = SEGMENTS - 1 - back
         start = tl.load(PEAK + (first_row + later * SPAN) * M + m, mask=m < M, other=0.0)
-        fade = tl.exp(tl.minimum(start - peak, 0.0))  # only the first can be above, and there nothing fades yet
+        rescale = tl.exp(
+            tl.minimum(start - peak, 0.0)
+        )  # only the first can be above, and there nothing has been summed yet
         row = tl.program_id(1).to(tl.int64) * SEGMENTS + later
-        d_total = d_total * fade + tl.load(D_TOTAL + row * M + m, mask=m < M, other=0.0)
-        d_weighted = d_weighted * fade[:, None] + _hub_rows(D_WEIGHTED + row * M * E, m, e, M, E)
+        d_total = d_total * rescale + tl.load(D_TOTAL + row * M + m, mask=m < M, other=0.0)
+        d_weighted = d_weighted * rescale[:, None] + _hub_rows(D_WEIGHTED + row * M * E, m, e, M, E)
         peak = start
     last = tl.minimum(segment * SPAN + SPAN, G)
     for back in range(last - segment * SPAN):
         chunk = last - 1 - back
         position = chunk * C + i
         real = are_real(VALID + b.to(tl.int64) * N, position, (i < C) & (position < N), HAS_VALID)
-        real = real & (chunk < G - 1)  # nothing comes after the last chunk
+        real = real & (chunk < G - 1)  # no chunk reads the last one
         k = load_rows(QKV + here + H * E, position, 3 * H * E, e, real, E)
         v = load_rows(QKV + here + 2 * H * E, position, 3 * H * E, e, real, E)
         logits = dot(hubs.to(k.dtype), tl.trans(k), WIDEN) * SCALE - peak[:, None]
@@ -188,8 +190,8 @@ def encode_backward(
         add_rows(D_QKV + here + H * E, position, 3 * H * E, e, real, d_k, E)
         add_rows(D_QKV + here + 2 * H * E, position, 3 * H * E, e, real, d_v, E)
         here_peak, dw, dz = _from_state(PEAK, TOTAL, STATE, D_STATE, first_row + chunk, first_state + chunk, m, e, M, E)
-        fade = tl.exp(tl.minimum(here_peak - peak, 0.0))
-        d_total, d_weighted, peak = d_total * fade + dz, d_weighted * fade[:, None] + dw, here_peak
+        rescale = tl.exp(tl.minimum(here_peak - peak, 0.0))
+        d_total, d_weighted, peak = d_total * rescale + dz, d_weighted * rescale[:, None] + dw, here_peak
     if segment == 0:
         d_hubs += d_weighted  # a hub's own embedding is its first value, of weight 1
     row = tl.program_id(1).to(tl.int64) * SEGMENTS + segment

@@ -1,7 +1,7 @@
 """Streaming with kernels: a prefix at once through `route`, then a fused step for tokens that stay in the open chunk.
 
-The token that completes a chunk closes it with operations of the reference: once in C tokens, on C tokens. Streams
-carry no gradients.
+The token that completes a chunk closes it with operations of the reference: once every C tokens, on C tokens. Streams
+have no gradients.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def streamed(layer: HubRouter, x: Tensor, state: RouterState | None) -> tuple[Tensor, RouterState]:
-    """The next N tokens [B, N, D] and the state behind them."""
+    """The next N tokens [B, N, D] and the state after them."""
     if state is None:
-        return _begun(layer, x)
+        return _first_tokens(layer, x)
     outputs = []
     while x.shape[1]:
         fits = layer.config.chunk - state.open_k.shape[1]
@@ -40,8 +40,8 @@ def streamed(layer: HubRouter, x: Tensor, state: RouterState | None) -> tuple[Te
     return torch.cat(outputs, dim=1), state
 
 
-def _begun(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
-    """The first tokens, and the state that the last chunk begun leaves."""
+def _first_tokens(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
+    """The first tokens, and the state after them."""
     config, qkv = layer.config, _projected(layer, x)
     head, settings = layer.score.head, (config.k, config.chunk, config.neighbours, config.rope_base, config.causal)
     mixed, score, _, peak, total, chosen, _, weighted = route(
@@ -63,7 +63,7 @@ def _begun(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
             peak[:, last].view(*heads, -1), total[:, last].view(*heads, -1), weighted.view(*heads, config.n_hubs, -1)
         ),
         claim=torch.where((key >> 32) > -(1 << 31), claim, NO_CLAIM),
-        selected_k=_turned(layer, k, token),
+        selected_k=_rotated(layer, k, token),
         selected_v=v * gate[..., None, None],
         recent=recent[:, recent.shape[1] - config.neighbours :].clone(),
         open_k=qkv[:, begun:, 1].clone(),
@@ -119,6 +119,6 @@ def _projected(layer: HubRouter, x: Tensor) -> Tensor:
     return projected
 
 
-def _turned(layer: HubRouter, k: Tensor, position: Tensor) -> Tensor:
+def _rotated(layer: HubRouter, k: Tensor, position: Tensor) -> Tensor:
     """Keys [B, T, H, E] at their positions, rotated."""
     return rotate(k, rotation(position, layer.config.head_width, layer.config.rope_base, k.dtype))

@@ -1,7 +1,7 @@
-"""Pieces that the kernels share: tiles of tokens, products, the rotary embedding, fingerprints and selection keys.
+"""Functions that the kernels share: tiles of tokens, products, the rotary embedding, fingerprints and selection keys.
 
 Kernels read `qkv` as the projection lays it out, [B, N, 3, H, E], without a copy. Tiles are padded to powers of two, at
-least 16 a side; what lies outside a sequence is loaded as zero, so buffers need no clearing.
+least 16 per side; what is outside a sequence is loaded as zero, so buffers need no initialisation.
 """
 
 from typing import no_type_check
@@ -10,10 +10,10 @@ import triton
 import triton.language as tl
 
 LOW = tl.constexpr(-1e38)  # a masked logit: finite, so that no difference of two is NaN
-HIGH = tl.constexpr(1e38)  # the logsumexp of a query that may read nobody: every weight is then 0
+HIGH = tl.constexpr(1e38)  # the logsumexp of a query that may read no token: every weight is then 0
 EMPTY = tl.constexpr(-(1 << 31))  # the claim of an empty slot or of padding, in units of the grid
 EMPTY_KEY = tl.constexpr(-(1 << 63))
-LARGEST = tl.constexpr(1 << 30)  # claims beyond are equal
+LARGEST = tl.constexpr(1 << 30)  # larger claims are equal
 LAST = tl.constexpr(0x7FFFFFFF)  # positions count down from here in a key, so that lower ones come first
 
 
@@ -23,7 +23,7 @@ def dot(a, b, WIDEN: tl.constexpr):
     """The product, accumulated in at least float32; `WIDEN` is for the interpreter, which cannot multiply bfloat16."""
     if WIDEN:
         a, b = a.to(tl.float32), b.to(tl.float32)
-    if a.dtype == tl.float32:  # three products of tensor cores, about as exact as one of float32
+    if a.dtype == tl.float32:  # three tensor core products, about as precise as one of float32
         return tl.dot(a, b, input_precision="tf32x3")
     return tl.dot(a, b, input_precision="ieee")
 
@@ -39,7 +39,7 @@ def load_rows(base, row, stride, column, ok, WIDTH: tl.constexpr):
 @triton.jit
 @no_type_check
 def store_rows(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
-    """The opposite of `load_rows`; what is not `ok` stays as it is."""
+    """The opposite of `load_rows`; rows that are not `ok` are not changed."""
     inside = ok[:, None] & (column < WIDTH)[None, :]
     tl.store(base + row[:, None] * stride + column[None, :], value, mask=inside)
 
@@ -47,7 +47,7 @@ def store_rows(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
 @triton.jit
 @no_type_check
 def add_rows(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
-    """Adds to rows that no other program touches meanwhile; the sum is rounded once."""
+    """Adds to rows that no other program writes at the same time; the sum is rounded once."""
     before = load_rows(base, row, stride, column, ok, WIDTH)
     store_rows(base, row, stride, column, ok, (before.to(value.dtype) + value).to(before.dtype), WIDTH)
 
@@ -64,7 +64,7 @@ def are_real(VALID, position, ok, HAS_VALID: tl.constexpr):
 @triton.jit
 @no_type_check
 def rotate(first, second, cos, sin):
-    """The pairs (i, i + E/2) turned by their angles."""
+    """The pairs (i, i + E/2) rotated by their angles."""
     return first * cos - second * sin, second * cos + first * sin
 
 
@@ -76,14 +76,14 @@ def load_rotated(base, position, stride, column, ok, COS, SIN, HALF: tl.constexp
     second = load_rows(base + HALF, position, stride, column, ok, HALF)
     cos = load_rows(COS, position, HALF, column, ok, HALF)
     sin = load_rows(SIN, position, HALF, column, ok, HALF)
-    turned, other = rotate(first.to(cos.dtype), second.to(cos.dtype), cos, sin)
-    return turned.to(first.dtype), other.to(first.dtype)
+    first_out, second_out = rotate(first.to(cos.dtype), second.to(cos.dtype), cos, sin)
+    return first_out.to(first.dtype), second_out.to(first.dtype)
 
 
 @triton.jit
 @no_type_check
 def softmax_over_hubs(logits, M: tl.constexpr, MP: tl.constexpr):
-    """Fingerprints of logits [C, M]; hubs that only fill the tile up get 0."""
+    """Fingerprints of logits [C, M]; padding hubs of the tile get 0."""
     hub = tl.arange(0, MP)
     logits = tl.where((hub < M)[None, :], logits, LOW)
     weight = tl.exp(logits - tl.max(logits, 1)[:, None])

@@ -136,7 +136,7 @@ REFUSED = [
     ({"cu_seqlens": torch.tensor([2, 13])}, "must rise from 0"),
     ({"cu_seqlens": torch.tensor([0, 9, 4, 13])}, "must rise from 0"),
     ({"cu_seqlens": torch.tensor([], dtype=torch.int64)}, "must rise from 0"),
-    ({"cu_seqlens": torch.tensor([0, 13]), "attention_mask": MASK[:1]}, "goes with neither"),
+    ({"cu_seqlens": torch.tensor([0, 13]), "attention_mask": MASK[:1]}, "cannot be combined"),
     ({"attention_mask": torch.ones(1, 1, 13, 13)}, "0 or 1 for every token"),
     ({"attention_mask": MASK}, "fits neither"),
 ]

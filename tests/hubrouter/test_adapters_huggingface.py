@@ -254,6 +254,6 @@ def test_a_mask_that_tells_another_past_is_refused():
     cache = model(ids[:, :11], attention_mask=left([6, 11, 3]), use_cache=True).past_key_values
     told = torch.cat([left([7, 11, 3]), torch.ones(3, 1, dtype=torch.long)], 1)
     with pytest.raises(
-        AdapterError, match=r"\[7, 11, 3\] earlier tokens are real, and the cache has seen \[6, 11, 3\]"
+        AdapterError, match=r"marks \[7, 11, 3\] earlier tokens as real, and the cache has \[6, 11, 3\]"
     ):
         model(ids[:, 11:], attention_mask=told, past_key_values=cache)

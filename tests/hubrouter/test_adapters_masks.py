@@ -102,8 +102,8 @@ REFUSED = [
     (without(5, 0), "hides earlier real tokens"),
     (without(3, 2), "hides earlier real tokens"),
     (by_head(), "hides earlier real tokens"),
-    (future(), "shows tokens their future"),
-    (torch.ones(4, 1, 6, 6, dtype=torch.bool), "shows tokens their future"),
+    (future(), "lets tokens read later ones"),
+    (torch.ones(4, 1, 6, 6, dtype=torch.bool), "lets tokens read later ones"),
     (additive(everyone()) - torch.arange(6.0), "adds a bias"),
     (torch.full((4, 1, 6, 6), float("nan")), "adds a bias"),
     (torch.tensor([[1, 1, 1, 2, 2, 2]] * 4), "packed documents"),
@@ -140,7 +140,7 @@ def test_positions_that_begin_anew_are_documents(positions, fine):
     if fine:
         refuse_documents(given, torch.ones(4, 6, dtype=torch.bool))
         return
-    with pytest.raises(AdapterError, match="position_ids begin anew"):
+    with pytest.raises(AdapterError, match="position_ids restart"):
         refuse_documents(given, torch.ones(4, 6, dtype=torch.bool))
 
 
