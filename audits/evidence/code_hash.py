@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from audits.evidence.definitions import (
     ROOT,
@@ -43,38 +44,14 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-@dataclass(frozen=True)
-class Definition:
-    """What a name of a module is bound to."""
+class Node(NamedTuple):
+    """What a name leads to: a definition of a module, a whole module, a searched folder, an effect, or a data file."""
 
-    module: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """A module as a whole, or the modules of a searched folder; `named` where they are looked up by name."""
-
-    module: str
-    named: bool = False
+    kind: Literal["definition", "module", "folder", "folder by name", "effect", "data"]
+    module: str  # dotted; of a data file its path
+    name: str = ""  # of a definition; of an effect its index
 
 
-@dataclass(frozen=True)
-class Effect:
-    """A statement that is executed when its module is imported."""
-
-    module: str
-    index: int
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A file that the code names."""
-
-    path: str
-
-
-Node = Definition | Group | Effect | DataFile
 Token = str | Node
 
 
@@ -88,19 +65,20 @@ def code_hash(functions: Iterable[Callable[..., object]], not_hashed: Iterable[s
     Raises:
         ValueError: a module of `not_hashed` does not exist.
     """
-    roots = tuple(_definition(function) for function in functions)
+    roots = tuple(definition(function) for function in functions)
     return _code_hash(roots, _checked(not_hashed))
 
 
 def modules_behind(functions: Iterable[Callable[..., object]], not_hashed: Iterable[str] = ()) -> tuple[str, ...]:
     """The dotted names of all modules that `code_hash` reads something of, sorted."""
-    roots = tuple(_definition(function) for function in functions)
-    return tuple(sorted({_module_of(node) for node in _reached(roots, _checked(not_hashed))} - {""}))
+    roots = tuple(definition(function) for function in functions)
+    return tuple(sorted({node.module for node in _reached(roots, _checked(not_hashed)) if node.kind != "data"}))
 
 
-def _definition(function: Callable[..., object]) -> Definition:
+def definition(function: Callable[..., object]) -> Node:
+    """The node of a function."""
     function = function.func if isinstance(function, partial) else function
-    return Definition(function.__module__, function.__qualname__)
+    return Node("definition", function.__module__, function.__qualname__)
 
 
 def _checked(modules: Iterable[str]) -> frozenset[str]:
@@ -110,32 +88,28 @@ def _checked(modules: Iterable[str]) -> frozenset[str]:
     return frozenset(modules)
 
 
-def _module_of(node: Node) -> str:
-    return "" if isinstance(node, DataFile) else node.module
-
-
 @cache
-def _code_hash(roots: tuple[Definition, ...], not_hashed: frozenset[str]) -> str:
+def _code_hash(roots: tuple[Node, ...], not_hashed: frozenset[str]) -> str:
     digests = _digests(_reached(roots, not_hashed))
-    effects = sorted({digest for node, digest in digests.items() if isinstance(node, Effect)})
+    effects = sorted({digest for node, digest in digests.items() if node.kind == "effect"})
     return hashlib.sha256("\n".join([*(digests[root] for root in roots), *effects]).encode()).hexdigest()[:16]
 
 
-def _reached(roots: tuple[Definition, ...], not_hashed: frozenset[str]) -> set[Node]:
+def _reached(roots: tuple[Node, ...], not_hashed: frozenset[str]) -> set[Node]:
     """All definitions, groups, files and effects of imported modules behind the roots."""
     seen: set[Node] = set()
     loaded: set[str] = set()
     waiting: list[Node] = list(roots)
     while waiting:
         node = waiting.pop()
-        if node in seen or _module_of(node) in not_hashed:
+        if node in seen or node.module in not_hashed:
             continue
         seen.add(node)
         template = _template(node)
         waiting += [token for token in template.tokens if not isinstance(token, str)]
-        for name in _loaded([_module_of(node), *template.loads], loaded | not_hashed):
+        for name in _loaded([node.module, *template.loads], loaded | not_hashed):
             loaded.add(name)
-            waiting += [Effect(name, index) for index in range(len(source(name).effects))]
+            waiting += [Node("effect", name, str(index)) for index in range(len(source(name).effects))]
     return seen
 
 
@@ -211,26 +185,21 @@ class _Template:
 
 @cache
 def _template(node: Node) -> _Template:
-    match node:
-        case DataFile(path):
-            return _Template([hashlib.sha256(Path(path).read_bytes()).hexdigest()])
-        case Group(module, named):
-            return _group(module, named=named)
-        case Effect(module, index):
-            return _Writer(module, "").written([source(module).effects[index]])
-        case Definition(module, name) if file_of(module) is None or name not in source(module).definitions:
-            return _Template([f"{module}.{name}"])  # of another project, or made at run time: known by name alone
-        case Definition(module, name):
-            return _Writer(module, name).written(source(module).definitions[name])
-
-
-def _group(module: str, *, named: bool) -> _Template:
-    if not is_package(module):
-        tokens: list[Token] = [Definition(module, name) for name in source(module).definitions]
-        return _Template(tokens, [module], unordered=True)
-    found = modules_in(module)
-    stems = [name.rpartition(".")[2] if named else "module" for name in found]
-    return _Template([token for stem, name in zip(stems, found, strict=True) for token in (stem, Group(name))])
+    if node.kind == "data":
+        return _Template([hashlib.sha256(Path(node.module).read_bytes()).hexdigest()])
+    if node.kind == "definition":
+        statements = source(node.module).definitions.get(node.name) if file_of(node.module) else None
+        if statements is None:  # of another project, or made at run time: known by its name alone
+            return _Template([f"{node.module}.{node.name}"])
+        return _Writer(node.module, node.name).written(statements)
+    if node.kind == "effect":
+        return _Writer(node.module, "").written([source(node.module).effects[int(node.name)]])
+    if node.kind == "module":
+        definitions: list[Token] = [Node("definition", node.module, name) for name in source(node.module).definitions]
+        return _Template(definitions, [node.module], unordered=True)
+    found = modules_in(node.module)
+    stems = [name.rpartition(".")[2] if node.kind == "folder by name" else "module" for name in found]
+    return _Template([token for stem, name in zip(stems, found, strict=True) for token in (stem, Node("module", name))])
 
 
 class _Scope:
@@ -343,10 +312,10 @@ class _Writer:
     def _write_constant(self, value: object) -> None:
         if isinstance(value, str) and "." in value and "\n" not in value and len(value) < 200:
             if file_of(value) is not None and not is_package(value):
-                return self._put(Group(value))
+                return self._put(Node("module", value))
             for file in (folder / value for folder in self._folders if not value.endswith(".py")):
                 if file.is_file() and file.resolve().is_relative_to(ROOT):
-                    return self._put(DataFile(str(file)))
+                    return self._put(Node("data", str(file)))
         return self._put(f"{type(value).__name__}:{value!r},")
 
     def _write_name(self, node: ast.Name | ast.Attribute) -> None:
@@ -374,7 +343,7 @@ class _Writer:
         if name == self._name:
             return "itself", attributes
         if name in self._source.definitions:
-            return Definition(self._source.name, name), attributes
+            return Node("definition", self._source.name, name), attributes
         return name, attributes  # built in
 
     def _local(self, name: str) -> str:
@@ -419,11 +388,13 @@ def _origin(dotted: str, attributes: list[str]) -> tuple[Token, list[str]]:
     found = source(module)
     if name not in found.definitions and name in found.imports:
         return _origin(found.imports[name], attributes)  # passed on
-    return Definition(module, name if name in found.definitions else "__getattr__"), attributes
+    return Node("definition", module, name if name in found.definitions else "__getattr__"), attributes
 
 
 def _of_module(module: str, attributes: list[str]) -> tuple[Token, list[str]]:
     """A module itself, or what follows it."""
     if attributes and not attributes[0].startswith("__"):
         return _origin(f"{module}.{attributes[0]}", attributes[1:])
-    return Group(module, named=attributes[:1] == ["__name__"]), attributes
+    if not is_package(module):
+        return Node("module", module), attributes
+    return Node("folder by name" if attributes[:1] == ["__name__"] else "folder", module), attributes

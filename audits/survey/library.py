@@ -9,8 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from audits.discovery import names_in
-
 
 class NotBuiltError(Exception):
     """An architecture cannot be built here; the message says why in one line."""
@@ -54,13 +52,6 @@ class Library:
     architectures: Callable[[], tuple[Architecture, ...]]
     recipe: Callable[[Architecture], dict[str, Any]]
     build: Callable[[Architecture, dict[str, Any], int], TinyModel]
-
-
-def library_names() -> tuple[str, ...]:
-    """The libraries that can be surveyed."""
-    import audits.survey.libraries as package
-
-    return names_in(package)
 
 
 def find_library(name: str) -> Library:

@@ -13,7 +13,7 @@ import pytest
 import audits.evidence.code_hash as hashing
 import audits.evidence.definitions as definitions
 from audits.evidence.address import code_of
-from audits.evidence.code_hash import Definition, code_hash
+from audits.evidence.code_hash import Node, code_hash
 from audits.experiments.registry import all_experiments
 
 PROJECT = {
@@ -116,7 +116,7 @@ class Project:
 
     def hash(self, module: str = "audits.run", name: str = "execute") -> str:
         forget()
-        return hashing._code_hash((Definition(module, name),), frozenset())
+        return hashing._code_hash((Node("definition", module, name),), frozenset())
 
 
 def forget() -> None:
@@ -275,7 +275,7 @@ def test_a_comprehension_hides_a_definition_inside_it_alone(project: Project) ->
 
 
 def test_a_module_that_is_not_hashed_may_change(project: Project) -> None:
-    root = Definition("audits.run", "execute")
+    root = Node("definition", "audits.run", "execute")
     forget()
     before = hashing._code_hash((root,), frozenset({"audits.loop"}))
     project.replace("audits/loop.py", "sum(value", "max(value")
