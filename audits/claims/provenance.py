@@ -81,7 +81,6 @@ def _distinct(records: Iterable[Record], of: Callable[[Record], str]) -> tuple[s
 
 
 def _machine(environment: Mapping[str, object]) -> str:
-    """The hardware in words."""
     words = {key: str(environment[key]) for key in _HARDWARE if environment.get(key)}
     cores = f"{words['cores']} cores" if "cores" in words else ""
     device = "" if words.get("device") in (None, "cpu") else f"on {words['device']}"
@@ -89,7 +88,6 @@ def _machine(environment: Mapping[str, object]) -> str:
 
 
 def _versions(environment: Mapping[str, object]) -> str:
-    """Names and versions of the software."""
     return ", ".join(f"{key} {environment[key]}" for key in sorted(environment) if key not in _HARDWARE)
 
 

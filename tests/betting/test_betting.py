@@ -20,7 +20,7 @@ from audits.betting.wealth import mean_wealth
 from audits.experiments.auditor._betting_study import Memory, settings_of
 from audits.experiments.auditor._betting_study_seeds import power_row
 from audits.leaks import all_leaks, hub_selection_in_chunk
-from audits.report.audit.wealth import wealth_plot
+from audits.report.audit.bet_html import wealth_plot
 from audits.subject.settings import Settings, SubjectError
 
 PLANTED = {leak.name: leak for leak in all_leaks()}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from audits.claims.figures import CurvePoint, Curves, Series
+from audits.claims.hubrouter._bench_tables import TITLES
 from audits.experiments.bench._measured import BASE, HUB, Bench
 from audits.experiments.bench._row import PASSES, Row
 
 _STYLES = {HUB: "causal", BASE: "control", "projections": "control"}
-_TITLES = {"forward": "Forward", "forward+backward": "Forward + backward", "decode": "Decode step"}
 _AXES = {"decode": ("position n", "milliseconds a token")}
 
 
@@ -21,7 +21,7 @@ def _curves(bench: Bench, passes: str) -> Curves:
     timed = {name: [row for row in bench.of(passes, name) if row.ms] for name in bench.names}
     series = tuple(_series(name, rows) for name, rows in timed.items() if rows)
     note = f"{bench.place}; {bench.shape}. Medians of the rounds; their ranges are in the tables."
-    return Curves(f"{_TITLES[passes]}, measured", x, y, series, note, log_x=True, log_y=True)
+    return Curves(f"{TITLES[passes]}, measured", x, y, series, note, log_x=True, log_y=True)
 
 
 def _series(name: str, rows: list[Row]) -> Series:

@@ -15,6 +15,7 @@ from audits.formatting import MISSING, Table, count, number
 
 HEADING = "Bench: the layer against others"
 NOTHING = f"The bench is {NO_RUN}. `nox -s bench` runs it."
+TITLES = {"forward": "Forward", TRAINING: "Forward + backward", "decode": "Decode step"}
 NO_GPU = "No GPU was available: nothing here was measured on one, and every target for one is not verified."
 HOW = (
     "All layers of a length were timed in one run in turns, after a round that does not count: medians with lowest and "
@@ -73,12 +74,12 @@ def missing_sentence(bench: Bench) -> str:
 
 def ratio_table(bench: Bench, passes: str) -> Table:
     """Time over that of attention in the same round, a column a length."""
-    return _by_length(bench, passes, f"{_title(passes)}: time relative to SDPA's, median (lowest to highest)", _ratio)
+    return _by_length(bench, passes, f"{TITLES[passes]}: time relative to SDPA's, median (lowest to highest)", _ratio)
 
 
 def memory_table(bench: Bench, passes: str) -> Table:
     """Peak memory, a column a length."""
-    return _by_length(bench, passes, f"{_title(passes)}: peak memory of a step, MB beyond weights and input", _memory)
+    return _by_length(bench, passes, f"{TITLES[passes]}: peak memory of a step, MB beyond weights and input", _memory)
 
 
 def full_table(bench: Bench, passes: str) -> Table:
@@ -88,7 +89,7 @@ def full_table(bench: Bench, passes: str) -> Table:
         "floor set by", "of matmul rate", "of copy rate",
     )  # fmt: skip
     rows = tuple(_measured(row) for row in bench.of(passes) if row.ms is not None)
-    return Table(f"{_title(passes)}: measured, and what is missing to the floor", header, _by_layer(bench, rows))
+    return Table(f"{TITLES[passes]}: measured, and what is missing to the floor", header, _by_layer(bench, rows))
 
 
 def ceiling_table(bench: Bench) -> Table:
@@ -119,10 +120,6 @@ def not_run_table(bench: Bench) -> Table:
             lengths.setdefault((row.name, row.passes, row.not_run or MISSING), []).append(str(row.n))
     rows = tuple((name, passes, ", ".join(ns), why) for (name, passes, why), ns in lengths.items())
     return Table("Not run", ("layer", "pass", "n", "why"), rows)
-
-
-def _title(passes: str) -> str:
-    return {"forward": "Forward", TRAINING: "Forward + backward", "decode": "Decode step"}[passes]
 
 
 def _by_length(bench: Bench, passes: str, title: str, cell: Callable[[Row | None], str]) -> Table:

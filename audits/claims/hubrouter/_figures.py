@@ -17,6 +17,8 @@ CLEAN, COUNCIL, MASKED, SELECTION = (
     "leaky selection, its own rule",
 )
 _LARGEST_NATS = 700.0  # beyond it a perplexity has no float
+_LENGTH = "sequence length n"
+_STYLES = {"hub": "causal"}  # all other layers are its comparison
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,7 @@ def perplexity_dots(worth: LeakWorth) -> Dots:
     return Dots("Validation perplexity, arm by arm", "validation perplexity (lower is better)", shown, note, log=True)
 
 
-_LENGTH = "sequence length n"
-_STYLES = {"hub": "causal"}  # all other layers are its comparison
-
-
 def _series(cost: LayerCost, exponent: str, points: Sequence[CurvePoint]) -> Series:
-    """One layer's curve, its exponent in the legend."""
     return Series(f"{cost.layer}: exponent {exponent}", _STYLES.get(cost.layer, "control"), tuple(points))
 
 
@@ -97,7 +94,6 @@ def time_curves(costs: Sequence[LayerCost]) -> Curves:
 
 
 def _timed(point: CostPoint) -> CurvePoint:
-    """A measured point."""
     return CurvePoint(point.n, point.ms_median or 0.0, point.ms_low, point.ms_high)
 
 

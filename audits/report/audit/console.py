@@ -35,6 +35,5 @@ def print_audit(result: AuditResult, console: Console) -> None:
 
 
 def _finding(index: int, finding: Finding) -> Text:
-    """One leak in a few lines."""
     lines = Text.assemble((f"{index}. ", "bold"), finding_text(finding), ("\n   where: ", "dim"), place(finding))
     return lines.append(f"\n   reproduce: {finding.reproduce}", style="cyan") if finding.reproduce else lines

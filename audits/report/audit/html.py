@@ -60,7 +60,6 @@ def _findings(result: AuditResult) -> str:
 
 
 def _foot(result: AuditResult) -> str:
-    """What the page sums up."""
     return f"{count(len(result.findings), 'finding')} from {count(len(result.probes), 'probe')}."
 
 
@@ -76,7 +75,6 @@ def place(finding: Finding) -> str:
 
 
 def _finding(index: int, finding: Finding) -> str:
-    """One leak."""
     facts = definitions(
         [
             ("What", markup(finding_text(finding))),
@@ -112,10 +110,8 @@ def _probes(result: AuditResult) -> str:
 
 
 def _settings(result: AuditResult) -> str:
-    """Settings and environment, by name."""
     return definitions([*_pairs(result.settings), *_pairs(result.environment)]) or paragraph("not recorded")
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values as text."""
     return [(key, markup(number(v, 6) if isinstance(v, float) else str(v)) or "-") for key, v in sorted(values.items())]

@@ -24,7 +24,6 @@ def probe_outcome(probe: ProbeResult) -> Outcome:
 
 
 def _case(probe: ProbeResult, findings: tuple[Finding, ...]) -> Case:
-    """One probe, with what it found."""
     own = [finding for finding in findings if finding.probe == probe.name]
     message = finding_text(own[0]) if own else probe.why
     text = "\n".join([probe.why, *(_lines(finding) for finding in own)])

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from audits.formatting import number
 from audits.jsonable import json_text
-from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Verdict
+from audits.results import AuditResult, Finding, LeakClass, Verdict
 
 _RULES = {
     LeakClass.DENSE: "A later position reaches an earlier output along a gradient path.",
@@ -69,7 +69,6 @@ def _version() -> dict[str, str]:
 
 
 def _rule(leak_class: LeakClass) -> dict[str, Any]:
-    """The rule of a leak class."""
     return {
         "id": f"causality/{leak_class}",
         "name": "CausalityLeak" + "".join(part.capitalize() for part in leak_class.split("-")),
@@ -105,7 +104,6 @@ def _portable(target: str, base: Path) -> str:
 
 
 def _result(target: str, finding: Finding, base: Path, mark: str) -> dict[str, Any]:
-    """One finding."""
     reproduce = f" Reproduce: {finding.reproduce}" if finding.reproduce else ""
     return {
         "ruleId": f"causality/{finding.leak_class}",
@@ -158,13 +156,6 @@ def _artifact(file: str, base: Path) -> dict[str, str]:
 
 def _notifications(result: AuditResult) -> list[dict[str, Any]]:
     """Probes that could not decide: their silence must not read as a PASS."""
-    return [
-        {"level": "warning", "message": {"text": _silence(probe)}}
-        for probe in result.probes
-        if probe.verdict is Verdict.UNDETERMINED
-    ]
-
-
-def _silence(probe: ProbeResult) -> str:
-    """Why a probe decided nothing."""
-    return f"Probe {probe.name} decided nothing: {probe.why}"
+    silent = (probe for probe in result.probes if probe.verdict is Verdict.UNDETERMINED)
+    texts = (f"Probe {probe.name} decided nothing: {probe.why}" for probe in silent)
+    return [{"level": "warning", "message": {"text": text}} for text in texts]

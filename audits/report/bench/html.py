@@ -26,7 +26,6 @@ def bench_section(report: Report) -> str:
 
 
 def _machine(report: Report, bench: Bench) -> str:
-    """One machine."""
     stale = tables.stale_sentence(report, bench)
     return measured(
         f"{TIMING_NOTE} {tables.setting_sentence(bench)}",

@@ -21,7 +21,6 @@ def bench_parts(report: Report) -> list[str]:
 
 
 def _machine(report: Report, bench: Bench) -> list[str]:
-    """One machine."""
     shown = [make(bench, p) for p in PASSES for make in (tables.ratio_table, tables.full_table, tables.memory_table)]
     rest = (tables.exponent_table(bench), tables.ceiling_table(bench), tables.not_run_table(bench))
     return [

@@ -55,7 +55,6 @@ def print_kill_matrix(report: Report, console: Console) -> None:
 
 
 def _kill_grid(matrix: KillMatrix) -> Table:
-    """Leaks by probes."""
     grid = Table(title=Text("Kill matrix"), title_justify="left")
     for heading in ("Planted leak", "Class named"):
         grid.add_column(heading, overflow="fold", min_width=14)

@@ -26,7 +26,6 @@ def claims_table(report: Report) -> str:
 
 
 def _row(item: JudgedClaim) -> str:
-    """Verdict, claim and reason."""
     name = markup(item.claim.id)
     link = f'<a class="id" href="#claim-{name}">{name}</a>'
     notes = "".join(f"<br>{attention(flag)}" for flag in flags(item))
@@ -60,7 +59,6 @@ def claim_section(report: Report, item: JudgedClaim) -> str:
 
 
 def _figures(item: JudgedClaim) -> str:
-    """What the claim's evidence looks like."""
     shown = enumerate(item.judgement.figures)
     return charts([drawn(f"claim-{item.claim.id}-{item.tier}-{index}", figure) for index, figure in shown])
 
@@ -84,7 +82,6 @@ def _facts(report: Report, item: JudgedClaim) -> str:
 
 
 def _others(item: JudgedClaim) -> str:
-    """The verdicts of the other tiers with their figures."""
     if not item.others:
         return ""
     return table(tables.tiers_table(item)) + "".join(
@@ -108,7 +105,6 @@ def _test(item: JudgedClaim) -> str:
 
 
 def _provenance(report: Report, item: JudgedClaim) -> str:
-    """The runs that decided, folded away."""
     origin = provenance(report, item)
     if not origin.runs:
         return paragraph("No run of ours entered this verdict.", "soft small")

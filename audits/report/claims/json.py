@@ -38,7 +38,6 @@ def _claim(report: Report, item: JudgedClaim) -> Claim:
 
 
 def _judged(report: Report, item: JudgedClaim) -> Judged:
-    """The judgement at one tier."""
     judgement = item.judgement
     return Judged(
         tier=item.tier,

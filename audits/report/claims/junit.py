@@ -31,7 +31,6 @@ def junit(report: Report) -> str:
 
 
 def _case(item: JudgedClaim) -> Case:
-    """One claim."""
     end, verdict, reason = outcome(item), item.judgement.verdict, item.judgement.reason
     runs = (f"runs {listed(item.stale)}",) if item.stale else ()
     message = "; ".join((f"{verdict}", *flags(item), *runs, *((reason,) if end is Outcome.SKIPPED else ())))

@@ -17,7 +17,6 @@ _CLEAN = {"PASS": ("✓", "quiet"), "LEAK": ("!", "alarm"), "UNDETERMINED": ("?"
 
 
 def _half(x: float, y: float, looks: tuple[str, str]) -> str:
-    """One half of a cell: a box and its symbol."""
     symbol, style = looks
     box: Attributes = {"x": x, "y": y + 2, "width": _HALF, "height": _HALF, "rx": 3.0, "class": f"cell {style}"}
     return element("rect", box) + label(x + _HALF / 2, y + 15.5, symbol, f"sign {style}")
@@ -40,7 +39,6 @@ def named_text(leak: KillRow) -> str:
 
 
 def _row(leak: KillRow, probes: Sequence[str], y: float) -> str:
-    """A leak's name, its cells and the class named."""
     tip = element("title", {}, markup(f"{leak.mechanism} Origin: {leak.origin}"))
     name = element("g", {}, tip + label(_LEFT - 10, y + 15.5, leak.name, "value", "end"))
     cells = "".join(_cell(leak, probe, _LEFT + i * _COLUMN, y) for i, probe in enumerate(probes))
@@ -61,7 +59,6 @@ def _header(probes: Sequence[str]) -> str:
 
 
 def _legend() -> str:
-    """What the halves mean."""
     entries = (
         (_LEAKY["LEAK"], "leak seen"),
         (_LEAKY["PASS"], "leak not seen"),
@@ -77,7 +74,6 @@ def _legend() -> str:
 
 
 def _totals(matrix: KillMatrix, y: float) -> str:
-    """How many leaks each probe sees."""
     parts = [line(4, y + 3, _LEFT + len(matrix.probes) * _COLUMN + _NAMED, y + 3, "grid")]
     parts.append(label(_LEFT - 10, y + 21, f"leaks seen, of {len(matrix.leaks)}", "axis", "end"))
     for index, probe in enumerate(matrix.probes):

@@ -19,6 +19,9 @@ from audits.report.render.escape import markdown as text
 from audits.report.render.figures import figure_note, figure_table
 from audits.report.render.markdown_parts import bullets, facts, grid, table
 
+LIMIT = 1024 * 1024  # bytes that GitHub shows of one step's summary; a larger one is not shown at all
+_SHORTER = "The whole report is in `claims.md` and `claims.html` among the reports; it is too long for this page."
+
 
 def markdown(report: Report) -> str:
     """The whole document."""
@@ -74,7 +77,6 @@ def _measurements(report: Report) -> list[str]:
 
 
 def _peers(report: Report) -> list[str]:
-    """What another checker finds of the same models, and the time of both."""
     found = peers.peers(report)
     heading = f"### {peers.HEADING}"
     if found is None:
@@ -122,7 +124,6 @@ def claim(report: Report, item: JudgedClaim) -> list[str]:
 
 
 def _facts(report: Report, item: JudgedClaim) -> list[tuple[str, str]]:
-    """The claim's record in words."""
     published, judgement, verdict = item.claim, item.judgement, item.judgement.verdict
     origin = provenance(report, item)
     return [
@@ -145,13 +146,8 @@ def _facts(report: Report, item: JudgedClaim) -> list[tuple[str, str]]:
 
 
 def _figure(figure: Figure) -> str:
-    """The numbers of a figure, and how the drawing is read."""
     note = figure_note(figure)
     return table(figure_table(figure)) + (f"\n\n*{text(note)}*" if note else "")
-
-
-LIMIT = 1024 * 1024  # bytes that GitHub shows of one step's summary; a larger one is not shown at all
-_SHORTER = "The whole report is in `claims.md` and `claims.html` among the reports; it is too long for this page."
 
 
 def step_summary(report: Report, room: int = LIMIT) -> str:
@@ -172,6 +168,5 @@ def _table(report: Report) -> str:
 
 
 def _verdicts(report: Report) -> str:
-    """The outcome and each claim's verdict, without reasons."""
     rows = [[code(item.claim.id), text(claim_mark(item.judgement.verdict).text)] for item in report.in_reading_order]
     return joined([*head(report)[:3], _SHORTER, grid(["claim", "verdict"], rows)])

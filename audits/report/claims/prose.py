@@ -118,7 +118,6 @@ def expectation_sentence(report: Report) -> str:
 
 
 def _stale_sentence(report: Report) -> str:
-    """How many verdicts rest on runs of code that has changed since; empty where none does."""
     stale = sum(bool(item.stale) for item in report.judged)
     if not stale:
         return ""

@@ -23,7 +23,6 @@ def audit_word(audit: Audit | None) -> str:
 
 
 def _training_row(run: TrainingRun) -> tuple[str, ...]:
-    """One run of the perplexity table."""
     own = "diverged" if run.diverged else perplexity(run.valid_nats)
     future = number(largest_future(run.influence)) if run.influence else MISSING
     bits = number(run.bits_per_byte, 4)
@@ -32,16 +31,8 @@ def _training_row(run: TrainingRun) -> tuple[str, ...]:
 
 def perplexity_table(worth: LeakWorth) -> Table:
     """Every training run of the setting shown."""
-    header = (
-        "arm",
-        "seed",
-        "perplexity",
-        "under causal mask",
-        "bits per byte",
-        "influence of the future",
-        "audit",
-        "run",
-    )
+    losses = ("perplexity", "under causal mask", "bits per byte")
+    header = ("arm", "seed", *losses, "influence of the future", "audit", "run")
     return Table("Training runs", header, tuple(_training_row(run) for run in worth.runs))
 
 

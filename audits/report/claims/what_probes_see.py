@@ -63,16 +63,8 @@ class _Page:
         rows = [self._row(p.name, self.matrix.kills[p.name], self._cost(p.name)) for p in probes]
         every = frozenset(leak.name for leak in self.matrix.leaks if leak.killed)
         rows += [self._row(name, every, MISSING) for name in (AUDIT, QUICK) if name in self.quiet]
-        header = (
-            "probe",
-            "leaks seen",
-            "it alone",
-            "draws seen",
-            "floor shown",
-            "least sure",
-            "false alarms",
-            "forwards",
-        )
+        draws = ("draws seen", "floor shown", "least sure", "false alarms")
+        header = ("probe", "leaks seen", "it alone", *draws, "forwards")
         return grid(header, rows)
 
     def _row(self, name: str, kills: frozenset[str], cost: str) -> tuple[str, ...]:

@@ -16,6 +16,10 @@ LETTER = 6.5  # user units that a letter of a tick takes
 _RADIUS = 5.0  # of a marker
 _SIDES = ((7.0, -6.0, "start"), (-7.0, -6.0, "end"), (7.0, 14.0, "start"), (-7.0, 14.0, "end"))
 _Box = tuple[float, float, float, float]  # left, top, right, bottom
+_WIDTH, _RIGHT, _TOP, _BOTTOM = 370.0, 362.0, 18.0, 240.0
+_LETTERS, _LINE = 40, 18.0  # letters that fit a line of the legend, and its height
+_APART = 5.0  # user units between the intervals of two series over the same x
+_ROOM = 26.0  # user units a tick of the horizontal axis needs
 
 
 def point_labels(spots: Sequence[tuple[float, float, str]]) -> str:
@@ -40,14 +44,7 @@ def _box(x: float, y: float, text: str, anchor: str) -> _Box:
 
 
 def _overlap(one: _Box, other: _Box) -> bool:
-    """Whether two boxes share a place."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-_WIDTH, _RIGHT, _TOP, _BOTTOM = 370.0, 362.0, 18.0, 240.0
-_LETTERS, _LINE = 40, 18.0  # letters that fit a line of the legend, and its height
-_APART = 5.0  # user units between the intervals of two series over the same x
-_ROOM = 26.0  # user units a tick of the horizontal axis needs
 
 
 def points_of(curves: Curves, series: Series) -> tuple[CurvePoint, ...]:
@@ -71,7 +68,6 @@ def _interval(point: CurvePoint) -> str:
 
 
 def _tip(point: CurvePoint, name: str) -> str:
-    """A point in words, for its tooltip."""
     between = f", interval {_interval(point)}" if _interval(point) else ""
     runs = f", {point.count}" if point.count else ""
     return f"{name}, x = {tick_text(point.x)}: {number(point.y)}{between}{runs}"
@@ -87,7 +83,6 @@ def _whisker(x: float, low: float, high: float, classes: str) -> str:
 
 
 def _series(curves: Curves, index: int, look: Look, x: Axis, y: Axis) -> str:
-    """A line with its intervals and markers."""
     series = curves.series[index]
     spots = [(point, x(point.x) + _moved(curves, index), y(point.y)) for point in points_of(curves, series)]
     parts = [_stroke([(across, up) for _, across, up in spots], look)]
@@ -119,7 +114,6 @@ def _intervals(curves: Curves) -> bool:
 
 
 def _stroke(spots: Iterable[tuple[float, float]], look: Look) -> str:
-    """The line of a series in its dashes."""
     drawn = path(spots, f"curve {look.classes}")
     return element("g", {"stroke-dasharray": look.dash}, drawn) if drawn and look.dash else drawn
 
@@ -150,7 +144,6 @@ def _x_ticks(x: Axis, values: Iterable[float]) -> tuple[float, ...]:
 
 
 def _frame(curves: Curves, x: Axis, y: Axis, ticks: Sequence[float], left: float) -> str:
-    """Grid, ticks and the names of both axes."""
     parts = [upright(12, (_TOP + _BOTTOM) / 2, curves.y_label + (" (log)" if curves.log_y else ""))]
     for tick in y.ticks:
         parts.append(line(left, y(tick), _RIGHT, y(tick), "grid"))

@@ -64,7 +64,6 @@ def left_out(column: DotColumn, *, log: bool) -> str:
 
 
 def _summary(column: DotColumn, *, log: bool) -> str:
-    """The mean and the number of runs behind it."""
     points = shown(column, log=log)
     parts = [f"{number(mean(column, log=log))} ({count(len(points), 'run')})"] if points else ["no value"]
     return ", ".join([*parts, *filter(None, [left_out(column, log=log)])])
@@ -92,7 +91,6 @@ def _texts(column: DotColumn, *, log: bool) -> tuple[tuple[tuple[str, str, str],
 
 
 def _rows(dots: Dots, x: Axis) -> tuple[_Row, ...]:
-    """The arms in the order given, each below the last."""
     rows, top = [], 4.0
     for column in dots.columns:
         texts, lines = _texts(column, log=dots.log)
@@ -102,7 +100,6 @@ def _rows(dots: Dots, x: Axis) -> tuple[_Row, ...]:
 
 
 def _row(row: _Row, dots: Dots, x: Axis) -> str:
-    """Text, mean and points of an arm."""
     parts = []
     for index, (text, style, anchor) in enumerate(row.texts):
         y = row.top + _LINE * (min(index, row.lines - 1) + 0.75)

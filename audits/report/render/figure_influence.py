@@ -80,7 +80,6 @@ def _diagonal(side: int, cell: float) -> str:
 
 
 def _axes(n: int) -> str:
-    """Ticks at quarters and the names of the axes."""
     bottom = _TOP + _SIDE
     parts = [upright(12, _TOP + _SIDE / 2, "output position")]
     for position in sorted({0, n // 4, n // 2, 3 * n // 4, n - 1}):

@@ -26,7 +26,6 @@ def figure_note(figure: Figure) -> str:
 
 
 def _reading(figure: Figure) -> str:
-    """The conventions of the drawing."""
     if isinstance(figure, Curves):
         bars = any(p.low is not None or p.high is not None for series in figure.series for p in series.points)
         return "Bars are intervals." if bars else ""

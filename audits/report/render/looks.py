@@ -13,6 +13,9 @@ from audits.report.render.svg import SHAPES, element, label, line
 
 _SHAPE = {"causal": 0, "leaky": 1, "masked": 3, "control": 2, "other": 4}  # as `svg.marker` numbers them
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2 1 2")
+_REFERENCE_DASHES = ("6 4", "2 3", "10 3 2 3")
+_SAMPLE, _LINE = 34.0, 18.0  # user units: the width of a sample, the height of a line of text
+_LETTERS = 46  # that fit next to a sample
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,6 @@ def _shapes(styles: Sequence[str]) -> tuple[int, ...]:
 
 
 assert set(_SHAPE) == set(STYLES)
-
-
-_REFERENCE_DASHES = ("6 4", "2 3", "10 3 2 3")
-_SAMPLE, _LINE = 34.0, 18.0  # user units: the width of a sample, the height of a line of text
-_LETTERS = 46  # that fit next to a sample
 
 
 def references_of(figure: Dots | Curves) -> tuple[Reference, ...]:
