@@ -51,14 +51,14 @@ class Page:
         found = self.ask("/element", {"using": "css selector", "value": selector})
         self.ask(f"/element/{next(iter(found.values()))}/value", {"text": text})
 
-    def tell(self, command: str, **parameters: Any) -> Any:
+    def send(self, command: str, **parameters: Any) -> Any:
         """A command of Chromium's own protocol."""
         return self.ask("/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def resize(self, width: int, height: int) -> None:
         """The size of the page as a device has it, below the least window too."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
-        self.tell("Emulation.setDeviceMetricsOverride", **metrics)
+        self.send("Emulation.setDeviceMetricsOverride", **metrics)
 
     def log(self, kind: str) -> list[dict[str, Any]]:
         """What was logged since the last call: of "browser" or "performance"."""
@@ -72,7 +72,7 @@ class Page:
 
     def printed(self) -> bytes:
         """As PDF; by Chromium's own command, because the driver's gives a slow machine ten seconds."""
-        return base64.b64decode(self.tell("Page.printToPDF", printBackground=True)["data"])
+        return base64.b64decode(self.send("Page.printToPDF", printBackground=True)["data"])
 
     def picture(self) -> bytes:
         return base64.b64decode(self.ask("/screenshot"))
@@ -92,7 +92,7 @@ def _ask(url: str, body: dict[str, Any] | None, method: str | None = None) -> An
 def chromium(folder: Path) -> Iterator[Page]:
     """A browser with an empty profile in `folder`, ended with its driver whatever happens."""
     log = folder / "chromedriver.log"
-    with log.open("wb") as told, subprocess.Popen([str(DRIVER), "--port=0"], stdout=told, stderr=told) as driver:
+    with log.open("wb") as output, subprocess.Popen([str(DRIVER), "--port=0"], stdout=output, stderr=output) as driver:
         try:
             address = f"http://127.0.0.1:{_port(log, driver)}"
             session = _ask(f"{address}/session", {"capabilities": {"alwaysMatch": _wishes(folder / "profile")}})
@@ -110,11 +110,11 @@ def _wishes(profile: Path) -> dict[str, Any]:
 
 
 def _port(log: Path, driver: subprocess.Popen[bytes]) -> str:
-    """The port that the driver chose, as it tells it on its first lines."""
+    """The port that the driver chose, as it prints it in its first lines."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and driver.poll() is None:
-        told = log.read_text(errors="replace")
-        if "started successfully on port " in told:
-            return told.rpartition("on port ")[2].split(".")[0].strip()
+        output = log.read_text(errors="replace")
+        if "started successfully on port " in output:
+            return output.rpartition("on port ")[2].split(".")[0].strip()
         time.sleep(0.05)
     raise RuntimeError(f"chromedriver did not start: {log.read_text(errors='replace')[-300:]}")

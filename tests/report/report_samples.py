@@ -38,10 +38,10 @@ ADDRESSES = tuple(run.run for run in RUNS)
 
 
 def claim(identity: str, statement: str = "") -> Claim:
-    told = statement or f"Statement of {identity}"
+    text = statement or f"Statement of {identity}"
     test, refuted = f"Test of {identity}", f"Refutation of {identity}"
     numbers = {"perplexity": "200.2"}
-    return Claim(identity, told, "a paper", test, refuted, lambda _: None, numbers, ("demo",))
+    return Claim(identity, text, "a paper", test, refuted, lambda _: None, numbers, ("demo",))
 
 
 def at(identity: str, tier: str, verdict: ClaimVerdict, expected: ClaimVerdict | None = None, **fields) -> JudgedClaim:
@@ -59,7 +59,7 @@ def every_kind() -> Report:
         at("gain", "full", ClaimVerdict.SUPPORTED, figures=(DOTS, CURVES), evidence=ADDRESSES, others=(below,)),
         at("old", "quick", ClaimVerdict.REFUTED, evidence=ADDRESSES, stale=ADDRESSES[:2], tables=(table,)),
         at("open", PRINTED, ClaimVerdict.INCONCLUSIVE, **power),
-        at("untold", PRINTED, ClaimVerdict.NOT_TESTABLE),
-        at("unheard", "paper", ClaimVerdict.NOT_TESTABLE, missing=True),
+        at("untestable", PRINTED, ClaimVerdict.NOT_TESTABLE),
+        at("unrun", "paper", ClaimVerdict.NOT_TESTABLE, missing=True),
     )
     return Report(judged, Evidence(RUNS))

@@ -93,8 +93,8 @@ def test_a_target_is_read_from_the_fastest_hub_implementation_that_was_run_at_wh
     found = [record(1024, [base, slow, fast, absent]), record(4096, [base, slow, row("hub/compiled", "too long")])]
     (bench,) = benches(seen(*found))
     assert hubs_by_speed(bench) == ("hub/compiled", "hub/reference")
-    told = [outcome.measured.rpartition(" ")[2] for outcome in outcomes([bench])[:3]]
-    assert told == ["(hub/compiled)", "(hub/reference)", "run"]  # the third was run by none
+    text = [outcome.measured.rpartition(" ")[2] for outcome in outcomes([bench])[:3]]
+    assert text == ["(hub/compiled)", "(hub/reference)", "run"]  # the third was run by none
 
 
 def test_the_json_holds_the_contracts_fields_and_the_reasons() -> None:
@@ -118,18 +118,18 @@ def test_the_json_holds_the_contracts_fields_and_the_reasons() -> None:
 def test_what_is_missing_to_the_floor_is_told_with_the_projections_part() -> None:
     rows = [row("projections/linear", [0.03] * 3), row("hub/reference", [0.1] * 3)]
     (found,) = benches(seen(record(256, rows)))
-    told = missing_sentence(found)
-    assert "100 ms measured, floor 20.0 ms (set by operations), so 80.0 ms are missing" in told
-    assert "projections alone take 30.0 ms" in told
+    text = missing_sentence(found)
+    assert "100 ms measured, floor 20.0 ms (set by operations), so 80.0 ms are missing" in text
+    assert "projections alone take 30.0 ms" in text
 
 
 @pytest.mark.parametrize("render", [markdown, html])
 def test_the_reports_tell_what_was_measured_and_that_no_gpu_was_at_hand(render: Any) -> None:
-    told = render(Report((), seen(*training(TARGETS))))
-    assert "hub/reference" in told
-    assert "A processor, one thread" in told
-    assert NO_GPU in told
-    assert "not verified" in told
+    text = render(Report((), seen(*training(TARGETS))))
+    assert "hub/reference" in text
+    assert "A processor, one thread" in text
+    assert NO_GPU in text
+    assert "not verified" in text
     nothing = render(Report((), Evidence()))
     assert "The bench is not verified: no run yet" in nothing
     assert NO_GPU in nothing
@@ -138,8 +138,8 @@ def test_the_reports_tell_what_was_measured_and_that_no_gpu_was_at_hand(render: 
 @pytest.mark.parametrize("render", [markdown, html])
 def test_a_bench_by_code_that_has_changed_is_marked_stale(render: Any) -> None:
     records = training(TARGETS)
-    told = render(Report((), seen(*records), frozenset(r.run for r in records[:3])))
-    assert "Stale: 3 of 4 runs" in told
+    text = render(Report((), seen(*records), frozenset(r.run for r in records[:3])))
+    assert "Stale: 3 of 4 runs" in text
     assert "Stale:" not in render(Report((), seen(*records)))
 
 
@@ -220,6 +220,6 @@ def test_the_command_writes_the_reports_and_its_code_tells_whether_all_of_it_ran
     )
     assert main(["bench", "--reports", str(tmp_path)]) == (3 if failed else 0)
     assert json.loads((tmp_path / "bench" / "a-processor-2-cores.json").read_text())["rows"]
-    told = capsys.readouterr().out
-    assert "not verified" in told
-    assert "hub/reference" in told
+    text = capsys.readouterr().out
+    assert "not verified" in text
+    assert "hub/reference" in text

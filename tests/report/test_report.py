@@ -274,9 +274,9 @@ def worth_of(*runs):
 
 def test_the_story_follows_the_losses():
     clean = training("clean", 0, 4.0)
-    told = worth_sentence(worth_of(clean, training("council", 0, 3.9, 4.2)))
-    assert f"from {math.exp(4.0):.1f} to {math.exp(3.9):.1f} (lower in 1 of 1 paired seed)" in told
-    assert "does not survive" in told
+    text = worth_sentence(worth_of(clean, training("council", 0, 3.9, 4.2)))
+    assert f"from {math.exp(4.0):.1f} to {math.exp(3.9):.1f} (lower in 1 of 1 paired seed)" in text
+    assert "does not survive" in text
     assert "Part of the gain survives" in worth_sentence(worth_of(clean, training("council", 0, 3.9, 3.95)))
     assert "no gain" in worth_sentence(worth_of(clean, training("council", 0, 4.1, 4.2)))
     assert "were not scored" in worth_sentence(worth_of(clean, training("council", 0, 3.9)))

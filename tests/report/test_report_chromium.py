@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOWN = (
     """return [...document.querySelectorAll("%s")].filter((e) => e.offsetParent).map((e) => e.dataset.claim).sort()"""
 )
-EVERY = ["gain", "old", "open", "unheard", "untold"]
+EVERY = ["gain", "old", "open", "unrun", "untestable"]
 # What is wider than the screen, but for content that scrolls within its own box.
 TOO_WIDE = """
 const within = (e) => e.closest(".wide, .unseen, svg");
@@ -45,7 +45,7 @@ def file(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, file):
-    browser.tell("Emulation.clearDeviceMetricsOverride")
+    browser.send("Emulation.clearDeviceMetricsOverride")
     browser.open(file)
     return browser
 
@@ -86,9 +86,9 @@ def test_at_first_every_claim_is_shown(page):
     [
         (["verdict=SUPPORTED"], ["gain"]),
         (["verdict=SUPPORTED", "verdict=REFUTED"], ["gain", "old"]),
-        (["tier=printed"], ["open", "untold"]),
+        (["tier=printed"], ["open", "untestable"]),
         (["stale=yes"], ["old"]),
-        (["stale=no", "verdict=NOT_TESTABLE", "tier=paper"], ["unheard"]),
+        (["stale=no", "verdict=NOT_TESTABLE", "tier=paper"], ["unrun"]),
         (["verdict=SUPPORTED", "stale=yes"], []),
     ],
 )
@@ -121,13 +121,13 @@ def test_a_link_of_the_table_leads_to_its_card(page):
 
 
 def test_without_a_script_everything_is_there_and_no_filter_that_would_not_work(page, file, tmp_path):
-    page.tell("Emulation.setScriptExecutionDisabled", value=True)
+    page.send("Emulation.setScriptExecutionDisabled", value=True)
     try:
         page.open(file)
         assert page.run("return document.getElementById('filters').offsetParent === null")
         assert rows(page) == cards(page) == EVERY
     finally:
-        page.tell("Emulation.setScriptExecutionDisabled", value=False)
+        page.send("Emulation.setScriptExecutionDisabled", value=False)
 
 
 @pytest.mark.parametrize("width", [390, 320])
@@ -150,7 +150,7 @@ def test_the_committed_report_fits_a_phone_too_and_logs_nothing(page):
 def test_on_paper_everything_is_unfolded_and_the_filters_are_gone(page):
     page.click('[name="verdict"][value="SUPPORTED"]')
     assert re.findall(rb"/Type\s*/Page\b", page.printed())
-    page.tell("Emulation.setEmulatedMedia", media="print")
+    page.send("Emulation.setEmulatedMedia", media="print")
     try:
         assert rows(page) == cards(page) == EVERY
         assert page.run("return document.getElementById('filters').offsetParent === null")
@@ -160,7 +160,7 @@ def test_on_paper_everything_is_unfolded_and_the_filters_are_gone(page):
         page.run("dispatchEvent(new Event('afterprint'))")
         assert page.run(folded) > 0
     finally:
-        page.tell("Emulation.setEmulatedMedia", media="")
+        page.send("Emulation.setEmulatedMedia", media="")
 
 
 def test_a_longer_report_takes_more_pages(browser, tmp_path):
@@ -181,7 +181,7 @@ def test_a_longer_report_takes_more_pages(browser, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground_in_both_schemes(page, scheme):
-    page.tell("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    page.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     found = page.run("""
       const channel = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
       const light = (css) => { const [r, g, b] = css.match(/[\\d.]+/g).map(Number);
@@ -193,7 +193,7 @@ def test_text_stands_out_from_its_ground_in_both_schemes(page, scheme):
         const [a, b] = [light(ink), light(ground(e.closest("svg") ?? e))].sort();
         return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.outerHTML.slice(0, 80)]; })
         .filter(([ratio]) => ratio < 4.5)""")
-    page.tell("Emulation.setEmulatedMedia", features=[])
+    page.send("Emulation.setEmulatedMedia", features=[])
     assert found == []
 
 

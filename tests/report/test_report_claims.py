@@ -27,7 +27,7 @@ from audits.report.claims.prose import expectation_sentence, limits_of
 from audits.report.claims.schema import Document, claims_schema
 from audits.report.render.junit import Outcome
 
-GAIN, OLD, OPEN, UNTOLD, UNHEARD = every_kind().judged
+GAIN, OLD, OPEN, UNTESTABLE, UNRUN = every_kind().judged
 STALE = at("old", "quick", ClaimVerdict.SUPPORTED, ClaimVerdict.REFUTED, evidence=ADDRESSES, stale=ADDRESSES[:1])
 
 
@@ -41,13 +41,13 @@ def ids(text):
 
 def test_a_card_shows_everything_that_is_known_of_its_claim():
     card = claim_section(every_kind(), GAIN)
-    for told in (
+    for words in (
         "Statement of gain", "perplexity: 200.2", "tier full", "Reason of gain at full", "more seeds", "Test of gain",
         "Refutation of gain", "a paper", "hubrouter-audit claims --tier full --only gain", "0123456789ab",
         "A processor", "torch 2", "270 seconds", "clean, seed 0: 43.10", "1 diverged", "Reason of gain at quick",
         "Hours on two cores", *ADDRESSES,
     ):  # fmt: skip
-        assert told in card.replace("4.50 minutes", "270 seconds").replace("4.5 minutes", "270 seconds"), told
+        assert words in card.replace("4.50 minutes", "270 seconds").replace("4.5 minutes", "270 seconds"), words
     assert card.count("<svg") == 3
 
 
@@ -82,8 +82,8 @@ def test_a_fresh_claim_is_marked_stale_nowhere():
         (GAIN, Outcome.PASSED),
         (STALE, Outcome.SKIPPED),
         (OLD, Outcome.SKIPPED),
-        (UNHEARD, Outcome.SKIPPED),
-        (replace(UNHEARD, expected=ClaimVerdict.SUPPORTED), Outcome.SKIPPED),
+        (UNRUN, Outcome.SKIPPED),
+        (replace(UNRUN, expected=ClaimVerdict.SUPPORTED), Outcome.SKIPPED),
         (replace(GAIN, others=(replace(GAIN.others[0], expected=ClaimVerdict.REFUTED),)), Outcome.FAILURE),
         (replace(STALE, others=(replace(GAIN.others[0], expected=ClaimVerdict.REFUTED),)), Outcome.FAILURE),
         (replace(GAIN, others=(at("gain", "quick", ClaimVerdict.ERROR),)), Outcome.ERROR),
@@ -115,19 +115,19 @@ def test_how_many_verdicts_are_stale_is_said_at_the_top():
 
 
 def test_provenance_sums_up_the_runs_whatever_their_order():
-    told = provenance(only(GAIN), GAIN)
-    assert told == provenance(only(GAIN, *reversed(RUNS)), GAIN)
-    assert (told.seconds, told.commits, told.absent) == (270.0, ("0123456789ab",), ())
-    assert dict(facts(told))["Recorded"] == "2026-01-01 to 2026-01-03"
-    assert dict(facts(told))["Stale or fresh"] == "fresh: 3 runs of today's code"
-    assert dict(facts(told))["Machine"] == "Linux, A processor, 2 cores"
+    origin = provenance(only(GAIN), GAIN)
+    assert origin == provenance(only(GAIN, *reversed(RUNS)), GAIN)
+    assert (origin.seconds, origin.commits, origin.absent) == (270.0, ("0123456789ab",), ())
+    assert dict(facts(origin))["Recorded"] == "2026-01-01 to 2026-01-03"
+    assert dict(facts(origin))["Stale or fresh"] == "fresh: 3 runs of today's code"
+    assert dict(facts(origin))["Machine"] == "Linux, A processor, 2 cores"
 
 
 def test_a_run_that_is_stale_or_not_in_the_ledger_is_said_to_be():
     item = replace(GAIN, stale=ADDRESSES[:1])
-    told = dict(facts(provenance(only(item, RUNS[0]), item)))
-    assert told["Stale or fresh"].startswith("stale: the code of 1 of 3 deciding runs has changed since")
-    assert all(run in told["Not in the ledger"] for run in ADDRESSES[1:])
+    named = dict(facts(provenance(only(item, RUNS[0]), item)))
+    assert named["Stale or fresh"].startswith("stale: the code of 1 of 3 deciding runs has changed since")
+    assert all(run in named["Not in the ledger"] for run in ADDRESSES[1:])
     rows = runs_table(only(item, RUNS[0]), item).rows
     assert (rows[0][1], rows[0][-1], rows[1][1]) == ("demo", "stale", "not in the ledger")
 
@@ -153,7 +153,7 @@ def test_limits_follow_tier_verdict_and_staleness():
     assert any("at this scale" in limit for limit in limits_of(GAIN))
     assert any("no run of ours" in limit for limit in limits_of(at("x", PRINTED, ClaimVerdict.NOT_TESTABLE)))
     assert any("earlier code" in limit for limit in limits_of(STALE))
-    assert limits_of(UNHEARD) == ()
+    assert limits_of(UNRUN) == ()
 
 
 def test_a_filter_that_could_narrow_nothing_is_not_offered():
@@ -222,10 +222,10 @@ def test_claims_json_holds_what_the_contract_names_at_its_top():
 
 
 def test_markdown_holds_the_numbers_of_every_figure():
-    told = markdown(every_kind())
-    assert "0: 43.10, 1: 42.80, 2: 43.60" in told
-    assert "5/5" in told
-    assert "**The claim at every tier**" in told
+    text = markdown(every_kind())
+    assert "0: 43.10, 1: 42.80, 2: 43.60" in text
+    assert "5/5" in text
+    assert "**The claim at every tier**" in text
 
 
 def test_a_jobs_summary_is_the_whole_report_where_it_fits_and_whole_parts_of_it_where_not():

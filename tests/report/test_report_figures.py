@@ -56,8 +56,8 @@ def texts(drawing):
 
 def test_every_seed_is_a_point_that_tells_its_arm_seed_and_value():
     drawing = dots_plot("f", dots(column(4.0, 5.0, label="clean"), column(3.0, 3.5, label="leaky", style="leaky")))
-    told = ["clean, seed 0: 4.000", "clean, seed 1: 5.000", "leaky, seed 0: 3.000", "leaky, seed 1: 3.500"]
-    assert sorted(points(drawing)) == told
+    text = ["clean, seed 0: 4.000", "clean, seed 1: 5.000", "leaky, seed 0: 3.000", "leaky, seed 1: 3.500"]
+    assert sorted(points(drawing)) == text
 
 
 def test_points_of_equal_value_do_not_hide_each_other():
