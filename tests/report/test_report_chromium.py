@@ -198,4 +198,4 @@ def test_text_stands_out_from_its_ground_in_both_schemes(page, scheme):
 
 
 def test_the_style_sheets_of_the_page_are_in_it():
-    assert packaged("claims.css") in html(every_kind())
+    assert packaged("audits.report.claims", "claims.css") in html(every_kind())
