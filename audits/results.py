@@ -1,4 +1,4 @@
-"""The words every instrument speaks: verdicts, leak classes, findings and results, all typed and frozen."""
+"""Types that every room uses: verdicts, leak classes, findings and results, all frozen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCHEMA = 1
 
 
 class Verdict(StrEnum):
-    """What an instrument may say. Anything not run, blind or ambiguous is UNDETERMINED, never PASS."""
+    """The verdict of a probe or an audit. Anything not run, blind or ambiguous is UNDETERMINED, never PASS."""
 
     PASS = "PASS"  # noqa: S105 - a verdict, not a password
     LEAK = "LEAK"
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 
 class LeakClass(StrEnum):
-    """How the future gets in (contract: `leak_class`)."""
+    """How a leak enters (contract: `leak_class`)."""
 
     DENSE = "dense"
     SELECTION = "selection"
@@ -49,7 +49,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Finding:
-    """One leak: what later place is felt (`source`), what earlier place feels it (`sink`), how much, and where.
+    """One leak: the earlier output (`sink`), the later input it depends on (`source`), the effect, and where it enters.
 
     `effect` and `noise_floor` are in the units of the model's output (largest absolute difference).
     """
@@ -68,15 +68,15 @@ class Finding:
 
     @property
     def what(self) -> str:
-        """What is felt where: "the output at position 3, row 0 feels position 5, row 0"."""
-        # These probes see a difference, but may know no place it comes from.
-        without_place = {
-            "repeat-call": "feels an earlier call",
+        """What depends on what: "the output at position 3, row 0 depends on position 5, row 0"."""
+        # These probes see a difference, but may know no source of it.
+        without_source = {
+            "repeat-call": "depends on an earlier call",
             "decode": "differs between streaming and one pass",
             "documents": "differs from that of the same document alone",
         }
-        felt = f"feels {self.source}" if self.source != Site() else without_place.get(self.probe, "feels a later input")
-        return f"the output at {self.sink} {felt}"
+        source = f"depends on {self.source}" if self.source != Site() else without_source.get(self.probe)
+        return f"the output at {self.sink} {source or 'depends on a later input'}"
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def _checked(target: str, chosen: Settings) -> Model:
     """The model, called once with these settings."""
     chosen.check()
     model = load_target(target)
-    with prepare(model, chosen).borrowed():
+    with prepare(model, chosen).preserve_state():
         return model
 
 

@@ -1,1 +1,1 @@
-"""The audit: probes run on a subject, what they saw classified and placed, one verdict. Users import from `audits`."""
+"""The audit: probes run on a subject, violations classified and located, one verdict. Users import from `audits`."""

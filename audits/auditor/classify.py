@@ -1,4 +1,4 @@
-"""From the pattern of verdicts to the leak class: what only one probe can see says how the future gets in."""
+"""The leak class, from which probes detect a leak and how the output responds to a small perturbation."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from audits.instruments.derivatives import all_derivatives
-from audits.instruments.differences import scale_of
-from audits.instruments.locate import Place, find_place
-from audits.instruments.noise_floor import gap, rounding
-from audits.instruments.probe import Pair, Report, Sighting
+from audits.instruments.locate import Location, find_location
+from audits.instruments.noise_floor import max_abs_diff, rounding, scale_of
+from audits.instruments.probe import Pair, Report, Violation
 from audits.results import LeakClass, Verdict
 from audits.subject.embedding import EmbeddingTap
 from audits.subject.subject import Subject
 
-ALONE = {
+DETECTED_ALONE = {
     "prefix-length": LeakClass.LENGTH,
     "decode": LeakClass.DECODE,
     "isolation": LeakClass.BATCH,
@@ -25,118 +24,120 @@ ALONE = {
     "training-mode": LeakClass.TRAINING_MODE,
     "documents": LeakClass.DOCUMENT,
 }
-FAINT = 1e-6  # of the output: below, a nudge of the square root of eps moves nothing that can be seen
+TOO_SMALL = 1e-6  # of the output: below, the response to a small perturbation is hidden by rounding
 NORMALISERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
 def classify(
-    subject: Subject, probe: str, sighting: Sighting, reports: Mapping[str, Report], place: Place | None
+    subject: Subject, probe: str, violation: Violation, reports: Mapping[str, Report], location: Location | None
 ) -> LeakClass:
-    """The class of one sighting.
+    """The class of one violation.
 
-    What a perturbation in evaluation mode shows has a nature of its own (dense, selection, statistic); what only
-    another probe shows is named after that probe. Prefix, decode and training-mode effects of a model that already
-    leaks under perturbation are the same leak seen again and share its class, as does what another dtype shows; so does
-    streaming a model whose prefixes depend on the length. So it is with documents: a later one felt by an earlier one
-    is the future, a document that differs from itself alone in a model whose prefixes depend on the length is a matter
-    of length.
+    A leak that perturbation in evaluation mode detects is dense, selection or statistic; what only another probe
+    detects is named after that probe. In a model that leaks under perturbation, effects found by prefix-length, decode
+    or training-mode are the same leak and share its class, as does what another dtype shows; so does streaming of a
+    model whose prefixes depend on the length. With documents, an effect on an earlier one from a later one is a leak of
+    the future, and a document that differs from itself alone in a model whose prefixes depend on the length has class
+    length.
     """
-    if probe in ("isolation", "repeat-call") or (probe == "documents" and not _also_without(sighting, reports)):
-        return ALONE[probe]
-    if probe == "documents" and sighting.pair is None:
+    if probe in ("isolation", "repeat-call") or (
+        probe == "documents" and not _occurs_without_documents(violation, reports)
+    ):
+        return DETECTED_ALONE[probe]
+    if probe == "documents" and violation.pair is None:
         return LeakClass.LENGTH
-    if probe not in ALONE and sighting.pair is not None and sighting.pair.training:
+    if probe not in DETECTED_ALONE and violation.pair is not None and violation.pair.training:
         return LeakClass.TRAINING_MODE
-    seen = _shown(reports)
-    if probe == "decode" and seen is None and _sightings(reports, "prefix-length"):
+    perturbed = _under_perturbation(reports)
+    if probe == "decode" and perturbed is None and _violations(reports, "prefix-length"):
         return LeakClass.LENGTH
-    if probe in ALONE and seen is None:
-        return ALONE[probe]
-    if seen is not None and (probe in ALONE or probe in ("provenance", "dtype")):
-        return classify(subject, "perturbation", seen, reports, find_place(subject, seen))
-    if place is not None and _normalises(subject, place):
+    if probe in DETECTED_ALONE and perturbed is None:
+        return DETECTED_ALONE[probe]
+    if perturbed is not None and (probe in DETECTED_ALONE or probe in ("provenance", "dtype")):
+        return classify(subject, "perturbation", perturbed, reports, find_location(subject, perturbed))
+    if location is not None and _normalises(subject, location):
         return LeakClass.STATISTIC
-    if probe == "gradient" or _smooth(subject, sighting, reports):
+    if probe == "gradient" or _differentiable(subject, violation, reports):
         return LeakClass.DENSE
-    return LeakClass.UNKNOWN if sighting.pair is None else _nature(subject, sighting.pair, sighting.effect)
+    return LeakClass.UNKNOWN if violation.pair is None else _without_gradient(subject, violation.pair, violation.effect)
 
 
-def _also_without(sighting: Sighting, reports: Mapping[str, Report]) -> bool:
-    """Whether what documents feel is a leak that the model has without any documents."""
-    if sighting.pair is None:
-        return bool(_sightings(reports, "prefix-length"))
-    return _shown(reports) is not None and sighting.pair.cut >= sighting.pair.still[1]
+def _occurs_without_documents(violation: Violation, reports: Mapping[str, Report]) -> bool:
+    """Whether an effect between documents is a leak that the model has without any documents."""
+    if violation.pair is None:
+        return bool(_violations(reports, "prefix-length"))
+    return _under_perturbation(reports) is not None and violation.pair.cut >= violation.pair.must_agree[1]
 
 
-def _shown(reports: Mapping[str, Report]) -> Sighting | None:
-    """What a pair of inputs shows in evaluation mode: to perturbation, or to tracing where that was left out."""
-    seen = _sightings(reports, "perturbation" if "perturbation" in reports else "provenance")
-    return next((s for s in seen if s.pair is not None and not s.pair.training), None)
+def _under_perturbation(reports: Mapping[str, Report]) -> Violation | None:
+    """The violation that a pair of inputs shows in evaluation mode: by perturbation, or by tracing in its place."""
+    found = _violations(reports, "perturbation" if "perturbation" in reports else "provenance")
+    return next((v for v in found if v.pair is not None and not v.pair.training), None)
 
 
-def _smooth(subject: Subject, sighting: Sighting, reports: Mapping[str, Report]) -> bool:
-    """Whether some output has a derivative with respect to a later input; found out here where no probe did."""
-    if "gradient" in reports and sighting.seen_in is None:
-        return bool(_sightings(reports, "gradient"))
-    subject = subject.finer or subject
+def _differentiable(subject: Subject, violation: Violation, reports: Mapping[str, Report]) -> bool:
+    """Whether some output has a derivative with respect to a later input; computed here where no probe did."""
+    if "gradient" in reports and violation.seen_in is None:
+        return bool(_violations(reports, "gradient"))
+    subject = subject.float64_reference or subject
     try:
-        found = all_derivatives(subject, subject.base()) if sighting.pair else None
+        found = all_derivatives(subject, subject.base()) if violation.pair else None
     except RuntimeError:  # it cannot be differentiated
         return False
     return found is not None and float(found.future.max()) > rounding(subject, float(found.size.max()))
 
 
-def _sightings(reports: Mapping[str, Report], probe: str) -> tuple[Sighting, ...]:
+def _violations(reports: Mapping[str, Report], probe: str) -> tuple[Violation, ...]:
     report = reports.get(probe)
-    return report.sightings if report and report.verdict is Verdict.LEAK else ()
+    return report.violations if report and report.verdict is Verdict.LEAK else ()
 
 
-def _normalises(subject: Subject, place: Place) -> bool:
+def _normalises(subject: Subject, location: Location) -> bool:
     modules = dict(subject.module.named_modules()) if subject.module is not None else {}
-    return isinstance(modules.get(place.module), NORMALISERS)
+    return isinstance(modules.get(location.module), NORMALISERS)
 
 
-def _nature(subject: Subject, pair: Pair, effect: float) -> LeakClass:
-    """What no derivative sees: a statistic if the past follows a small nudge smoothly all the same, else a choice.
+def _without_gradient(subject: Subject, pair: Pair, effect: float) -> LeakClass:
+    """The class of a leak without a derivative: a statistic if the past responds smoothly, else a selection.
 
-    An effect so faint that its answer to a nudge would drown in rounding is of unknown nature.
+    Of an effect so small that its response to a small perturbation is hidden by rounding the class is unknown.
     """
-    subject = subject.finer or subject  # where steps may be small enough to be told from rounding
-    finest = torch.finfo(subject.internal or torch.float32).eps
-    whole, half = (_nudged(subject, pair, size * finest**0.5) for size in (1.0, 0.5))
+    subject = subject.float64_reference or subject  # where perturbations may be smaller
+    finest = torch.finfo(subject.compute_dtype or torch.float32).eps
+    whole, half = (_small_perturbation(subject, pair, size * finest**0.5) for size in (1.0, 0.5))
     if whole is None or half is None:
         return LeakClass.UNKNOWN
-    # A flipped ranking jumps; only a smooth path halves when the nudge is halved.
+    # A flipped ranking jumps; only a smooth path halves when the perturbation is halved.
     smooth = whole.past > 1e-6 * whole.future and 0.25 < half.past / whole.past < 0.75
-    if not smooth and effect < FAINT * scale_of(subject.run(pair.base, training=pair.training)):
+    if not smooth and effect < TOO_SMALL * scale_of(subject.run(pair.base, training=pair.training)):
         return LeakClass.UNKNOWN
     return LeakClass.STATISTIC if smooth else LeakClass.SELECTION
 
 
 @dataclass(frozen=True)
-class Response:
-    """How far outputs before and after the cut moved."""
+class _Changed:
+    """How far outputs before the cut, and from it on, changed."""
 
     past: float
     future: float
 
 
-def _nudged(subject: Subject, pair: Pair, size: float) -> Response | None:
+def _small_perturbation(subject: Subject, pair: Pair, size: float) -> _Changed | None:
     """The response to a small relative change of the embedded (or fed) features from the cut on; None if untestable."""
 
-    def nudge(rows: Tensor) -> Tensor:
-        moved = rows.clone()
+    def perturb(rows: Tensor) -> Tensor:
+        perturbed = rows.clone()
         direction = torch.linspace(0.5, 1.5, rows.shape[-1], dtype=rows.dtype, device=rows.device)
-        moved[:, pair.cut :] += size * rows.detach().abs().mean() * direction
-        return moved
+        perturbed[:, pair.cut :] += size * rows.detach().abs().mean() * direction
+        return perturbed
 
     before = subject.run(pair.base, training=pair.training)
     if subject.settings.input == "features":
-        after = subject.run(nudge(pair.base), training=pair.training)
+        after = subject.run(perturb(pair.base), training=pair.training)
     else:
-        with EmbeddingTap(pair.base, nudge) as tap:
+        with EmbeddingTap(pair.base, perturb) as tap:
             after = subject.run(pair.base, training=pair.training)
         if not tap.taken:
             return None
-    gaps = gap(before, after)[0]
-    return Response(float(gaps[: pair.cut].max()), float(gaps[pair.cut :].max()))
+    differences = max_abs_diff(before, after)[0]
+    return _Changed(float(differences[: pair.cut].max()), float(differences[pair.cut :].max()))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audits.subject.feeding import Feeding
+from audits.subject.call_convention import CallConvention
 from audits.subject.outputs import as_sequence
 from audits.subject.prepare import prepare
 from audits.subject.randomness import generator, pinned
@@ -30,10 +30,12 @@ class OnlinePredictor(nn.Module):
     be trained. The readout starts at 0, at uniform predictions.
     """
 
-    def __init__(self, copied: Any, feed: Feeding, alphabet: Tensor, embedding: nn.Embedding | None = None) -> None:
+    def __init__(
+        self, copied: Any, convention: CallConvention, alphabet: Tensor, embedding: nn.Embedding | None = None
+    ) -> None:
         super().__init__()
         self.subject = copied if isinstance(copied, nn.Module) else _Function(copied)
-        self.feed, self.embedding = feed, embedding
+        self.convention, self.embedding = convention, embedding
         self.readout: nn.Linear | None = None
         self.alphabet: Tensor
         self.register_buffer("alphabet", alphabet, persistent=False)
@@ -47,7 +49,7 @@ class OnlinePredictor(nn.Module):
     def outputs(self, symbols: Tensor) -> Tensor:
         """What the subject returns, [B, N, F]."""
         inputs = self.alphabet[symbols] if self.embedding is None else self.embedding(symbols)
-        return as_sequence(self.feed(self.subject, inputs), symbols)
+        return as_sequence(self.convention(self.subject, inputs), symbols)
 
 
 class _Function(nn.Module):
@@ -83,7 +85,7 @@ def make_predictor(model: Model, settings: Settings, symbols: int, freeze: Seque
     _freeze(subject.module, freeze)
     settings = subject.settings
     alphabet, embedding = _alphabet(settings, symbols), _embedding(settings, symbols)
-    predictor = OnlinePredictor(subject.model, subject.feed, alphabet, embedding).to(settings.device)
+    predictor = OnlinePredictor(subject.model, subject.convention, alphabet, embedding).to(settings.device)
     outputs = _dry_run(predictor, settings)
     logits = settings.input == "tokens" and outputs.shape[-1] == settings.vocab_size and outputs.requires_grad
     if not logits:

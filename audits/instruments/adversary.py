@@ -1,8 +1,8 @@
-"""An adversary that searches for rankings to flip: hard selections leak only when a later token changes who is chosen.
+"""Evolves inputs that flip rankings: hard selections leak only if a later token changes which items are selected.
 
-Random suffixes often leave a ranking as it is. The adversary watches the values the subject compares (top-k, sort,
-argmax, …) and climbs: it mutates suffixes so that the compared values that respond are driven up, or down, until the
-order changes and the past moves.
+Random suffixes often leave a ranking as it is. This search records the values that the subject ranks (top-k, sort,
+argmax, …) and mutates suffixes so that those of them that respond increase, or decrease, until the order changes and
+with it an earlier output.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.instruments.changes import from_cut
-from audits.instruments.differences import Changes, Comparison, Moved
+from audits.instruments.changes import replace_from
+from audits.instruments.differences import Changes, Comparison, Effects
 from audits.subject.operations import DispatchMode
 from audits.subject.subject import Subject
 
@@ -25,8 +25,8 @@ CUTS = 3
 GOALS = 6  # populations: ranked values are pushed up and down for at most three ranking calls
 
 
-class RankingWatch(DispatchMode):
-    """Keeps the inputs of all ranking operations along an axis, one row for each batch row."""
+class RankingRecorder(DispatchMode):
+    """Records the inputs of all ranking operations along an axis, one row for each batch row."""
 
     def __init__(self, rows: int) -> None:
         super().__init__()
@@ -44,71 +44,71 @@ class RankingWatch(DispatchMode):
 
 @dataclass(frozen=True)
 class Goal:
-    """Drive the values of ranking call `call` up (sign +1) or down (-1)."""
+    """Increase (sign +1) or decrease (-1) the values of ranking call number `call`."""
 
     call: int
     sign: int
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What some rows did: values compared by each ranking call, [R, K] each, and differences from the base, [R, N]."""
+class Observed:
+    """Of some rows: values compared by each ranking call, [R, K] each, and output differences from the base, [R, N]."""
 
     compared: list[Tensor]
-    gaps: Tensor
+    differences: Tensor
 
 
 @dataclass(frozen=True)
-class Bred:
-    """All suffixes that were bred, and what they did."""
+class Evolved:
+    """All suffixes of all generations, and their effects."""
 
     changes: Changes
-    moved: Moved
+    effects: Effects
 
 
-def search(comparison: Comparison, gen: torch.Generator) -> Bred | None:
-    """Suffixes bred to upset rankings, all generations together; None if the subject ranks nothing.
+def search(comparison: Comparison, gen: torch.Generator) -> Evolved | None:
+    """Suffixes evolved to change rankings, all generations together; None if the subject ranks nothing.
 
     Each goal has a population of its own; all goals share the forward passes.
     """
     subject, base = comparison.subject, comparison.base
-    ranked = len(_watch(comparison, base).compared)
+    ranked = len(_observe(comparison, base).compared)
     if not ranked:
         return None
-    # Fewer ranking calls leave more populations, at other cuts, to each.
+    # With fewer ranking calls each has more populations, at other cuts.
     every = [Goal(call, sign) for call in range(ranked) for sign in (1, -1)]
     goals = [every[i % len(every)] for i in range(GOALS)]
     length, rows = base.shape[1], GOALS * POPULATION
-    places = sorted({max(1, length * (i + 1) // (CUTS + 1)) for i in range(CUTS)})
-    cuts = torch.tensor([places[(i + i // len(every)) % len(places)] for i in range(GOALS)])
+    candidates = sorted({max(1, length * (i + 1) // (CUTS + 1)) for i in range(CUTS)})
+    cuts = torch.tensor([candidates[(i + i // len(every)) % len(candidates)] for i in range(GOALS)])
     cuts = cuts.repeat_interleave(POPULATION)
-    reference = _watch(comparison, base.expand(rows, *base.shape[1:])).compared
-    bred, seen = [from_cut(base, subject.draw(rows, length, gen), cuts)], []
+    reference = _observe(comparison, base.expand(rows, *base.shape[1:])).compared
+    generations = [replace_from(base, subject.draw(rows, length, gen), cuts)]
+    observed = [_observe(comparison, generations[0].inputs)]
     for _ in range(GENERATIONS):
-        seen.append(_watch(comparison, bred[-1].inputs))
-        parents = bred[-1].inputs[_fittest(seen[-1].compared, reference, goals)]
-        bred.append(from_cut(base, _mutate(subject, parents, gen), cuts))
-    seen.append(_watch(comparison, bred[-1].inputs))
-    changes = Changes.join(bred)
-    return Bred(changes, comparison.moved(torch.cat([watched.gaps for watched in seen]), changes.cuts))
+        parents = generations[-1].inputs[_fittest(observed[-1].compared, reference, goals)]
+        generations.append(replace_from(base, _mutate(subject, parents, gen), cuts))
+        observed.append(_observe(comparison, generations[-1].inputs))
+    changes = Changes.join(generations)
+    return Evolved(changes, Effects.of(torch.cat([each.differences for each in observed]), changes.cuts))
 
 
-def _watch(comparison: Comparison, inputs: Tensor) -> Watched:
-    """Run some rows; of the ranking calls only those count that every batch of rows makes alike."""
+def _observe(comparison: Comparison, inputs: Tensor) -> Observed:
+    """Run some rows; only those ranking calls count that every batch of rows makes with the same number of values."""
     batches: list[list[Tensor]] = []
-    gaps: list[Tensor] = []
+    differences: list[Tensor] = []
     for part in inputs.split(comparison.rows):
-        comparison.baseline(len(part))  # beforehand, so that its rankings are not watched
-        with RankingWatch(len(part)) as watch:
-            gaps.append(comparison.gaps(part))
-        batches.append(watch.compared)
+        comparison.baseline(len(part))  # beforehand, so that its rankings are not recorded
+        with RankingRecorder(len(part)) as recorder:
+            differences.append(comparison.differences(part))
+        batches.append(recorder.compared)
     together = zip(*batches, strict=False)
     compared = [torch.cat(call) for call in together if len({values.shape[1] for values in call}) == 1]
-    return Watched(compared, torch.cat(gaps))
+    return Observed(compared, torch.cat(differences))
 
 
 def _fittest(compared: list[Tensor], reference: list[Tensor], goals: list[Goal]) -> Tensor:
-    """Row numbers of the parents: of each goal's population the fittest quarter, four times."""
+    """Row numbers of the parents: the fittest quarter of each goal's population, four times."""
     chosen = []
     for index, goal in enumerate(goals):
         rows = slice(index * POPULATION, (index + 1) * POPULATION)
@@ -118,7 +118,7 @@ def _fittest(compared: list[Tensor], reference: list[Tensor], goals: list[Goal])
 
 
 def _fitness(compared: list[Tensor], reference: list[Tensor], goal: Goal, rows: slice) -> Tensor:
-    """How far the responding values of some rows were driven; -inf where nothing responded."""
+    """How far the values of some rows are in the goal's direction, of those that respond; -inf where none does."""
     if goal.call >= min(len(compared), len(reference)) or compared[goal.call].shape != reference[goal.call].shape:
         return torch.zeros(POPULATION)
     values, before = (compared[goal.call][rows] * goal.sign, reference[goal.call][rows] * goal.sign)
@@ -126,9 +126,9 @@ def _fitness(compared: list[Tensor], reference: list[Tensor], goal: Goal, rows: 
 
 
 def _mutate(subject: Subject, parents: Tensor, gen: torch.Generator) -> Tensor:
-    """Every fourth row stays as it is (the best must not be lost); the others change anywhere between little and much.
+    """Every fourth row stays as it is (the best are kept); the others change at a random rate, from none to half.
 
-    Some rows first take over another parent's second half, or copy a stretch of themselves to another place.
+    Some rows are first crossed with another parent, or rolled along the sequence.
     """
     rows, length = parents.shape[:2]
     fresh = subject.draw(rows, length, gen) * (10 if subject.settings.input == "features" else 1)
@@ -140,7 +140,7 @@ def _mutate(subject: Subject, parents: Tensor, gen: torch.Generator) -> Tensor:
 
 
 def _recombine(parents: Tensor, may: Tensor, gen: torch.Generator) -> Tensor:
-    """A quarter of the rows that may change get a neighbour's end from some position on; another quarter is rolled."""
+    """A quarter of the rows that may change get another row's end from some position on; another quarter is rolled."""
     rows, length = parents.shape[:2]
     lot = torch.rand(rows, generator=gen)
     crossing = torch.randint(1, max(length, 2), (rows, 1), generator=gen)

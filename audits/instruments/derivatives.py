@@ -61,7 +61,7 @@ def derivatives(subject: Subject, inputs: Tensor, sinks: Tensor) -> Tensor | Non
         picked.shape[1], generator=generator(subject.settings.seed, "projection"), dtype=torch.float64
     )
     picked = picked * weights.to(picked)
-    with subject.pace.budget.guarded():
+    with subject.clock.budget.enforced():
         grads = torch.autograd.grad(picked.sum(), leaves, allow_unused=True)
     sizes = [g.detach().double().abs().amax(-1).cpu() for g in grads if g is not None]
     return torch.stack(sizes).amax(0) if sizes else torch.zeros(inputs.shape[:2], dtype=torch.float64)

@@ -1,22 +1,22 @@
-"""Runs many changed inputs against their base and says which rows moved outputs before their cut."""
+"""Runs many changed inputs against their base, and finds the rows that changed outputs before their cut."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from audits.instruments.noise_floor import Weighed, gap, noise_of, weigh
-from audits.instruments.probe import Pair, Sighting
+from audits.instruments.noise_floor import SignificanceDecision, decide, max_abs_diff, noise_of, scale_of
+from audits.instruments.probe import Pair, Violation
 from audits.results import Site, Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
 from audits.subject.subject import Subject
 
-CONFIRMED = 3  # strongest rows run again alone
+MAX_CONFIRMED = 3  # strongest rows run again alone
 
 
 @dataclass(frozen=True)
@@ -41,67 +41,103 @@ class Changes:
 
 
 @dataclass(frozen=True)
-class Moved:
-    """What the changes did, row by row.
+class Effects:
+    """The effect of each change, [R].
 
     Attributes:
         past: largest difference before the cut.
         future: largest difference at or after the cut.
-        beyond: largest difference after the cut position itself: influence crossed positions if only the cut changed.
+        beyond: largest difference after the cut position itself: influence across positions if only the cut changed.
     """
 
     past: Tensor
     future: Tensor
     beyond: Tensor
 
+    @staticmethod
+    def of(differences: Tensor, cuts: Tensor) -> Effects:
+        """From differences [R, N] and each row's cut [R]."""
+        position = torch.arange(differences.shape[1])
+        cuts = cuts[:, None]
+        masks = (position < cuts, position >= cuts, position > cuts)
+        return Effects(*(differences.where(mask, 0.0).amax(1) for mask in masks))
+
 
 @dataclass(frozen=True)
-class Felt:
-    """What a pair of inputs did where outputs must agree: the difference at each position, and the largest output."""
+class Response:
+    """How outputs that must agree respond to a pair of inputs.
 
-    past: Tensor
+    Attributes:
+        differences: largest absolute difference at each position that must agree.
+        scale: the largest absolute output.
+    """
+
+    differences: Tensor
     scale: float
 
     @property
     def effect(self) -> float:
         """The largest difference."""
-        return float(self.past.max())
+        return float(self.differences.max())
+
+
+def response(subject: Subject, pair: Pair) -> Response:
+    """Both inputs of a pair, each run alone, compared where they must agree: before the cut as a rule."""
+    before = subject.run(pair.base, training=pair.training, extra_kwargs=pair.extra_kwargs)
+    after = subject.run(pair.changed, training=pair.training, extra_kwargs=pair.extra_kwargs)
+    scale = max(scale_of(before), scale_of(after))
+    return Response(max_abs_diff(before, after)[0, slice(*pair.must_agree)].cpu(), scale)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A pair of inputs, what it did, and what that is."""
+class JudgedPair:
+    """A pair of inputs, the response to it, and the decision about that."""
 
     pair: Pair
-    felt: Felt
-    weighed: Weighed
+    response: Response
+    decision: SignificanceDecision
 
     @property
     def leaks(self) -> bool:
         """Whether it is a leak."""
-        return self.weighed.verdict is Verdict.LEAK
+        return self.decision.verdict is Verdict.LEAK
 
-    def sighting(self) -> Sighting:
-        """The source and the place before it that feels it most."""
-        sink = int(self.felt.past.argmax())
-        return Sighting(Site(self.pair.cut, 0), Site(sink, 0), self.felt.effect, self.weighed.noise_floor, self.pair)
+    def violation(self) -> Violation:
+        """The source and the position before it with the largest difference."""
+        sink = int(self.response.differences.argmax())
+        floor = self.decision.noise_floor
+        return Violation(Site(self.pair.cut, 0), Site(sink, 0), self.response.effect, floor, self.pair)
+
+
+def latest_source(pair: Pair, stop: int, leaks: Callable[[Pair], bool]) -> Pair:
+    """The leaking pair with its change kept only from as late a position before `stop` as still leaks, by bisection."""
+    low, high = pair.cut, stop - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        kept = torch.cat([pair.base[:, :middle], pair.changed[:, middle:]], dim=1)
+        trial = replace(pair, changed=kept, cut=middle)
+        if leaks(trial):
+            low, pair = middle, trial
+        else:
+            high = middle - 1
+    return pair
 
 
 class Comparison:
-    """Compares rows against the base run in the same slot of an equally shaped batch, so that rounding is equal too."""
+    """Compares rows with the base run in the same slot of an equally shaped batch, so that rounding is equal too."""
 
     def __init__(self, subject: Subject, base: Tensor, *, training: bool = False) -> None:
         self.subject, self.base, self.training = subject, base, training
-        self.alone = subject.run(base, training=training)
-        self.repeat = self._training_noise() if training else noise_of(subject)
-        self.rows = subject.rows(self.alone)
-        self._baselines: dict[int, Tensor] = {1: self.alone}
+        self.base_outputs = subject.run(base, training=training)
+        self.noise = self._training_noise() if training else noise_of(subject)
+        self.rows = subject.rows(self.base_outputs)
+        self._baselines: dict[int, Tensor] = {1: self.base_outputs}
 
     def _training_noise(self) -> float:
         """How far equal calls in training mode differ when another comes between."""
         gen = generator(self.subject.settings.seed, "noise")
         self.subject.run(self.subject.draw(1, self.base.shape[1], gen), training=True)
-        return float(gap(self.alone, self.subject.run(self.base, training=True)).max())
+        return float(max_abs_diff(self.base_outputs, self.subject.run(self.base, training=True)).max())
 
     def baseline(self, rows: int) -> Tensor:
         """Outputs of the base input in every slot of a batch."""
@@ -110,7 +146,7 @@ class Comparison:
             self._baselines[rows] = self.subject.run(repeated, training=self.training)
         return self._baselines[rows]
 
-    def gaps(self, inputs: Tensor, rows: int | None = None, bases: Tensor | None = None) -> Tensor:
+    def differences(self, inputs: Tensor, rows: int | None = None, bases: Tensor | None = None) -> Tensor:
         """Difference from the base (or from each row's own) at every position, [R, N], at most `rows` at a time."""
         rows = rows or self.rows
         parts = []
@@ -118,80 +154,45 @@ class Comparison:
             part = inputs[start : start + rows]
             own = None if bases is None else self.subject.run(bases[start : start + rows], training=self.training)
             outputs = self.subject.run(part, training=self.training)
-            parts.append(gap(self.baseline(len(part)) if own is None else own, outputs))
+            parts.append(max_abs_diff(self.baseline(len(part)) if own is None else own, outputs))
         return torch.cat(parts).cpu()
 
-    def measure(self, changes: Changes, rows: int | None = None) -> Moved:
-        """What each change did to outputs before and after its cut."""
-        return self.moved(self.gaps(changes.inputs, rows, changes.bases), changes.cuts)
+    def measure(self, changes: Changes, rows: int | None = None) -> Effects:
+        """The effect of each change on outputs before and after its cut."""
+        return Effects.of(self.differences(changes.inputs, rows, changes.bases), changes.cuts)
 
-    @staticmethod
-    def moved(gaps: Tensor, cuts: Tensor) -> Moved:
-        """Differences [R, N] before and after each row's cut [R]."""
-        position = torch.arange(gaps.shape[1])
-        cuts = cuts[:, None]
-        parts = [gaps.where(where, 0.0).amax(1) for where in (position < cuts, position >= cuts, position > cuts)]
-        return Moved(*parts)
-
-    def strongest(self, moved: Moved) -> Iterator[int]:
-        """The few rows that moved the past most, in that order, if they moved it at all: to be confirmed."""
-        for row in moved.past.argsort(descending=True)[:CONFIRMED].tolist():
-            if moved.past[row] > self.repeat:
+    def strongest(self, effects: Effects) -> Iterator[int]:
+        """The few rows with the largest effect before their cut, in that order, if above the noise: to be confirmed."""
+        for row in effects.past.argsort(descending=True)[:MAX_CONFIRMED].tolist():
+            if effects.past[row] > self.noise:
                 yield row
 
-    def confirm(self, changes: Changes, row: int) -> tuple[Weighed, Sighting]:
-        """Run one change by itself, judge it, and narrow the source down to the latest position that is felt."""
+    def confirm(self, changes: Changes, row: int) -> tuple[SignificanceDecision, Violation]:
+        """Run one change by itself, decide, and narrow the source down to the latest position with an effect."""
         one = changes.rows(torch.tensor([row]))
         if one.bases is not None:
             own = Comparison(self.subject, one.bases, training=self.training)
             return own.confirm(Changes(one.inputs, one.cuts), 0)
         judged = self._judge(Pair(self.base, one.inputs, int(one.cuts[0]), self.training))
         if judged.leaks:
-            # What is confirmed stands, though there may be no time left to find the latest source.
+            # What is confirmed remains so, though there may be no time left to find the latest source.
             with contextlib.suppress(OutOfTime):
-                judged = self._judge(self._latest_source(judged.pair))
-        return judged.weighed, judged.sighting()
+                pair = latest_source(judged.pair, self.base.shape[1], lambda trial: self._judge(trial).leaks)
+                judged = self._judge(pair)
+        return judged.decision, judged.violation()
 
-    def _judge(self, pair: Pair) -> Judged:
+    def _judge(self, pair: Pair) -> JudgedPair:
         """Leak or rounding; where the subject is noisy, its noise is measured again around this very change."""
-        seen = felt(self.subject, pair)
-        repeat = self.repeat
-        if repeat:
+        found, noise = response(self.subject, pair), self.noise
+        if noise:
             after = self.subject.run(self.base, training=self.training)
-            repeat = max(repeat, 4 * float(gap(self.alone, after).max()))
-        weighed = weigh(
+            noise = max(noise, 4 * float(max_abs_diff(self.base_outputs, after).max()))
+        decision = decide(
             self.subject,
-            seen.effect,
-            lambda other: felt(other, pair).effect,
+            found.effect,
+            lambda other: response(other, pair).effect,
             same_shape=True,
-            scale=seen.scale,
-            repeat=repeat,
+            scale=found.scale,
+            noise=noise,
         )
-        return Judged(pair, seen, weighed)
-
-    def _latest_source(self, pair: Pair) -> Pair:
-        """The same change kept only from as late a position on as still moves the past before the original cut."""
-        low, high = pair.cut, pair.base.shape[1] - 1
-        best = pair
-        while low < high:
-            middle = (low + high + 1) // 2
-            changed = torch.cat([pair.base[:, :middle], pair.changed[:, middle:]], dim=1)
-            trial = Pair(pair.base, changed, middle, self.training)
-            if self._judge(trial).leaks:
-                low, best = middle, trial
-            else:
-                high = middle - 1
-        return best
-
-
-def felt(subject: Subject, pair: Pair) -> Felt:
-    """Both inputs of a pair, each run alone, compared where they must agree: before the cut as a rule."""
-    before = subject.run(pair.base, training=pair.training, told=pair.told)
-    after = subject.run(pair.changed, training=pair.training, told=pair.told)
-    scale = max(scale_of(before), scale_of(after))
-    return Felt(gap(before, after)[0, slice(*pair.still)].cpu(), scale)
-
-
-def scale_of(outputs: Tensor) -> float:
-    """The largest finite absolute output: rounding is relative to it."""
-    return float(outputs.double().nan_to_num(nan=0, posinf=0, neginf=0).abs().max())
+        return JudgedPair(pair, found, decision)

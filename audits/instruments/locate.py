@@ -1,4 +1,4 @@
-"""Finds the module where a leak first gets in: where they must agree, its inputs do and its outputs do not."""
+"""Finds the module where a leak enters: where they must agree, its inputs do and its outputs do not."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audits.instruments.noise_floor import gap
-from audits.instruments.probe import Pair, Sighting
-from audits.instruments.source_lines import Frame, shown, user_frames
+from audits.instruments.noise_floor import max_abs_diff
+from audits.instruments.probe import Pair, Violation
+from audits.instruments.source_lines import Frame, display_path, user_frames
 from audits.subject.subject import Subject
 
 
 @dataclass(frozen=True)
-class Place:
-    """A module of the subject and the source lines of its forward method; of a module of torch, of its call."""
+class Location:
+    """A module of the subject and the source line of its forward method; of a module of torch, of its call."""
 
     module: str
-    kind: str
     file: str | None
     line: int | None
 
 
 @dataclass(frozen=True)
-class Call:
+class ModuleCall:
     """One call of a module: copies of the tensors that went in and came out, and the subject's line that made it."""
 
     name: str
@@ -36,56 +35,57 @@ class Call:
     outputs: tuple[Tensor, ...]
 
 
-def find_place(subject: Subject, sighting: Sighting) -> Place | None:
-    """Where a sighting comes from; None where it has no pair of inputs, or nothing can be found out."""
-    if sighting.pair is None:
+def find_location(subject: Subject, violation: Violation) -> Location | None:
+    """Where a violation comes from; None where it has no pair of inputs, or the module cannot be determined."""
+    if violation.pair is None:
         return None
     try:
-        return locate(subject, sighting.pair, sighting.noise_floor)
+        return locate(subject, violation.pair, violation.noise_floor)
     except Exception:
         return None
 
 
-def locate(subject: Subject, pair: Pair, floor: float) -> Place | None:
+def locate(subject: Subject, pair: Pair, floor: float) -> Location | None:
     """The innermost, earliest module that turns inputs that agree (before the cut, as a rule) into outputs that do not.
 
-    None where the subject is no module or its call order depends on the data. A module all of whose inputs can be laid
-    along the sequence is preferred; where other inputs differ (states a chunk, say) the blame goes to the parent.
+    None where the subject is no module or its call order depends on the data. A module all of whose inputs can be
+    aligned with the sequence is preferred; where other inputs differ (one state for each chunk, for example) its parent
+    is tried instead.
     """
     if subject.module is None:
         return None
-    before, after = record(subject, pair, pair.base), record(subject, pair, pair.changed)
+    before, after = record_calls(subject, pair, pair.base), record_calls(subject, pair, pair.changed)
     if [c.name for c in before] != [c.name for c in after]:
         return None
-    crossing = (one for one, two in zip(before, after, strict=True) if crossed(one, two, pair, floor))
-    return next((_place(one) for one in crossing), None)
+    leaking = (one for one, two in zip(before, after, strict=True) if introduces_leak(one, two, pair, floor))
+    return next((_location(one) for one in leaking), None)
 
 
-def crossed(one: Call, two: Call, pair: Pair, floor: float) -> bool | None:
-    """Whether a module let a leak in between two calls; None where its own inputs differ already, or cannot be told."""
+def introduces_leak(one: ModuleCall, two: ModuleCall, pair: Pair, floor: float) -> bool | None:
+    """Whether a module's outputs differ although its inputs agree; None if its inputs differ or cannot be aligned."""
     length = pair.base.shape[1]
     chunks = _chunks((*one.inputs, *one.outputs), length)
-    if _moved(one.inputs, two.inputs, length, pair.still, floor, chunks) is not False:
+    if _differ(one.inputs, two.inputs, length, pair.must_agree, floor, chunks) is not False:
         return None
-    return _moved(one.outputs, two.outputs, length, pair.still, floor, chunks)
+    return _differ(one.outputs, two.outputs, length, pair.must_agree, floor, chunks)
 
 
-def record(subject: Subject, pair: Pair, inputs: Tensor) -> list[Call]:
+def record_calls(subject: Subject, pair: Pair, inputs: Tensor) -> list[ModuleCall]:
     """All module calls of one forward pass, in the order in which they return: children before parents."""
-    calls: list[Call] = []
+    calls: list[ModuleCall] = []
     handles = []
 
     def hook(name: str) -> Any:
-        def keep(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             caller = next(iter(user_frames()), None)
-            calls.append(Call(name, module, caller, _tensors((args, kwargs)), _tensors(output)))
+            calls.append(ModuleCall(name, module, caller, _tensors((args, kwargs)), _tensors(output)))
 
-        return keep
+        return record
 
     for name, module in subject.module.named_modules() if subject.module is not None else ():
         handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
     try:
-        subject.run(inputs, training=pair.training, told=pair.told)
+        subject.run(inputs, training=pair.training, extra_kwargs=pair.extra_kwargs)
     finally:
         for handle in handles:
             handle.remove()
@@ -93,7 +93,7 @@ def record(subject: Subject, pair: Pair, inputs: Tensor) -> list[Call]:
 
 
 def _tensors(value: Any) -> tuple[Tensor, ...]:
-    """Copies of all tensors in nested tuples, lists, dicts and plain objects."""
+    """Copies of all tensors in nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
         return (value.detach().clone(),)
     if isinstance(value, dict):
@@ -103,23 +103,23 @@ def _tensors(value: Any) -> tuple[Tensor, ...]:
     return ()
 
 
-def _moved(
+def _differ(
     one: tuple[Tensor, ...],
     two: tuple[Tensor, ...],
     length: int,
-    still: tuple[int, int],
+    span: tuple[int, int],
     floor: float,
     chunks: Chunks | None,
 ) -> bool | None:
-    """True if a tensor differs where it must not; None if one differs that cannot be laid along the sequence."""
+    """True if a tensor differs within the span; None if one differs that cannot be aligned with the sequence."""
     verdict: bool | None = False
     for a, b in zip(one, two, strict=False):
-        before, after = _laid(a, length, still, chunks), _laid(b, length, still, chunks)
+        before, after = _aligned(a, length, span, chunks), _aligned(b, length, span, chunks)
         if a.shape != b.shape or before is None or after is None:
             if a.shape != b.shape or not torch.equal(a, b):
                 verdict = None
             continue
-        if before.numel() and float(gap(before, after).max()) > floor:
+        if before.numel() and float(max_abs_diff(before, after).max()) > floor:
             return True
     return verdict
 
@@ -134,9 +134,9 @@ class Chunks:
 
 
 def _chunks(tensors: tuple[Tensor, ...], length: int) -> Chunks | None:
-    """The chunks that some tensor of a call shows.
+    """The chunks that the shape of some tensor of a call shows.
 
-    Chunks stand next to the batch or next to their tokens; other pairs that multiply to N are heads, hubs and widths.
+    Axes of chunks follow the batch or precede their tokens; other pairs that multiply to N are heads, hubs and widths.
     """
     for shape in (t.shape for t in tensors if length not in t.shape):
         for axis in _token_axes(shape)[:-1]:
@@ -147,24 +147,24 @@ def _chunks(tensors: tuple[Tensor, ...], length: int) -> Chunks | None:
     return None
 
 
-def _laid(tensor: Tensor, length: int, still: tuple[int, int], chunks: Chunks | None) -> Tensor | None:
-    """What of a tensor belongs to some positions, as [1, positions, rest]; None if that cannot be told.
+def _aligned(tensor: Tensor, length: int, span: tuple[int, int], chunks: Chunks | None) -> Tensor | None:
+    """The part of a tensor that belongs to a span of positions, as [1, positions, rest]; None if that is unknown.
 
-    Laid along an axis of N, or along the chunks and their tokens, or along the chunks alone: a state for each chunk,
+    Aligned along an axis of N, or along the chunks and their tokens, or along the chunks alone: a state for each chunk,
     which a causal module has ready before the chunk starts.
     """
     shape = tensor.shape
     for axis in sorted(range(len(shape)), key=lambda a: (a != 1, a)):
         if shape[axis] == length:
-            return tensor.movedim(axis, 0).reshape(1, length, -1)[:, slice(*still)]
+            return tensor.movedim(axis, 0).reshape(1, length, -1)[:, slice(*span)]
     if chunks is None or len(shape) <= chunks.axis or shape[chunks.axis] not in (chunks.count, chunks.count + 1):
         return None
     inside = [axis for axis in _token_axes(shape) if axis > chunks.axis and shape[axis] == chunks.size]
     if inside and shape[chunks.axis] == chunks.count:
-        laid = tensor.movedim((chunks.axis, inside[0]), (0, 1))
-        return laid.reshape(1, chunks.count * chunks.size, -1)[:, slice(*still)]
-    first = still[0] and still[0] // chunks.size + 1  # the state before a document's first chunk is not its own
-    return tensor.movedim(chunks.axis, 0).reshape(1, shape[chunks.axis], -1)[:, first : -(-still[1] // chunks.size)]
+        tokens = tensor.movedim((chunks.axis, inside[0]), (0, 1))
+        return tokens.reshape(1, chunks.count * chunks.size, -1)[:, slice(*span)]
+    first = span[0] and span[0] // chunks.size + 1  # the state before a document's first chunk is not its own
+    return tensor.movedim(chunks.axis, 0).reshape(1, shape[chunks.axis], -1)[:, first : -(-span[1] // chunks.size)]
 
 
 def _token_axes(shape: torch.Size) -> range:
@@ -172,13 +172,13 @@ def _token_axes(shape: torch.Size) -> range:
     return range(len(shape) - 1 if len(shape) >= 4 else len(shape))
 
 
-def _place(call: Call) -> Place:
+def _location(call: ModuleCall) -> Location:
     kind = type(call.module)
     if kind.__module__.partition(".")[0] == "torch" and call.caller is not None:
-        return Place(call.name, kind.__name__, shown(call.caller.file), call.caller.line)
+        return Location(call.name, display_path(call.caller.file), call.caller.line)
     forward = inspect.unwrap(kind.forward)
     try:
         file, line = inspect.getsourcefile(forward), inspect.getsourcelines(forward)[1]
     except (OSError, TypeError):
         file, line = None, None
-    return Place(call.name, kind.__name__, shown(file) if file else None, line)
+    return Location(call.name, display_path(file) if file else None, line)

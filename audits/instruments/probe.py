@@ -1,4 +1,4 @@
-"""What a probe is: an independent instrument that looks at a subject in one way and reports what it saw."""
+"""What a probe is: an independent check that examines a subject in one way and reports what it found."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from torch import Tensor
 
 from audits.results import Site, Verdict
 from audits.subject.settings import Settings
-from audits.subject.subject import Subject, Told
+from audits.subject.subject import ExtraKwargs, Subject
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two inputs that agree before `cut`: a causal model's outputs agree there too. Each [1, N] or [1, N, D].
 
-    Where packed documents are told to the model (`told`), it is the outputs of another document than the changed one
-    that must agree: those from `watched[0]` to before `watched[1]`.
+    With packed documents (`extra_kwargs` gives the model their boundaries), it is the outputs of another document than
+    the changed one that must agree: those from `compared[0]` to before `compared[1]`.
     """
 
     base: Tensor
     changed: Tensor
     cut: int
     training: bool = False
-    told: Told | None = None
-    watched: tuple[int, int] | None = None
+    extra_kwargs: ExtraKwargs | None = None
+    compared: tuple[int, int] | None = None
 
     @property
-    def still(self) -> tuple[int, int]:
+    def must_agree(self) -> tuple[int, int]:
         """First position and end of the outputs that must agree."""
-        return self.watched or (0, self.cut)
+        return self.compared or (0, self.cut)
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """One effect that should not be there; `pair` is the evidence where a pair of inputs shows it.
+class Violation:
+    """One effect that causality forbids; `pair` is the evidence where a pair of inputs shows it.
 
-    `op`, `file` and `line` say where it gets in, for probes that find that out. `seen_in` is the copy in which it was
-    seen, where that is not the subject as it came: one in another dtype, or with its all-zero weights filled in.
+    `op`, `file` and `line` say where it enters, for probes that find that out. `seen_in` is the copy in which it was
+    seen, where that is not the subject as it came: one in another dtype, or with its all-zero weights reinitialised.
     """
 
     source: Site
@@ -51,20 +51,28 @@ class Sighting:
     line: int | None = None
     seen_in: Subject | None = None
 
+    @property
+    def description(self) -> str:
+        """What was changed and what changed by it, in words."""
+        return (
+            f"changing position {self.source.position} changes the output at position {self.sink.position} "
+            f"by {self.effect:.3g}"
+        )
+
 
 @dataclass(frozen=True)
 class Report:
     """A probe's conclusion.
 
-    `applicable` is False where the subject offers nothing to probe (it cannot stream, say); `still` where nothing moved
-    at all, so that nothing was tested.
+    `applicable` is False where the subject offers nothing to examine (it cannot stream, for example);
+    `control_failed` where no output reacted to any change, so that nothing was tested.
     """
 
     verdict: Verdict
     why: str
-    sightings: tuple[Sighting, ...] = ()
+    violations: tuple[Violation, ...] = ()
     applicable: bool = True
-    still: bool = False
+    control_failed: bool = False
 
 
 def batches(settings: Settings, rows: int) -> int:
@@ -80,11 +88,11 @@ def _few(settings: Settings) -> int:
 
 @dataclass(frozen=True)
 class Probe:
-    """An instrument: its name on the command line, what it looks at, and the function that does it.
+    """A check: its name on the command line, what it looks at, and the function that does it.
 
-    `order` is its place among the probes: what says most about how the future gets in comes first. `blind_to` says what
-    it cannot see, and why; it is printed beside the planted leaks that it missed. `forwards` says about how many
-    forward passes it makes on a model without a leak, for whoever waits.
+    `order` is its place among the probes: what says most about how a leak enters comes first. `blind_to` says what it
+    cannot detect, and why; it is printed with the planted leaks that it missed. `forwards` says about how many forward
+    passes it makes on a model without a leak, for the progress display.
     """
 
     name: str
@@ -96,7 +104,7 @@ class Probe:
 
 
 def not_applicable(why: str) -> Report:
-    """The report of a probe that has nothing to look at; it neither passes nor fails the subject."""
+    """The report of a probe that has nothing to examine; it neither passes nor fails the subject."""
     return Report(Verdict.UNDETERMINED, f"not applicable: {why}", applicable=False)
 
 
@@ -105,6 +113,6 @@ def undetermined(why: str) -> Report:
     return Report(Verdict.UNDETERMINED, why)
 
 
-def unmoved(why: str) -> Report:
+def failed_control(why: str) -> Report:
     """The report of a probe whose positive control failed."""
-    return Report(Verdict.UNDETERMINED, f"positive control failed: {why}", still=True)
+    return Report(Verdict.UNDETERMINED, f"positive control failed: {why}", control_failed=True)

@@ -1,4 +1,4 @@
-"""Weights that are all zero switch their paths off: a copy in which they are not shows what training will open."""
+"""Weights that are all zero switch their paths off: a copy in which they are not shows what training will enable."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from audits.subject.prepare import prepare
 from audits.subject.randomness import generator
 from audits.subject.subject import Subject
 
-SIZE = 0.02  # standard deviation of the values filled in: that of common initialisations
+SIZE = 0.02  # standard deviation of the new values: that of common initialisations
 
 
-def asleep(subject: Subject) -> tuple[str, ...]:
+def zero_initialized(subject: Subject) -> tuple[str, ...]:
     """Names of trainable weights and gates that are all zero, as zero-initialised output projections are.
 
     Not those called `bias`: they shift a sum and switch nothing off.
@@ -26,14 +26,14 @@ def asleep(subject: Subject) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def woken(subject: Subject, names: tuple[str, ...]) -> Subject | None:
+def reinit_zero_weights(subject: Subject, names: tuple[str, ...]) -> Subject | None:
     """The subject with small random values in the named weights; None if it does not run so."""
     model: nn.Module = copy.deepcopy(subject.model)
-    gen = generator(subject.settings.seed, "waking")
+    gen = generator(subject.settings.seed, "waking")  # the name is part of the seed
     for name in names:
         weight = model.get_parameter(name)
         weight.copy_(SIZE * torch.randn(weight.shape, generator=gen, dtype=torch.float64))
     try:
-        return prepare(model, subject.settings, subject.pace)
+        return prepare(model, subject.settings, subject.clock)
     except Exception:
         return None

@@ -1,4 +1,4 @@
-"""Lines of the subject's source: the live Python stack without torch's frames and our own."""
+"""Lines of the subject's source: the current Python stack without the frames of torch and of the instruments."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 
 from audits.subject.subject import Subject
 
-# The instruments in this folder and torch; what was made from a string has no file.
-_OWN = (str(Path(__file__).parent) + os.sep, str(Path(torch.__file__).parent), "<")
+# The instruments in this folder and torch; code made from a string has no file.
+_HIDDEN = (str(Path(__file__).parent) + os.sep, str(Path(torch.__file__).parent), "<")
 
 
 @dataclass(frozen=True)
@@ -25,20 +25,20 @@ class Frame:
 
 
 def user_frames() -> tuple[Frame, ...]:
-    """The live Python stack from the innermost line of the subject outwards, torch's and our own lines left out."""
+    """The current Python stack from the innermost line of the subject outwards, without torch and the instruments."""
     frames = []
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if frame.f_code is Subject.call.__code__:
             break
-        if not file.startswith(_OWN):
+        if not file.startswith(_HIDDEN):
             frames.append(Frame(file, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back  # type: ignore[assignment] # the loop ends with None
     return tuple(frames)
 
 
-def shown(file: str) -> str:
-    """A file as users know it: relative where it lies below the working directory."""
+def display_path(file: str) -> str:
+    """A file's path for messages: relative where it lies below the working directory."""
     relative = os.path.relpath(file)
     return file if relative.startswith("..") else relative

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from audits.formatting import error_text
-from audits.instruments.noise_floor import gap, noise_of, weigh
-from audits.instruments.probe import Probe, Report, Sighting, not_applicable, unmoved
+from audits.instruments.noise_floor import decide, max_abs_diff, noise_of
+from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable
 from audits.results import Site, Verdict
 from audits.subject.outputs import as_sequence
 from audits.subject.streaming import CACHES, Step, streaming
@@ -29,40 +29,42 @@ def run(subject: Subject) -> Report:
         return not_applicable(f"the model offers no stream(piece, state) and none of {', '.join(CACHES)}")
     base = subject.base()
     whole = subject.run(base)
-    gaps, refused = {}, {}
-    for name, sizes in _plans(base.shape[1]).items():
+    plans = _plans(base.shape[1])
+    differences, refused = {}, {}
+    for name, sizes in plans.items():
         try:
-            gaps[name] = gap(_stream(subject, step, base, sizes), whole)[0].cpu()
+            differences[name] = max_abs_diff(_stream(subject, step, base, sizes), whole)[0].cpu()
         except Exception as problem:
             refused[name] = error_text(problem)
-    if not gaps:
+    if not differences:
         return not_applicable(f"streaming raised {next(iter(refused.values()))}")
     other = subject.base(2)[1:]
-    if not float(gap(_stream(subject, step, other, _plans(base.shape[1])[next(iter(gaps))]), whole).max()):
-        return unmoved("another input streams to the same output")
-    report = _judge(subject, step, base, whole, gaps)
-    left_out = f"; decoding {', '.join(refused)} raised {next(iter(refused.values()))}" if refused else ""
-    return replace(report, why=f"{report.why}{left_out}")
+    if not float(max_abs_diff(_stream(subject, step, other, plans[next(iter(differences))]), whole).max()):
+        return failed_control("another input streams to the same output")
+    report = _judge(subject, step, base, whole, differences)
+    skipped = f"; decoding {', '.join(refused)} raised {next(iter(refused.values()))}" if refused else ""
+    return replace(report, why=f"{report.why}{skipped}")
 
 
-def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, gaps: dict[str, Tensor]) -> Report:
-    name = max(gaps, key=lambda key: float(gaps[key].max()))
-    effect = float(gaps[name].max())
+def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, differences: dict[str, Tensor]) -> Report:
+    name = max(differences, key=lambda key: float(differences[key].max()))
+    effect = float(differences[name].max())
     sizes = _plans(base.shape[1])[name]
 
-    def again(other: Subject) -> float:
-        return float(gap(_stream(other, step, base, sizes), other.run(base)).max())
+    def measure(other: Subject) -> float:
+        return float(max_abs_diff(_stream(other, step, base, sizes), other.run(base)).max())
 
-    # Measured around the streams again: what drifts with time is no matter of streaming.
-    repeat = max(noise_of(subject), 4 * float(gap(whole, subject.run(base)).max()))
-    weighed = weigh(subject, effect, again, same_shape=False, scale=float(whole.abs().max()), repeat=repeat)
-    if weighed.verdict is Verdict.LEAK:
-        sink = int(gaps[name].argmax())
-        sighting = Sighting(Site(), Site(sink, 0), effect, weighed.noise_floor)
+    # Measured around the streams again: what drifts with time is no effect of streaming.
+    noise = max(noise_of(subject), 4 * float(max_abs_diff(whole, subject.run(base)).max()))
+    decision = decide(subject, effect, measure, same_shape=False, scale=float(whole.abs().max()), noise=noise)
+    if decision.verdict is Verdict.LEAK:
+        sink = int(differences[name].argmax())
+        violation = Violation(Site(), Site(sink, 0), effect, decision.noise_floor)
         return Report(
-            Verdict.LEAK, f"decoding {name} differs at position {sink} by {effect:.3g} from one pass", (sighting,)
+            Verdict.LEAK, f"decoding {name} differs at position {sink} by {effect:.3g} from one pass", (violation,)
         )
-    return Report(weighed.verdict, f"decoding {', '.join(gaps)} equals one pass (floor {weighed.noise_floor:.1e})")
+    why = f"decoding {', '.join(differences)} equals one pass (floor {decision.noise_floor:.1e})"
+    return Report(decision.verdict, why)
 
 
 def _plans(length: int) -> dict[str, list[int]]:
@@ -88,7 +90,7 @@ def _stream(subject: Subject, step: Step, inputs: Tensor, sizes: list[int]) -> T
         state, parts, past = None, [], 0
         for piece in given.split(sizes, dim=1):
             output, state = step(model, piece, state, past)
-            # Copies: a model may return, or keep, a buffer that its next call writes over.
+            # Copies: a model may return, or keep, a buffer that its next call overwrites.
             parts.append(as_sequence(output, piece).clone())
             past += piece.shape[1]
         return torch.cat(parts, dim=1)
@@ -102,5 +104,5 @@ PROBE = Probe(
     order=6,
     run=run,
     blind_to="what one parallel pass does by itself: a model that streams as it runs in parallel passes, however it "
-    "leaks. It has nothing to look at in a model that cannot stream.",
+    "leaks. It has nothing to examine in a model that cannot stream.",
 )

@@ -1,181 +1,167 @@
-"""Documents: several packed into one row must not feel each other, where the model is told where they begin."""
+"""Documents: several packed into one row must not depend on each other, where the model is given their boundaries."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from audits.formatting import error_text
-from audits.instruments.differences import felt, scale_of
-from audits.instruments.noise_floor import gap, weigh
-from audits.instruments.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
-from audits.instruments.replacing import Crossing, Examined, examine
-from audits.instruments.separation import keeps_apart
+from audits.instruments.differences import latest_source, response
+from audits.instruments.documents import CrossDocumentEffect, PackedRow, isolates_documents, measure_row
+from audits.instruments.noise_floor import SignificanceDecision, decide, max_abs_diff, scale_of
+from audits.instruments.probe import Pair, Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
-from audits.subject.packing import CLAIMS, COMPANIONS, MASK, POSITIONS, Told, packings
+from audits.subject.packing import (
+    AUXILIARY_ARGUMENTS,
+    ISOLATING_ARGUMENTS,
+    MASK,
+    POSITIONS,
+    DocumentKwargs,
+    packings,
+)
 from audits.subject.subject import Subject
 
 
 def run(subject: Subject) -> Report:
     """Each document replaced in turn while the others stay; then each against itself alone.
 
-    Positive control: the replaced document's own outputs must move. An argument that exists to keep documents apart
-    (`cu_seqlens`, `seq_idx`, `segment_ids`) is a promise; position ids that begin again are one only if the user
-    insists, and in a model in which something does keep documents apart by them. Of the latter it is not asked that a
-    document be what it is alone: nothing said so.
+    Positive control: the replaced document's own outputs must change. An argument that exists to isolate documents
+    (`cu_seqlens`, `seq_idx`, `segment_ids`) is a promise. Position ids that restart are one only if the user requires
+    isolation, or in a model in which some module isolates documents by them; then a document need not equal itself
+    alone, because nothing promises that.
     """
-    names, insisted = _names(subject), bool(subject.settings.insisted)
+    names, required = _names(subject), bool(subject.settings.required_isolation)
     if not names:
-        how = " (it takes any keyword: insist on one with --documents NAME)" if subject.feed.open_ended else ""
+        how = " (it takes any keyword: name one with --documents NAME)" if subject.convention.any_keyword else ""
         return not_applicable(f"no argument of the model says where packed documents begin{how}")
-    if names == (POSITIONS,) and not insisted:
+    if names == (POSITIONS,) and not required:
         plain = _plain_positions(subject)
         if plain is not None:
             return plain
     ways = (False, True) if MASK in names else (False,)  # boolean masks are added up by some models, additive by others
     reports = [_report(subject, names, additive=additive) for additive in ways]
     report = next((r for r in reports if r.verdict is Verdict.PASS), reports[0])
-    if insisted and not report.applicable:  # what was insisted on and could not be run leaves the audit undecided
+    if required and not report.applicable:  # what was required and could not be run leaves the audit undecided
         return undetermined(report.why.removeprefix("not applicable: "))
     return report
 
 
 def _names(subject: Subject) -> tuple[str, ...]:
-    """The arguments by which this model is told: those insisted on, else all that promise isolation; and positions."""
-    named = subject.feed.named
-    chosen = subject.settings.insisted or tuple(name for name in CLAIMS if name in named)
-    return (*chosen, POSITIONS) if POSITIONS in named and POSITIONS not in chosen else chosen
+    """The arguments that give this model its documents: those required, else all that promise isolation; positions."""
+    keywords = subject.convention.keywords
+    chosen = subject.settings.required_isolation or tuple(name for name in ISOLATING_ARGUMENTS if name in keywords)
+    return (*chosen, POSITIONS) if POSITIONS in keywords and POSITIONS not in chosen else chosen
 
 
-def _companions(subject: Subject) -> tuple[str, ...]:
-    """What goes along where the model has a parameter for it."""
-    return tuple(name for name in COMPANIONS if name in subject.feed.named)
+def _auxiliary(subject: Subject) -> tuple[str, ...]:
+    """Further arguments of packed rows that the model takes."""
+    return tuple(name for name in AUXILIARY_ARGUMENTS if name in subject.convention.keywords)
 
 
 def _plain_positions(subject: Subject) -> Report | None:
-    """Why position ids promise nothing in this model; None where something in it keeps documents apart by them."""
-    told = Told(packings(subject.settings.seq_len)[0], (POSITIONS, *_companions(subject)))
+    """Why position ids promise nothing in this model; None where something in it isolates documents by them."""
+    kwargs = DocumentKwargs(packings(subject.settings.seq_len)[0], (POSITIONS, *_auxiliary(subject)))
     try:
-        apart = keeps_apart(subject, told)
+        isolated = isolates_documents(subject, kwargs)
     except Exception as problem:
-        return not_applicable(f"the model took no {POSITIONS} that begin again ({error_text(problem)})")
-    if apart:
+        return not_applicable(f"the model took no {POSITIONS} that restart ({error_text(problem)})")
+    if isolated:
         return None
     return not_applicable(
-        f"{POSITIONS} that begin again keep documents apart nowhere: they are plain positions here "
-        f"(--documents {POSITIONS} insists that they must)"
+        f"no module isolates documents by {POSITIONS} that restart: they are plain positions here "
+        f"(--documents {POSITIONS} requires isolation)"
     )
 
 
 def _report(subject: Subject, names: tuple[str, ...], *, additive: bool) -> Report:
-    """The verdict over all packings; one that the model refuses is left out, and named."""
-    done: list[Examined] = []
+    """The verdict over all packings; one that the model refuses is skipped, and named."""
+    rows: list[PackedRow] = []
     refused = ""
     for packing in packings(subject.settings.seq_len):
-        told = Told(packing, (*names, *_companions(subject)), additive)
         try:
-            done.append(examine(subject, told))
+            rows.append(measure_row(subject, DocumentKwargs(packing, (*names, *_auxiliary(subject)), additive)))
         except Exception as problem:
-            refused = f"the model refused {packing.row} ({error_text(problem)})"
-    by = f"told by {', '.join(names)}"
-    if not done:
+            refused = f"the model refused {packing} ({error_text(problem)})"
+    by = f"boundaries given by {', '.join(names)}"
+    if not rows:
         return not_applicable(f"{refused}, {by}")
-    if not all(examined.finite for examined in done):
+    if not all(row.finite for row in rows):
         return undetermined(f"{by}: the outputs hold NaN or infinite numbers")
-    if not all(examined.reacted for examined in done):
-        return unmoved("replacing a document moved nothing, not even itself")
-    rows = "; ".join((*(examined.told.packing.row for examined in done), *([refused] if refused else [])))
-    promised = names != (POSITIONS,) or bool(subject.settings.insisted)
-    found = [crossing for examined in done for crossing in examined.crossings]
-    return _verdict(subject, found, f"{by}, {rows}", promised=promised)
+    if not all(row.reacted for row in rows):
+        return failed_control("replacing a document changed no output, not even its own")
+    tried = "; ".join((*(str(row.kwargs.packing) for row in rows), *([refused] if refused else [])))
+    promised = names != (POSITIONS,) or bool(subject.settings.required_isolation)
+    effects = [effect for row in rows for effect in row.effects]
+    return _verdict(subject, effects, f"{by}, {tried}", promised=promised)
 
 
-def _verdict(subject: Subject, found: list[Crossing], rows: str, *, promised: bool) -> Report:
-    """Crossings into later documents come first, because an ordinary leak of the future crosses into earlier ones."""
-    kinds = ([c for c in found if c.into_later], [c for c in found if c.into_earlier], [c for c in found if c.alone])
-    judged = [_judge(subject, max(kind, key=lambda c: c.effect)) for kind in kinds if any(c.effect for c in kind)]
+def _verdict(subject: Subject, effects: list[CrossDocumentEffect], tried: str, *, promised: bool) -> Report:
+    """Effects on later documents come first, because an ordinary leak of the future has effects on earlier ones."""
+    alone = [e for e in effects if e.alone]
+    kinds = ([e for e in effects if e.into_later], [e for e in effects if e.into_earlier], alone)
+    judged = [_judge(subject, max(kind, key=lambda e: e.effect)) for kind in kinds if any(e.effect for e in kind)]
     if not promised:
-        judged = [_only_remarked(report) for report in judged]
+        judged = [_as_remark(report) for report in judged]
     for verdict in (Verdict.LEAK, Verdict.UNDETERMINED):
         report = next((report for report in judged if report.verdict is verdict), None)
         if report is not None:
-            return replace(report, why=f"{rows}: {report.why}")
-    alone = f"{len(kinds[2])} behind others are what they are alone"
-    remark = next((report.why for report in judged if report.why), alone)
-    return Report(Verdict.PASS, f"{rows}: replacing a document moved no other, and {remark}")
+            return replace(report, why=f"{tried}: {report.why}")
+    equal = f"{len(alone)} after others equal themselves alone"
+    remark = next((report.why for report in judged if report.why), equal)
+    return Report(Verdict.PASS, f"{tried}: replacing a document changed no other, and {remark}")
 
 
-def _only_remarked(report: Report) -> Report:
-    """A document that differs from itself alone is no leak where no one promised that it would not."""
-    if report.verdict is not Verdict.LEAK or report.sightings[0].pair is not None:
+def _as_remark(report: Report) -> Report:
+    """A document that differs from itself alone is no leak where nothing promises that it does not."""
+    if report.verdict is not Verdict.LEAK or report.violations[0].pair is not None:
         return report
     return Report(Verdict.PASS, f"{report.why} (--documents {POSITIONS} makes that a leak)")
 
 
-def _judge(subject: Subject, crossing: Crossing) -> Report:
-    return _judge_alone(subject, crossing) if crossing.changed is None else _judge_replaced(subject, crossing)
-
-
-def _judge_replaced(subject: Subject, crossing: Crossing) -> Report:
-    assert crossing.changed is not None
-    start, stop = crossing.span
-    pair = Pair(subject.base(), crossing.changed, start, told=crossing.told, watched=crossing.watched)
-    verdict, _ = _weighed(subject, pair)
+def _judge(subject: Subject, effect: CrossDocumentEffect) -> Report:
+    if effect.changed is None:
+        return _judge_alone(subject, effect)
+    start, stop = effect.source
+    pair = Pair(subject.base(), effect.changed, start, extra_kwargs=effect.kwargs, compared=effect.sink)
+    verdict = _decision(subject, pair).verdict
     if verdict is Verdict.UNDETERMINED:
-        return undetermined(f"a document moved another by {crossing.effect:.1e}: leak or rounding, nobody can tell")
+        return undetermined(f"a document changed another by {effect.effect:.1e}, perhaps by rounding alone")
     if verdict is Verdict.PASS:
         return Report(Verdict.PASS, "")
-    pair = _latest_source(subject, pair, stop)
-    _, floor = _weighed(subject, pair)
-    moved = felt(subject, pair)
-    sink = pair.still[0] + int(moved.past.argmax())
-    why = f"changing position {pair.cut} moves position {sink} of another document by {moved.effect:.3g}"
-    return Report(Verdict.LEAK, why, (Sighting(Site(pair.cut, 0), Site(sink, 0), moved.effect, floor, pair),))
+    pair = latest_source(pair, stop, lambda trial: _decision(subject, trial).verdict is Verdict.LEAK)
+    found, floor = response(subject, pair), _decision(subject, pair).noise_floor
+    sink = pair.must_agree[0] + int(found.differences.argmax())
+    violation = Violation(Site(pair.cut, 0), Site(sink, 0), found.effect, floor, pair)
+    return Report(Verdict.LEAK, f"{violation.description}, in another document", (violation,))
 
 
-def _weighed(subject: Subject, pair: Pair) -> tuple[Verdict, float]:
-    seen = felt(subject, pair)
-    weighed = weigh(subject, seen.effect, lambda other: felt(other, pair).effect, same_shape=True, scale=seen.scale)
-    return weighed.verdict, weighed.noise_floor
+def _decision(subject: Subject, pair: Pair) -> SignificanceDecision:
+    found = response(subject, pair)
+    return decide(subject, found.effect, lambda o: response(o, pair).effect, same_shape=True, scale=found.scale)
 
 
-def _latest_source(subject: Subject, pair: Pair, stop: int) -> Pair:
-    """The same change kept only from as late a position of its document on as is still felt."""
-    low, high = pair.cut, stop - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        kept = torch.cat([pair.base[:, :middle], pair.changed[:, middle:]], dim=1)
-        trial = replace(pair, changed=kept, cut=middle)
-        if _weighed(subject, trial)[0] is Verdict.LEAK:
-            low, pair = middle, trial
-        else:
-            high = middle - 1
-    return pair
+def _judge_alone(subject: Subject, effect: CrossDocumentEffect) -> Report:
+    base, span = subject.base(), slice(*effect.sink)
 
+    def differences(other: Subject) -> Tensor:
+        return max_abs_diff(other.run(base, extra_kwargs=effect.kwargs)[:, span], other.run(base[:, span]))[0]
 
-def _judge_alone(subject: Subject, crossing: Crossing) -> Report:
-    base, span = subject.base(), slice(*crossing.watched)
-
-    def gaps(other: Subject) -> Tensor:
-        return gap(other.run(base, told=crossing.told)[:, span], other.run(base[:, span]))[0]
-
-    scale = scale_of(subject.run(base, told=crossing.told))
-    weighed = weigh(subject, crossing.effect, lambda o: float(gaps(o).max()), same_shape=False, scale=scale)
-    if weighed.verdict is Verdict.PASS:
+    scale = scale_of(subject.run(base, extra_kwargs=effect.kwargs))
+    decision = decide(subject, effect.effect, lambda o: float(differences(o).max()), same_shape=False, scale=scale)
+    if decision.verdict is Verdict.PASS:
         return Report(Verdict.PASS, "")
-    sink = crossing.watched[0] + int(gaps(subject).argmax())
-    why = f"the document from position {crossing.watched[0]} on differs by {crossing.effect:.3g} from itself alone"
-    sighting = Sighting(Site(), Site(sink, 0), crossing.effect, weighed.noise_floor)
-    return Report(weighed.verdict, why, (sighting,) if weighed.verdict is Verdict.LEAK else ())
+    sink = effect.sink[0] + int(differences(subject).argmax())
+    why = f"the document from position {effect.sink[0]} on differs by {effect.effect:.3g} from itself alone"
+    violation = Violation(Site(), Site(sink, 0), effect.effect, decision.noise_floor)
+    return Report(decision.verdict, why, (violation,) if decision.verdict is Verdict.LEAK else ())
 
 
 PROBE = Probe(
     "documents",
-    "packed documents that feel each other",
+    "packed documents that depend on each other",
     order=8,
     run=run,
-    blind_to="everything in a model that is told of no documents; crossings in training mode, in other packings than "
-    "the few tried, and behind all-zero weights.",
+    blind_to="everything in a model that is given no document boundaries; effects in training mode, in other packings "
+    "than the few tried, and behind all-zero weights.",
 )

@@ -7,8 +7,17 @@ from torch import Tensor
 
 from audits.formatting import first_line
 from audits.instruments.derivatives import all_derivatives, derivatives
-from audits.instruments.noise_floor import readable, weigh
-from audits.instruments.probe import Pair, Probe, Report, Sighting, batches, not_applicable, undetermined, unmoved
+from audits.instruments.noise_floor import comparable, decide
+from audits.instruments.probe import (
+    Pair,
+    Probe,
+    Report,
+    Violation,
+    batches,
+    failed_control,
+    not_applicable,
+    undetermined,
+)
 from audits.results import Site, Verdict
 from audits.subject.settings import Settings
 from audits.subject.subject import Subject
@@ -20,7 +29,7 @@ def run(subject: Subject) -> Report:
     Positive control: some derivative with respect to an own or earlier position must not be zero.
     """
     base = subject.base()
-    if not readable(subject.run(base)):
+    if not comparable(subject.run(base)):
         return undetermined("the outputs hold NaN or infinite numbers")
     try:
         found = all_derivatives(subject, base)
@@ -31,30 +40,30 @@ def run(subject: Subject) -> Report:
     if found.size.isnan().any():
         return undetermined("derivatives are NaN")
     if not found.size.any():
-        return unmoved("every derivative is zero")
+        return failed_control("every derivative is zero")
     future = found.future
     row = int(future.amax(1).argmax())
     sink = int(found.sinks[row])
     effect = _alone(subject, base, sink)
-    weighed = weigh(
+    decision = decide(
         subject,
         effect,
         lambda other: _alone(other, base, sink),
         same_shape=True,
         scale=float(found.size.max()),
-        repeat=0.0,
+        noise=0.0,
     )
-    if weighed.verdict is Verdict.UNDETERMINED:
-        return undetermined(f"a future derivative of {effect:.1e} cannot be told from rounding in this precision")
-    if weighed.verdict is Verdict.PASS:
+    if decision.verdict is Verdict.UNDETERMINED:
+        return undetermined(f"a future derivative of {effect:.1e} cannot be distinguished from rounding here")
+    if decision.verdict is Verdict.PASS:
         return Report(
             Verdict.PASS, f"no output has a derivative with respect to any of its {base.shape[1] - 1} later inputs"
         )
     source = int(future[row].argmax())
     why = f"output {sink} has derivative {effect:.3g} with respect to input {source}"
-    pair = Pair(base, _nudged(subject, base, source), source)
-    sighting = Sighting(Site(source, 0), Site(sink, 0), effect, weighed.noise_floor, pair)
-    return Report(Verdict.LEAK, why, (sighting,))
+    pair = Pair(base, _changed_at(subject, base, source), source)
+    violation = Violation(Site(source, 0), Site(sink, 0), effect, decision.noise_floor, pair)
+    return Report(Verdict.LEAK, why, (violation,))
 
 
 def _alone(subject: Subject, base: Tensor, sink: int) -> float:
@@ -63,8 +72,8 @@ def _alone(subject: Subject, base: Tensor, sink: int) -> float:
     return 0.0 if sizes is None else float(sizes[0, sink + 1 :].max()) if sink + 1 < base.shape[1] else 0.0
 
 
-def _nudged(subject: Subject, base: Tensor, source: int) -> Tensor:
-    """The base with another token, or moved features, at the source."""
+def _changed_at(subject: Subject, base: Tensor, source: int) -> Tensor:
+    """The base with another token, or shifted features, at the source."""
     changed = base.clone()
     if subject.settings.input == "features":
         changed[:, source] += 1.0

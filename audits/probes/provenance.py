@@ -1,4 +1,4 @@
-"""Provenance: trace every token through one forward pass, and confirm by changing it what reaches an earlier output."""
+"""Provenance: trace every token through one forward pass, and confirm by changes what reaches an earlier output."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from audits.instruments import adversary, changes
-from audits.instruments.differences import Changes, Comparison, Moved, felt
-from audits.instruments.noise_floor import readable
-from audits.instruments.probe import Pair, Probe, Report, Sighting, not_applicable, undetermined, unmoved
-from audits.instruments.source_lines import Frame, shown
-from audits.instruments.tracing.attribution import Blame, blame
-from audits.instruments.tracing.taint_map import LONGEST
+from audits.instruments.differences import Changes, Comparison, Effects, response
+from audits.instruments.noise_floor import comparable
+from audits.instruments.probe import Pair, Probe, Report, Violation, failed_control, not_applicable, undetermined
+from audits.instruments.source_lines import Frame, display_path
+from audits.instruments.tracing.attribution import Attribution, attribute
+from audits.instruments.tracing.taint_map import MAX_POSITIONS
 from audits.instruments.tracing.trace import Trace, positions, trace
 from audits.results import Verdict
 from audits.subject.budget import OutOfTime
@@ -24,7 +24,7 @@ from audits.subject.subject import Subject
 
 SOURCES = 48  # later tokens changed to confirm a traced flow, at most
 DRAWS = 3  # changes tried for each of them
-RETRIES = 4  # further inputs from which a flow through a choice is bred for, before it is given up
+RETRIES = 4  # further inputs from which changes are evolved to confirm a flow through a choice
 CLEAN = "no output depends on a later token, by any path executed"
 
 
@@ -34,27 +34,27 @@ def run(subject: Subject) -> Report:
     Positive control: some output must be traced back to some token.
     """
     base = subject.base()
-    if base.shape[1] > LONGEST:
-        return not_applicable(f"tracing holds at most {LONGEST} positions: use a smaller seq_len")
-    if not readable(subject.run(base)):
+    if base.shape[1] > MAX_POSITIONS:
+        return not_applicable(f"tracing handles at most {MAX_POSITIONS} positions: use a smaller seq_len")
+    if not comparable(subject.run(base)):
         return undetermined("the outputs hold NaN or infinite numbers")
     try:
         found = trace(subject, base, positions(base))
     except Exception as problem:  # some constructs (higher-order operators) do not run under a dispatch mode
         return not_applicable(f"the model does not run under tracing ({type(problem).__name__})")
     if int(found.latest.max()) < 0:
-        return unmoved("no output was traced back to any token")
+        return failed_control("no output was traced back to any token")
     silent = [e for e in found.escapes if e.silent]
     if bool(found.leaking().any()):
         report = _confirmed(subject, base, found, training=False) or _structural(subject, base, found)
-        return _trained(subject, base, report)
+        return _with_training(subject, base, report)
     if silent:
-        return not_applicable(f"values left torch through {silent[0].how} at {_where(silent[0].frame)} and were lost")
-    return _trained(subject, base, Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}"))
+        return not_applicable(f"values left torch through {silent[0].how} at {_at(silent[0].frame)} and were lost")
+    return _with_training(subject, base, Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}"))
 
 
-def _trained(subject: Subject, base: Tensor, report: Report) -> Report:
-    """The report on evaluation mode, or what training mode adds to a pass: a leak that shows there only."""
+def _with_training(subject: Subject, base: Tensor, report: Report) -> Report:
+    """The report on evaluation mode, or what training mode adds to a pass: a leak that occurs there only."""
     if report.verdict is not Verdict.PASS or subject.module is None:
         return report
     try:
@@ -72,78 +72,78 @@ def _trained(subject: Subject, base: Tensor, report: Report) -> Report:
 
 
 def _confirmed(subject: Subject, base: Tensor, found: Trace, *, training: bool) -> Report | None:
-    """The leak that a change of later tokens shows, with the line where it gets in; None if nothing moves."""
+    """The leak that a change of later tokens confirms, with the line where it enters; None if no output changes."""
     comparison = Comparison(subject, base, training=training)
-    for plan, moved in _plans(comparison, found):
-        for row in comparison.strongest(moved):
-            weighed, sighting = comparison.confirm(plan, row)
-            if weighed.verdict is Verdict.LEAK:
-                return _leak(subject, sighting)
+    for plan, effects in _plans(comparison, found):
+        for row in comparison.strongest(effects):
+            decision, violation = comparison.confirm(plan, row)
+            if decision.verdict is Verdict.LEAK:
+                return _leak(subject, violation)
     return None
 
 
-def _plans(comparison: Comparison, found: Trace) -> Iterator[tuple[Changes, Moved]]:
-    """The traced sources changed by themselves; then what perturbation tries; each with what it moved."""
+def _plans(comparison: Comparison, found: Trace) -> Iterator[tuple[Changes, Effects]]:
+    """The traced sources changed by themselves; then what perturbation tries; each with its effects."""
     subject, base = comparison.subject, comparison.base
     later = found.latest[found.leaking()].unique()
     sources = later[torch.linspace(0, len(later) - 1, min(SOURCES, len(later))).long()]
     gen = generator(subject.settings.seed, "provenance")
     own = Changes.join([_only(subject, base, sources, gen) for _ in range(DRAWS)])
     yield own, comparison.measure(own)
-    # From here on, draw by draw, what the perturbation probe tries: the two may not disagree by luck.
+    # From here on the same draws as the perturbation probe, so that chance does not make the two disagree.
     gen = generator(subject.settings.seed, "perturbation")
     plans = [changes.singles(subject, base, gen), changes.suffixes(subject, base, gen)]
     for plan in (*plans, changes.sweep(subject, gen)):
         yield plan, comparison.measure(plan)
-    bred = adversary.search(comparison, gen)
-    if bred is not None:
-        yield bred.changes, bred.moved
-        yield from _bred_elsewhere(comparison, gen)
+    evolved = adversary.search(comparison, gen)
+    if evolved is not None:
+        yield evolved.changes, evolved.effects
+        yield from _evolved_from_others(comparison, gen)
 
 
-def _bred_elsewhere(comparison: Comparison, gen: torch.Generator) -> Iterator[tuple[Changes, Moved]]:
-    """The same from other base inputs: a ranking that is hard to upset in one may be easy in another."""
+def _evolved_from_others(comparison: Comparison, gen: torch.Generator) -> Iterator[tuple[Changes, Effects]]:
+    """The same from other base inputs: a ranking that is hard to change in one may be easy to change in another."""
     for _ in range(RETRIES):
         base = comparison.subject.draw(1, comparison.base.shape[1], gen)
-        bred = adversary.search(Comparison(comparison.subject, base, training=comparison.training), gen)
-        if bred is None:
+        evolved = adversary.search(Comparison(comparison.subject, base, training=comparison.training), gen)
+        if evolved is None:
             return
-        yield replace(bred.changes, bases=base.expand(bred.changes.inputs.shape)), bred.moved
+        yield replace(evolved.changes, bases=base.expand(evolved.changes.inputs.shape)), evolved.effects
 
 
 def _only(subject: Subject, base: Tensor, sources: Tensor, gen: torch.Generator) -> Changes:
-    """Rows in which one source each holds something new."""
+    """Rows in which one source each is replaced."""
     fresh = subject.draw(len(sources), base.shape[1], gen)
     at = torch.arange(base.shape[1]) == sources[:, None]
     return Changes(torch.where(at[..., None] if base.ndim == 3 else at, fresh, base), sources)
 
 
-def _leak(subject: Subject, sighting: Sighting) -> Report:
+def _leak(subject: Subject, violation: Violation) -> Report:
     try:
-        place = _blamed(subject, sighting)
+        found = _attributed(subject, violation)
     except OutOfTime:  # a leak without a line is still a leak
-        place = None
-    why = f"position {sighting.source.position} reaches position {sighting.sink.position}"
-    if place is None:
-        return Report(Verdict.LEAK, f"{why}; the line could not be found", (sighting,))
-    trail = ", ".join(_where(frame) for frame in place.trail)
-    frame = place.frame
+        found = None
+    why = f"position {violation.source.position} reaches position {violation.sink.position}"
+    if found is None:
+        return Report(Verdict.LEAK, f"{why}; the line could not be found", (violation,))
+    trail = ", ".join(_at(frame) for frame in found.trail)
+    frame = found.frame
     located = replace(
-        sighting, op=place.op, file=shown(frame.file) if frame else None, line=frame.line if frame else None
+        violation, op=found.op, file=display_path(frame.file) if frame else None, line=frame.line if frame else None
     )
-    return Report(Verdict.LEAK, f"{why} through {place.op} at {_where(frame)} (on the way: {trail})", (located,))
+    return Report(Verdict.LEAK, f"{why} through {found.op} at {_at(frame)} (on the way: {trail})", (located,))
 
 
-def _blamed(subject: Subject, sighting: Sighting) -> Blame | None:
-    """The place of a confirmed leak, at a prime length if it shows there too, else at the audit's own."""
-    assert sighting.pair is not None
-    assert sighting.sink.position is not None
-    longer, own = _lengthened(subject, sighting.pair), sighting.pair
+def _attributed(subject: Subject, violation: Violation) -> Attribution | None:
+    """The attribution of a confirmed leak, at a prime length if it occurs there too, else at the audit's own."""
+    assert violation.pair is not None
+    assert violation.sink.position is not None
+    longer, own = _lengthened(subject, violation.pair), violation.pair
     # A choice may pass the later token on in one of the two inputs only.
     for pair in (longer, _swapped(longer), own, _swapped(own)):
         try:
-            if felt(subject, pair).effect > sighting.noise_floor:
-                found = blame(subject, pair, sighting.sink.position, follow_values=True)
+            if response(subject, pair).effect > violation.noise_floor:
+                found = attribute(subject, pair, violation.sink.position, follow_values=True)
                 if found is not None:
                     return found
         except Exception:  # noqa: S112 - a model may refuse another length; a leak without a line is still a leak
@@ -164,7 +164,7 @@ def _lengthened(subject: Subject, pair: Pair) -> Pair:
 
 
 def _structural(subject: Subject, base: Tensor, found: Trace) -> Report:
-    """A flow that no change confirms: it cancels, or an operation without a rule was taken to mix everything."""
+    """A flow that no change confirms: it cancels, or an operation without a rule was assumed to mix everything."""
     regrouped = trace(subject, base, positions(base), grouping=True)
     if not bool(regrouped.leaking().any()):
         return Report(Verdict.PASS, f"{CLEAN}{_remarks(regrouped)}")
@@ -172,30 +172,30 @@ def _structural(subject: Subject, base: Tensor, found: Trace) -> Report:
     source = int(found.latest[0, sink])
     if found.unknown:
         names = ", ".join(found.unknown)
-        return not_applicable(f"no rule for {names}: taken to mix all its inputs, but no change confirmed a leak")
-    place = blame(subject, Pair(base, base, source), sink, follow_values=False)
-    through = f" through {place.op} at {_where(place.frame)}" if place else ""
+        return not_applicable(f"no rule for {names}: assumed to mix all its inputs, but no change confirmed a leak")
+    place = attribute(subject, Pair(base, base, source), sink, follow_values=False)
+    through = f" through {place.op} at {_at(place.frame)}" if place else ""
     flow = f"structural only: position {source} reaches position {sink}{through}"
     if place is None or place.discrete:
-        return undetermined(f"{flow}; it passes a discrete choice, which no change tried has turned over")
+        return undetermined(f"{flow}; it passes a discrete choice, which no change tried has flipped")
     return Report(
-        Verdict.PASS, f"{flow}, but no change of later tokens moved an earlier output: it cancels{_remarks(found)}"
+        Verdict.PASS, f"{flow}, but no change of later tokens changed an earlier output: it cancels{_remarks(found)}"
     )
 
 
 def _remarks(found: Trace) -> str:
-    """What a pass took for granted."""
+    """What a pass assumed."""
     parts = [f"assuming that {text}" for text in found.assumptions]
     if found.unknown:
-        parts.append(f"no rule for {', '.join(found.unknown)} (taken to mix all inputs)")
-    reads = {_where(e.frame): e.how for e in found.escapes if not e.silent}
+        parts.append(f"no rule for {', '.join(found.unknown)} (assumed to mix all inputs)")
+    reads = {_at(e.frame): e.how for e in found.escapes if not e.silent}
     if reads:
         parts.append(f"Python read values at {', '.join(reads)}, whose decisions were not traced")
     return "".join(f"; {part}" for part in parts)
 
 
-def _where(frame: Frame | None) -> str:
-    return "torch's own code" if frame is None else f"{shown(frame.file)}:{frame.line}"
+def _at(frame: Frame | None) -> str:
+    return "torch's own code" if frame is None else f"{display_path(frame.file)}:{frame.line}"
 
 
 def _forwards(settings: Settings) -> int:

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from audits.instruments import changes
 from audits.instruments.differences import Changes, Comparison
-from audits.instruments.noise_floor import readable
-from audits.instruments.probe import Probe, Report, batches, not_applicable, undetermined, unmoved
+from audits.instruments.noise_floor import comparable
+from audits.instruments.probe import Probe, Report, batches, failed_control, not_applicable, undetermined
 from audits.results import Verdict
-from audits.subject.drawing import Draws, WithoutDropout
+from audits.subject.dropout import DrawRecorder, WithoutDropout
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 
 def run(subject: Subject) -> Report:
-    """Every cut and every position, dropout masks held equal by pinning; statistics updates are put back between calls.
+    """Every cut and every position, with equal dropout masks by pinning; statistics are restored between calls.
 
     Where a leak shows but the two runs drew differently, their masks were not equal: all once more without dropout.
     Positive control: outputs from the cut on must react.
@@ -41,20 +41,20 @@ def run(subject: Subject) -> Report:
 
 def _draw_alike(subject: Subject, report: Report) -> bool:
     """Whether both inputs of a leak draw the same shapes in the same order, and so the same numbers."""
-    pair = report.sightings[0].pair
+    pair = report.violations[0].pair
     assert pair is not None
-    lists: list[list[object]] = []
+    draws: list[list[tuple[str, tuple[tuple[int, ...], ...]]]] = []
     for inputs in (pair.base, pair.changed):
-        with Draws() as draws:
+        with DrawRecorder() as recorder:
             subject.run(inputs, training=True)
-        lists.append(list(draws.drawn))
-    return lists[0] == lists[1]
+        draws.append(recorder.draws)
+    return draws[0] == draws[1]
 
 
 def _perturbed(comparison: Comparison) -> Report:
-    if not readable(comparison.alone):
+    if not comparable(comparison.base_outputs):
         return undetermined("the outputs in training mode hold NaN or infinite numbers")
-    if comparison.repeat:
+    if comparison.noise:
         return undetermined("two calls with equal random generators differ: randomness outside torch, numpy and Python")
     gen = generator(comparison.subject.settings.seed, "training-mode")
     parts = [make(comparison.subject, comparison.base, gen) for make in (changes.singles, changes.suffixes)]
@@ -66,27 +66,27 @@ def _comparison(subject: Subject) -> Comparison:
     try:
         return Comparison(subject, subject.base(), training=True)
     except Exception:
-        if subject.lower is None:
+        if subject.float32_copy is None:
             raise
-        return Comparison(subject.lower, subject.base(), training=True)
+        return Comparison(subject.float32_copy, subject.base(), training=True)
 
 
 def _judge(comparison: Comparison, plan: Changes) -> Report:
-    moved = comparison.measure(plan)
-    if not float(moved.future.max()):
-        return unmoved("no change of the input moved any output")
-    for row in comparison.strongest(moved):
-        weighed, sighting = comparison.confirm(plan, row)
-        if weighed.verdict is Verdict.UNDETERMINED:
-            return undetermined("in training mode the past moved by no more than rounding of this precision")
-        if weighed.verdict is Verdict.LEAK:
-            where = f"changing position {sighting.source.position} moves position {sighting.sink.position}"
-            return Report(Verdict.LEAK, f"in training mode {where} by {sighting.effect:.3g}", (sighting,))
-    return Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in training mode: the past stood still")
+    effects = comparison.measure(plan)
+    if not float(effects.future.max()):
+        return failed_control("no change of the input changed any output")
+    for row in comparison.strongest(effects):
+        decision, violation = comparison.confirm(plan, row)
+        if decision.verdict is Verdict.UNDETERMINED:
+            return undetermined("in training mode outputs before the change differed, perhaps by rounding alone")
+        if decision.verdict is Verdict.LEAK:
+            return Report(Verdict.LEAK, f"in training mode, {violation.description}", (violation,))
+    why = f"{len(plan.cuts)} changed sequences in training mode: no output before the change differed"
+    return Report(Verdict.PASS, why)
 
 
 def _forwards(settings: Settings) -> int:
-    return batches(settings, changes.how_many(settings)) + 5
+    return batches(settings, changes.count_changes(settings)) + 5
 
 
 PROBE = Probe(
@@ -95,6 +95,6 @@ PROBE = Probe(
     order=5,
     run=run,
     forwards=_forwards,
-    blind_to="length, state, other rows and decoding; and choices so rare that random changes do not turn them over, "
-    "as it breeds none.",
+    blind_to="length, state, other rows and decoding; and choices so rare that random changes do not flip them, as it "
+    "evolves no inputs.",
 )

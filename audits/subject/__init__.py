@@ -1,1 +1,1 @@
-"""Somebody's model: found by name, prepared, called from the same state every time, and put back."""
+"""The model under audit: loaded by name, prepared, called from the same state every time, and restored."""

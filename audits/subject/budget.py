@@ -1,4 +1,4 @@
-"""The time an audit may take: once it is spent no forward pass is started, and where asked a running one is ended."""
+"""The time an audit may take: no forward pass starts once it is spent, and a running one can be interrupted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ GRACE = 2.0  # seconds a forward pass may go on after the budget before it is in
 class OutOfTime(BaseException):
     """The budget is spent.
 
-    No Exception, for the same reason as KeyboardInterrupt: whoever takes an error for the model's refusal must not
-    take this for one, or a probe would pass by what it never ran.
+    Not an Exception, like KeyboardInterrupt: code that takes an error for the model's refusal must not catch this, or a
+    probe would pass by what it never ran.
     """
 
 
@@ -26,7 +26,8 @@ class Budget:
 
     Attributes:
         seconds: how many; None is no limit.
-        interrupt: also end a forward pass that is still running `GRACE` seconds later (SIGALRM: main thread, POSIX).
+        interrupt: also interrupt a forward pass that is still running `GRACE` seconds later (SIGALRM: main thread of
+            POSIX systems).
     """
 
     def __init__(self, seconds: float | None = None, *, interrupt: bool = False) -> None:
@@ -51,17 +52,21 @@ class Budget:
     def check(self) -> None:
         """Raise OutOfTime once the budget is spent."""
         if self.left <= 0:
-            self._end()
+            self._expire()
 
     @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Around code of the subject: not begun without time left, and ended where that was asked for."""
+    def enforced(self) -> Iterator[None]:
+        """Around code of the subject: not started once the budget is spent, interrupted afterwards if `interrupt`.
+
+        Raises:
+            OutOfTime: the budget is spent.
+        """
         self.check()
         if self.seconds is None or not self.interrupt or not _has_alarm():
             yield
             return
-        before = signal.signal(signal.SIGALRM, lambda *_: self._end())
-        # Again and again: a model may catch whatever is raised inside it.
+        before = signal.signal(signal.SIGALRM, lambda *_: self._expire())
+        # Repeatedly, because a model may catch whatever is raised inside it.
         signal.setitimer(signal.ITIMER_REAL, self.left + GRACE, GRACE)
         try:
             yield
@@ -69,7 +74,7 @@ class Budget:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
 
-    def _end(self) -> NoReturn:
+    def _expire(self) -> NoReturn:
         raise OutOfTime(f"{self} ran out")
 
 

@@ -1,4 +1,4 @@
-"""A copy of somebody's model, so that the model itself is never touched."""
+"""A copy of the model under audit, so that the model itself is never changed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-BOOKKEEPING = ("_parameters", "_buffers", "_modules")
+REGISTRIES = ("_parameters", "_buffers", "_modules")
 
 
 def copy_of(model: Any, device: str, dtype: torch.dtype | None) -> tuple[Any, bool]:
-    """A copy on the device and in the dtype, without gradients, and whether it is one (else the model itself).
+    """A copy on the device and in the dtype, without gradients, and True; the model itself and False if that fails.
 
-    Attributes that refuse to be copied (locks, handles) are shared with the original.
+    Attributes that cannot be copied (locks, handles) are shared with the original.
     """
     if not isinstance(model, nn.Module):
         return model, False
     try:
-        copied = _deep(model)
+        copied = _deepcopy(model)
     except Exception:
         return model, False
     # nn.Module.to would cast complex tensors to real ones.
@@ -28,7 +28,7 @@ def copy_of(model: Any, device: str, dtype: torch.dtype | None) -> tuple[Any, bo
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
-    """The dtype a tensor gets: floats the wanted one, complex numbers its complex partner, integers their own."""
+    """A tensor's new dtype: the wanted one for floats, its complex counterpart for complex numbers, else its own."""
     if dtype is None or not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor.dtype
     if tensor.is_complex():
@@ -36,29 +36,29 @@ def _cast(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
     return dtype
 
 
-def _deep(model: nn.Module) -> nn.Module:
+def _deepcopy(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
     except Exception:
-        return copy.deepcopy(model, _shared(model))
+        return copy.deepcopy(model, _memo_of_uncopyable(model))
 
 
-def _shared(model: nn.Module) -> dict[int, Any]:
-    """A memo for deepcopy: attributes that refuse, as themselves; tensors inside a graph, as plain values."""
+def _memo_of_uncopyable(model: nn.Module) -> dict[int, Any]:
+    """A memo for deepcopy: uncopyable attributes as themselves; tensors inside a graph as plain values."""
     memo: dict[int, Any] = {}
     for module in model.modules():
         for name, value in vars(module).items():
-            if name not in BOOKKEEPING and not isinstance(value, nn.Module):
-                memo |= _refusing(value)
+            if name not in REGISTRIES and not isinstance(value, nn.Module):
+                memo |= _uncopyable(value)
     return memo
 
 
-def _refusing(value: Any) -> dict[int, Any]:
+def _uncopyable(value: Any) -> dict[int, Any]:
     if isinstance(value, Tensor) and not value.is_leaf:
         return {id(value): value.detach().clone()}
     if isinstance(value, (list, tuple, dict)):
         items = value.values() if isinstance(value, dict) else value
-        return {key: kept for item in items for key, kept in _refusing(item).items()}
+        return {key: kept for item in items for key, kept in _uncopyable(item).items()}
     try:
         copy.deepcopy(value)
     except Exception:

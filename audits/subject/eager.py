@@ -18,8 +18,8 @@ COMPILER = "torch._dynamo"
 def uncompiled() -> Iterator[None]:
     """While active, what goes through torch.compile runs uncompiled.
 
-    As long as the compiler is not loaded nothing can be compiled, and loading it takes seconds. Should the code inside
-    load it, it is told to compile nothing as soon as it is loaded.
+    As long as the compiler is not loaded nothing can be compiled, and loading it takes seconds. If the code inside
+    loads it, compilation is disabled as soon as it is loaded.
     """
     with ExitStack() as stack:
         if COMPILER in sys.modules:

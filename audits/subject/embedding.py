@@ -1,4 +1,4 @@
-"""Where integer tokens become floats: taps the embedding look-up so that gradients and small nudges have a handle."""
+"""Where integer tokens become floats: intercepts the embedding look-up, for gradients and small perturbations."""
 
 from __future__ import annotations
 
@@ -27,44 +27,45 @@ class EmbeddingTap(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         if func is F.one_hot:
-            # Integers carry no derivative; whoever multiplies by a one-hot code casts it to a float first.
-            return self._tap(args, kwargs or {}, output.to(torch.get_default_dtype()), otherwise=output)
+            # Integers carry no derivative; models cast a one-hot code to a float before they multiply by it.
+            return self._tap(args, kwargs or {}, output.to(torch.get_default_dtype()), default=output)
         if func in LOOK_UPS and isinstance(output, Tensor) and output.is_floating_point():
-            return self._tap(args, kwargs or {}, output, otherwise=output)
+            return self._tap(args, kwargs or {}, output, default=output)
         return output
 
-    def _tap(self, args: tuple[Any, ...], kwargs: dict[str, Any], rows: Tensor, *, otherwise: Tensor) -> Tensor:
-        given = (*args, *kwargs.values())[:3]
-        ids = next((t for t in given if isinstance(t, Tensor) and not t.is_floating_point()), None)
+    def _tap(self, args: tuple[Any, ...], kwargs: dict[str, Any], rows: Tensor, *, default: Tensor) -> Tensor:
+        """The changed rows where they were looked up for the tokens; else the default."""
+        arguments = (*args, *kwargs.values())[:3]
+        ids = next((t for t in arguments if isinstance(t, Tensor) and not t.is_floating_point()), None)
         if ids is None or ids.dtype == torch.bool or rows.shape[: ids.ndim] != ids.shape:
-            return otherwise
+            return default
         tokens = self.tokens.to(ids.device)
         if ids.ndim <= 2 and ids.numel() == tokens.numel() and torch.equal(ids.flatten(), tokens.flatten()):
             return self._changed(rows.reshape(*tokens.shape, -1)).reshape(rows.shape)
         if ids.ndim == 2 and torch.equal(ids, tokens.mT):
             return self._changed(rows.transpose(0, 1)).transpose(0, 1)
-        at = _places(ids, tokens)
-        return otherwise if at is None else self._changed_at(at, rows)
+        indices = _indices_of_view(ids, tokens)
+        return default if indices is None else self._changed_at(indices, rows)
 
-    def _changed_at(self, at: Tensor, rows: Tensor) -> Tensor:
-        """Rows looked up for some of the tokens, whose places among all B * N are `at`."""
-        width = rows.numel() // at.numel()
-        spread = rows.new_zeros(self.tokens.numel(), width).index_put((at.flatten(),), rows.reshape(-1, width))
+    def _changed_at(self, indices: Tensor, rows: Tensor) -> Tensor:
+        """Rows looked up for some of the tokens, given their indices among all B * N."""
+        width = rows.numel() // indices.numel()
+        spread = rows.new_zeros(self.tokens.numel(), width).index_put((indices.flatten(),), rows.reshape(-1, width))
         whole = self._changed(spread.view(*self.tokens.shape, width))
-        return whole.reshape(-1, width)[at.flatten()].reshape(rows.shape)
+        return whole.reshape(-1, width)[indices.flatten()].reshape(rows.shape)
 
     def _changed(self, rows: Tensor) -> Tensor:
         self.taken += 1
         return self.change(rows)
 
 
-def _places(ids: Tensor, tokens: Tensor) -> Tensor | None:
-    """Where each of the ids lies in the flattened tokens, if they are a view of a tensor that equals the tokens."""
+def _indices_of_view(ids: Tensor, tokens: Tensor) -> Tensor | None:
+    """The index of each id in the flattened tokens, if the ids are a view of a tensor that equals the tokens."""
     storage = ids.untyped_storage()
     if not ids.numel() or storage.nbytes() != tokens.numel() * ids.element_size():
         return None
     whole = torch.empty(0, dtype=ids.dtype, device=ids.device).set_(storage)
     if not torch.equal(whole, tokens.flatten().to(ids.dtype)):
         return None
-    places = torch.arange(tokens.numel(), device=ids.device)
-    return places.as_strided(ids.shape, ids.stride(), ids.storage_offset())
+    indices = torch.arange(tokens.numel(), device=ids.device)
+    return indices.as_strided(ids.shape, ids.stride(), ids.storage_offset())

@@ -1,7 +1,7 @@
-"""Arithmetic in float64 throughout, for models that ask for coarser precision on the way: what tells rounding apart.
+"""Arithmetic in float64 throughout, for models that cast to coarser dtypes: what vanishes then was rounding.
 
-A model may branch on the dtype of what it is given. `said` makes float64 tensors claim another one, so that the path of
-that dtype is computed in float64.
+A model may branch on the dtype of what it is given. With `SpoofDtype` float64 tensors report another dtype, so that
+the path of that dtype is computed in float64.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from torch.overrides import TorchFunctionMode
 
 COARSE = (torch.float32, torch.float16, torch.bfloat16)
 CASTS = {Tensor.float, Tensor.half, Tensor.bfloat16}
-GROUPED = getattr(torch, "_grouped_mm", None)  # of mixtures of experts; has no float64 kernel
-DTYPE = Tensor.dtype.__get__  # type: ignore[attr-defined] # what `tensor.dtype` calls
+GROUPED_MM = getattr(torch, "_grouped_mm", None)  # of mixtures of experts; has no float64 kernel
+GET_DTYPE = Tensor.dtype.__get__  # type: ignore[attr-defined] # what `tensor.dtype` calls
 
 
-class _Widening(TorchFunctionMode):
-    """Wherever a coarser floating dtype is asked for, float64 is given."""
+@contextmanager
+def force_float64() -> Iterator[None]:
+    """While active, floats are float64, whatever dtype the model asks for."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _ForceFloat64():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+class _ForceFloat64(TorchFunctionMode):
+    """Replaces coarser floating dtypes in arguments by float64."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in CASTS:
             return args[0].double()
-        args = tuple(_wide(a) for a in args)
-        kwargs = {name: _wide(a) for name, a in (kwargs or {}).items()}
-        if func is GROUPED and args[0].dtype == torch.float64:
+        args = tuple(_finest(a) for a in args)
+        kwargs = {name: _finest(a) for name, a in (kwargs or {}).items()}
+        if func is GROUPED_MM and args[0].dtype == torch.float64:
             return _grouped_mm(*args, **kwargs)
         return func(*args, **kwargs)
 
 
-class _Saying(TorchFunctionMode):
-    """Float64 tensors say that they are of another dtype."""
-
-    def __init__(self, said: torch.dtype) -> None:
-        super().__init__()
-        self.said = said
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        return self.said if func == DTYPE and result == torch.float64 else result
-
-
-def _wide(argument: Any) -> Any:
+def _finest(argument: Any) -> Any:
     return torch.float64 if isinstance(argument, torch.dtype) and argument in COARSE else argument
 
 
@@ -61,20 +61,13 @@ def _grouped_mm(a: Tensor, b: Tensor, offs: Tensor, bias: None = None, out_dtype
     return output
 
 
-@contextmanager
-def force_float64() -> Iterator[None]:
-    """While active, floats are float64, whatever dtype is asked for."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with _Widening():
-            yield
-    finally:
-        torch.set_default_dtype(before)
+class SpoofDtype(TorchFunctionMode):
+    """While active, float64 tensors report another dtype."""
 
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
 
-@contextmanager
-def spoof_dtype(said: torch.dtype) -> Iterator[None]:
-    """While active, float64 tensors claim to be of the dtype `said`."""
-    with _Saying(said):
-        yield
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        return self.dtype if func == GET_DTYPE and result == torch.float64 else result

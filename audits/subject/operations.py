@@ -11,14 +11,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # Casting and copying are what another dtype is expected to change.
 CASTS = ("_to_copy", "clone", "copy_", "detach", "alias", "lift_fresh")
-OPEN = ("aten", "prims")  # namespaces of torch itself: the same operation does the same in every dtype
+TORCH = ("aten", "prims")  # namespaces of torch itself: the same operation does the same in every dtype
 
 
 class DispatchMode(TorchDispatchMode):
     """Base of all dispatch modes of this project.
 
     torch imports its compiler, which takes seconds, to exempt `__torch_dispatch__` from compilation. While a subject is
-    called nothing is compiled (see `eager`), so that these modes need no exemption.
+    called nothing is compiled (see `eager`), so these modes need no exemption.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class DispatchMode(TorchDispatchMode):
         return False
 
 
-class _Operations(DispatchMode):
-    """Collects the names of operations, in order."""
+class _OperationRecorder(DispatchMode):
+    """Records the names of operations, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,29 +39,29 @@ class _Operations(DispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.partition(".")[0]
-        self.opaque = self.opaque or func.namespace not in OPEN
+        self.opaque = self.opaque or func.namespace not in TORCH
         if name not in CASTS:
             self.names.append(name)
         return func(*args, **(kwargs or {}))
 
 
-class CoarseResults(DispatchMode):
-    """Collects dtype and checksum of everything coarser than float64 that operations produce, in order."""
+class CoarseResultRecorder(DispatchMode):
+    """Records dtype and checksum of every result of a coarser dtype than float64, in order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[tuple[torch.dtype, float]] = []
+        self.results: list[tuple[torch.dtype, float]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output: Any = func(*args, **(kwargs or {}))
         for tensor in output if isinstance(output, (tuple, list)) else (output,):
             if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != torch.float64:
-                self.seen.append((tensor.dtype, float(tensor.detach().double().nan_to_num().sum())))
+                self.results.append((tensor.dtype, float(tensor.detach().double().nan_to_num().sum())))
         return output
 
 
 def operations(call: Callable[[], object]) -> tuple[str, ...] | None:
-    """The operations of a call, without casts and copies; None if one of them is a kernel nobody can look into."""
-    with _Operations() as recorded:
+    """The operations of a call, without casts and copies; None if one of them is an opaque custom kernel."""
+    with _OperationRecorder() as recorder:
         call()
-    return None if recorded.opaque else tuple(recorded.names)
+    return None if recorder.opaque else tuple(recorder.names)

@@ -1,4 +1,4 @@
-"""From a model to a subject that is ready to be probed: dtype, batch size, vocabulary, copies in other dtypes."""
+"""From a model to a subject that is ready for the probes: dtype, batch size, vocabulary, copies in other dtypes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 from audits.formatting import first_line
-from audits.subject.feeding import feeding_of
-from audits.subject.force_float64 import force_float64, spoof_dtype
-from audits.subject.operations import CoarseResults, operations
-from audits.subject.packing import WORDS
-from audits.subject.progress import Pace
+from audits.subject.call_convention import call_convention
+from audits.subject.force_float64 import SpoofDtype, force_float64
+from audits.subject.operations import CoarseResultRecorder, operations
+from audits.subject.packing import DOCUMENT_ARGUMENTS
+from audits.subject.progress import AuditClock
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings, SubjectError
 from audits.subject.subject import Mode, Model, Subject, own_dtype
 
-BATCHES = 32  # that a budget should leave time for: fewer rows at a time rather than fewer batches; our choice
-MAX_BATCH_SLOWDOWN = 1.5  # twice the rows at this much of the time are a gain that is worth it; our choice
+MIN_BATCHES = 32  # for which a budget should leave time: fewer rows at a time rather than fewer batches; our choice
+MAX_BATCH_SLOWDOWN = 1.5  # at which a batch of twice the rows is still preferred; our choice
 NEEDS_GPU = "it seems to need a GPU: run it where there is one, with --device cuda"
-HINTS = {  # what to do about an error, by what it says; the last one fits all
+HINTS = {  # what to do about an error, by a part of its message; the last one fits all
     "cuda": NEEDS_GPU,
     "nvidia": NEEDS_GPU,
     "meta tensor": "weights on the meta device hold no values: load or initialise them",
@@ -32,12 +32,12 @@ HINTS = {  # what to do about an error, by what it says; the last one fits all
 }
 
 
-def prepare(model: Model, settings: Settings, pace: Pace | None = None) -> Subject:
-    """A subject ready to be probed.
+def prepare(model: Model, settings: Settings, clock: AuditClock | None = None) -> Subject:
+    """A subject ready for the probes.
 
     Raises:
         SubjectError: it cannot be called with these settings.
-        OutOfTime: the budget of the pace is spent.
+        OutOfTime: the budget of the clock is spent.
     """
     settings.check()
     if not callable(model):
@@ -46,31 +46,33 @@ def prepare(model: Model, settings: Settings, pace: Pace | None = None) -> Subje
         raise SubjectError(f"the target is the class {model.__name__}: give an instance of it")
     _check_arguments(model, settings)
     settings = _with_vocabulary(model, settings)
-    subject = _first_that_runs(model, settings, pace or Pace())
-    with subject.borrowed():
+    subject = _first_that_runs(model, settings, clock or AuditClock())
+    with subject.preserve_state():
         settings = subject.settings = _with_batch(subject)
-        subject.internal = _internal_precision(subject)
+        subject.compute_dtype = _compute_dtype(subject)
     if subject.dtype == torch.float64:
-        subject.lower = with_dtype(subject, torch.float32)
-    if subject.internal != torch.float64:
-        subject.finer = float64_reference(subject)
+        subject.float32_copy = with_dtype(subject, torch.float32)
+    if subject.compute_dtype != torch.float64:
+        subject.float64_reference = float64_reference(subject)
     return subject
 
 
 def _check_arguments(model: Model, settings: Settings) -> None:
-    """Raise SubjectError where the model wants what nobody can guess, or does not take what was insisted on."""
-    unknown = [name for name in settings.insisted if name not in WORDS]
+    """Raise SubjectError where the model requires an unknown argument, or lacks one that must isolate documents."""
+    unknown = [name for name in settings.required_isolation if name not in DOCUMENT_ARGUMENTS]
     if unknown:
-        raise SubjectError(f"documents={settings.documents!r} must be made of {', '.join(WORDS)}, separated by commas")
-    feeding = feeding_of(model, settings.input)
-    if feeding.unknown is not None:
         raise SubjectError(
-            f"the target requires the argument {feeding.unknown!r} beside its input: name a module that wraps it and "
-            f"whose forward(self, x) returns self.model(x, {feeding.unknown}=...)"
+            f"documents={settings.documents!r} may name only {', '.join(DOCUMENT_ARGUMENTS)}, separated by commas"
         )
-    refused = [name for name in settings.insisted if not feeding.accepts(name)]
+    convention = call_convention(model, settings.input)
+    if (name := convention.unsupported) is not None:
+        raise SubjectError(
+            f"the target requires the argument {name!r} in addition to its input: name a module that wraps it and "
+            f"whose forward(self, x) returns self.model(x, {name}=...)"
+        )
+    refused = [name for name in settings.required_isolation if not convention.accepts(name)]
     if refused:
-        taken = [name for name in WORDS if name in feeding.named]
+        taken = [name for name in DOCUMENT_ARGUMENTS if name in convention.keywords]
         raise SubjectError(
             f"documents={settings.documents!r}: the target takes no argument {', '.join(refused)}; "
             f"of those for documents it takes {', '.join(taken) or 'none'}"
@@ -80,27 +82,27 @@ def _check_arguments(model: Model, settings: Settings) -> None:
 def with_dtype(subject: Subject, dtype: torch.dtype | None, *modes: Mode) -> Subject | None:
     """The subject computed in another dtype (None: its own), under modes; None where it does not run so.
 
-    What it returns has neither a `lower` nor a `finer` one.
+    What it returns has neither a `float32_copy` nor a `float64_reference`.
     """
-    model = subject.origin
+    model = subject.original
     if not isinstance(model, nn.Module) and subject.settings.input == "tokens":
         return None
     try:
-        other = Subject(model, subject.settings, dtype, subject.pace, modes)
-        with other.borrowed():
+        other = Subject(model, subject.settings, dtype, subject.clock, modes)
+        with other.preserve_state():
             other.run(other.base())
-            other.internal = _internal_precision(other)
+            other.compute_dtype = _compute_dtype(other)
     except Exception:
         return None
     usable = other.copied or other.module is None
-    return other if usable and (other.internal == torch.float64 or dtype != torch.float64) else None
+    return other if usable and (other.compute_dtype == torch.float64 or dtype != torch.float64) else None
 
 
 def float64_reference(subject: Subject) -> Subject | None:
-    """The subject in float64: on the path of its own dtype if that can be had, else on whatever path float64 takes."""
+    """The subject in float64: on the path of its own dtype if possible, else on the path that float64 takes."""
     # Constants of a plain callable stay as coarse as they are, so casts inside it are left alone too.
     forced = (force_float64,) if subject.module is not None else ()
-    spoofed = (partial(spoof_dtype, subject.dtype),) if subject.dtype is not None else ()
+    spoofed = (partial(SpoofDtype, subject.dtype),) if subject.dtype is not None else ()
     same = with_dtype(subject, torch.float64, *spoofed, *forced)
     if same is not None:
         path = operations(lambda: subject.run(subject.base()))
@@ -108,13 +110,13 @@ def float64_reference(subject: Subject) -> Subject | None:
     return same if same is not None and same.same_path else with_dtype(subject, torch.float64, *forced)
 
 
-def _first_that_runs(model: Model, settings: Settings, pace: Pace) -> Subject:
-    """The subject in the wanted dtype; without a wish, in float64, else in its own."""
+def _first_that_runs(model: Model, settings: Settings, clock: AuditClock) -> Subject:
+    """The subject in the dtype of the settings; where they name none, in float64, else in its own."""
     error: Exception | None = None
-    for dtype in _wishes(model, settings):
+    for dtype in _candidate_dtypes(model, settings):
         try:
-            subject = Subject(model, settings, dtype, pace)
-            with subject.borrowed():
+            subject = Subject(model, settings, dtype, clock)
+            with subject.preserve_state():
                 subject.run(subject.base())
         except SubjectError:
             raise
@@ -125,8 +127,8 @@ def _first_that_runs(model: Model, settings: Settings, pace: Pace) -> Subject:
     raise SubjectError(_explain(error, settings))
 
 
-def _wishes(model: Model, settings: Settings) -> list[torch.dtype | None]:
-    """The dtypes to try, best first; None casts nothing, which is all a plain callable of tokens offers.
+def _candidate_dtypes(model: Model, settings: Settings) -> list[torch.dtype | None]:
+    """The dtypes to try, best first; None casts nothing, the only choice for a plain callable of tokens.
 
     A model that mixes dtypes on purpose may run in no other way either.
     """
@@ -138,34 +140,35 @@ def _wishes(model: Model, settings: Settings) -> list[torch.dtype | None]:
 
 
 def _with_batch(subject: Subject) -> Settings:
-    """The settings, with the batch that the model takes and that the budget leaves time for; one row it has taken."""
+    """The settings with the largest batch, up to theirs, that the model takes and that suits the budget."""
     asked = subject.rows(subject.run(subject.base()))
-    rows = _halved(subject, asked) if subject.pace.budget.seconds is None else _doubled(subject, asked)
+    rows = _halved(subject, asked) if subject.clock.budget.seconds is None else _doubled(subject, asked)
     return subject.settings if rows == asked else replace(subject.settings, batch=rows)
 
 
 def _halved(subject: Subject, rows: int) -> int:
-    """So many rows, halved until the model takes them."""
-    while rows > 1 and not _takes(subject, rows):
+    """The number of rows, halved until the model takes them."""
+    while rows > 1 and not _fits(subject, rows):
         rows //= 2
     return rows
 
 
 def _doubled(subject: Subject, most: int) -> int:
-    """One row, doubled while the model takes more, and more cost little more or leave time for many such batches."""
+    """One row, doubled while the model takes it and it costs little more time or leaves time for MIN_BATCHES."""
     rows, before = 1, math.inf
     while rows < most:
         started, more = time.monotonic(), min(2 * rows, most)
-        if not _takes(subject, more):
+        if not _fits(subject, more):
             break
         rows, took = more, time.monotonic() - started
-        if took > subject.pace.budget.left / BATCHES and took > MAX_BATCH_SLOWDOWN * before:
+        if took > subject.clock.budget.left / MIN_BATCHES and took > MAX_BATCH_SLOWDOWN * before:
             break
         before = took
     return rows
 
 
-def _takes(subject: Subject, rows: int) -> bool:
+def _fits(subject: Subject, rows: int) -> bool:
+    """Whether the model takes so many rows."""
     try:
         subject.run(subject.base(rows))
     except Exception:
@@ -174,11 +177,12 @@ def _takes(subject: Subject, rows: int) -> bool:
 
 
 def _explain(error: Exception | None, settings: Settings) -> str:
+    """The error of the first call on one line, with the input and what to do about it."""
     shape = f"[1, {settings.seq_len}]" if settings.input == "tokens" else f"[1, {settings.seq_len}, {settings.width}]"
-    fed = f"{'int64' if settings.input == 'tokens' else 'float'} {shape}"
-    said = first_line(error)
-    hint = next((hint for sign, hint in HINTS.items() if sign in said.lower()), HINTS[""])
-    return f"the target raised {type(error).__name__} on {fed} input{': ' if said else ''}{said} ({hint})"
+    given = f"{'int64' if settings.input == 'tokens' else 'float'} {shape}"
+    message = first_line(error)
+    hint = next((hint for sign, hint in HINTS.items() if sign in message.lower()), HINTS[""])
+    return f"the target raised {type(error).__name__} on {given} input{': ' if message else ''}{message} ({hint})"
 
 
 def _with_vocabulary(model: Model, settings: Settings) -> Settings:
@@ -195,13 +199,13 @@ def _with_vocabulary(model: Model, settings: Settings) -> Settings:
     return settings
 
 
-def _internal_precision(subject: Subject) -> torch.dtype | None:
-    """The coarsest floating dtype on the way of the data: tables that do not depend on the input do not count."""
+def _compute_dtype(subject: Subject) -> torch.dtype | None:
+    """The coarsest floating dtype among results that depend on the input: constant tables do not count."""
     lists = []
     for name in ("base", "other"):
-        with CoarseResults() as coarse:
+        with CoarseResultRecorder() as recorder:
             subject.run(subject.draw(1, subject.settings.seq_len, generator(subject.settings.seed, name)))
-        lists.append(coarse.seen)
+        lists.append(recorder.results)
     aligned = len(lists[0]) == len(lists[1])
-    moved = {a[0] for a, b in zip(*lists, strict=False) if a != b} if aligned else {d for d, _ in lists[0]}
-    return max(moved, key=lambda dtype: torch.finfo(dtype).eps, default=subject.dtype)
+    changed = {a[0] for a, b in zip(*lists, strict=False) if a != b} if aligned else {d for d, _ in lists[0]}
+    return max(changed, key=lambda dtype: torch.finfo(dtype).eps, default=subject.dtype)

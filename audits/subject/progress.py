@@ -1,4 +1,4 @@
-"""How far an audit has come: forward passes are counted, and whoever watches is told a few times a second."""
+"""How far an audit has come: forward passes are counted, and a callback is called a few times a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from audits.subject.budget import Budget
 
-INTERVAL = 0.1  # seconds between two tellings at least
+INTERVAL = 0.1  # least number of seconds between two reports
 PREPARING = "preparing"
 
 
@@ -21,7 +21,7 @@ class Progress:
     Attributes:
         stage: the probe that is running, or PREPARING.
         forwards: forward passes made, those of the copies in other precisions included.
-        expected: forward passes that all is about to take.
+        expected: forward passes of the whole audit, about.
         seconds: since the audit began.
         each: seconds of a forward pass, the quickest so far (the first is often slow); infinite before the first.
     """
@@ -33,22 +33,22 @@ class Progress:
     each: float
 
 
-Watch = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
-class Pace:
-    """The clock of one audit, shared by the subject and its copies: what it may take, and how far it has come."""
+class AuditClock:
+    """Budget and progress of one audit, shared by the subject and its copies."""
 
-    def __init__(self, budget: Budget | None = None, watch: Watch | None = None) -> None:
+    def __init__(self, budget: Budget | None = None, callback: ProgressCallback | None = None) -> None:
         self.budget = budget or Budget()
-        self._watch = watch
-        self._told = -math.inf
-        self.now = Progress(PREPARING, 0, 0, 0.0, math.inf)
+        self.progress = Progress(PREPARING, 0, 0, 0.0, math.inf)
+        self._callback = callback
+        self._reported = -math.inf
 
-    def begin(self, stage: str, remaining: int) -> None:
+    def begin_stage(self, stage: str, remaining: int) -> None:
         """A stage begins; from here on about so many forward passes remain."""
-        self._told = -math.inf
-        self._tell(stage, 0, self.now.forwards + remaining, self.now.each)
+        self._reported = -math.inf
+        self._report_progress(stage, 0, self.progress.forwards + remaining, self.progress.each)
 
     @contextmanager
     def forward(self) -> Iterator[None]:
@@ -58,13 +58,14 @@ class Pace:
             OutOfTime: the budget is spent.
         """
         started = time.monotonic()
-        with self.budget.guarded():
+        with self.budget.enforced():
             yield
-        self._tell(self.now.stage, 1, self.now.expected, min(self.now.each, time.monotonic() - started))
+        now = self.progress
+        self._report_progress(now.stage, 1, now.expected, min(now.each, time.monotonic() - started))
 
-    def _tell(self, stage: str, more: int, expected: int, each: float) -> None:
-        forwards = self.now.forwards + more
-        self.now = Progress(stage, forwards, max(expected, forwards), self.budget.used, each)
-        if self._watch is not None and self.now.seconds - self._told >= INTERVAL:
-            self._told = self.now.seconds
-            self._watch(self.now)
+    def _report_progress(self, stage: str, more: int, expected: int, each: float) -> None:
+        forwards = self.progress.forwards + more
+        self.progress = Progress(stage, forwards, max(expected, forwards), self.budget.used, each)
+        if self._callback is not None and self.progress.seconds - self._reported >= INTERVAL:
+            self._reported = self.progress.seconds
+            self._callback(self.progress)

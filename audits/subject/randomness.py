@@ -1,4 +1,4 @@
-"""All randomness of an audit: generators derived from a seed and a name, and the subject's own generators pinned."""
+"""All randomness of an audit: generators derived from a seed and a name, and the global generators pinned."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def numpy_generators() -> tuple[type, ...]:
 
 @contextlib.contextmanager
 def pinned(seed: int) -> Iterator[None]:
-    """Set the global generators of torch, Python and (where loaded) numpy to a seed; put their states back after."""
+    """Set the global generators of torch, Python and (where loaded) numpy to a seed; restore their states after."""
     numpy = sys.modules.get("numpy")
     python_state = random.getstate()
     numpy_state = numpy.random.get_state() if numpy else None

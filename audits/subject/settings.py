@@ -26,7 +26,7 @@ class Settings:
         seed: of everything drawn.
         dtype: one of DTYPES; None means float64 where the model can be cast, else its own.
         device: a torch device name.
-        documents: arguments, comma-separated, that must isolate packed documents; None: those that exist for that.
+        documents: names of arguments, comma-separated, that must isolate packed documents; None: those made for that.
     """
 
     input: str = "tokens"
@@ -40,8 +40,8 @@ class Settings:
     documents: str | None = None
 
     @property
-    def insisted(self) -> tuple[str, ...]:
-        """The arguments for documents that were asked for by name."""
+    def required_isolation(self) -> tuple[str, ...]:
+        """The arguments that must isolate packed documents, as named by the user."""
         return tuple(word.strip() for word in self.documents.split(",")) if self.documents is not None else ()
 
     def check(self) -> None:
@@ -52,7 +52,7 @@ class Settings:
         for holds, message in self._rules():
             if not holds:
                 raise SubjectError(message)
-        import torch  # takes seconds, which whoever only reads the options should not wait for
+        import torch  # takes seconds; reading options needs none of it
 
         try:
             torch.empty(0, device=self.device)

@@ -1,4 +1,4 @@
-"""How a model is continued from what it saw: its own protocol, or the cache conventions of Hugging Face and fla."""
+"""How a model continues a sequence from its state: its own protocol, or the caches of Hugging Face and fla."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from audits.subject.subject import Subject
 
 Step = Callable[[Any, Tensor, Any, int], tuple[Any, Any]]  # (model, piece, state, positions before) -> (output, state)
 CACHES = ("past_key_values", "cache_params", "state")  # of Hugging Face: attention; Mamba and xLSTM; RWKV
-METHODS = ("update", "get_seq_length")  # by which a cache is told from whatever else a tuple holds
+METHODS = ("update", "get_seq_length")  # by which a cache is recognised among the items of a tuple
 
 
 def streaming(subject: Subject) -> Step | None:
     """How this subject streams; None where it does not.
 
-    A model with a method `stream(piece, state=None) -> (outputs, state)` is asked by it. One that takes
-    `past_key_values` (or another of CACHES) and `use_cache` returns its cache, as an attribute or in a tuple; or it
-    writes into the one it was handed, as layers do that are part of a larger model.
+    A method `stream(piece, state=None) -> (outputs, state)` takes precedence. A model that takes `past_key_values` (or
+    another of CACHES) and `use_cache` returns its cache, as an attribute or in a tuple; or it writes into the one it
+    was given, as layers do that are part of a larger model.
     """
     if callable(getattr(subject.model, "stream", None)):
-        return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the state knows
-    name = next((name for name in CACHES if name in subject.feed.named), None)
-    if name is None or "use_cache" not in subject.feed.named:
+        return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the position is part of the state
+    name = next((name for name in CACHES if name in subject.convention.keywords), None)
+    if name is None or "use_cache" not in subject.convention.keywords:
         return None
     cache: str = name
-    counts = cache == "cache_params" and "cache_position" in subject.feed.named
+    takes_position = cache == "cache_params" and "cache_position" in subject.convention.keywords
 
     def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
-        counted = _counted(model, piece, past) if counts and state is not None else {}
-        state = _empty(model) if state is None else state
-        output = subject.feed(model, piece, {cache: state, "use_cache": True, **counted}, past)
+        position = _cache_position(model, piece, past) if takes_position and state is not None else {}
+        state = _initial_cache(model) if state is None else state
+        output = subject.convention(model, piece, {cache: state, "use_cache": True, **position}, past)
         return output, _cache_in(output, cache, state)
 
     return step
 
 
-def _counted(model: Any, piece: Tensor, past: int) -> dict[str, Tensor]:
-    """Where a piece stands: in releases 4.43 to 4.57 of transformers such a cache holds no length.
+def _cache_position(model: Any, piece: Tensor, past: int) -> dict[str, Tensor]:
+    """The positions of a piece: in releases 4.43 to 4.57 of transformers such a cache holds no length.
 
-    Their generate() counts from the convolution's width on.
+    Their generate() counts from the convolution's width.
     """
     first = max(past, getattr(model.config, "conv_kernel", 0))
     return {"cache_position": torch.arange(first, first + piece.shape[1], device=piece.device)}
 
 
 def _cache_in(output: Any, name: str, given: Any) -> Any:
-    """The cache to go on from: returned by name or in a tuple, else the one that was handed in.
+    """The cache to continue from: returned by name or in a tuple, else the one that was passed.
 
     Raises:
-        SubjectError: there is none, or nothing was written into the one that was handed in.
+        SubjectError: there is none, or nothing was written into the one that was passed.
     """
     named = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
     if named is not None:
@@ -67,13 +67,13 @@ def _cache_in(output: Any, name: str, given: Any) -> Any:
     if cache is None:
         raise SubjectError(f"the model returned no {name}: give it a method stream(piece, state) to be decoded")
     if hasattr(cache, "__len__") and not len(cache):
-        raise SubjectError(f"the model wrote nothing into the {name} it was handed: has it a layer_idx?")
+        raise SubjectError(f"the model wrote nothing into the {name} it was given: does it have a layer_idx?")
     return cache
 
 
-def _empty(model: Any) -> Any:
-    """What streaming starts from: None, or the cache that an fla layer wants from its caller."""
-    home = type(model).__module__.split(".")
-    if home[:2] != ["fla", "layers"]:
+def _initial_cache(model: Any) -> Any:
+    """The cache that streaming starts from: None, or the one that an fla layer expects from its caller."""
+    package = type(model).__module__.split(".")
+    if package[:2] != ["fla", "layers"]:
         return None
     return importlib.import_module("fla.models.utils").Cache()

@@ -1,4 +1,4 @@
-"""The subject of an audit: somebody's model, called from the same state every time, as one float tensor [B, N, F]."""
+"""The subject of an audit: a model called from the same state every time, with one float tensor [B, N, F] as output."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import torch
 from torch import Tensor, nn
 
 from audits.subject.budget import OutOfTime
+from audits.subject.call_convention import call_convention
 from audits.subject.copying import copy_of
 from audits.subject.eager import uncompiled
-from audits.subject.feeding import feeding_of
 from audits.subject.outputs import as_sequence
-from audits.subject.progress import Pace
+from audits.subject.progress import AuditClock
 from audits.subject.randomness import generator, pinned
 from audits.subject.settings import Settings
 from audits.subject.snapshot import Snapshot
 
 Model = Callable[..., Any]
-Told = Callable[[Tensor, torch.dtype], dict[str, Any]]  # (inputs, dtype) -> further arguments of one call
-Mode = Callable[[], AbstractContextManager[None]]  # something that is active during every call
+ExtraKwargs = Callable[[Tensor, torch.dtype], dict[str, Any]]  # (inputs, dtype) -> further arguments of one call
+Mode = Callable[[], AbstractContextManager[object]]  # makes what is active during a call
 MAX_ELEMENTS = 2**26  # of an output held at once: half a GiB in float64
 
 
 class Subject:
-    """A model under audit. The model itself is never touched: a copy is called; what cannot be copied is put back.
+    """A model under audit. The model itself is never changed: a copy is called; what cannot be copied is restored.
 
     Attributes:
         settings: as resolved (vocabulary read from the model).
         dtype: of the copy's parameters and features; None for a callable whose parameters cannot be seen.
-        internal: the coarsest dtype on the way of the data.
+        compute_dtype: the coarsest dtype on the way from input to output.
         module: the copy when the model is an nn.Module.
-        trainable: names of the model's parameters that training would move.
-        feed: calls a model the way this one wants to be called.
+        trainable: names of the model's parameters that training would change.
+        convention: how the model is called.
         forwards: how many forward passes have been made.
-        lower: the same in float32, where this one is float64 and that runs.
-        finer: the same in float64 throughout, where this one computes in something coarser.
-        same_path: whether this one, called in place of a coarser one, provably carries out the same operations.
-        origin: the model as it was given.
+        float32_copy: the same in float32, where this one is float64 and that runs.
+        float64_reference: the same in float64 throughout, where this one computes in something coarser.
+        same_path: whether this one, run in place of a coarser one, provably performs the same operations.
+        original: the model as it was given.
         noise: how far calls that ought to be equal differ; None until measured.
-        random: whether outputs in evaluation mode depend on the global generators; None until tried.
-        steady: whether an effect has been seen to be the same to the last bit again and again.
-        pace: the clock of the audit, shared with `lower` and `finer`.
+        draws_randomly: whether outputs in evaluation mode depend on the global generators; None until tried.
+        reproducible: whether an effect has been measured repeatedly and was equal to the last bit.
+        clock: budget and progress of the audit, shared with `float32_copy` and `float64_reference`.
     """
 
     def __init__(
@@ -51,26 +51,26 @@ class Subject:
         model: Model,
         settings: Settings,
         dtype: torch.dtype | None,
-        pace: Pace,
+        clock: AuditClock,
         modes: Sequence[Mode] = (),
     ) -> None:
-        self.settings, self.pace = settings, pace
+        self.settings, self.clock = settings, clock
         self.forwards = 0
-        self.origin = model
+        self.original = model
         self.model, self.copied = copy_of(model, settings.device, dtype)
         self.module = self.model if isinstance(self.model, nn.Module) else None
         self.trainable = _trainable(model)
-        self.feed = feeding_of(self.model, settings.input)
+        self.convention = call_convention(self.model, settings.input)
         # What could not be copied was not cast either.
         cast = self.module is None or (self.copied and dtype is not None)
         self.dtype = dtype if cast else own_dtype(model)
-        self.internal = self.dtype
-        self.lower: Subject | None = None
-        self.finer: Subject | None = None
+        self.compute_dtype = self.dtype
+        self.float32_copy: Subject | None = None
+        self.float64_reference: Subject | None = None
         self.same_path = False
         self.noise: float | None = None
-        self.steady = False
-        self.random: bool | None = None
+        self.reproducible = False
+        self.draws_randomly: bool | None = None
         self._snapshot = Snapshot(self.model)
         self._modes = modes
 
@@ -81,26 +81,27 @@ class Subject:
         inputs: Tensor,
         *,
         training: bool = False,
-        fresh: bool = True,
+        reset: bool = True,
         grad: bool = False,
         seed: int | None = None,
-        told: Told | None = None,
+        extra_kwargs: ExtraKwargs | None = None,
     ) -> Tensor:
         """Outputs [B, N, F] for inputs [B, N] or [B, N, D].
 
         Args:
-            inputs: what is fed.
+            inputs: of the model.
             training: call in training mode instead of evaluation mode.
-            fresh: first put buffers and attributes back to how the model came; False lets state carry over.
+            reset: first restore buffers and attributes to how the model came; False lets state carry over.
             grad: record the graph.
             seed: of the global generators, where it is not the audit's own.
-            told: makes further arguments from the inputs.
+            extra_kwargs: makes further arguments from the inputs.
         """
 
-        def once(model: Any, given: Tensor) -> Any:
-            return self.feed(model, given, told(given, self.dtype or torch.float32) if told else None)
+        def forward(model: Any, given: Tensor) -> Any:
+            more = extra_kwargs(given, self.dtype or torch.float32) if extra_kwargs else None
+            return self.convention(model, given, more)
 
-        return self.call(once, inputs, training=training, fresh=fresh, grad=grad, seed=seed)
+        return self.call(forward, inputs, training=training, reset=reset, grad=grad, seed=seed)
 
     def call(
         self,
@@ -108,35 +109,35 @@ class Subject:
         inputs: Tensor,
         *,
         training: bool = False,
-        fresh: bool = True,
+        reset: bool = True,
         grad: bool = False,
         seed: int | None = None,
     ) -> Tensor:
-        """Like `run`, for another way of calling the model; the global generators are pinned around it.
+        """Like `run`, for another way of calling the model; the global generators are pinned meanwhile.
 
-        What goes through torch.compile runs as it is written: no hook and no tracer sees into a compiled graph, and
-        each of the many shapes would be compiled anew.
+        What goes through torch.compile runs uncompiled: no hook and no tracer sees into a compiled graph, and each of
+        the many shapes would be compiled anew.
         """
-        self._snapshot.restore() if fresh else self._snapshot.rewind()
+        self._snapshot.restore() if reset else self._snapshot.restore_generators()
         if self.module is not None:
             self.module.train(training)
         self.forwards += 1
         given = self._cast(inputs)
         seed = self.settings.seed if seed is None else seed
-        with pinned(seed), torch.set_grad_enabled(grad), self.pace.forward(), uncompiled(), ExitStack() as stack:
+        with pinned(seed), torch.set_grad_enabled(grad), self.clock.forward(), uncompiled(), ExitStack() as stack:
             for mode in self._modes:
                 stack.enter_context(mode())
-            output = as_sequence(_contained(function, self.model, given), inputs)
+            output = as_sequence(_without_exit(function, self.model, given), inputs)
             # A copy: some models return a buffer of theirs, which the next call overwrites.
             return output.clone()
 
     def restore(self) -> None:
-        """Put the called model back to how it came, training mode included."""
+        """Restore the called model to how it came, training mode included."""
         self._snapshot.restore()
 
     @contextmanager
-    def borrowed(self) -> Iterator[None]:
-        """Around the audit: whatever happens, a model that could not be copied is given back as it came."""
+    def preserve_state(self) -> Iterator[None]:
+        """Around the audit: a model that could not be copied is restored, whatever happens."""
         try:
             yield
         finally:
@@ -149,7 +150,7 @@ class Subject:
         return max(1, min(self.settings.batch, MAX_ELEMENTS // max(outputs[0].numel(), 1)))
 
     def _cast(self, inputs: Tensor) -> Tensor:
-        # A clone, because some models write into what they are given.
+        # A clone, because some models write into their inputs.
         dtype = (self.dtype or torch.float32) if self.settings.input == "features" else inputs.dtype
         return inputs.to(self.settings.device, dtype, copy=True)
 
@@ -168,12 +169,12 @@ class Subject:
     # -- precision -----------------------------------------------------------------------------------------------
 
     @property
-    def pure(self) -> bool:
-        """Whether all arithmetic really is float64 and float32 is at hand for comparison."""
-        return self.lower is not None and self.internal == torch.float64
+    def is_float64_throughout(self) -> bool:
+        """Whether all arithmetic really is float64 and there is a float32 copy to compare with."""
+        return self.float32_copy is not None and self.compute_dtype == torch.float64
 
 
-def _contained(function: Callable[[Any, Tensor], Any], model: Any, inputs: Tensor) -> Any:
+def _without_exit(function: Callable[[Any, Tensor], Any], model: Any, inputs: Tensor) -> Any:
     """The model's output; a model that tries to end the process (sys.exit) has raised an error like any other."""
     try:
         return function(model, inputs)

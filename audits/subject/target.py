@@ -54,7 +54,7 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise SubjectError(f"there is no file {str(path)!r}: give a path from the current folder, or an absolute one")
     name = path.stem
-    while name in sys.modules:  # a file called torch.py must not stand in for torch
+    while name in sys.modules:  # a file called torch.py must not replace torch
         name += "_"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -87,7 +87,7 @@ def _build(found: Any, target: str) -> Model:
         return model
     try:
         built = found()
-    except BaseException as problem:  # sys.exit() in a factory is a failure, too
+    except BaseException as problem:  # sys.exit() in a factory is an error, too
         if isinstance(problem, KeyboardInterrupt | OutOfTime):
             raise
         raise SubjectError(f"target {target!r}: calling the factory raised {error_text(problem)}") from problem

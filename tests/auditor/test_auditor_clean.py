@@ -1,4 +1,4 @@
-"""The auditor never cries wolf: causal models of every odd kind pass, in every precision."""
+"""No false positives: causal models of every odd kind pass, in every precision."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def build(mixer: type[nn.Module]) -> nn.Module:
     return Tokens(mixer())
 
 
-def told(result: AuditResult) -> str:
+def summary(result: AuditResult) -> str:
     undecided = [f"{p.name}: {p.why}" for p in result.probes if p.verdict is Verdict.UNDETERMINED and p.applicable]
     return f"{[(f.probe, f.leak_class, f.effect, f.noise_floor) for f in result.findings]} {undecided}"
 
@@ -59,14 +59,14 @@ def told(result: AuditResult) -> str:
 @pytest.mark.parametrize("name", MIXERS)
 def test_a_causal_model_passes(name):
     result = result_of(build(MIXERS[name]))
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["attention", "total minus suffix", "token-choice experts", "float32 islands"])
 def test_a_causal_model_passes_in_coarse_precision(name, dtype):
     result = result_of(build(MIXERS[name]), dtype=dtype)
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
@@ -85,15 +85,15 @@ def convolution(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     return convolve
 
 
-def test_rounding_of_a_plain_function_is_told_apart_in_float64():
+def test_rounding_of_a_plain_function_is_recognised_in_float64():
     result = result_of(convolution(torch.float64), input="features", width=WIDTH)
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
 
 
-def test_rounding_of_a_plain_function_that_insists_on_float32_is_not_called_a_leak():
+def test_rounding_of_a_plain_function_that_casts_to_float32_is_not_called_a_leak():
     result = result_of(convolution(torch.float32), input="features", width=WIDTH)
     assert result.verdict is Verdict.UNDETERMINED
-    assert "rounding and leak cannot be told apart" in result.probes[0].why
+    assert "rounding and leak cannot be distinguished" in result.probes[0].why
 
 
 def test_a_diagonal_state_space_model_with_complex_weights_passes():
@@ -114,7 +114,7 @@ def test_a_diagonal_state_space_model_with_complex_weights_passes():
     subject = prepare(model, Settings(seq_len=8))
     assert torch.allclose(subject.run(subject.base()).float(), model(subject.base()), atol=1e-4)
     result = result_of(model)
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
 
 
 @pytest.mark.parametrize("kind", ["object", "tuple", "dict", "integers", "bool", "complex"])
@@ -127,20 +127,20 @@ def test_every_way_to_return_outputs_is_understood(kind):
 def test_tokens_looked_up_in_unusual_ways_pass(model):
     torch.manual_seed(0)
     result = result_of(model(causal=True))
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
     assert next(p for p in result.probes if p.name == "gradient").verdict is Verdict.PASS
 
 
 def test_a_feature_model_that_writes_into_its_input_passes():
     torch.manual_seed(0)
     result = result_of(models.InPlace(), input="features", width=WIDTH)
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
 
 
 def test_zero_weights_that_hide_nothing_do_not_spoil_a_pass():
     torch.manual_seed(0)
     result = result_of(Tokens(models.HiddenByZero(causal=True)))
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
     assert "all-zero weights set to small values" in result.probes[0].why
 
 
@@ -148,7 +148,7 @@ def test_a_zero_head_is_judged_by_a_copy_in_which_it_is_not():
     model = Tokens(Attention())
     nn.init.zeros_(model.head.weight)
     result = result_of(model)
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
     assert "all-zero weights (head.weight) silence the outputs" in result.probes[0].why
 
 
@@ -158,7 +158,7 @@ def test_tokens_that_are_never_predicted_hide_nothing():
             return super().forward(tokens).masked_fill(torch.arange(VOCAB) > 20, float("-inf"))
 
     result = result_of(Padded(Attention()))
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
 
 
 def test_random_numbers_that_depend_on_the_shape_are_no_leak():
@@ -167,14 +167,14 @@ def test_random_numbers_that_depend_on_the_shape_are_no_leak():
             return F.dropout(y.mT.contiguous(), 0.3, training=True).mT
 
     result = result_of(build(Transposed))
-    assert result.verdict is Verdict.UNDETERMINED, told(result)
+    assert result.verdict is Verdict.UNDETERMINED, summary(result)
     assert all("draws random numbers" in p.why for p in result.probes if p.applicable and p.verdict is not Verdict.PASS)
 
 
 def test_randomness_that_cannot_be_pinned_is_said_and_neither_passes_nor_leaks():
     result = result_of(build(models.Unpinned))
-    assert result.verdict is Verdict.UNDETERMINED, told(result)
-    assert all("cannot be pinned" in p.why or "randomness" in p.why for p in result.probes if p.applicable), told(
+    assert result.verdict is Verdict.UNDETERMINED, summary(result)
+    assert all("cannot be pinned" in p.why or "randomness" in p.why for p in result.probes if p.applicable), summary(
         result
     )
 
@@ -185,7 +185,7 @@ def test_a_leak_far_above_unpinned_randomness_is_still_a_leak():
             return super().after(y, x) + x.flip(1)
 
     result = result_of(build(Both))
-    assert "perturbation" in {finding.probe for finding in result.findings}, told(result)
+    assert "perturbation" in {finding.probe for finding in result.findings}, summary(result)
 
 
 class Constant(nn.Module):
@@ -228,6 +228,6 @@ def test_a_model_that_cannot_be_differentiated_is_judged_by_the_other_probes():
 
     result = result_of(build(Overwrites))
     gradient = next(p for p in result.probes if p.name == "gradient")
-    assert result.verdict is Verdict.PASS, told(result)
+    assert result.verdict is Verdict.PASS, summary(result)
     assert not gradient.applicable
     assert "cannot be differentiated" in gradient.why

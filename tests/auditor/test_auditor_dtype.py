@@ -1,4 +1,4 @@
-"""Leaks that exist in one dtype only: found by default, and told from the rounding of that dtype."""
+"""Leaks that exist in one dtype only: found by default, and distinguished from the rounding of that dtype."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from audits import audit
 from audits.results import AuditResult, LeakClass, ProbeResult, Verdict
-from audits.subject.force_float64 import force_float64, spoof_dtype
+from audits.subject.force_float64 import SpoofDtype, force_float64
 from audits.subject.operations import operations
 from audits.subject.prepare import float64_reference, prepare, with_dtype
 from audits.subject.settings import Settings
@@ -52,7 +52,7 @@ def test_a_leak_in_the_half_precision_a_model_came_in_is_found():
     assert [finding.probe for finding in result.findings] == ["dtype"]
 
 
-def test_a_leak_below_float32_rounding_is_told_from_it_on_the_same_path_in_float64():
+def test_a_leak_below_float32_rounding_is_distinguished_from_it_on_the_same_path_in_float64():
     assert [f.probe for f in result_of(build(torch.float32, size=1e-6)).findings] == ["dtype"]
 
 
@@ -71,7 +71,7 @@ def test_asking_for_the_dtype_finds_the_leak_with_every_probe():
 
 
 @pytest.mark.parametrize("mixer", [models.LargeOffset, models.TotalMinusSuffix, models.Fourier, models.CoarseScan])
-def test_what_rounds_far_and_wide_in_float32_is_not_called_a_leak(mixer):
+def test_large_rounding_in_float32_is_not_called_a_leak(mixer):
     torch.manual_seed(0)
     result = result_of(Tokens(mixer()))
     assert dtype_probe(result).verdict is Verdict.PASS
@@ -90,7 +90,7 @@ def test_the_same_path_runs_in_float64_and_another_path_is_noticed():
     assert not torch.allclose(same.run(same.base()), subject.run(subject.base()))
 
 
-def test_a_kernel_nobody_can_look_into_vouches_for_no_path():
+def test_an_opaque_kernel_proves_no_path_the_same():
     @torch.library.custom_op("hubrouter_audit_tests::opaque", mutates_args=())
     def opaque(x: Tensor) -> Tensor:
         return x + 1
@@ -99,8 +99,8 @@ def test_a_kernel_nobody_can_look_into_vouches_for_no_path():
     assert operations(lambda: opaque(torch.ones(3))) is None
 
 
-def test_tensors_may_claim_another_dtype_while_they_compute_in_float64():
-    with spoof_dtype(torch.bfloat16), force_float64():
+def test_tensors_report_another_dtype_while_they_compute_in_float64():
+    with SpoofDtype(torch.bfloat16), force_float64():
         x = torch.ones(2, dtype=torch.float64)
         assert x.dtype == torch.bfloat16
         total = x.to(x.dtype) / 3

@@ -1,4 +1,4 @@
-"""A finding says the truth: positions, module, file and line; and its line to reproduce does so."""
+"""Findings are correct: positions, module, file and line; and the line to reproduce reproduces them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_another_seed_tries_other_sequences():
 
 
 @pytest.mark.parametrize("leak", PLANTED, ids=lambda leak: leak.name)
-def test_what_is_said_about_positions_is_so_in_the_model_itself(leak):
+def test_the_positions_of_a_finding_hold_in_the_model_itself(leak):
     finding = audited(leak).findings[0]
     source, sink = finding.source.position, finding.sink.position
     assert source > sink
@@ -83,7 +83,7 @@ def test_all_findings_of_one_leak_name_the_module_that_holds_the_defect_and_its_
     assert lines[finding.line - 1].startswith(" " * 8)  # a statement of a method, not its head
 
 
-def test_a_leak_of_another_kind_does_not_borrow_a_place():
+def test_a_leak_of_another_kind_does_not_share_a_location():
     finding = next(f for f in audited(dynamic_rotary_base.LEAK).findings if f.probe == "prefix-length")
     assert finding.leak_class is LeakClass.LENGTH
     assert finding.module is None
@@ -124,7 +124,13 @@ def test_an_assertion_names_positions_class_place_and_a_line_to_reproduce():
     with pytest.raises(AssertionError) as caught:
         assert_causal(Tokens(Attention(causal=False)), vocab_size=VOCAB, seq_len=LENGTH)
     message = str(caught.value)
-    for part in ("dense leak in 'mixer'", "auditor_models.py:", "feels position", "noise floor", "reproduce: audit("):
+    for part in (
+        "dense leak in 'mixer'",
+        "auditor_models.py:",
+        "depends on position",
+        "noise floor",
+        "reproduce: audit(",
+    ):
         assert part in message
 
 
@@ -171,8 +177,8 @@ def test_every_probe_runs_what_is_compiled_as_it_is_written(causal):
     model.mixer.compile(backend=not_compiled, fullgraph=True)
     compiled = audit(model, vocab_size=VOCAB, seq_len=8)
     assert compiled.verdict is (Verdict.PASS if causal else Verdict.LEAK)
-    told = [[(p.name, p.verdict, p.why) for p in result.probes] for result in (plain, compiled)]
-    assert told[0] == told[1]
+    reports = [[(p.name, p.verdict, p.why) for p in result.probes] for result in (plain, compiled)]
+    assert reports[0] == reports[1]
 
 
 @pytest.mark.parametrize("length", [32, 48, 96])

@@ -51,14 +51,14 @@ def test_a_leak_is_found_and_classed(name):
     assert {finding.leak_class for finding in result.findings} == {wanted}
 
 
-def test_a_leak_behind_all_zero_weights_is_one_because_training_opens_it():
+def test_a_leak_behind_all_zero_weights_is_one_because_training_enables_it():
     torch.manual_seed(0)
     result = result_of(Tokens(models.HiddenByZero()))
     finding = result.findings[0]
     assert (result.verdict, finding.leak_class, finding.probe) == (Verdict.LEAK, LeakClass.DENSE, "perturbation")
     assert finding.module == "mixer.second"
     assert finding.file.endswith("auditor_models.py")
-    assert "all-zero weights (mixer.gate) hide a leak that training opens" in result.probes[0].why
+    assert "all-zero weights (mixer.gate) hide a leak that training enables" in result.probes[0].why
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -86,7 +86,7 @@ def test_a_plain_function_that_sees_the_future_is_found_without_any_module():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_tokens_that_must_conspire_are_found_with_any_seed(seed):
+def test_tokens_that_only_leak_together_are_found_with_any_seed(seed):
     leak = conspiring_tokens.LEAK
     result = audit(leak.leaky(), vocab_size=leak.vocab_size, seq_len=leak.seq_len, seed=seed, probes=["perturbation"])
     assert result.verdict is Verdict.LEAK
@@ -96,7 +96,7 @@ PLANTED = [leak for leak in all_leaks() if not leak.name.startswith("hub") and l
 
 
 @pytest.mark.parametrize("seed", [2000, 2001])
-def test_a_choice_that_no_change_of_the_first_input_upsets_is_upset_from_another(seed):
+def test_a_choice_that_no_change_of_the_first_input_flips_is_flipped_from_another(seed):
     with redrawn(seed):
         model = conspiring_tokens.leaky()
     vocab_size = conspiring_tokens.LEAK.vocab_size

@@ -1,4 +1,4 @@
-"""Noise, refused precisions, modes and devices: never a PASS for what was hidden or not run, never a false alarm."""
+"""Noise, refused precisions, modes and devices: never a PASS for what was hidden or not run, never a false positive."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_what_noise_hides_never_passes_and_what_it_does_not_hide_is_found(kind: 
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_noise_that_strikes_now_and_then_raises_no_alarm(seed: int) -> None:
+def test_intermittent_noise_is_no_leak(seed: int) -> None:
     model = built(odd.NowAndThen, 0.0)
     odd.OUTSIDE.seed(seed)
     result = audit(model, vocab_size=VOCAB, seq_len=16, probes=["perturbation", "isolation", "repeat-call"])
     assert result.findings == ()
 
 
-def test_noise_in_training_mode_alone_raises_no_alarm() -> None:
+def test_noise_in_training_mode_alone_is_no_leak() -> None:
     for seed in range(4):
         odd.OUTSIDE.seed(seed)
         result = audit(built(odd.NowAndThenInTraining, 0.0), vocab_size=VOCAB, seq_len=16, probes=["training-mode"])

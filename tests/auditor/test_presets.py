@@ -66,7 +66,7 @@ class Untraced(models.Mixer):
         return y + torch.tensor(x.tolist()).to(x.dtype)
 
 
-def test_where_tracing_decides_nothing_quick_runs_every_probe():
+def test_where_tracing_is_inconclusive_quick_runs_every_probe():
     torch.manual_seed(0)
     result = audit(Tokens(Untraced()), vocab_size=VOCAB, seq_len=LENGTH, preset="quick")
     assert result.settings["left_out"] == []

@@ -1,4 +1,4 @@
-"""The lines of the subject's source: what is its own, and what is ours or torch's."""
+"""The lines of the subject's source: its own, without those of the instruments and of torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from audits.subject.settings import Settings
 
 
 def files_seen(file: str, name: str = "f") -> list[str]:
-    """The files on the stack as they are told when a function of this file looks at it."""
+    """The files on the stack as a function of this file sees them."""
     scope: dict[str, Callable[[], list[str]]] = {"look": lambda: [frame.file for frame in user_frames()]}
     exec(compile(f"def {name}():\n    return look()", file, "exec"), scope)
     return scope[name]()

@@ -1,4 +1,4 @@
-"""The provenance probe: verdicts and guilty lines on the planted leaks, benign flows, and what it cannot follow."""
+"""The provenance probe: verdicts and attributed lines on planted leaks, benign flows, and what it cannot follow."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import nn
 
 from audits import audit
 from audits.instruments.probe import Pair
-from audits.instruments.tracing.attribution import blame, place_along
-from audits.instruments.tracing.trace import positions, rows, trace
+from audits.instruments.tracing.attribution import attribute, positions_along
+from audits.instruments.tracing.trace import positions, trace
 from audits.leaks import PlantedLeak, all_leaks
 from audits.probes.provenance import run
 from audits.results import LeakClass, Verdict
@@ -22,14 +22,14 @@ from audits.subject.settings import Settings
 
 PLANTED = all_leaks()
 CLASSES = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)
-# Tracing runs in float64, and one probe by itself wakes no weights.
+# Tracing runs in float64, and one probe by itself reinitialises no weights.
 FLOWS = [t for t in PLANTED if t.leak_class in CLASSES and t.leaks_in is None and not t.zero_initialized]
 TRAINED = [t for t in PLANTED if t.leak_class is LeakClass.TRAINING_MODE]
 OTHERS = [t for t in PLANTED if t not in FLOWS and t not in TRAINED]
 
-# The source line that the finding must name, by a piece of its text: the operation that lets the later token in. Where
-# a defect consists of a constant (a mask, a padding), this is the operation that applies it.
-GUILTY = {
+# The source line that the finding must name, by a part of its text: the operation by which the later token enters. If a
+# defect consists of a constant (a mask, a padding), this is the operation that applies it.
+LEAKING_LINES = {
     "barely_open_gate": "queries @ keys.mT",
     "block_mean_broadcast": "share.sum(-1, keepdim=True) @ x",
     "chunk_mean_routing": "affinity.masked_fill(~candidates",
@@ -77,15 +77,15 @@ def subject_of(model, leak: PlantedLeak, length=None):
 
 
 @pytest.mark.parametrize("leak", FLOWS + TRAINED, ids=lambda leak: leak.name)
-def test_a_leak_of_tokens_is_caught_with_its_guilty_line(leak):
+def test_a_leak_of_tokens_is_found_with_the_line_where_it_enters(leak):
     report = run(subject_of(leak.leaky(), leak))
     assert report.verdict is Verdict.LEAK, report.why
-    (sighting,) = report.sightings
-    assert sighting.sink.position < sighting.source.position
-    assert sighting.op
-    line = linecache.getline(str(Path(sighting.file)), sighting.line)
-    if leak.name in GUILTY:
-        assert GUILTY[leak.name] in line
+    (violation,) = report.violations
+    assert violation.sink.position < violation.source.position
+    assert violation.op
+    line = linecache.getline(str(Path(violation.file)), violation.line)
+    if leak.name in LEAKING_LINES:
+        assert LEAKING_LINES[leak.name] in line
     else:
         places = re.findall(r"([\w/.-]+\.py):(\d+)", report.why)
         assert any(ON_THE_WAY[leak.name] in linecache.getline(file, int(number)) for file, number in places)
@@ -149,7 +149,7 @@ def test_a_flow_that_cancels_is_reported_as_structural_and_passes(mix):
     assert report.verdict is Verdict.PASS
     assert "structural only" in report.why
     assert f"{Path(__file__).name}:" in report.why
-    assert not report.sightings
+    assert not report.violations
 
 
 def penalised(penalty):
@@ -157,7 +157,7 @@ def penalised(penalty):
 
 
 @pytest.mark.parametrize("penalty", [-1e4, -1e9])
-def test_a_finite_mask_counts_as_a_mask_and_the_assumption_is_told(penalty):
+def test_a_finite_mask_counts_as_a_mask_and_the_assumption_is_named(penalty):
     report = report_on(penalised(penalty))
     assert report.verdict is Verdict.PASS
     assert "assuming that finite masks" in report.why
@@ -179,7 +179,7 @@ def test_values_lost_to_python_leave_the_verdict_open():
     assert "tolist" in report.why
 
 
-def test_a_value_read_for_a_decision_is_told_and_passes():
+def test_a_value_read_for_a_decision_is_named_and_passes():
     report = report_on(lambda x: x if float(x.abs().max()) < 1e6 else x.flip(1))
     assert report.verdict is Verdict.PASS
     assert "decisions were not traced" in report.why
@@ -200,13 +200,13 @@ def test_an_unknown_operation_whose_leak_a_change_confirms_is_a_leak():
     assert report_on(lambda x: half(x).flip(1)).verdict is Verdict.LEAK
 
 
-def test_an_unknown_operation_on_one_token_at_a_time_harms_nothing():
+def test_an_unknown_operation_on_one_token_at_a_time_passes():
     report = report_on(lambda x: torch.stack([half(x[:, n]) for n in range(x.shape[1])], 1))
     assert report.verdict is Verdict.PASS
     assert "no rule for" in report.why
 
 
-def test_a_choice_that_no_change_turned_over_leaves_the_verdict_open():
+def test_a_choice_that_no_change_flipped_leaves_the_verdict_open():
     report = report_on(lambda x: x * (1 + (x.amax(1, keepdim=True) > 1e9)))
     assert report.verdict is Verdict.UNDETERMINED
     assert "discrete choice" in report.why
@@ -218,7 +218,7 @@ def test_a_model_that_ignores_its_input_is_not_passed():
     assert run(prepare(model, Settings(vocab_size=20, seq_len=8))).verdict is Verdict.UNDETERMINED
 
 
-def test_experts_that_sort_tokens_pass_with_the_assumption_told():
+def test_experts_that_sort_tokens_pass_with_the_assumption_named():
     def experts(x):
         flat = x[0]
         order = (flat[:, :3].argmax(-1)).argsort()
@@ -231,14 +231,14 @@ def test_experts_that_sort_tokens_pass_with_the_assumption_told():
     assert "put back" in report.why
 
 
-def test_a_leak_is_found_beside_a_flow_that_cancels():
+def test_a_leak_is_found_next_to_a_flow_that_cancels():
     report = report_on(lambda x: global_maximum(x) + 0.1 * x.roll(-1, 1).masked_fill(later(x)[:, :1], 0.0))
     assert report.verdict is Verdict.LEAK
-    (sighting,) = report.sightings
-    assert sighting.op == "roll"
+    (violation,) = report.violations
+    assert violation.op == "roll"
 
 
-def test_the_audit_gives_the_guilty_line_to_the_findings_of_the_same_leak():
+def test_the_audit_gives_the_attributed_line_to_the_findings_of_the_same_leak():
     leak = next(t for t in PLANTED if t.name == "faint_future")
     result = audit(leak.leaky(), vocab_size=leak.vocab_size, seq_len=leak.seq_len)
     found = {f.probe: f for f in result.findings}
@@ -258,13 +258,14 @@ def test_a_leak_of_training_mode_gets_its_class_and_line_from_provenance():
 
 
 @pytest.mark.parametrize("leak", [t for t in PLANTED if t.leak_class is LeakClass.BATCH], ids=lambda leak: leak.name)
-def test_row_labels_show_influence_between_rows(leak):
-    for version, felt in ((leak.leaky, True), (leak.clean, False)):
+def test_rows_as_sources_show_influence_between_rows(leak):
+    for version, depends in ((leak.leaky, True), (leak.clean, False)):
         subject = subject_of(version(), leak)
         base = subject.base(2)
-        below = trace(subject, base, rows(base)).latest[0].max() == 1
-        above = trace(subject, base, 1 - rows(base)).latest[1].max() == 1
-        assert bool(below | above) == felt
+        rows = torch.arange(2)[:, None].expand(base.shape[:2])
+        below = trace(subject, base, rows).latest[0].max() == 1
+        above = trace(subject, base, 1 - rows).latest[1].max() == 1
+        assert bool(below | above) == depends
 
 
 def test_a_traced_model_is_left_as_it_was():
@@ -281,11 +282,11 @@ def test_the_same_seed_gives_the_same_report():
     assert first.why == second.why
 
 
-def test_no_blame_is_laid_where_nothing_flows():
+def test_nothing_is_attributed_where_nothing_flows():
     leak = next(t for t in PLANTED if t.name == "needle")
     subject = subject_of(leak.clean(), leak)
     base = subject.base()
-    assert blame(subject, Pair(base, base, 31), 17, follow_values=False) is None
+    assert attribute(subject, Pair(base, base, 31), 17, follow_values=False) is None
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_no_blame_is_laid_where_nothing_flows():
     [((1, 7, 4), 3), ((4, 7), 3), ((1, 2, 4, 16), 5), ((1, 7, 7), None), ((1, 1, 4), None)],
 )
 def test_a_position_is_read_off_one_axis_or_two_that_chunk_the_sequence(shape, position):
-    found = place_along(torch.Size(shape), 7)
+    found = positions_along(torch.Size(shape), 7)
     if position is None:
         assert found is None
     else:
@@ -338,7 +339,7 @@ def test_a_published_causal_model_passes(kind):
 def test_a_published_bidirectional_model_leaks_in_its_attention():
     report = run(prepare(causal_lm("Bert"), Settings(vocab_size=40, seq_len=24)))
     assert report.verdict is Verdict.LEAK
-    assert "attention" in report.sightings[0].file or "bert" in report.sightings[0].file
+    assert "attention" in report.violations[0].file or "bert" in report.violations[0].file
 
 
 class Loop(nn.Module):
@@ -390,5 +391,5 @@ def test_a_model_that_loops_over_tokens_is_traced_exactly():
     assert torch.equal(trace(subject, base, positions(base)).latest[0].long(), torch.arange(24))
 
 
-def test_every_flow_leak_has_its_guilty_line_written_down():
-    assert {t.name for t in FLOWS + TRAINED} == {*GUILTY, *ON_THE_WAY}
+def test_every_flow_leak_has_its_line_in_the_list():
+    assert {t.name for t in FLOWS + TRAINED} == {*LEAKING_LINES, *ON_THE_WAY}

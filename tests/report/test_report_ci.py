@@ -37,7 +37,7 @@ def test_a_leak_is_a_failure_with_what_where_and_a_line_to_reproduce():
     (failure,) = cases(RESULT)[1]["perturbation"].result
     assert isinstance(failure, Failure)
     assert failure.type == "selection"
-    assert "position 33, row 0 feels position 40" in failure.message
+    assert "position 33, row 0 depends on position 40" in failure.message
     for words in ("moved <the past> & more", "where: ", "m.py:3", "reproduce: run me"):
         assert words in failure.text
 

@@ -1,4 +1,4 @@
-"""A budget ends an audit, and what was not run is never a PASS; whoever waits is told how far it has come."""
+"""A budget ends an audit, and what was not run is never a PASS; progress is reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from audits.results import Verdict
 from audits.subject import budget
 from audits.subject.budget import Budget, OutOfTime
 from audits.subject.prepare import prepare
-from audits.subject.progress import PREPARING, Pace, Progress
+from audits.subject.progress import PREPARING, AuditClock, Progress
 from audits.subject.settings import Settings
 
 
@@ -98,20 +98,20 @@ def test_a_leak_without_time_to_find_its_latest_source_is_reported_with_the_one_
     sources = {}
     for left in (30, 100):
         clock.now = 0.0
-        subject = prepare(timed(causal=False), Settings(vocab_size=VOCAB, seq_len=LENGTH), Pace(Budget(1000)))
+        subject = prepare(timed(causal=False), Settings(vocab_size=VOCAB, seq_len=LENGTH), AuditClock(Budget(1000)))
         comparison = Comparison(subject, subject.base())
         changed = torch.cat([comparison.base[:, :4], (comparison.base[:, 4:] + 1) % VOCAB], dim=1)
         clock.now = 1000 - left
-        weighed, sighting = comparison.confirm(Changes(changed, torch.tensor([4])), 0)
-        assert weighed.verdict is Verdict.LEAK
-        sources[left] = sighting.source.position
+        decision, violation = comparison.confirm(Changes(changed, torch.tensor([4])), 0)
+        assert decision.verdict is Verdict.LEAK
+        sources[left] = violation.source.position
     assert sources == {30: 4, 100: LENGTH - 1}
 
 
 def test_a_probe_that_is_cut_short_says_how_far_it_came(clock: type[Clock]) -> None:
     result = audit(timed(causal=True, row=0.5), vocab_size=VOCAB, seq_len=LENGTH, budget=60)
     assert "the budget of 60 s ran out after" in result.probes[0].why
-    assert "changed sequences; none moved the past" in result.probes[0].why
+    assert "changed sequences; none changed an output before the change" in result.probes[0].why
     assert {probe.why for probe in result.probes[1:]} == {"not run: the budget of 60 s ran out"}
 
 
@@ -132,11 +132,11 @@ def test_rows_are_fewer_where_a_batch_would_take_the_budget_and_as_asked_where_t
     clock: type[Clock],
 ) -> None:
     settings = Settings(vocab_size=VOCAB, seq_len=LENGTH)
-    free = prepare(timed(causal=True), settings, Pace(Budget(64)))
+    free = prepare(timed(causal=True), settings, AuditClock(Budget(64)))
     assert free.settings.batch == 32
     clock.now = 0.0
-    dear = prepare(timed(causal=True, row=1.0), settings, Pace(Budget(64)))
-    assert 1 < dear.settings.batch < 8
+    expensive = prepare(timed(causal=True, row=1.0), settings, AuditClock(Budget(64)))
+    assert 1 < expensive.settings.batch < 8
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "long"])
@@ -145,7 +145,9 @@ def test_a_budget_that_is_none_is_one_line(seconds: object) -> None:
         audit(Tokens(Attention()), seq_len=8, budget=seconds)
 
 
-def test_a_forward_pass_that_does_not_end_is_ended_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forward_pass_that_does_not_end_is_interrupted_if_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Endless(models.Mixer):
         def after(self, y: Tensor, x: Tensor) -> Tensor:
             while True:
@@ -263,14 +265,14 @@ def test_a_budget_on_the_command_line_is_a_number_above_0(words: str, capsys: py
 # -- progress ------------------------------------------------------------------------------------------------------
 
 
-def test_who_watches_is_told_every_stage_in_order_and_the_count_never_falls() -> None:
-    told: list[Progress] = []
-    result = audit(Tokens(Attention()), seq_len=8, watch=told.append)
-    stages = list(dict.fromkeys(now.stage for now in told))
+def test_every_stage_is_reported_in_order_and_the_count_never_falls() -> None:
+    reports: list[Progress] = []
+    result = audit(Tokens(Attention()), seq_len=8, watch=reports.append)
+    stages = list(dict.fromkeys(now.stage for now in reports))
     assert stages == [PREPARING, *(probe.name for probe in result.probes)]
-    counts = [now.forwards for now in told]
+    counts = [now.forwards for now in reports]
     assert counts == sorted(counts)
-    assert all(now.forwards <= now.expected for now in told)
+    assert all(now.forwards <= now.expected for now in reports)
 
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], dict[str, object]]] = {
@@ -281,11 +283,11 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_forward_passes_of_a_causal_model_are_foretold_within_a_fifth(name: str) -> None:
+def test_the_forward_passes_of_a_causal_model_are_predicted_within_a_fifth(name: str) -> None:
     make, options = MODELS[name]
-    told: list[Progress] = []
-    audit(make(), seq_len=LENGTH, watch=told.append, **options)
-    assert told[-1].forwards == pytest.approx(told[0].expected, rel=0.2)
+    reports: list[Progress] = []
+    audit(make(), seq_len=LENGTH, watch=reports.append, **options)
+    assert reports[-1].forwards == pytest.approx(reports[0].expected, rel=0.2)
 
 
 def test_a_slow_model_is_announced_once_and_a_budget_needs_no_announcement(capsys: pytest.CaptureFixture[str]) -> None:

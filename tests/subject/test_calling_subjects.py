@@ -224,7 +224,7 @@ def test_the_batch_shrinks_to_what_the_model_takes():
 
 def test_casts_to_float32_on_the_way_are_noticed_and_a_finer_subject_is_at_hand():
     subject = prepare(Tokens(models.CoarseIsland()), Settings(seq_len=8))
-    assert (subject.dtype, subject.internal) == (torch.float64, torch.float32)
-    assert subject.finer is not None
-    assert subject.finer.internal == torch.float64
-    assert prepare(Tokens(Attention()), Settings(seq_len=8)).finer is None
+    assert (subject.dtype, subject.compute_dtype) == (torch.float64, torch.float32)
+    assert subject.float64_reference is not None
+    assert subject.float64_reference.compute_dtype == torch.float64
+    assert prepare(Tokens(Attention()), Settings(seq_len=8)).float64_reference is None

@@ -34,11 +34,11 @@ class Cache:
 class LinearAttention(nn.Module):
     """A stand-in for a layer of flash-linear-attention, its signature and its way with caches and borders."""
 
-    def __init__(self, layer_idx: int | None = 0, forgets: bool = False, keeps_apart: bool = True) -> None:
+    def __init__(self, layer_idx: int | None = 0, forgets: bool = False, isolates: bool = True) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.qkv, self.layer_idx = nn.Linear(WIDTH, 3 * WIDTH), layer_idx
-        self.forgets, self.keeps_apart = forgets, keeps_apart
+        self.forgets, self.isolates = forgets, isolates
 
     def forward(
         self,
@@ -50,7 +50,7 @@ class LinearAttention(nn.Module):
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Any]:
         borders = kwargs.get("cu_seqlens")
-        if borders is not None and self.keeps_apart:
+        if borders is not None and self.isolates:
             parts = [self.attend(part, None)[0] for part in hidden_states.split(borders.diff().tolist(), dim=1)]
             return torch.cat(parts, dim=1), None, past_key_values
         before = None if past_key_values is None or self.forgets else past_key_values.states.get(self.layer_idx)
@@ -133,17 +133,17 @@ def test_an_fla_layer_that_forgets_what_it_cached_is_found():
 
 
 @pytest.mark.usefixtures("fla")
-def test_an_fla_layer_that_does_not_know_its_number_is_not_accused():
+def test_an_fla_layer_without_a_layer_idx_is_not_called_leaky():
     result = layer_audit(LinearAttention(layer_idx=None))
     assert result.verdict is Verdict.PASS
-    assert "has it a layer_idx?" in why(result, "decode")
+    assert "does it have a layer_idx?" in why(result, "decode")
 
 
 @pytest.mark.usefixtures("fla")
-@pytest.mark.parametrize("keeps_apart", [True, False])
-def test_an_fla_layer_is_held_to_its_borders_when_asked(keeps_apart):
-    result = layer_audit(LinearAttention(keeps_apart=keeps_apart), documents="cu_seqlens", probes=["documents"])
-    assert result.verdict is (Verdict.PASS if keeps_apart else Verdict.LEAK), why(result, "documents")
+@pytest.mark.parametrize("isolates", [True, False])
+def test_an_fla_layer_must_respect_document_boundaries_when_required(isolates):
+    result = layer_audit(LinearAttention(isolates=isolates), documents="cu_seqlens", probes=["documents"])
+    assert result.verdict is (Verdict.PASS if isolates else Verdict.LEAK), why(result, "documents")
 
 
 CACHING = [(ReturnsTuple, False), (ReturnsTuple, True), (Recurrent, False), (Recurrent, True), (LegacyTuple, False)]

@@ -1,4 +1,4 @@
-"""What is carried from piece to piece, by the names Hugging Face has for it."""
+"""State carried from piece to piece, by the names Hugging Face uses for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CalledCacheParams(RunningSum):
         return SimpleNamespace(logits=logits, cache_params=cache if use_cache else None)
 
 
-class ToldThePosition(RunningSum):
+class TakesThePosition(RunningSum):
     """As Mamba before transformers 5: positions count from the width of the convolution on."""
 
     def forward(self, tokens, cache_params=None, use_cache=False, cache_position=None):
@@ -54,7 +54,7 @@ class ToldThePosition(RunningSum):
         return SimpleNamespace(logits=logits, cache_params=cache if use_cache else None)
 
 
-KINDS = pytest.mark.parametrize("kind", [CalledState, CalledCacheParams, ToldThePosition])
+KINDS = pytest.mark.parametrize("kind", [CalledState, CalledCacheParams, TakesThePosition])
 
 
 @KINDS
@@ -71,7 +71,7 @@ def test_a_piece_that_forgets_the_cache_is_a_decode_leak(kind):
 
 
 class ShortCallsRemember(nn.Module):
-    """A long call rescales what only short calls read, as rotary frequencies that are never put back."""
+    """A long call rescales what only short calls read, as rotary frequencies that are never restored."""
 
     def __init__(self, remembers: bool) -> None:
         super().__init__()

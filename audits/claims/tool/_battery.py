@@ -1,4 +1,4 @@
-"""The fewest probes that see every planted leak: an exact minimum set cover, small enough to try every subset."""
+"""The fewest probes that detect every planted leak: an exact minimum set cover, small enough to try every subset."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Battery:
     """What a kill matrix says about its probes.
 
     Attributes:
-        probes: the cheapest of the smallest sets that together see every leak that any probe sees, by name.
+        probes: the cheapest of the smallest sets that together detect every leak that any probe detects, by name.
         smallest: all sets of that size that do.
-        only: the leaks that one probe alone sees, by probe.
-        redundant: the probes without which every leak is still seen, each left out by itself.
+        only: the leaks that one probe alone detects, by probe.
+        redundant: the probes without which every leak is still detected, each left out by itself.
     """
 
     probes: tuple[str, ...]
@@ -25,7 +25,7 @@ class Battery:
 
 
 def minimal_battery(kills: Mapping[str, frozenset[str]], cost: Mapping[str, float] | None = None) -> Battery:
-    """The battery of probes that see these leaks; `cost` of a probe decides between sets of equal size."""
+    """The battery of probes that detect these leaks; `cost` of a probe decides between sets of equal size."""
     seen = frozenset[str]().union(*kills.values())
     names, prices = sorted(kills), cost or {}
     smallest: tuple[tuple[str, ...], ...] = ((),)

@@ -25,7 +25,7 @@ from audits.report.audit.sarif import sarif
 from audits.report.write import ReportError, check_writable, write_text
 from audits.results import AuditResult, Verdict
 from audits.subject.budget import Budget, OutOfTime
-from audits.subject.progress import Pace
+from audits.subject.progress import AuditClock
 from audits.subject.settings import SubjectError
 from audits.subject.subject import Model
 from audits.subject.target import load_target
@@ -70,7 +70,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 def _loaded(target: str, budget: Budget) -> Model:
     try:
-        with budget.guarded():
+        with budget.enforced():
             return load_target(target)
     except OutOfTime as problem:
         raise CommandError(f"{problem} while the target was built: nothing was run", UNDECIDED) from problem
@@ -91,7 +91,7 @@ def _influence(
     shown = min(options.seq_len, MAPPED)
     settings = replace(settings_of(options), vocab_size=result.settings["vocab_size"], seq_len=shown, dtype=None)
     try:
-        rows: Matrix = influence_map(target, settings, Pace(budget))
+        rows: Matrix = influence_map(target, settings, AuditClock(budget))
     except OutOfTime:
         return ()
     return tuple(tuple(row) for row in rows)

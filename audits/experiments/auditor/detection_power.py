@@ -80,7 +80,7 @@ def _settings(leak: PlantedLeak, length: int, seed: int, device: str) -> Setting
 def _verdicts(model: nn.Module, settings: Settings) -> dict[str, str]:
     """The verdict of each probe that had something to look at, of all together, and of those of the quick preset."""
     subject = prepare(model, settings)
-    with subject.borrowed():
+    with subject.preserve_state():
         reports = {name: ran.report for name, ran in run_probes(subject, all_probes()).items()}
     quick = [report for name, report in reports.items() if name in (PRESETS["quick"] or ())]
     verdicts = {name: str(report.verdict) for name, report in reports.items() if report.applicable}

@@ -1,5 +1,1 @@
-"""Provenance: which later token an output depends on, traced through one forward pass, down to the line of code."""
-
-from audits.instruments.tracing.trace import Trace, positions, rows, trace
-
-__all__ = ["Trace", "positions", "rows", "trace"]
+"""Token-level taint tracking: which later token an output depends on, in one forward pass, down to the line of code."""

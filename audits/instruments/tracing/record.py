@@ -1,4 +1,4 @@
-"""A trace that remembers every operation, so that a leak can be walked back to where it began."""
+"""A trace that records every operation, so that a leak can be followed back to where it enters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from audits.instruments.source_lines import Frame, user_frames
-from audits.instruments.tracing.call import Call, Marks, Rule
+from audits.instruments.tracing.call import ArgumentLabels, Call, Rule
 from audits.instruments.tracing.rules import Plan
 from audits.instruments.tracing.taint_map import storage_key
 from audits.instruments.tracing.tracer import Tracer
@@ -21,11 +21,10 @@ class Event:
 
     Attributes:
         call: with copies of its inputs, where those may be overwritten later.
-        rule: what gave the stamps.
+        rule: the one that computed the labels.
         layout: it only moves elements.
-        origins: the tensors given as arguments, by argument name (a list for list arguments): where they lay.
+        origins: the tensors given as arguments, by argument name (a list for list arguments), in their storages.
         targets: the tensors written.
-        stamps: of the targets.
         frames: the subject's stack, innermost first.
     """
 
@@ -34,34 +33,31 @@ class Event:
     layout: bool
     origins: dict[str, Any]
     targets: tuple[Tensor, ...]
-    stamps: tuple[Tensor | None, ...]
     frames: tuple[Frame, ...]
 
-    def stamps_with(self, marks: Marks, target: int) -> Tensor | None:
-        """The stamps of a target if the arguments had others."""
-        found = self.rule(self.call.with_marks(marks))
-        stamps = found[target] if isinstance(found, tuple) else found
-        return None if stamps is None else stamps.expand(self.targets[target].shape)
+    def labels_with(self, labels: ArgumentLabels, target: int) -> Tensor | None:
+        """The labels of a target if the arguments had others."""
+        result = self.rule(self.call.with_labels(labels))
+        found = result[target] if isinstance(result, tuple) else result
+        return None if found is None else found.expand(self.targets[target].shape)
 
 
 class Recorder(Tracer):
-    """A tracer that keeps every event, and which events wrote to a storage."""
+    """A tracer that records every event, and which events wrote to a storage."""
 
     def __init__(self, module: nn.Module | None) -> None:
         super().__init__(module)
         self.events: list[Event] = []
         self.writers: dict[int, list[int]] = {}
 
-    def _keep(
-        self, todo: Plan, used: Rule, call: Call, targets: list[Tensor], stamps: tuple[Tensor | None, ...]
-    ) -> None:
+    def _record(self, todo: Plan, used: Rule, call: Call, targets: list[Tensor]) -> None:
         # In-place calls already hold a copy of what they overwrite; other inputs may be overwritten by later calls.
-        values = {name: _copied(value, name in call.marks) for name, value in call.values.items()}
+        values = {name: _copied(value, name in call.labels) for name, value in call.values.items()}
         kept = Call(**{**vars(call), "values": values, "out": _copied(call.out, True)})
-        origins = {name: call.values[name] for name in call.marks}
-        if todo.remembers:
+        origins = {name: call.values[name] for name in call.labels}
+        if todo.reads_old_value:
             origins |= {name: targets[0] for name in todo.written - todo.outputs if name in origins and targets}
-        event = Event(kept, used, todo.layout, origins, tuple(targets), tuple(stamps), user_frames())
+        event = Event(kept, used, todo.layout, origins, tuple(targets), user_frames())
         for target in targets:
             self.writers.setdefault(storage_key(target), []).append(len(self.events))
         self.events.append(event)
@@ -76,14 +72,14 @@ def _copied(value: Any, needed: bool) -> Any:
 
 
 def cell_of(tensor: Tensor, element: int) -> int:
-    """The first byte, within its storage, of an element given by its place in row-major order."""
+    """The first byte, within its storage, of an element given by its row-major index."""
     index = torch.unravel_index(torch.tensor(element), tensor.shape) if tensor.ndim else ()
     offset = tensor.storage_offset() + sum(int(i) * s for i, s in zip(index, tensor.stride(), strict=True))
     return int(offset) * tensor.element_size()
 
 
 def element_at(tensor: Tensor, byte: int) -> int | None:
-    """The element of a tensor that covers a byte of its storage, in row-major order; None where none does."""
+    """The row-major index of the element of a tensor that covers a byte of its storage; None where none does."""
     offsets = torch.tensor(tensor.storage_offset())
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         offsets = offsets[..., None] + torch.arange(size) * stride

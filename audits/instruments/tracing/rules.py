@@ -1,4 +1,4 @@
-"""Which rule an operation follows: its own, that of element-wise or moving operations, or none."""
+"""Which rule an operation follows: its own, that of element-wise or layout operations, or none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from audits.instruments.tracing import (
     rules_pointwise,
     rules_reduce,
 )
-from audits.instruments.tracing.call import KEEPS_MASKED, LAYOUT, RULES, Call, Result, Rule
+from audits.instruments.tracing.call import KEEPS_MASKED, RULES, Call, Result, Rule
 
 FAMILIES = (
     rules_contract,
@@ -29,8 +29,8 @@ FAMILIES = (
 )  # imported to register themselves
 
 # Operations that return a view although their schema does not say so.
-# The in-place ones change how a tensor lies over its storage, not what is stored; renormalising a table's rows in place
-# makes every row what it would be whoever looked it up.
+# The in-place ones change a tensor's shape and strides, not what is stored; renormalising the rows of a table in place
+# gives every row the same values, whichever tokens it was looked up for.
 IN_PLACE = {"transpose", "t", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided", "embedding_renorm"}
 VIEWS = IN_PLACE | {
     "_unsafe_view",
@@ -56,10 +56,10 @@ OLD_VALUE_UNUSED = {"copy", "fill", "zero"}
 class Kind(Enum):
     """What the tracer does about an operation."""
 
-    VIEW = "nothing: the result lies in the same storage"
+    VIEW = "nothing: the result is in the same storage"
     READ = "notes that Python reads a value"
     RULE = "applies the rule"
-    NONE = "takes it apart, or treats it as unknown"
+    NONE = "decomposes it, or treats it as unknown"
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Plan:
         outputs: of the arguments only written to (`out=`).
         rule: for Kind.RULE.
         layout: it only moves elements.
-        masked: its rule understands masked stamps.
-        masks: its rule may mark stamps that were not.
-        remembers: an in-place operation whose rule looks at what stood there before.
+        masked: its rule understands the MASKED flag.
+        masks: its rule may set the flag.
+        reads_old_value: an in-place operation whose rule needs the values before it.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Plan:
     layout: bool
     masked: bool
     masks: bool
-    remembers: bool
+    reads_old_value: bool
 
 
 @cache
@@ -106,10 +106,10 @@ def plan(func: Any) -> Plan:
         written=frozenset(written),
         outputs=frozenset(outputs),
         rule=found,
-        layout=name in LAYOUT or name in rules_layout.MOVERS or name in OLD_VALUE_UNUSED,
+        layout=name in rules_layout.MOVERS or name in OLD_VALUE_UNUSED,
         masked=name in KEEPS_MASKED or name in rules_layout.MOVERS or name in ("copy",),
         masks=name in MASKING,
-        remembers=bool(written - outputs) and name not in OLD_VALUE_UNUSED,
+        reads_old_value=bool(written - outputs) and name not in OLD_VALUE_UNUSED,
     )
 
 
@@ -136,7 +136,7 @@ def _kind(func: Any, name: str) -> tuple[Kind, Rule | None]:
     return Kind.NONE, None
 
 
-def everything(call: Call) -> Result:
-    """The rule of an unknown operation: whatever it returns depends on the latest of all it was given."""
-    marks = [m.max() for m in call.all_marks() if m.numel()]
-    return torch.stack(marks).max() if marks else None
+def mix_all(call: Call) -> Result:
+    """The rule of an unknown operation: all that it returns depends on the latest of all its inputs."""
+    maxima = [labels.max() for labels in call.all_labels() if labels.numel()]
+    return torch.stack(maxima).max() if maxima else None

@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audits.instruments.tracing.call import Call, Result, latest, rule
-from audits.instruments.tracing.taint_map import STAMP, times_of
+from audits.instruments.tracing.taint_map import LABEL_DTYPE, unflagged
 
-CELLS = 2**24  # of an intermediate [.., i, k, j] held at once
+CELLS = 2**24  # of an intermediate [.., I, K, J] held at once
 
 
 def contract(call: Call, first: str, second: str) -> Tensor | None:
-    """Stamps of a product [.., I, K] @ [.., K, J], as [.., I or 1, J or 1]."""
-    left, right = call.mark(first), call.mark(second)
+    """Labels of a product [.., I, K] @ [.., K, J], as [.., I or 1, J or 1]."""
+    left, right = call.labels_of(first), call.labels_of(second)
     zero_left = call.annihilating(first) if right is not None else None
     zero_right = call.annihilating(second) if left is not None else None
-    left = times_of(left) if left is not None and first in call.masked else left
-    right = times_of(right) if right is not None and second in call.masked else right
+    left = unflagged(left) if left is not None and first in call.masked else left
+    right = unflagged(right) if right is not None and second in call.masked else right
     parts = []
     if left is not None:
         parts.append(left.amax(-1, keepdim=True) if zero_right is None else _masked(left, zero_right))
@@ -34,18 +34,18 @@ def contract(call: Call, first: str, second: str) -> Tensor | None:
     return latest(*parts)
 
 
-def _masked(stamps: Tensor, zero: Tensor) -> Tensor:
-    """Max over k of stamps [.., I, K] where not zero [.., K, J]: [.., I, J].
+def _masked(labels: Tensor, zero: Tensor) -> Tensor:
+    """Max over k of labels [.., I, K] where not zero [.., K, J]: [.., I, J].
 
-    Rows or columns that are all alike, as they mostly are (features of one token), are computed once.
+    Rows or columns that are all equal, as they mostly are (features of one token), are computed once.
     """
-    if stamps.shape[-2] > 1 and bool((stamps == stamps[..., :1, :]).all()):
-        stamps = stamps[..., :1, :]
+    if labels.shape[-2] > 1 and bool((labels == labels[..., :1, :]).all()):
+        labels = labels[..., :1, :]
     if zero.shape[-1] > 1 and bool((zero == zero[..., :1]).all()):
         zero = zero[..., :1]
-    rows = max(1, CELLS // max(1, stamps[..., 0, :].numel() * zero.shape[-1]))
-    open_ = (~zero).to(STAMP).unsqueeze(-3)  # [.., 1, K, J]
-    parts = [(part.unsqueeze(-1) * open_).amax(-2) for part in stamps.split(rows, -2)]
+    rows = max(1, CELLS // max(1, labels[..., 0, :].numel() * zero.shape[-1]))
+    open_ = (~zero).to(LABEL_DTYPE).unsqueeze(-3)  # [.., 1, K, J]
+    parts = [(part.unsqueeze(-1) * open_).amax(-2) for part in labels.split(rows, -2)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, -2)
 
 
@@ -59,84 +59,78 @@ def product(call: Call) -> Result:
 def affine(call: Call) -> Result:
     """A matrix product plus something."""
     names = ("mat1", "mat2") if call.name == "addmm" else ("batch1", "batch2")
-    return latest(times_of(call.solid("self")), contract(call, *names))
+    return latest(unflagged(call.labels_or_zeros("self")), contract(call, *names))
 
 
 @rule("mv", "dot", "vdot", "addmv", "addr", "outer", "ger")
 def vectors(call: Call) -> Result:
     """Products with vectors: every factor counts, row by row for a matrix."""
     if call.name in ("dot", "vdot"):
-        return latest(*(m.amax() for m in call.all_marks()))
+        return latest(*(m.amax() for m in call.all_labels()))
     if call.name in ("addr", "outer", "ger"):
-        first, second = (call.solid(n) for n in (("vec1", "vec2") if call.name == "addr" else ("self", "vec2")))
-        return latest(first[:, None], second[None], call.mark("self") if call.name == "addr" else None)
-    matrix = call.mark("self" if call.name == "mv" else "mat")
-    vector = call.mark("vec")
+        first, second = (
+            call.labels_or_zeros(n) for n in (("vec1", "vec2") if call.name == "addr" else ("self", "vec2"))
+        )
+        return latest(first[:, None], second[None], call.labels_of("self") if call.name == "addr" else None)
+    matrix = call.labels_of("self" if call.name == "mv" else "mat")
+    vector = call.labels_of("vec")
     found = latest(None if matrix is None else matrix.amax(-1), None if vector is None else vector.amax())
-    return latest(found, call.mark("self") if call.name == "addmv" else None)
+    return latest(found, call.labels_of("self") if call.name == "addmv" else None)
 
 
 @rule("convolution", "_convolution", "convolution_overrideable", "mkldnn_convolution")
 def convolution(call: Call) -> Result:
     """Taps whose weights are all constant zeros do not count; within a group every channel does. Any dimensions."""
-    weight, stamps = call.values["weight"], call.solid("input")
+    weight, labels = call.values["weight"], call.labels_or_zeros("input")
     groups = call.values["groups"]
     space = weight.ndim - 2
     stride, padding, dilation = (_each(call.values[n], space) for n in ("stride", "padding", "dilation"))
     if call.values["transposed"]:
-        stamps, stride, padding = _stuffed(call, stamps, weight, stride, padding, dilation)
+        labels, stride, padding = _with_gaps(call, labels, weight, stride, padding, dilation)
         weight = weight.flip(tuple(range(2, weight.ndim)))
-    grouped = stamps.reshape(stamps.shape[0], groups, -1, *stamps.shape[2:]).amax(2)
+    grouped = labels.reshape(labels.shape[0], groups, -1, *labels.shape[2:]).amax(2)
     padded = F.pad(grouped, [p for pad in reversed(padding) for p in (pad, pad)])
     size = call.out.shape[2:]
-    found = _taps(padded, _alive(call, weight, groups), size, stride, dilation)
+    found = _under_taps(padded, _live_taps(call, weight, groups), size, stride, dilation)
     channels = found.repeat_interleave(call.out.shape[1] // groups, 1)
-    return latest(channels, *(m.max() for m in (call.mark("weight"), call.mark("bias")) if m is not None))
+    return latest(channels, *(m.max() for m in (call.labels_of("weight"), call.labels_of("bias")) if m is not None))
 
 
 def _each(value: Any, count: int) -> list[int]:
     return list(value) * count if len(value) == 1 else list(value)
 
 
-def _alive(call: Call, weight: Tensor, groups: int) -> Tensor:
+def _live_taps(call: Call, weight: Tensor, groups: int) -> Tensor:
     """Which taps of which group have a weight other than a constant zero: bool [groups, *kernel]."""
-    if call.mark("weight") is not None:
+    if call.labels_of("weight") is not None:
         return torch.ones(groups, *weight.shape[2:], dtype=torch.bool, device=weight.device)
     return (weight != 0).reshape(groups, -1, *weight.shape[2:]).any(1)
 
 
-def _taps(padded: Tensor, alive: Tensor, size: Any, stride: list[int], dilation: list[int]) -> Tensor:
-    """The latest stamp under the live taps of the kernel: [B, groups, *size]."""
+def _under_taps(padded: Tensor, live: Tensor, size: Any, stride: list[int], dilation: list[int]) -> Tensor:
+    """The latest label under the live taps of the kernel: [B, groups, *size]."""
     found = padded.new_zeros(*padded.shape[:2], *size)
-    for tap in alive.any(0).nonzero().tolist():
+    for tap in live.any(0).nonzero().tolist():
         window = padded
         for axis, (offset, step, length) in enumerate(zip(tap, stride, size, strict=True), start=2):
             start = offset * dilation[axis - 2]
             every = torch.arange(length, device=window.device) * step + start
             window = window.index_select(axis, every)
-        live = alive.flatten(1)[:, _flat(tap, alive.shape[1:])].reshape(1, -1, *[1] * len(tap))
-        found = torch.maximum(found, window * live)
+        here = live[(slice(None), *tap)].reshape(1, -1, *[1] * len(tap))
+        found = torch.maximum(found, window * here)
     return found
 
 
-def _flat(index: list[int], shape: torch.Size) -> int:
-    """The row-major number of a cell."""
-    number = 0
-    for i, n in zip(index, shape, strict=True):
-        number = number * n + i
-    return number
-
-
-def _stuffed(
-    call: Call, stamps: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int]
+def _with_gaps(
+    call: Call, labels: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int]
 ) -> tuple[Tensor, list[int], list[int]]:
     """A transposed convolution as an ordinary one: constants between the inputs, the kernel flipped."""
-    shape = [(n - 1) * s + 1 for n, s in zip(stamps.shape[2:], stride, strict=True)]
-    spread = stamps.new_zeros(*stamps.shape[:2], *shape)
+    shape = [(n - 1) * s + 1 for n, s in zip(labels.shape[2:], stride, strict=True)]
+    spread = labels.new_zeros(*labels.shape[:2], *shape)
     view = spread
     for axis, step in enumerate(stride, start=2):
         view = view.unfold(axis, 1, step).squeeze(-1)
-    view.copy_(stamps)
+    view.copy_(labels)
     extra = _each(call.values["output_padding"], len(stride))
     spread = F.pad(spread, [p for e in reversed(extra) for p in (0, e)])
     pads = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
@@ -146,11 +140,11 @@ def _stuffed(
 @rule("avg_pool1d", "avg_pool2d", "max_pool2d_with_indices", "max_pool1d", "max_pool2d")
 def pool(call: Call) -> Result:
     """The latest in each window."""
-    stamps = call.solid("self").double()
+    labels = call.labels_or_zeros("self").double()
     stride = call.get("stride") or call.values["kernel_size"]
     size, padding = call.values["kernel_size"], call.get("padding", 0)
     function: Callable[..., Tensor] = F.max_pool1d if call.name.endswith("1d") else F.max_pool2d
     options = {"ceil_mode": bool(call.get("ceil_mode", False))}
     if call.get("dilation") is not None:
         options["dilation"] = call.values["dilation"]
-    return function(stamps, size, stride, padding, **options).to(STAMP)
+    return function(labels, size, stride, padding, **options).to(LABEL_DTYPE)

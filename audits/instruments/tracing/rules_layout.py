@@ -1,4 +1,4 @@
-"""Operations that move elements: run on the stamps as they are. What they fill up with is constant."""
+"""Operations that move elements: run on the labels themselves. What they fill with is constant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from audits.instruments.tracing.call import Call, Result, rule
-from audits.instruments.tracing.taint_map import STAMP
+from audits.instruments.tracing.rules_index import PACKING
+from audits.instruments.tracing.taint_map import LABEL_DTYPE
 
 MOVERS = [
     *("clone", "_to_copy", "contiguous", "cat", "stack", "hstack", "vstack", "flip", "roll", "rot90"),
@@ -24,28 +25,28 @@ SAME = ("clone", "_to_copy", "contiguous", "lift", "lift_fresh_copy")
 
 
 def move(function: Any, call: Call) -> Result:
-    """The operation itself, on stamps in the place of values."""
+    """The operation itself, on labels in place of values."""
     if call.name in SAME:
-        return call.mark("self")
-    given = {name: _stamps(call, name, value) for name, value in call.values.items()}
+        return call.labels_of("self")
+    given = {name: _labels(call, name, value) for name, value in call.values.items()}
     if call.name == "constant_pad_nd":
         given["value"] = 0
     try:
         return _tuple(function(**given))
     except (NotImplementedError, RuntimeError):
-        # Some operations know no int16; float64 holds every stamp exactly.
+        # Some operations know no int16; float64 holds every label exactly.
         doubles = {name: _map(value, lambda t: t.double()) for name, value in given.items()}
-        return _tuple(_map(function(**doubles), lambda t: t.to(STAMP)))
+        return _tuple(_map(function(**doubles), lambda t: t.to(LABEL_DTYPE)))
 
 
-def _stamps(call: Call, name: str, value: Any) -> Any:
+def _labels(call: Call, name: str, value: Any) -> Any:
     if isinstance(value, Tensor):
-        return call.solid(name)
+        return call.labels_or_zeros(name)
     if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-        marks = call.marks.get(name) or [None] * len(value)
+        labels = call.labels.get(name) or [None] * len(value)
         return [
-            torch.zeros(v.shape, dtype=STAMP, device=v.device) if m is None else m
-            for v, m in zip(value, marks, strict=True)
+            torch.zeros(v.shape, dtype=LABEL_DTYPE, device=v.device) if m is None else m
+            for v, m in zip(value, labels, strict=True)
         ]
     return value
 
@@ -64,12 +65,12 @@ def _tuple(value: Any) -> Result:
 
 @rule("masked_scatter", "masked_select")
 def masked(call: Call) -> Result:
-    """Elements a mask picks: each keeps its own stamp and the mask's (an assumption: see rules_index)."""
+    """Elements that a mask selects: each keeps its own label and the mask's (an assumption: see rules_index)."""
     mask = call.values["mask"]
-    stamps = torch.maximum(*torch.broadcast_tensors(call.solid("self"), call.solid("mask")))
-    call.notes.assumptions["what a mask packs is put back into its own cells"] = None
+    labels = torch.maximum(*torch.broadcast_tensors(call.labels_or_zeros("self"), call.labels_or_zeros("mask")))
+    call.assume(PACKING)
     if call.name == "masked_select":
-        return stamps[mask.expand(stamps.shape)]
-    source = call.mark("source")
+        return labels[mask.expand(labels.shape)]
+    source = call.labels_of("source")
     latest_source = 0 if source is None or not source.numel() else int(source.max())
-    return torch.where(mask, torch.full_like(stamps, latest_source).maximum(call.solid("mask")), stamps)
+    return torch.where(mask, torch.full_like(labels, latest_source).maximum(call.labels_or_zeros("mask")), labels)

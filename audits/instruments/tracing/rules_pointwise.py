@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from audits.instruments.tracing.call import Call, Result, latest, rule, without
-from audits.instruments.tracing.taint_map import MASKED, times_of
+from audits.instruments.tracing.taint_map import MASKED, unflagged
 
-HUGE = 1e3  # our choice: no mask in the field is smaller than 1e4, no bias nearly as large
+HUGE = 1e3  # our choice: masks in practice are 1e4 or larger, biases far smaller
+FINITE_MASKS = "finite masks remain far below every score"
 DOMINATES = 10.0  # a masking constant is at least this many times as large as what it is added to
 
 FILLS = [
@@ -23,49 +24,51 @@ FILLS = [
 
 @rule(*FILLS)
 def fills(call: Call) -> Result:
-    """New contents; those of a tensor (a probability, a fill value) are what they depend on."""
-    value = call.mark("value") if call.name == "fill" else None
-    return call.mark("p") if call.name == "bernoulli" and call.mark("p") is not None else value
+    """New contents; they depend on a probability or fill value that is a tensor."""
+    value = call.labels_of("value") if call.name == "fill" else None
+    return call.labels_of("p") if call.name == "bernoulli" and call.labels_of("p") is not None else value
 
 
 def pointwise(call: Call) -> Result:
     """Any other element-wise operation."""
-    return latest(*call.all_marks())
+    return latest(*call.all_labels())
 
 
 @rule("copy")
 def copy(call: Call) -> Result:
-    """In-place copy: the source's stamps."""
-    return call.mark("src")
+    """In-place copy: the source's labels."""
+    return call.labels_of("src")
 
 
 @rule("mul", masked=True)
 def mul(call: Call) -> Result:
-    """A constant zero annihilates the other factor; what is masked stays so."""
+    """A constant zero annihilates the other factor; what is masked remains so."""
     return _product(call, ("self", "other"))
 
 
 @rule("div", "true_divide", "floor_divide", masked=True)
 def div(call: Call) -> Result:
-    """A constant zero stays zero whatever divides it (which is assumed not to be zero)."""
+    """A constant zero remains zero whatever the divisor (which is assumed not to be zero)."""
     return _product(call, ("self",))
 
 
 def _product(call: Call, annihilators: tuple[str, ...]) -> Tensor | None:
-    first, second = call.mark("self"), call.mark("other")
+    first, second = call.labels_of("self"), call.labels_of("other")
     if first is None or second is None:
-        mark = second if first is None else first
+        labels = second if first is None else first
         constant = "self" if first is None else "other"
-        return without(mark, call.annihilating(constant) if constant in annihilators else None)
+        return without(labels, call.annihilating(constant) if constant in annihilators else None)
     zeros = {name: call.annihilating(name) for name in annihilators}
-    marks = (first | second) & MASKED if call.masked else None
-    times = latest(without(_plain(call, "self"), zeros.get("other")), without(_plain(call, "other"), zeros.get("self")))
-    return times if marks is None or times is None else torch.where(times > 0, times | marks, times)
+    flags = (first | second) & MASKED if call.masked else None
+    found = latest(
+        without(_unflagged(call, "self"), zeros.get("other")), without(_unflagged(call, "other"), zeros.get("self"))
+    )
+    return found if flags is None or found is None else torch.where(found > 0, found | flags, found)
 
 
-def _plain(call: Call, name: str) -> Tensor:
-    mark = call.solid(name)
-    return times_of(mark) if name in call.masked else mark
+def _unflagged(call: Call, name: str) -> Tensor:
+    labels = call.labels_or_zeros(name)
+    return unflagged(labels) if name in call.masked else labels
 
 
 @rule("bitwise_and", "logical_and")
@@ -77,38 +80,38 @@ def conjunction(call: Call) -> Result:
 @rule("bitwise_or", "logical_or")
 def disjunction(call: Call) -> Result:
     """A constant True decides, among booleans."""
-    first, second = call.mark("self"), call.mark("other")
+    first, second = call.labels_of("self"), call.labels_of("other")
     true_first, true_second = _constant_true(call, "self"), _constant_true(call, "other")
     return latest(without(first, true_second), without(second, true_first))
 
 
 def _constant_true(call: Call, name: str) -> Tensor | None:
-    value, mark = call.values[name], call.mark(name)
+    value, labels = call.values[name], call.labels_of(name)
     if not isinstance(value, Tensor) or value.dtype != torch.bool:
         return None
-    return value if mark is None else value & (mark == 0)
+    return value if labels is None else value & (labels == 0)
 
 
 @rule("add", "sub", "rsub", masked=True)
 def add(call: Call) -> Result:
-    """An infinity annihilates the other term; a huge negative constant marks the sum as masked."""
-    marks = {name: call.mark(name) for name in ("self", "other")}
+    """An infinity annihilates the other term; a huge negative constant flags the sum as masked."""
+    labels = {name: call.labels_of(name) for name in ("self", "other")}
     signs = {"add": (1, 1), "sub": (1, -1), "rsub": (-1, 1)}[call.name]
     masks = []
     for (name, other), sign in zip((("self", "other"), ("other", "self")), signs, strict=True):
-        if marks[other] is not None:
+        if labels[other] is not None:
             infinite, huge = _masking(call, name, other, sign)
-            marks[other] = without(marks[other], infinite)
+            labels[other] = without(labels[other], infinite)
             masks.append(huge)
-    return _marked(marks["self"], marks["other"], [m for m in masks if m is not None])
+    return _flagged(labels["self"], labels["other"], [m for m in masks if m is not None])
 
 
 def _masking(call: Call, name: str, other: str, sign: int) -> tuple[Tensor | None, Tensor | None]:
     """Where the term `name` is minus infinity, and where it is a finite constant that masks the other.
 
-    Infinity may stand there by a decision that depends on tokens: its own stamp says on which.
+    The infinity may result from a decision that depends on tokens: its own label says on which.
     """
-    value, mark = call.values[name], call.mark(name)
+    value, labels = call.values[name], call.labels_of(name)
     if not isinstance(value, Tensor):
         if not isinstance(value, (int, float)) or sign * value > -HUGE:
             return None, None
@@ -119,25 +122,25 @@ def _masking(call: Call, name: str, other: str, sign: int) -> tuple[Tensor | Non
     low = signed <= -HUGE
     if not bool(low.any()):
         return None, None
-    felt = call.values[other]
-    size = felt.abs() if isinstance(felt, Tensor) else torch.tensor(float(abs(felt)))
+    term = call.values[other]
+    size = term.abs() if isinstance(term, Tensor) else torch.tensor(float(abs(term)))
     huge = low & (signed.abs() >= DOMINATES * size)
-    return signed.isneginf() & size.isfinite(), huge if mark is None else huge & (mark == 0)
+    return signed.isneginf() & size.isfinite(), huge if labels is None else huge & (labels == 0)
 
 
-def _marked(first: Tensor | None, second: Tensor | None, masks: list[Tensor]) -> Tensor | None:
-    """The latest of two stamps; masked where a mask says so, or where an operand was."""
+def _flagged(first: Tensor | None, second: Tensor | None, masks: list[Tensor]) -> Tensor | None:
+    """The latest of two operands; flagged where a mask says so, or where an operand was."""
     if first is None or second is None:
         both = latest(first, second)
-        marks = None
+        flags = None
     else:
-        both, marks = torch.maximum(times_of(first), times_of(second)), (first | second) & MASKED
+        both, flags = torch.maximum(unflagged(first), unflagged(second)), (first | second) & MASKED
     if both is None:
         return None
-    if marks is not None:
-        both = both | marks
+    if flags is not None:
+        both = both | flags
     for mask in masks:
-        # What is constant needs no mark: its value says that it is masked.
+        # What is constant needs no flag: its value shows that it is masked.
         both = torch.where(mask & (both > 0), both | MASKED, both)
     return both
 
@@ -145,32 +148,32 @@ def _marked(first: Tensor | None, second: Tensor | None, masks: list[Tensor]) ->
 def branch(call: Call, condition: str, yes: str, no: str) -> Result:
     """A constant condition picks its branch; otherwise all three count, unless both branches are one constant."""
     flag = call.values[condition]
-    first, second = call.mark(yes), call.mark(no)
+    first, second = call.labels_of(yes), call.labels_of(no)
     zero = torch.zeros((), dtype=torch.int16, device=flag.device)
     picked = torch.where(flag, zero if first is None else first, zero if second is None else second)
-    chosen = call.mark(condition)
+    chosen = call.labels_of(condition)
     if chosen is None:
         return picked
-    both = latest(*(None if s is None else times_of(s) for s in (chosen, first, second)))
+    both = latest(*(None if s is None else unflagged(s) for s in (chosen, first, second)))
     assert both is not None
     result = torch.where(chosen > 0, both | (picked & MASKED), picked)
     if call.out.is_floating_point():
-        # Minus infinity hides what stands elsewhere until the decision itself changes.
-        result = torch.where(call.out.isneginf(), torch.maximum(times_of(chosen), times_of(picked)), result)
+        # Minus infinity hides the other branch until the decision itself changes.
+        result = torch.where(call.out.isneginf(), torch.maximum(unflagged(chosen), unflagged(picked)), result)
     same = _same_constant(call, yes, no)
     return result if same is None else torch.where(same, 0, result)
 
 
 def _same_constant(call: Call, yes: str, no: str) -> Tensor | None:
     """Where both branches are constants of the same value."""
-    if any(call.mark(n) is not None and n not in call.sparse for n in (yes, no)):
+    if any(call.labels_of(n) is not None and n not in call.sparse for n in (yes, no)):
         return None
     same: Any = call.values[yes] == call.values[no]
     if not isinstance(same, Tensor):
         same = torch.tensor(bool(same))
     for name in (yes, no):
-        mark = call.mark(name)
-        same = same if mark is None else same & (mark == 0)
+        labels = call.labels_of(name)
+        same = same if labels is None else same & (labels == 0)
     found: Tensor = same
     return found
 
@@ -189,23 +192,23 @@ def masked_fill(call: Call) -> Result:
 
 @rule("exp", masked=True)
 def exp(call: Call) -> Result:
-    """A masked element that underflows to exactly zero has become a constant zero; of minus infinity, a masked one."""
-    mark, value = call.solid("self"), call.out
-    gone = (mark >= MASKED) & (value == 0)
+    """A masked element that underflows to zero becomes a constant zero; minus infinity, a zero flagged as masked."""
+    labels, value = call.labels_or_zeros("self"), call.out
+    gone = (labels >= MASKED) & (value == 0)
     if bool(gone.any()):
-        call.notes.assumptions["finite masks stay far below every score"] = None
-    times = times_of(mark).masked_fill(gone, 0)
-    return torch.where((value == 0) & call.values["self"].isneginf() & (times > 0), times | MASKED, times)
+        call.assume(FINITE_MASKS)
+    found = unflagged(labels).masked_fill(gone, 0)
+    return torch.where((value == 0) & call.values["self"].isneginf() & (found > 0), found | MASKED, found)
 
 
 @rule("neg", "abs", "_conj", "conj_physical", "resolve_conj")
 def unary(call: Call) -> Result:
     """One operand."""
-    return call.mark("self")
+    return call.labels_of("self")
 
 
 @rule("native_dropout")
 def dropout(call: Call) -> Result:
     """What is dropped is a constant zero; the mask itself is constant."""
     mask = call.out[1]
-    return without(call.solid("input"), ~mask.bool() if mask.numel() else None), None
+    return without(call.labels_or_zeros("input"), ~mask.bool() if mask.numel() else None), None

@@ -9,115 +9,115 @@ from torch import Tensor
 
 from audits.instruments.tracing.call import Call, Result, latest, rule
 from audits.instruments.tracing.rules_group import grouped, groups
-from audits.instruments.tracing.rules_pointwise import HUGE
-from audits.instruments.tracing.taint_map import MASKED, times_of
+from audits.instruments.tracing.rules_pointwise import FINITE_MASKS, HUGE
+from audits.instruments.tracing.taint_map import MASKED, unflagged
 
 UNDERFLOW = 800.0  # exp of minus this is 0 in every floating dtype
 
 
-def over(stamps: Tensor, dim: object, *, keepdim: bool) -> Tensor:
-    """The latest stamp over one axis, several, or (None, empty) all."""
-    if stamps.ndim == 0:
-        return stamps
+def over(labels: Tensor, dim: object, *, keepdim: bool) -> Tensor:
+    """The latest label over one axis, several, or (None, empty) all."""
+    if labels.ndim == 0:
+        return labels
     dims = [dim] if isinstance(dim, int) else list(dim) if isinstance(dim, (list, tuple)) else []
-    if 0 in ([stamps.shape[d] for d in dims] or stamps.shape):
+    if 0 in ([labels.shape[d] for d in dims] or labels.shape):
         # Nothing is reduced: the result is the operation's neutral element.
-        return torch.zeros_like(stamps).sum(dims or None, keepdim=keepdim, dtype=stamps.dtype)
-    return stamps.amax(dims or tuple(range(stamps.ndim)), keepdim=keepdim)
+        return torch.zeros_like(labels).sum(dims or None, keepdim=keepdim, dtype=labels.dtype)
+    return labels.amax(dims or tuple(range(labels.ndim)), keepdim=keepdim)
 
 
 @rule("sum", "nansum", "mean", "prod", "var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm")
 def reduce(call: Call) -> Result:
     """Sums and moments."""
-    return over(call.solid("self"), call.get("dim"), keepdim=bool(call.get("keepdim", False)))
+    return over(call.labels_or_zeros("self"), call.get("dim"), keepdim=bool(call.get("keepdim", False)))
 
 
 @rule("any", "all")
 def quantify(call: Call) -> Result:
     """A constant True decides `any`, a constant False decides `all`."""
-    stamps = call.solid("self")
+    labels = call.labels_or_zeros("self")
     keep = bool(call.get("keepdim", False))
-    found = over(stamps, call.get("dim"), keepdim=keep)
+    found = over(labels, call.get("dim"), keepdim=keep)
     value = call.values["self"].bool()
-    deciding = ((value if call.name == "any" else ~value) & (stamps == 0)).to(stamps.dtype)
+    deciding = ((value if call.name == "any" else ~value) & (labels == 0)).to(labels.dtype)
     return torch.where(over(deciding, call.get("dim"), keepdim=keep) > 0, 0, found)
 
 
 @rule("amax", "amin", "max", "min", "argmax", "argmin", "aminmax", "logsumexp", "median", "mode", masked=True)
 def extreme(call: Call) -> Result:
-    """Extremes and their places; masked elements far below the largest do not take part."""
+    """Extremes and their indices; masked elements far below the largest do not count."""
     if "other" in call.values:  # max(a, b) is element-wise
-        return latest(*(times_of(m) for m in call.all_marks()))
-    stamps, dim = call.solid("self"), call.get("dim")
+        return latest(*(unflagged(m) for m in call.all_labels()))
+    labels, dim = call.labels_or_zeros("self"), call.get("dim")
     if dim is not None and dim != []:
         value = call.values["self"]
-        stamps = without_hidden(call, stamps, value, dim)
+        labels = without_hidden(call, labels, value, dim)
     keep = bool(call.get("keepdim", False))
-    return over(times_of(stamps), dim, keepdim=keep)
+    return over(unflagged(labels), dim, keepdim=keep)
 
 
-def without_hidden(call: Call, stamps: Tensor, value: Tensor, dim: Any) -> Tensor:
-    """Stamps in which masked elements far below the largest along `dim` are constants.
+def without_hidden(call: Call, labels: Tensor, value: Tensor, dim: Any) -> Tensor:
+    """Labels in which masked elements far below the largest along `dim` are constants.
 
-    Masked is a constant of huge negative value, or a sum marked as such. A value that depends on tokens is never taken
-    for a mask, however small it is.
+    Masked is a constant of huge negative value, or a sum flagged as such. A value that depends on tokens never counts
+    as a mask, however low it is.
     """
-    if not value.is_floating_point() or (not bool(((stamps == 0) | (stamps >= MASKED)).any())):
-        return stamps
+    if not value.is_floating_point() or (not bool(((labels == 0) | (labels >= MASKED)).any())):
+        return labels
     peak = value.amax(dim, keepdim=True)
-    hidden = ((stamps >= MASKED) | ((stamps == 0) & (value <= -HUGE))) & (value < peak - UNDERFLOW)
+    hidden = ((labels >= MASKED) | ((labels == 0) & (value <= -HUGE))) & (value < peak - UNDERFLOW)
     if bool((hidden & value.isfinite()).any()):
-        call.notes.assumptions["finite masks stay far below every score"] = None
-    return torch.where(hidden, 0, stamps)
+        call.assume(FINITE_MASKS)
+    return torch.where(hidden, 0, labels)
 
 
 @rule("_softmax", "_safe_softmax", "softmax", masked=True)
 def softmax(call: Call) -> Result:
     """Every weight depends on the whole line, except those of masked elements: they are constant zeros.
 
-    Where a decision that depends on tokens put minus infinity, the weight is a zero marked as masked.
+    Where a decision that depends on tokens gave minus infinity, the weight is a zero flagged as masked.
     """
     value, dim = call.values["self"], call.values["dim"]
-    stamps = call.solid("self")
-    line = _line(call, stamps, value, dim)
-    masked = ((stamps >= MASKED) | ((stamps == 0) & (value <= -HUGE))) & (call.out == 0)
-    decided = (stamps > 0) & value.isneginf() & (line > 0)
+    labels = call.labels_or_zeros("self")
+    line = _line(call, labels, value, dim)
+    masked = ((labels >= MASKED) | ((labels == 0) & (value <= -HUGE))) & (call.out == 0)
+    decided = (labels > 0) & value.isneginf() & (line > 0)
     return torch.where(masked, 0, torch.where(decided, line | MASKED, line))
 
 
 @rule("_log_softmax", "log_softmax", masked=True)
 def log_softmax(call: Call) -> Result:
-    """As softmax; what was masked stays masked."""
+    """As softmax; what was masked remains masked."""
     value, dim = call.values["self"], call.values["dim"]
-    stamps = call.solid("self")
-    line = _line(call, stamps, value, dim)
-    constant = (stamps == 0) & (value == -torch.inf)
-    return torch.where(constant, 0, line | (stamps & MASKED))
+    labels = call.labels_or_zeros("self")
+    line = _line(call, labels, value, dim)
+    constant = (labels == 0) & (value == -torch.inf)
+    return torch.where(constant, 0, line | (labels & MASKED))
 
 
-def _line(call: Call, stamps: Tensor, value: Tensor, dim: int) -> Tensor:
-    visible = times_of(without_hidden(call, stamps, value, dim))
-    return over(visible, dim, keepdim=True).expand_as(stamps)
+def _line(call: Call, labels: Tensor, value: Tensor, dim: int) -> Tensor:
+    visible = unflagged(without_hidden(call, labels, value, dim))
+    return over(visible, dim, keepdim=True).expand_as(labels)
 
 
 @rule("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
 def running(call: Call) -> Result:
     """Running reductions: the latest so far."""
-    stamps = call.solid("self")
-    return stamps if stamps.ndim == 0 else stamps.cummax(call.values["dim"]).values
+    labels = call.labels_or_zeros("self")
+    return labels if labels.ndim == 0 else labels.cummax(call.values["dim"]).values
 
 
 @rule("sort", "topk", "argsort", "msort", "kthvalue", masked=True)
 def ranking(call: Call) -> Result:
-    """Every place in a ranking depends on all that was compared, indices as well as values."""
+    """Every rank depends on all that was compared, indices as well as values."""
     if groups(call):
         return grouped(call)
-    stamps, value = call.solid("self"), call.values["self"]
+    labels, value = call.labels_or_zeros("self"), call.values["self"]
     dim = 0 if call.name == "msort" else call.get("dim", -1)
     out = call.out[0] if isinstance(call.out, (tuple, list)) else call.out
-    if stamps.ndim == 0:
-        return times_of(stamps)
-    line = over(times_of(without_hidden(call, stamps, value, dim)), dim, keepdim=True)
+    if labels.ndim == 0:
+        return unflagged(labels)
+    line = over(unflagged(without_hidden(call, labels, value, dim)), dim, keepdim=True)
     return (
         over(line, dim, keepdim=False)
         if call.name == "kthvalue" and not call.get("keepdim")
@@ -128,33 +128,33 @@ def ranking(call: Call) -> Result:
 @rule("native_layer_norm", "_fused_rms_norm", "_fused_layer_norm")
 def layer_norm(call: Call) -> Result:
     """Statistics over the last axes."""
-    stamps = call.solid("input")
+    labels = call.labels_or_zeros("input")
     dims = tuple(range(-len(call.values["normalized_shape"]), 0))
-    line = over(stamps, dims, keepdim=True)
-    scaled = latest(line.expand_as(stamps), call.mark("weight"), call.mark("bias"))
+    line = over(labels, dims, keepdim=True)
+    scaled = latest(line.expand_as(labels), call.labels_of("weight"), call.labels_of("bias"))
     return (scaled, *(line for _ in call.out[1:]))
 
 
 @rule("native_group_norm")
 def group_norm(call: Call) -> Result:
     """Statistics over the channels of a group and all positions: input is [B, D, *]."""
-    stamps = call.solid("input")
-    batch, groups = stamps.shape[0], call.values["group"]
-    line = stamps.reshape(batch, groups, -1).amax(-1)
-    channels = line.repeat_interleave(stamps.shape[1] // groups, 1)
-    spread = channels.reshape(*channels.shape, *[1] * (stamps.ndim - 2)).expand_as(stamps)
+    labels = call.labels_or_zeros("input")
+    batch, groups = labels.shape[0], call.values["group"]
+    line = labels.reshape(batch, groups, -1).amax(-1)
+    channels = line.repeat_interleave(labels.shape[1] // groups, 1)
+    spread = channels.reshape(*channels.shape, *[1] * (labels.ndim - 2)).expand_as(labels)
     return spread, line, line
 
 
 @rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
 def batch_norm(call: Call) -> Result:
     """In training, statistics over rows and positions for each channel; else the running ones, which are inputs too."""
-    stamps = call.solid("input")
-    shape = [1, -1] + [1] * (stamps.ndim - 2)
-    dims = tuple(d for d in range(stamps.ndim) if d != 1)
-    marks = [call.mark(n) for n in ("weight", "bias", "running_mean", "running_var")]
-    line = over(stamps, dims, keepdim=False)
-    found = latest(stamps, *(m.reshape(shape) for m in marks if m is not None))
+    labels = call.labels_or_zeros("input")
+    shape = [1, -1] + [1] * (labels.ndim - 2)
+    dims = tuple(d for d in range(labels.ndim) if d != 1)
+    others = [call.labels_of(n) for n in ("weight", "bias", "running_mean", "running_var")]
+    line = over(labels, dims, keepdim=False)
+    found = latest(labels, *(m.reshape(shape) for m in others if m is not None))
     if call.get("training", call.name == "_native_batch_norm_legit"):
         found = latest(found, line.reshape(shape))
     return (found, *(line if o.numel() == line.numel() else None for o in call.out[1:]))
@@ -163,14 +163,14 @@ def batch_norm(call: Call) -> Result:
 @rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
 def transform(call: Call) -> Result:
     """Every frequency depends on the whole line, over all transformed axes."""
-    stamps = call.solid("self")
-    return over(stamps, list(call.values["dim"]), keepdim=True).expand(call.out.shape)
+    labels = call.labels_or_zeros("self")
+    return over(labels, list(call.values["dim"]), keepdim=True).expand(call.out.shape)
 
 
 @rule("linalg_solve_triangular", "triangular_solve")
 def triangular(call: Call) -> Result:
     """Substitution: each row of the solution depends on the rows before it (after it, for upper triangles)."""
-    matrix, side = call.solid("self"), call.solid("B")
+    matrix, side = call.labels_or_zeros("self"), call.labels_or_zeros("B")
     if not call.get("left", True):
         return torch.maximum(matrix.amax((-2, -1), keepdim=True), side.amax((-2, -1), keepdim=True))
     part = matrix.triu() if call.values["upper"] else matrix.tril()

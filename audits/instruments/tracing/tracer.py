@@ -1,10 +1,10 @@
-"""The tracer: a dispatch mode that runs every operation as it is and keeps stamps beside all storages."""
+"""The tracer: a dispatch mode that runs every operation as it is and keeps the labels of all storages."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,14 +13,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from audits.instruments.source_lines import Frame, user_frames
-from audits.instruments.tracing.call import Call, Marks, Notes, Rule
-from audits.instruments.tracing.rules import SILENT, Kind, Plan, everything, plan
+from audits.instruments.tracing.call import ArgumentLabels, Call, Notes, Rule
+from audits.instruments.tracing.rules import SILENT, Kind, Plan, mix_all, plan
 from audits.instruments.tracing.rules_group import groups
-from audits.instruments.tracing.taint_map import MASKED, Shadow, Shadows, times_of
+from audits.instruments.tracing.taint_map import MASKED, TaintMap, TaintMaps, storage_key, unflagged
 from audits.subject.operations import DispatchMode
 
-WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-CHOOSING = {
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+RANKINGS = {
     "sort",
     "topk",
     "argsort",
@@ -56,11 +56,11 @@ class Tracer(DispatchMode):
 
     def __init__(self, module: nn.Module | None, *, grouping: bool = False) -> None:
         super().__init__()
-        self.shadows = Shadows()
+        self.taint_maps = TaintMaps()
         self.notes = Notes(grouping)
         self.escapes: dict[Escape, None] = {}
         tensors = [] if module is None else [*module.parameters()]
-        self._weights: dict[int, bool | None] = {t.untyped_storage()._cdata: None for t in tensors}
+        self._weights: dict[int, bool | None] = {storage_key(t): None for t in tensors}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -69,94 +69,101 @@ class Tracer(DispatchMode):
             return func(*args, **kwargs)
         values = dict(zip(todo.names, args, strict=False))
         values.update(kwargs)
-        marks, facts = self._read(todo, values)
+        labels, facts = self._read(todo, values)
         if todo.kind is Kind.READ:
-            if marks and todo.name not in SILENT:
-                self.escaped(todo.name, silent=False)
+            if labels and todo.name not in SILENT:
+                self.note_escape(todo.name, silent=False)
             return func(*args, **kwargs)
-        if not marks:
+        if not labels:
             out = func(*args, **kwargs)
-            self._constant(todo, values)
+            self._set_constant(todo, values)
             return out
         if todo.kind is Kind.NONE:
-            taken, result = self._taken_apart(func, args, kwargs)
-            if taken:
+            decomposed, result = self._decomposed(func, args, kwargs)
+            if decomposed:
                 return result
-        return self._apply(func, todo, args, kwargs, values, marks, facts)
+        return self._apply(func, todo, args, kwargs, values, labels, facts)
 
     def _apply(
-        self, func: Any, todo: Plan, args: Any, kwargs: Any, values: dict[str, Any], marks: Marks, facts: _Facts
+        self,
+        func: Any,
+        todo: Plan,
+        args: Any,
+        kwargs: Any,
+        values: dict[str, Any],
+        labels: ArgumentLabels,
+        facts: _StorageFacts,
     ) -> Any:
-        if todo.remembers:
+        """Run the operation and set the labels of what it writes."""
+        if todo.reads_old_value:
             values = {n: v.clone() if n in todo.written and isinstance(v, Tensor) else v for n, v in values.items()}
         out = func(*args, **kwargs)
         call = Call(
             name=todo.name,
             values={n: v for n, v in values.items() if n not in todo.outputs},
-            marks=marks,
+            labels=labels,
             out=out,
             sparse=frozenset(facts.sparse),
             masked=frozenset(facts.masked),
             packed=frozenset(facts.packed),
-            zeros=self._zeros,
+            may_hold_zero=self._may_hold_zero,
             notes=self.notes,
         )
         targets = _tensors(out) or [v for n in todo.written for v in _tensors(values.get(n))]
         used = todo.rule
-        stamps = None if used is None else _stamps(used, call, targets)
-        if stamps is None:
+        found = None if used is None else _labels(used, call, targets)
+        if found is None:
             self.notes.unknown[str(func)] = None
-            used = everything
-            latest = everything(call)
-            stamps = (latest if isinstance(latest, Tensor) else None,) * len(targets)
-        # Coordinates stay coordinates until something else is made of them: numbers, or a choice among them.
-        packed = todo.name == "nonzero" or groups(call) or (facts.packed == marks.keys() and todo.name not in CHOOSING)
-        for target, stamp in zip(targets, stamps, strict=False):
-            masked = todo.masked and stamp is not None and (bool(facts.masked) or todo.masks) and is_masked(stamp)
-            self.shadows.write(target, stamp, masked=masked, packed=packed and target.dtype in WHOLE)
-        self._keep(todo, used or everything, call, targets, stamps)
+            used = mix_all
+            latest = mix_all(call)
+            found = (latest if isinstance(latest, Tensor) else None,) * len(targets)
+        # Coordinates remain coordinates until something else is made of them: numbers, or a choice among them.
+        packed = todo.name == "nonzero" or groups(call) or (facts.packed == labels.keys() and todo.name not in RANKINGS)
+        for target, new in zip(targets, found, strict=False):
+            masked = todo.masked and new is not None and (bool(facts.masked) or todo.masks) and _is_masked(new)
+            self.taint_maps.write(target, new, masked=masked, packed=packed and target.dtype in INTEGERS)
+        self._record(todo, used or mix_all, call, targets)
         return out
 
-    def _keep(
-        self, todo: Plan, used: Rule, call: Call, targets: list[Tensor], stamps: tuple[Tensor | None, ...]
-    ) -> None:
+    def _record(self, todo: Plan, used: Rule, call: Call, targets: list[Tensor]) -> None:
         """For subclasses that record."""
 
-    def escaped(self, how: str, *, silent: bool) -> None:
+    def note_escape(self, how: str, *, silent: bool) -> None:
         """Note that a value left for Python."""
         frames = user_frames()
         self.escapes[Escape(how, frames[0] if frames else None, silent)] = None
 
-    def _read(self, todo: Plan, values: dict[str, Any]) -> tuple[Marks, _Facts]:
-        marks: Marks = {}
-        facts = _Facts()
+    def _read(self, todo: Plan, values: dict[str, Any]) -> tuple[ArgumentLabels, _StorageFacts]:
+        """The labels of the arguments that are not constant, and what is known of their storages."""
+        labels: ArgumentLabels = {}
+        facts = _StorageFacts()
         for name, value in values.items():
             if isinstance(value, Tensor):
                 if name not in todo.outputs:
-                    mark = self._mark(todo, name, value, facts)
-                    if mark is not None:
-                        marks[name] = mark
+                    own = self._labels_of(todo, name, value, facts)
+                    if own is not None:
+                        labels[name] = own
             elif isinstance(value, (list, tuple)) and value and any(isinstance(v, Tensor) for v in value):
-                found = [self._mark(todo, name, v, facts) if isinstance(v, Tensor) else None for v in value]
-                if any(m is not None for m in found):
-                    marks[name] = found
-        return marks, facts
+                found = [self._labels_of(todo, name, v, facts) if isinstance(v, Tensor) else None for v in value]
+                if any(own is not None for own in found):
+                    labels[name] = found
+        return labels, facts
 
-    def _mark(self, todo: Plan, name: str, value: Tensor, facts: _Facts) -> Tensor | None:
-        shadow = self.shadows.of(value)
-        if shadow is None:
+    def _labels_of(self, todo: Plan, name: str, value: Tensor, facts: _StorageFacts) -> Tensor | None:
+        taint_map = self.taint_maps.of(value)
+        if taint_map is None:
             return None
-        facts.add(name, shadow)
-        mark = self.shadows.read(value)
-        return times_of(mark) if mark is not None and shadow.masked and not todo.masked else mark
+        facts.add(name, taint_map)
+        labels = self.taint_maps.read(value)
+        return unflagged(labels) if labels is not None and taint_map.masked and not todo.masked else labels
 
-    def _constant(self, todo: Plan, values: dict[str, Any]) -> None:
-        """Nothing but constants went in, so what was written is constant, whatever stood there before."""
+    def _set_constant(self, todo: Plan, values: dict[str, Any]) -> None:
+        """All inputs are constant, so what was written is constant, whatever it held before."""
         for name in todo.written:
             for target in _tensors(values.get(name)):
-                self.shadows.write(target, None)
+                self.taint_maps.write(target, None)
 
-    def _taken_apart(self, func: Any, args: Any, kwargs: Any) -> tuple[bool, Any]:
+    def _decomposed(self, func: Any, args: Any, kwargs: Any) -> tuple[bool, Any]:
         """Run an operation without a rule as the simpler ones it is made of, where torch knows them."""
         if func._can_decompose():
             with self:
@@ -168,9 +175,9 @@ class Tracer(DispatchMode):
                 return True, decomposition_table[func](*args, **kwargs)
         return False, None
 
-    def _zeros(self, tensor: Tensor) -> bool:
+    def _may_hold_zero(self, tensor: Tensor) -> bool:
         """Whether a constant tensor may hold a zero; found out once for each weight."""
-        key = tensor.untyped_storage()._cdata
+        key = storage_key(tensor)
         if key not in self._weights:
             return True
         known = self._weights[key]
@@ -181,24 +188,25 @@ class Tracer(DispatchMode):
         return known
 
 
-class _Facts:
-    """What the shadows of a call's arguments say about them."""
+@dataclass
+class _StorageFacts:
+    """Names of a call's arguments by what is known of their storages, as in `Call`."""
 
-    def __init__(self) -> None:
-        self.sparse: set[str] = set()
-        self.packed: set[str] = set()
-        self.masked: set[str] = set()
+    sparse: set[str] = field(default_factory=set)
+    packed: set[str] = field(default_factory=set)
+    masked: set[str] = field(default_factory=set)
 
-    def add(self, name: str, shadow: Shadow) -> None:
-        if not shadow.dense():
+    def add(self, name: str, taint_map: TaintMap) -> None:
+        """Note what a taint map says about an argument."""
+        if not taint_map.dense():
             self.sparse.add(name)
-        if shadow.packed:
+        if taint_map.packed:
             self.packed.add(name)
-        if shadow.masked:
+        if taint_map.masked:
             self.masked.add(name)
 
 
-class _Exits(TorchFunctionMode):
+class _EscapeMode(TorchFunctionMode):
     """Notices values that leave torch without an operation."""
 
     NAMES = frozenset({"tolist", "numpy", "__array__", "__dlpack__"})
@@ -209,20 +217,20 @@ class _Exits(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", None) in self.NAMES:
-            mark = self.tracer.shadows.read(args[0])
-            if mark is not None and bool((mark > 0).any()):
-                self.tracer.escaped(func.__name__, silent=True)
+            labels = self.tracer.taint_maps.read(args[0])
+            if labels is not None and bool((labels > 0).any()):
+                self.tracer.note_escape(func.__name__, silent=True)
         return func(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager
 def tracing(tracer: Tracer) -> Iterator[None]:
-    """The tracer at work: fused kernels that hide several operations are switched off meanwhile."""
+    """Activate the tracer; fused kernels that hide several operations are switched off meanwhile."""
     onednn, fast = torch._C._get_mkldnn_enabled(), torch.backends.mha.get_fastpath_enabled()
     try:
         torch._C._set_mkldnn_enabled(False)
         torch.backends.mha.set_fastpath_enabled(False)
-        with sdpa_kernel(SDPBackend.MATH), _Exits(tracer), tracer:
+        with sdpa_kernel(SDPBackend.MATH), _EscapeMode(tracer), tracer:
             yield
     finally:
         torch._C._set_mkldnn_enabled(onednn)
@@ -237,16 +245,16 @@ def _tensors(value: Any) -> list[Tensor]:
     return []
 
 
-def _stamps(used: Rule, call: Call, targets: list[Tensor]) -> tuple[Tensor | None, ...] | None:
-    """Stamps for every target; None where the rule does not know this form of the operation."""
+def _labels(used: Rule, call: Call, targets: list[Tensor]) -> tuple[Tensor | None, ...] | None:
+    """Labels for every target; None where the rule does not know this form of the operation."""
     try:
         found = used(call)
-        stamps = found if isinstance(found, tuple) else (found,) * len(targets)
-        return tuple(None if s is None else s.expand(t.shape) for s, t in zip(stamps, targets, strict=True))
+        labels = found if isinstance(found, tuple) else (found,) * len(targets)
+        return tuple(None if s is None else s.expand(t.shape) for s, t in zip(labels, targets, strict=True))
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError):
         return None
 
 
-def is_masked(stamps: Tensor) -> bool:
-    """Whether any stamp carries the mark of masked elements."""
-    return bool((stamps >= MASKED).any())
+def _is_masked(labels: Tensor) -> bool:
+    """Whether any label has the flag of masked elements."""
+    return bool((labels >= MASKED).any())

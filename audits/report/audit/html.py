@@ -27,7 +27,7 @@ from audits.results import AuditResult, Finding, ProbeResult, Verdict
 
 MEANING = {
     Verdict.PASS: "No probe that could have seen a leak found one.",
-    Verdict.LEAK: "An earlier output feels a later input: a score of this model may be read off the future.",
+    Verdict.LEAK: "An earlier output depends on a later input: a score of this model may be read off the future.",
     Verdict.UNDETERMINED: "The probes could not decide. This is not a PASS.",
 }
 
@@ -90,7 +90,7 @@ def _map(influence: Matrix) -> str:
     """The influence map, where one was measured."""
     if not influence:
         return ""
-    drawing = influence_map("influence", "output felt by input", influence, largest(influence))
+    drawing = influence_map("influence", "output by input", influence, largest(influence))
     caption = "How much an output (row) changes when an input (column) is replaced; empty cells are exactly zero."
     return section("influence", "Influence map", figure([drawing], caption))
 

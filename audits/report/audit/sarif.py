@@ -21,16 +21,16 @@ _RULES = {
     LeakClass.SELECTION: "A discrete choice (such as top-k) depends on later positions; no gradient shows it.",
     LeakClass.STATISTIC: "A statistic over the sequence, detached or in a normaliser, carries later positions back.",
     LeakClass.LENGTH: "An output changes with the length of the sequence behind it.",
-    LeakClass.BATCH: "A row of the batch feels another row.",
+    LeakClass.BATCH: "A row of the batch depends on another row.",
     LeakClass.STATE: "An output depends on earlier calls of the model.",
     LeakClass.TRAINING_MODE: "The model is causal in evaluation and not in training mode.",
     LeakClass.DECODE: "Step-by-step decoding differs from the parallel pass.",
-    LeakClass.DOCUMENT: "A packed document feels another document.",
-    LeakClass.UNKNOWN: "An earlier output feels a later position by a way that could not be classified.",
+    LeakClass.DOCUMENT: "A packed document depends on another document.",
+    LeakClass.UNKNOWN: "An earlier output depends on a later position in a way that could not be classified.",
 }
 _MEANING = "Scores of such a model may be read off the future, and generation differs from training."
 _HELP = (
-    "Run the line after 'Reproduce:' to see the finding again; with --html FILE it draws which output feels which "
+    "Run the line after 'Reproduce:' to see the finding again; with --html FILE it draws which output depends on which "
     "input. Then follow the file, module and operation named in the finding to where a later position gets in."
 )
 _INDEX = re.compile(r"(?<![^.])\d+(?![^.])")  # of a layer among its equals: the 3 of "layers.3.attention"

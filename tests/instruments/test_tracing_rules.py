@@ -1,4 +1,4 @@
-"""The rules of provenance tracing against brute force: change every token, and see what moves."""
+"""The rules of tracing against brute force: change every token, and see which outputs change."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from audits.instruments.tracing.taint_map import times_of
-from audits.instruments.tracing.trace import through
+from audits.instruments.tracing.taint_map import unflagged
+from audits.instruments.tracing.trace import trace_function
 from audits.instruments.tracing.tracer import Tracer
 
 N, D = 7, 3
@@ -30,13 +30,13 @@ def fed(seed=0):
 @torch.no_grad()
 def traced(function, x, tracer=None):
     """The latest position every element of function(x) depends on, -1 for constants."""
-    out, stamps = through(tracer or Tracer(None), function, x, torch.arange(N)[None])
-    return torch.full(out.shape, -1) if stamps is None else times_of(stamps).long() - 1
+    out, labels = trace_function(tracer or Tracer(None), function, x, torch.arange(N)[None])
+    return torch.full(out.shape, -1) if labels is None else unflagged(labels).long() - 1
 
 
 @torch.no_grad()
 def measured(function, x, changes=6):
-    """The same by brute force: the latest token whose change, alone or with its suffix, moves an element."""
+    """The same by brute force: the latest token whose change, alone or with its suffix, changes an element."""
     before = function(x.clone())
     latest = torch.full(before.shape, -1)
     gen = torch.Generator().manual_seed(1)
@@ -47,8 +47,8 @@ def measured(function, x, changes=6):
             fresh = torch.randn(other[:, reach].shape, generator=gen, dtype=x.dtype) * 10.0 ** (change // 2)
             other[:, reach] = fresh
             after = function(other)
-            moved = (after != before) & ~(after.isnan() & before.isnan())
-            latest[moved] = latest[moved].clamp(min=token)
+            changed = (after != before) & ~(after.isnan() & before.isnan())
+            latest[changed] = latest[changed].clamp(min=token)
     return latest
 
 
@@ -167,7 +167,7 @@ EXACT = {
     "routing by a mask": routed,
     "recurrence": lstm,
     "max pooling": lambda x: F.max_pool1d(F.pad(x.mT, (1, 0)), 2, 1).mT,
-    "a dispatch through one_hot": lambda x: F.one_hot(x.argmax(-1), D).double() * 1.0 + x,
+    "a dispatch trace_function one_hot": lambda x: F.one_hot(x.argmax(-1), D).double() * 1.0 + x,
     "a triangular solve": lambda x: torch.linalg.solve_triangular(
         torch.eye(N).double() + 0.5 * MASK.mT.double(), x, upper=False
     ),
@@ -269,7 +269,7 @@ def program(steps):
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEP, min_size=1, max_size=7), st.integers(0, 99))
-def test_no_program_of_operations_moves_an_element_by_a_token_later_than_its_stamp(steps, seed):
+def test_no_program_of_operations_has_an_element_that_depends_on_a_token_later_than_its_label(steps, seed):
     x = fed(seed)
     function = program(steps)
     assert (traced(function, x) >= measured(function, x, changes=4)).all()
@@ -308,13 +308,13 @@ def test_unusual_forms_of_operations_lose_nothing(function):
     assert (traced(function, fed()) >= measured(function, fed())).all()
 
 
-def test_dividing_masked_scores_by_what_comes_later_keeps_the_later_time():
+def test_dividing_masked_scores_by_what_comes_later_keeps_the_later_label():
     function = lambda x: ((scores(x) + MASK * -1e9) / (1 + x.square().mean((1, 2), keepdim=True))).softmax(-1)  # noqa: E731
     truth = measured(function, fed())
     assert (traced(function, fed())[truth >= 0] == N - 1).all()
 
 
-def test_what_a_mask_hides_from_a_later_row_is_still_felt_by_its_own():
+def test_what_a_mask_hides_from_a_later_row_still_affects_its_own():
     function = lambda x: (scores(x) + MASK.mT * -1e9).softmax(-1) @ x  # noqa: E731
     assert torch.equal(traced(function, fed()), measured(function, fed()))
 
@@ -329,18 +329,18 @@ def test_an_operation_without_a_rule_is_named_and_takes_the_latest_of_its_inputs
 def test_the_result_of_a_traced_operation_is_that_of_the_untraced_one():
     x = fed(8)
     for function in EXACT.values():
-        out, _ = through(Tracer(None), function, x, torch.arange(N)[None])
+        out, _ = trace_function(Tracer(None), function, x, torch.arange(N)[None])
         assert torch.allclose(out, function(x.clone()), equal_nan=True)
 
 
-def test_taking_a_finite_mask_for_a_mask_is_recorded_as_an_assumption():
+def test_counting_a_finite_mask_as_a_mask_is_recorded_as_an_assumption():
     for function, assumed in ((EXACT["attention with a huge finite mask"], 1), (EXACT["masked attention"], 0)):
         tracer = Tracer(None)
         traced(function, fed(), tracer)
         assert len(tracer.notes.assumptions) == assumed
 
 
-def test_a_token_dependent_value_is_never_taken_for_a_mask_however_low_it_is():
+def test_a_token_dependent_value_never_counts_as_a_mask_however_low_it_is():
     def low(x):
         return attention(softmax_of(torch.where(MASK, -1e9 * (1 + x[..., :1].square()), scores(x))), x)
 
@@ -351,7 +351,7 @@ def test_a_token_dependent_value_is_never_taken_for_a_mask_however_low_it_is():
 def test_packing_by_a_mask_is_recorded_as_an_assumption():
     tracer = Tracer(None)
     traced(routed, fed(), tracer)
-    assert any("packs" in text for text in tracer.notes.assumptions)
+    assert any("packed" in text for text in tracer.notes.assumptions)
 
 
 def test_values_that_leave_for_python_are_noted_with_their_line():

@@ -1,7 +1,7 @@
 """What a forward pass draws at random, and the same pass without its dropout.
 
 Pinned generators give two runs equal dropout masks only if both draw alike. A mixture of experts draws a mask for the
-rows of each expert: where a later token goes shifts the masks of earlier ones, which tells nothing of the future.
+rows of each expert: a later token's route shifts the masks of earlier tokens, which is no information about the future.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ DROPOUTS = frozenset(
 )
 
 
-class Draws(DispatchMode):
-    """While active, notes every operation that draws from a generator, and the shapes it was given, in order."""
+class DrawRecorder(DispatchMode):
+    """While active, records every operation that draws from a generator, and its shapes, in order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.drawn: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
+        self.draws: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch.Tag.nondeterministic_seeded in func.tags:
             shapes = tuple(tuple(arg.shape) for arg in args if isinstance(arg, Tensor))
-            self.drawn.append((func.__name__, shapes))
+            self.draws.append((func.__name__, shapes))
         return func(*args, **(kwargs or {}))
 
 
 class WithoutDropout(TorchFunctionMode):
-    """While active, dropout passes everything on as it is."""
+    """While active, dropout returns its input."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})

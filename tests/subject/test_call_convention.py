@@ -1,4 +1,4 @@
-"""Models that want more than their input are fed what everybody knows, and asked for the rest in one line."""
+"""Well-known required arguments are supplied; any other stops the audit with one line."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TokensOrFeatures(nn.Module):
 
 
 class Borders(nn.Module):
-    """Requires the borders of its documents; one row is one document."""
+    """Requires the boundaries of its documents; one row is one document."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class NeedsPositionEmbeddings(nn.Module):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_required_arguments_that_everybody_knows_are_fed(causal):
+def test_well_known_required_arguments_are_supplied(causal):
     result = audit(WellKnown(causal), vocab_size=VOCAB, seq_len=LENGTH)
     assert result.verdict is (Verdict.PASS if causal else Verdict.LEAK), [(p.name, p.why) for p in result.probes]
     assert {p.name for p in result.probes if not p.applicable} <= {"documents"}
@@ -130,14 +130,14 @@ def test_features_go_to_where_a_language_model_takes_them():
     assert audit(TokensOrFeatures(), input="features", width=WIDTH, seq_len=LENGTH).verdict is Verdict.PASS
 
 
-def test_a_model_that_requires_borders_is_fed_one_row_at_a_time_and_packed_rows_as_well():
+def test_a_model_that_requires_boundaries_is_fed_one_row_at_a_time_and_packed_rows_as_well():
     result = audit(Borders(), vocab_size=VOCAB, seq_len=LENGTH)
     assert result.verdict is Verdict.PASS, [(p.name, p.why) for p in result.probes]
     assert result.settings["batch"] == 1
     assert next(p for p in result.probes if p.name == "documents").applicable
 
 
-def test_what_nobody_can_guess_is_named_in_one_line_that_says_how_to_wrap_it():
+def test_an_unknown_required_argument_is_named_in_one_line_that_says_how_to_wrap_it():
     with pytest.raises(SubjectError) as caught:
         audit(NeedsPositionEmbeddings(), input="features", width=WIDTH, seq_len=LENGTH)
     assert "requires the argument 'position_embeddings'" in str(caught.value)
@@ -205,7 +205,7 @@ class TooShort(nn.Module):
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("model", [WritesIntoTokens, ReturnsItsInput, ReturnsItsBuffer])
-def test_memory_that_a_model_writes_over_neither_hides_a_leak_nor_feigns_one(model, causal):
+def test_memory_that_a_model_overwrites_neither_hides_a_leak_nor_causes_one(model, causal):
     fed = {"input": "features", "width": WIDTH} if model is ReturnsItsInput else {"vocab_size": VOCAB}
     result = audit(model(causal), seq_len=LENGTH, **fed)
     assert result.verdict is (Verdict.PASS if causal else Verdict.LEAK), [(p.name, p.why) for p in result.probes]

@@ -1,0 +1,109 @@
+"""From what probes saw to findings: class, module, operation and line of each leak, and a line that reproduces it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from audits.auditor.classify import classify
+from audits.auditor.probing import ProbeRun, run_probes
+from audits.instruments.locate import Location
+from audits.instruments.probe import Report, Violation
+from audits.probes._registry import all_probes
+from audits.results import Finding, LeakClass, Verdict
+from audits.subject.budget import OutOfTime
+from audits.subject.settings import Settings
+from audits.subject.subject import Subject
+
+# Probes whose effects, in a model that leaks under perturbation, are the same leak.
+SAME_LEAK = ("gradient", "prefix-length", "dtype", "training-mode", "decode")
+TRACING = "provenance"  # the probe that finds lines; it is run again on a copy that leaks where the subject does not
+
+
+def findings(subject: Subject, runs: Mapping[str, ProbeRun], target: str | None) -> list[Finding]:
+    """A finding for every violation, in the order of the probes."""
+    reports = {name: run.report for name, run in runs.items()}
+    found = []
+    shows = "perturbation" if "perturbation" in reports else TRACING
+    shared: Location | None = None  # of that probe's violation, for probes that see the same leak without a pair
+    for probe, report in reports.items():
+        for violation, location in zip(report.violations, runs[probe].locations, strict=True):
+            leaking = violation.seen_in or subject
+            known = reports if leaking is subject or _traced(reports) else _traced_again(probe, report, leaking)
+            shared = location if probe == shows else shared
+            if location is None and probe in SAME_LEAK:
+                location = shared
+            line = _with_line(probe, violation, known)
+            found.append(
+                Finding(
+                    probe=probe,
+                    leak_class=_class(leaking, probe, violation, reports, location),
+                    source=violation.source,
+                    sink=violation.sink,
+                    effect=violation.effect,
+                    noise_floor=violation.noise_floor,
+                    module=location.module or "(the model's own forward)" if location else None,
+                    op=line.op,
+                    file=line.file or (location.file if location else None),
+                    line=line.line if line.file else (location.line if location else None),
+                    reproduce=_reproduce(subject, _needed(probe, reports), target),
+                )
+            )
+    return found
+
+
+def _traced(reports: Mapping[str, Report]) -> bool:
+    return any(violation.file for report in reports.values() for violation in report.violations)
+
+
+def _traced_again(probe: str, report: Report, leaking: Subject) -> dict[str, Report]:
+    """The reports that find the line of a leak that occurs in a copy of the subject only."""
+    with leaking.preserve_state():
+        runs = run_probes(leaking, [one for one in all_probes() if one.name == TRACING])
+    return {probe: report, TRACING: runs[TRACING].report}
+
+
+def _class(
+    subject: Subject, probe: str, violation: Violation, reports: Mapping[str, Report], location: Location | None
+) -> LeakClass:
+    """The class; unknown where no time is left to determine it."""
+    try:
+        return classify(subject, probe, violation, reports, location)
+    except OutOfTime:
+        return LeakClass.UNKNOWN
+
+
+def _with_line(probe: str, violation: Violation, reports: Mapping[str, Report]) -> Violation:
+    """The violation whose source line holds for this one: the traced flow, where both are the same leak."""
+    traced = next((v for report in reports.values() for v in report.violations if v.file), None)
+    if traced is None or traced.pair is None:
+        return violation
+    if traced.pair.training:
+        return traced if probe == "training-mode" else violation
+    if violation.seen_in is not None:
+        return traced
+    return traced if probe in ("perturbation", *SAME_LEAK) and _leaks(reports, "perturbation") else violation
+
+
+def _needed(probe: str, reports: Mapping[str, Report]) -> list[str]:
+    """The probe, and those whose findings determine the class and location of its own."""
+    if probe in ("isolation", "repeat-call", "documents"):
+        return [probe]
+    leaking = [name for name in ("perturbation", "gradient", TRACING, "prefix-length") if _leaks(reports, name)]
+    return list(dict.fromkeys([*leaking, probe]))
+
+
+def _leaks(reports: Mapping[str, Report], probe: str) -> bool:
+    return probe in reports and reports[probe].verdict is Verdict.LEAK
+
+
+def _reproduce(subject: Subject, probes: list[str], target: str | None) -> str:
+    """One line that reproduces the finding: a command where the target has a name, else a call."""
+    options, defaults = asdict(subject.settings), asdict(Settings())
+    kept = {name: value for name, value in options.items() if value != defaults[name] or name in ("seq_len", "seed")}
+    if target is None:
+        words = ", ".join(f"{name}={value!r}" for name, value in kept.items())
+        return f"audit(model, {words}, probes={probes!r})"
+    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in kept.items())
+    return f"hubrouter-audit model {shlex.quote(target)} {words} --probes {','.join(probes)}"
