@@ -12,7 +12,7 @@ from typing import Any
 from audits.claims.figures import Figure
 from audits.evidence.experiment import TIERS
 from audits.evidence.ledger import Evidence
-from audits.formatting import Table as Table
+from audits.formatting import Table
 
 PRINTED = "printed"  # the tier of a claim that is judged from printed numbers alone
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import PRINTED, Claim, ClaimVerdict, JudgedClaim, Judgement, Table
+from audits.claims.claim import PRINTED, Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Series
 from audits.claims.judged import Report
 from audits.evidence.ledger import Evidence, Record
+from audits.formatting import Table
 
 ENVIRONMENT = {"cpu": "A processor", "cores": "2", "device": "cpu", "platform": "Linux", "python": "3.11", "torch": "2"}
 DOTS = Dots(

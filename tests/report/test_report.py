@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, Table
+from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.claims.hubrouter._figures import columns
 from audits.claims.judged import NO_RUN, Report
 from audits.claims.views import kill_matrix, layer_costs, leak_worth, selection_attack
 from audits.evidence.ledger import Evidence, Record
-from audits.formatting import number, perplexity
+from audits.formatting import Table, number, perplexity
 from audits.jsonable import json_text
 from audits.report.claims.html import html
 from audits.report.claims.json import claims_json

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from audits.claims.claim import Judgement, Table
+from audits.claims.claim import Judgement
 from audits.evidence.ledger import Evidence
 from audits.experiments.bench._measured import HUB, Bench, benches
+from audits.formatting import Table
 from audits.statistics import Exponent
 
 TRAINING = "forward+backward"

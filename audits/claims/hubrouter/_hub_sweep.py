@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from audits.claims.claim import Table
 from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Series
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.routing.hub_count import ARMS, CELLS, NAME, THRESHOLD
+from audits.formatting import Table
 from audits.statistics import Counts, rate_interval
 
 PLAIN, ORTHOGONAL = ARMS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audits.claims.claim import ClaimVerdict, Judgement, Table
+from audits.claims.claim import ClaimVerdict, Judgement
 from audits.claims.hubrouter._hub_sweep import PLAIN, Sweep, rates_figure, recall_figure, scale, table
-from audits.formatting import p_text, percent
+from audits.formatting import Table, p_text, percent
 from audits.statistics import (
     ALPHA,
     POWER,

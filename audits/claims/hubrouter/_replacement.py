@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audits.claims.claim import ClaimVerdict, Table
+from audits.claims.claim import ClaimVerdict
 from audits.claims.hubrouter._trained import Trained, compare, leaks, perplexity, ratio_text
-from audits.formatting import p_text
+from audits.formatting import Table, p_text
 from audits.statistics import ALPHA, PairedComparison
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audits.claims.claim import Table
 from audits.experiments.bench._measured import BASE, HUB, Bench
-from audits.formatting import number
+from audits.formatting import Table, number
 
 TRAINING = "forward+backward"
 SDPA = f"{BASE}/sdpa"

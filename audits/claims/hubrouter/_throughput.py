@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audits.claims.claim import Table
 from audits.claims.figures import CurvePoint, Curves, Series
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench.throughput import NAME
+from audits.formatting import Table
 from audits.statistics import Interval, paired
 
 LENGTH = 1024  # of the published multipliers, in tokens

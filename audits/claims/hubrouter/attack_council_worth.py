@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
 from audits.claims.hubrouter._trained import (
@@ -24,6 +24,7 @@ from audits.claims.hubrouter._trained import (
 )
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import leak_worth
+from audits.formatting import Table
 from audits.statistics import ALPHA, PairedComparison, compare_paired
 
 

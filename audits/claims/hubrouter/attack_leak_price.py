@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.figures import DotColumn, Dots
 from audits.claims.hubrouter._price import MARGIN, SEEDS, Price, Priced, Tested, pairs_of, price
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models.leak_price import NAME, why_not
-from audits.formatting import p_text, percent
+from audits.formatting import Table, p_text, percent
 from audits.leaks._corpus import all_leaks
 from audits.statistics import ALPHA, POWER, minimum_detectable_effect, paired_rule, seeds_needed
 

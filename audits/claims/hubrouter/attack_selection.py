@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.hubrouter._trained import SEEDS, models
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models._language_model import SELECTION, SIZES, Arm
+from audits.formatting import Table
 from hubrouter.patterns import hub_gpt
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
+from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
 from audits.claims.hubrouter._paper import HUB_GPT, JAMBA, PRINTED_ALONE, SOURCE
@@ -24,7 +24,7 @@ from audits.claims.hubrouter._trained import (
 )
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import chunk_size
-from audits.formatting import p_text, percent
+from audits.formatting import Table, p_text, percent
 from audits.statistics import (
     ALPHA,
     POWER,

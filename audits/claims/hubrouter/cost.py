@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.hubrouter._bench import growth_runs, growth_table, growths
 from audits.claims.hubrouter._paper import SOURCE
 from audits.evidence.ledger import Evidence, Record
+from audits.formatting import Table
 
 LINEAR = 1.05  # a counted exponent up to here is called linear (our choice)
 QUADRATIC = 2.0

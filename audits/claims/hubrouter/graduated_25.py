@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
+from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
 from audits.claims.hubrouter._paper import PRINTED_ALONE, SOURCE, from_print
@@ -13,7 +13,7 @@ from audits.claims.hubrouter._replacement import Replacement, replacement_table
 from audits.claims.hubrouter._trained import SEEDS, column, compare, detectable_text, losses, models, runs_of, tier_arms
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import graduated
-from audits.formatting import p_text
+from audits.formatting import Table, p_text
 from audits.statistics import (
     ALPHA,
     POWER,

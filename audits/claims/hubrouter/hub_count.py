@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
+from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.hubrouter._hub_sweep import PLAIN, sweep
 from audits.claims.hubrouter._hub_trend import FIRST, LAST_RELIABLE, RELIABLE_SHARE, falling, judge_runs
 from audits.claims.hubrouter._paper import PRINTED_ALONE, SOURCE
 from audits.evidence.ledger import Evidence
 from audits.experiments.routing.hub_count import NAME
-from audits.formatting import p_text, percent
+from audits.formatting import Table, p_text, percent
 from audits.statistics import (
     ALPHA,
     POWER,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
+from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
 from audits.claims.hubrouter._paper import HUB_GPT, JAMBA, PRINTED_ALONE, SOURCE, from_print
@@ -12,7 +12,7 @@ from audits.claims.hubrouter._replacement import Replacement, replacement_table
 from audits.claims.hubrouter._trained import SEEDS, column, detectable_text, models, runs_of, tier_arms
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import hybrids
-from audits.formatting import p_text, percent
+from audits.formatting import Table, p_text, percent
 from audits.statistics import (
     ALPHA,
     POWER,

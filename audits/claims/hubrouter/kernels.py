@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench.kernel_check import NAME, ROUNDINGS, SLACK, within
+from audits.formatting import Table
 
 INTERPRETER = "Triton's interpreter on a CPU"
 

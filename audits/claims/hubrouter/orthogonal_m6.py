@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
+from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.hubrouter._hub_sweep import (
     ORTHOGONAL,
     PLAIN,
@@ -18,7 +18,7 @@ from audits.claims.hubrouter._hub_sweep import (
 from audits.claims.hubrouter._paper import PRINTED_ALONE, SOURCE
 from audits.evidence.ledger import Evidence
 from audits.experiments.routing.hub_count import NAME
-from audits.formatting import p_text, percent
+from audits.formatting import Table, p_text, percent
 from audits.statistics import (
     ALPHA,
     POWER,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
+from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.figures import DotColumn, Dots
 from audits.claims.hubrouter._paper import PRINTED_ALONE, SOURCE, from_print
 from audits.claims.hubrouter._trained import SEEDS, detectable_text, ratio_text
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models import retrofit as experiment
 from audits.experiments.language_models.retrofit import TUNING_SHARE
-from audits.formatting import percent
+from audits.formatting import Table, percent
 from audits.statistics import Counts, PairedComparison, compare_paired, rate_interval
 
 ATTEMPTS = (1, 3, 5, 10, 29, 59)

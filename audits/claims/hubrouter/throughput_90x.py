@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.figures import CurvePoint, Series
 from audits.claims.hubrouter._bench import with_layer_ratios
 from audits.claims.hubrouter._paper import SOURCE
@@ -21,6 +21,7 @@ from audits.claims.hubrouter._throughput import (
 )
 from audits.evidence.ledger import Evidence
 from audits.experiments.bench.throughput import NAME
+from audits.formatting import Table
 
 PUBLISHED = Series("published, baseline unknown", "other", (CurvePoint(float(LENGTH), MULTIPLIER),))
 

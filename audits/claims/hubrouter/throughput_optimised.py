@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.hubrouter._bench import with_layer_ratios
 from audits.claims.hubrouter._paper import SOURCE
 from audits.claims.hubrouter._throughput import HIGH, LENGTH, LOW, MULTIPLIER, Measured, Multiplier, measured, tables
 from audits.evidence.ledger import Evidence
 from audits.experiments.bench.throughput import NAME
+from audits.formatting import Table
 
 
 def implied_baseline() -> Table:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 
-from audits.claims.claim import ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import ClaimVerdict, Judgement, no_run_yet
 from audits.evidence.experiment import RunSpec
 from audits.evidence.ledger import Evidence, Record, run_hash
 from audits.experiments.routing._bandit import HELD_OUT
@@ -25,6 +25,7 @@ from audits.experiments.routing.long import LONG, TIMES
 from audits.experiments.routing.long import NAME as LONGER
 from audits.experiments.routing.long_seeds import EXPERIMENT as MORE_LONG
 from audits.experiments.routing.long_seeds import long_specs
+from audits.formatting import Table
 from audits.statistics.mean import Mean, mean_of_runs
 from hubrouter.diagnostic.scores import normalised
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table
+from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.figures import Dots
 from audits.claims.routing._figures import precision_dots
 from audits.claims.routing._runs import CHANCE, NEEDS, Cell, cells_table, chance_of, judge_cells, runs_of, scale
 from audits.experiments.routing._task import FAR
+from audits.formatting import Table
 from hubrouter.diagnostic.scores import normalised
 
 OURS = ("segments-causal", "segments", "segments, maximum", "memory banks")

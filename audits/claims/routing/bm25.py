@@ -1,11 +1,11 @@
 """Claim `routing-bm25`: a classical ranking by words retrieves supporting segments."""
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.routing._runs import SOURCE
 from audits.claims.routing._runs import chance_of as segments_chance
 from audits.evidence.ledger import Evidence
 from audits.experiments.routing.retrieval import NAME
-from audits.formatting import percent
+from audits.formatting import Table, percent
 from audits.statistics.counts import Counts, rate_interval
 from hubrouter.diagnostic.tasks.hotpot import PICKED, SEGMENTS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.auditor._detection import (
     AUDIT,
@@ -13,6 +13,7 @@ from audits.experiments.auditor._detection import (
     detections,
     power_records,
 )
+from audits.formatting import Table
 from audits.leaks._corpus import all_leaks
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Table, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.figures import CurvePoint, Curves, Series
 from audits.evidence.ledger import Evidence
 from audits.experiments.calibration.calibration import NAME, all_cases
-from audits.formatting import percent
+from audits.formatting import Table, percent
 from audits.statistics import ALPHA, Counts, Interval, rate_interval
 
 LEVEL = 0.999  # of each interval, so that some sixty together seldom miss
