@@ -94,7 +94,7 @@ class JudgedClaim:
 
     @property
     def as_expected(self) -> bool:
-        """Whether nothing speaks against the reviewed verdict; stale and missing evidence does not speak at all."""
+        """Whether nothing contradicts the reviewed verdict; stale and missing evidence never does."""
         if self.stale or self.judgement.missing:
             return True
         open_still = self.may_stay_open and self.judgement.verdict is ClaimVerdict.INCONCLUSIVE

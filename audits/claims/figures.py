@@ -1,4 +1,4 @@
-"""Figures as data: claims say what is to be seen, the report draws it. Nothing here knows how."""
+"""Figures as data: claims hold what is shown, the report draws it."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _known(report: Report) -> Mapping[str, Record]:
 
 
 def _distinct(records: Iterable[Record], of: Callable[[Record], str]) -> tuple[str, ...]:
-    """What the records say, each once, sorted; records that say nothing left out."""
+    """The values of all records, each once, sorted; empty ones left out."""
     return tuple(sorted({of(record) for record in records} - {""}))
 
 
@@ -134,7 +134,7 @@ def duration(seconds: float) -> str:
 
 
 def runs_table(report: Report, item: JudgedClaim) -> Table:
-    """The deciding runs one by one; addresses the ledger does not hold are said to be missing."""
+    """The deciding runs one by one; addresses that the ledger does not hold are marked."""
     known, stale = _known(report), set(item.stale)
     rows = [_row(run, known.get(run), stale=run in stale) for run in item.judgement.evidence]
     header = ("run", "experiment", "arm", "seed", "seconds", "commit", "recorded", "code")

@@ -61,7 +61,7 @@ def fingerprint(target: str, finding: Finding) -> str:
 
 
 def _version() -> dict[str, str]:
-    """The installed version, by which a code host tells a changed tool from changed code; none from a bare checkout."""
+    """The installed version, by which a code host notices a changed tool; none from a bare checkout."""
     try:
         return {"version": version("hubrouter-audit")}
     except PackageNotFoundError:

@@ -37,7 +37,7 @@ counted over draws of causal models: the clean control of every leak, and common
 
 
 def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
-    """The page; `probes` say in words what they look at and what they are blind to."""
+    """The page; `probes` state what they look at and what they cannot see."""
     matrix = kill_matrix(report)
     if not matrix.leaks:
         return f"# What each probe can and cannot see\n\n{tables.empty_note('Kill matrix')}\n"

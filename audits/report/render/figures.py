@@ -21,7 +21,7 @@ def figure_table(figure: Figure) -> Table:
 
 
 def figure_note(figure: Figure) -> str:
-    """How to read the figure, after what its claim says of it."""
+    """The note of its claim, then how to read the figure."""
     return " ".join(part for part in (figure.note, _reading(figure)) if part)
 
 
