@@ -1,4 +1,4 @@
-"""Tiny Llama and Jamba models with random weights and HubRouter layers in the place of their attention."""
+"""Tiny Llama and Jamba models with random weights and HubRouter layers in place of their attention."""
 
 from __future__ import annotations
 

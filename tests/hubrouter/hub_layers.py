@@ -12,7 +12,7 @@ from hubrouter import HubRouter, RouterConfig
 
 @dataclass(frozen=True)
 class Size:
-    """One layer and the sequence fed to it."""
+    """Sizes of one layer and its input."""
 
     length: int
     chunk: int = 4

@@ -1,7 +1,7 @@
 """Run as a program: compiles every kernel that the layer launches for an H100, and needs no GPU for that.
 
-Launches are caught on their way out and compiled for the very arguments they were made with. Prints the most that each
-kernel takes of a processor as JSON.
+Launches are replaced by compilation for the same arguments. Prints the largest shared memory and binary size of each
+kernel as JSON.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def compile_instead(self: JITFunction[Any], *args: Any, grid: Any, warmup: bool 
     aligned = {(at,): [["tt.divisibility", 16]] for at, name in enumerate(self.arg_names) if signature[name][0] == "*"}
     kernel = triton.compile(ASTSource(self, signature, constants, aligned), target=TARGET, options=options)
     before = compiled.get(self.fn.__name__, {"shared": 0, "binary": 0})
-    told = {"shared": kernel.metadata.shared, "binary": len(kernel.asm["cubin"])}
-    compiled[self.fn.__name__] = {name: max(told[name], before[name]) for name in told}
+    used = {"shared": kernel.metadata.shared, "binary": len(kernel.asm["cubin"])}
+    compiled[self.fn.__name__] = {name: max(used[name], before[name]) for name in used}
 
 
 def type_of(value: Any) -> str:

@@ -16,7 +16,7 @@ each_model = pytest.mark.parametrize("name", models.NAMES)
 
 @each_model
 def test_the_auditor_passes_a_causal_model(name):
-    # transformers' own Mamba forgets its state when more than one token follows, so Jamba is not asked to decode.
+    # transformers' own Mamba discards its state when more than one token follows, so Jamba is not tested in decoding.
     probes = ["gradient", "prefix-length", *(["decode"] if name == "llama" else [])]
     result = audit(models.adapted(name), seq_len=8, probes=probes)
     assert result.verdict is Verdict.PASS, [(p.name, p.why) for p in result.probes]

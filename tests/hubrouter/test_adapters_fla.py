@@ -18,7 +18,7 @@ MASK = torch.tensor([[0] * 5 + [1] * 8, [1] * 13, [1] * 4 + [0] * 3 + [1] * 6])
 
 
 class Cache:
-    """As much of fla's cache as its layers use: states by layer, and the row operations over the tensors in them."""
+    """The part of fla's cache that its layers use: states by layer, and the row operations over the tensors in them."""
 
     def __init__(self):
         self.states, self.seen = [], 0
@@ -42,7 +42,7 @@ class Cache:
 
 
 def caches():
-    """The stand-in, and fla's own where it can be imported."""
+    """The replacement above, and fla's own where it can be imported."""
     try:
         from fla.models.utils import Cache as Real
     except ImportError:
@@ -56,7 +56,7 @@ X = draw(SIZE)
 
 
 @torch.no_grad()
-def test_three_things_come_back():
+def test_the_layer_returns_output_none_and_cache():
     output, attentions, cache = mixer(X)
     assert torch.equal(output, mixer.router(X))
     assert attentions is None
@@ -65,7 +65,7 @@ def test_three_things_come_back():
 
 @torch.no_grad()
 @pytest.mark.parametrize("mask", [MASK, MASK.bool()])
-def test_a_padded_row_is_what_it_is_alone(mask):
+def test_a_padded_row_equals_a_single_row(mask):
     output = mixer(X, mask)[0]
     assert not output[MASK == 0].any()
     for row, real in enumerate(MASK.bool()):
@@ -76,20 +76,20 @@ def test_a_padded_row_is_what_it_is_alone(mask):
 @each_cache
 @pytest.mark.parametrize("mask", [None, MASK], ids=["full", "padded"])
 @pytest.mark.parametrize("sizes", [[13], [1] * 13, [7, 1, 5], [2, 3, 8]])
-@pytest.mark.parametrize("all_told", [True, False])
-def test_a_cache_goes_on_where_it_was(make, mask, sizes, all_told):
+@pytest.mark.parametrize("whole_mask", [True, False])
+def test_a_cache_continues_the_sequence(make, mask, sizes, whole_mask):
     cache, parts, end = make(), [], 0
     for size in sizes:
         end += size
-        told = None if mask is None else mask[:, (0 if all_told else end - size) : end]
-        output, _, cache = mixer(X[:, end - size : end], told, cache, use_cache=True)
+        piece_mask = None if mask is None else mask[:, (0 if whole_mask else end - size) : end]
+        output, _, cache = mixer(X[:, end - size : end], piece_mask, cache, use_cache=True)
         parts.append(output)
     torch.testing.assert_close(torch.cat(parts, 1), mixer(X, mask)[0], rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
 @each_cache
-def test_rows_of_the_cache_may_change_places(make):
+def test_rows_of_the_cache_may_be_reordered(make):
     cache, rows = make(), torch.tensor([2, 0, 0])
     mixer(X[:, :9], MASK[:, :9], cache, use_cache=True)
     cache.reorder_cache(rows)
@@ -108,10 +108,10 @@ def test_a_cache_is_written_only_where_asked(make):
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 @pytest.mark.parametrize("borders", [[0, 13], [0, 1, 13], [0, 5, 5, 9, 13]])
-def test_packed_documents_are_routed_each_by_itself(borders, dtype):
+def test_packed_documents_are_routed_separately(borders, dtype):
     output = mixer(X[:1], cu_seqlens=torch.tensor(borders, dtype=dtype))[0]
-    alone = [mixer(X[:1, a:b])[0] for a, b in pairwise(borders) if b > a]
-    assert torch.equal(output, torch.cat(alone, 1))
+    single = [mixer(X[:1, a:b])[0] for a, b in pairwise(borders) if b > a]
+    assert torch.equal(output, torch.cat(single, 1))
 
 
 class Packed(torch.nn.Module):
@@ -125,7 +125,7 @@ class Packed(torch.nn.Module):
         return self.layer(hidden_states, attention_mask, cu_seqlens=cu_seqlens)[0]
 
 
-def test_the_auditor_finds_documents_kept_apart():
+def test_the_auditor_finds_documents_isolated():
     result = audit(Packed(mixer), input="features", width=8, seq_len=16, probes=["documents", "gradient"])
     assert result.verdict is Verdict.PASS, [(p.name, p.why) for p in result.probes]
     assert {p.name: p.verdict for p in result.probes}["documents"] is Verdict.PASS
@@ -144,7 +144,7 @@ REFUSED = [
 
 @torch.no_grad()
 @pytest.mark.parametrize(("arguments", "why"), REFUSED)
-def test_what_cannot_be_obeyed_is_refused_in_one_line(arguments, why):
+def test_what_is_not_supported_is_refused_in_one_line(arguments, why):
     with pytest.raises(AdapterError, match=why) as error:
         mixer(X[:1], **arguments)
     assert "\n" not in str(error.value)

@@ -33,12 +33,12 @@ def generate(model, ids, mask=None, **options):
 @each_model
 @pytest.mark.parametrize(("attention", "use_cache"), [("sdpa", True), ("eager", False)])
 @pytest.mark.parametrize("mask", [left([6, 11, 3]), left([6, 11, 3]).flip(1)], ids=["left", "right"])
-def test_a_padded_row_is_what_it_is_alone(name, use_cache, attention, mask):
+def test_a_padded_row_equals_a_single_row(name, use_cache, attention, mask):
     model, ids = models.adapted(name, attn_implementation=attention), models.tokens()
     together = model(ids, attention_mask=mask, use_cache=use_cache).logits
     for row, real in enumerate(mask.bool()):
-        alone = model(ids[row : row + 1, real]).logits[0]
-        torch.testing.assert_close(together[row, real], alone, **EXACT)
+        single = model(ids[row : row + 1, real]).logits[0]
+        torch.testing.assert_close(together[row, real], single, **EXACT)
 
 
 @torch.no_grad()
@@ -51,8 +51,10 @@ def test_decoding_with_a_cache_equals_one_pass(name, mask):
     step = model(ids[:, :11], attention_mask=None if mask is None else mask[:, :11], use_cache=True)
     parts = [step.logits]
     for end in range(12, 24):
-        told = None if mask is None else mask[:, :end]
-        step = model(ids[:, end - 1 : end], attention_mask=told, past_key_values=step.past_key_values, use_cache=True)
+        longer_mask = None if mask is None else mask[:, :end]
+        step = model(
+            ids[:, end - 1 : end], attention_mask=longer_mask, past_key_values=step.past_key_values, use_cache=True
+        )
         parts.append(step.logits)
         assert step.past_key_values.get_seq_length() == end
     real = torch.ones(3, 23, dtype=torch.bool) if mask is None else mask.bool()
@@ -60,7 +62,7 @@ def test_decoding_with_a_cache_equals_one_pass(name, mask):
 
 
 @torch.no_grad()
-def test_a_llama_goes_on_in_pieces_of_any_size():
+def test_a_llama_continues_in_pieces_of_any_size():
     model, ids, mask = models.adapted("llama"), models.tokens(length=23), left([5, 23, 17], 23)
     whole, cache, parts, end = model(ids, attention_mask=mask, use_cache=False).logits, None, [], 0
     for size in (2, 7, 1, 4, 9):  # after the first two pieces a row has still seen nothing but padding
@@ -75,7 +77,7 @@ def test_a_llama_goes_on_in_pieces_of_any_size():
 @each_model
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("mask", [None, left([6, 11, 3])], ids=["full", "left"])
-def test_generate_says_the_same_with_and_without_a_cache(name, beams, mask):
+def test_generate_gives_the_same_tokens_with_and_without_a_cache(name, beams, mask):
     model, ids = models.adapted(name), models.tokens()
     cached = generate(model, ids, mask, num_beams=beams, use_cache=True)
     assert torch.equal(cached, generate(model, ids, mask, num_beams=beams, use_cache=False))
@@ -102,9 +104,9 @@ def test_a_cache_is_repeated_selected_copied_and_reset():
     cache.batch_repeat_interleave(2)
     cache.batch_select_indices(torch.tensor([5, 0, 2]))
     rows = torch.tensor([2, 0, 1])
-    told = torch.cat([mask, torch.ones(3, 1, dtype=torch.long)], 1)
-    chosen = model(ids[rows, 11:], attention_mask=told[rows], past_key_values=cache).logits
-    straight = model(ids[:, 11:], attention_mask=told, past_key_values=kept).logits
+    longer_mask = torch.cat([mask, torch.ones(3, 1, dtype=torch.long)], 1)
+    chosen = model(ids[rows, 11:], attention_mask=longer_mask[rows], past_key_values=cache).logits
+    straight = model(ids[:, 11:], attention_mask=longer_mask, past_key_values=kept).logits
     torch.testing.assert_close(chosen, straight[rows], **EXACT)
     kept.reset()
     assert kept.get_seq_length() == 0
@@ -201,7 +203,7 @@ def test_a_bidirectional_layer_reads_one_pass_and_refuses_the_next():
 
 @torch.no_grad()
 @pytest.mark.parametrize("length", [1, 4, 7])
-def test_the_module_alone_is_the_layer(length):
+def test_the_module_equals_the_layer(length):
     router = HubRouter(RouterConfig(8, n_heads=2, chunk=4))
     x = torch.randn(2, length, 8)
     output, weights = HubAttention(router)(x)
@@ -214,7 +216,7 @@ def cache_of(**options):
 
 
 @torch.no_grad()
-def test_what_cannot_be_obeyed_is_refused_in_one_line():
+def test_what_is_not_supported_is_refused_in_one_line():
     layer, x = HubAttention(RouterConfig(8, n_heads=2, chunk=4), 0), torch.randn(2, 5, 8)
     documents = torch.tensor([[0, 1, 2, 0, 1]])
     used = cache_of()
@@ -249,11 +251,11 @@ def test_a_cache_of_other_rows_is_refused():
 
 
 @torch.no_grad()
-def test_a_mask_that_tells_another_past_is_refused():
+def test_a_mask_that_contradicts_the_cache_is_refused():
     model, ids = models.adapted("llama"), models.tokens(length=12)
     cache = model(ids[:, :11], attention_mask=left([6, 11, 3]), use_cache=True).past_key_values
-    told = torch.cat([left([7, 11, 3]), torch.ones(3, 1, dtype=torch.long)], 1)
+    longer_mask = torch.cat([left([7, 11, 3]), torch.ones(3, 1, dtype=torch.long)], 1)
     with pytest.raises(
         AdapterError, match=r"marks \[7, 11, 3\] earlier tokens as real, and the cache has \[6, 11, 3\]"
     ):
-        model(ids[:, 11:], attention_mask=told, past_key_values=cache)
+        model(ids[:, 11:], attention_mask=longer_mask, past_key_values=cache)

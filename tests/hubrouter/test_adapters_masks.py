@@ -13,7 +13,7 @@ X = torch.zeros(4, 6, 2)
 
 
 def causal(real, queries=6, keys=6):
-    """The mask that transformers builds: [B, 1, N, T], True where a key is seen; keys not yet written are hidden."""
+    """The mask that transformers builds: [B, 1, N, T], True where a key may be read; unwritten keys are hidden."""
     past = real.shape[1] - queries
     order = torch.arange(keys) <= torch.arange(past, past + queries)[:, None]
     padded = torch.nn.functional.pad(real, (0, keys - real.shape[1]))
@@ -46,7 +46,7 @@ def test_padding_is_read_from_every_form(form):
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_the_past_is_read_as_well(form, size):
     real = REAL.clone()
-    real[:, -size] = True  # somebody must be there to tell the past
+    real[:, -size] = True  # a real token shows which earlier ones are real
     mask = {"2-D": real, "4-D": causal(real, size), "4-D of a static cache": causal(real, size, 9)}[form]
     assert torch.equal(real_tokens(mask, X[:, -size:], 6 - size), real)
 
@@ -56,12 +56,12 @@ def test_no_mask_means_no_padding():
     assert real_tokens(None, X, 3).shape == (4, 6)
 
 
-def test_one_causal_mask_serves_all_rows():
+def test_one_causal_mask_applies_to_all_rows():
     assert real_tokens(causal(torch.ones(1, 6, dtype=torch.bool)), X, 0).all()
 
 
 @pytest.mark.parametrize("row", [True, False])
-def test_whatever_stands_in_the_rows_of_padding_does_not_matter(row):
+def test_the_mask_rows_of_padding_do_not_matter(row):
     mask = causal(REAL)
     mask[:, 0][~REAL] = (
         mask[:, 0][~REAL] | torch.eye(6, dtype=torch.bool)[None].expand(4, -1, -1)[~REAL].roll(1, 1) & row
@@ -135,7 +135,7 @@ POSITIONS = [
 
 
 @pytest.mark.parametrize(("positions", "fine"), POSITIONS)
-def test_positions_that_begin_anew_are_documents(positions, fine):
+def test_positions_that_restart_are_documents(positions, fine):
     given = None if positions is None else torch.tensor(positions)
     if fine:
         refuse_documents(given, torch.ones(4, 6, dtype=torch.bool))

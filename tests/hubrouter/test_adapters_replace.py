@@ -82,7 +82,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("arguments", "options", "why"), REFUSED)
-def test_what_does_not_fit_is_refused_and_leaves_the_model_alone(arguments, options, why):
+def test_what_does_not_fit_is_refused_and_leaves_the_model_unchanged(arguments, options, why):
     model = models.plain("llama", **options)
     with pytest.raises(AdapterError, match=why) as error:
         replace_attention(model, **arguments)

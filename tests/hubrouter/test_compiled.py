@@ -1,4 +1,4 @@
-"""`impl="compiled"`: one graph that equals the reference; apart, where no test hook is."""
+"""`impl="compiled"`: one graph that equals the reference; in a process without test hooks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import torch
 from cases import Case
 case = Case(length=4, chunk=3, k=2, n_hubs=2, neighbours=1, impl="compiled")
 layer, x = case.build(), case.inputs().requires_grad_()
-told = []
+results = []
 for layer.impl in ("reference", "compiled"):
     y = layer(x)
-    told.append([y, *torch.autograd.grad(y.square().sum(), (x, *layer.parameters()))])
-for expected, found in zip(*told, strict=True):
+    results.append([y, *torch.autograd.grad(y.square().sum(), (x, *layer.parameters()))])
+for expected, found in zip(*results, strict=True):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 """
 
@@ -33,7 +33,7 @@ def test_the_compiled_layer_equals_the_reference() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_a_compiled_layer_does_not_stream_and_says_so() -> None:
+def test_a_compiled_layer_refuses_to_stream() -> None:
     layer = HubRouter(RouterConfig(d_model=8, impl="compiled"))
     with pytest.raises(ConfigError, match="impl='compiled' does not stream: take impl='reference' or 'triton'"):
         layer.stream(torch.zeros(1, 3, 8))
@@ -49,15 +49,15 @@ def test_an_unknown_implementation_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "message"),
     [
         (RouterConfig(d_model=64, chunk=129), "takes chunk up to 128, not 129"),
         (RouterConfig(d_model=64, n_hubs=65), "takes n_hubs up to 64, not 65"),
         (RouterConfig(d_model=2048, n_heads=8), "takes head_width up to 128, not 256"),
     ],
 )
-def test_sizes_that_the_kernels_do_not_take_are_refused_when_asked_for(config: RouterConfig, says: str) -> None:
+def test_sizes_that_the_kernels_do_not_support_are_refused(config: RouterConfig, message: str) -> None:
     layer = HubRouter(config)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         layer.impl = "triton"
     assert layer.impl == "reference"

@@ -1,4 +1,4 @@
-"""The strictly causal layer: nothing before a cut feels anything from the cut on."""
+"""The strictly causal layer: nothing before a cut depends on anything from the cut on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ each_size = pytest.mark.parametrize("size", LONGER, ids=str)
 
 
 @torch.no_grad()
-def felt(layer, x, magnitude, seed=1):
+def largest_change(layer, x, magnitude, seed=1):
     """The largest change before any cut when everything from the cut on is replaced; equal shapes, so 0 means none."""
     worst = 0.0
     fresh = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype) * magnitude
@@ -29,28 +29,28 @@ def felt(layer, x, magnitude, seed=1):
 
 @each_size
 @pytest.mark.parametrize("magnitude", MAGNITUDES)
-def test_no_output_moves_when_anything_later_is_replaced(size, magnitude):
-    assert felt(build(size), draw(size), magnitude) == 0
+def test_no_output_changes_when_anything_later_is_replaced(size, magnitude):
+    assert largest_change(build(size), draw(size), magnitude) == 0
 
 
 @pytest.mark.parametrize("leak", [hub_bidirectional_council, hub_selection_in_chunk, hub_own_chunk_summary])
 def test_the_same_replacement_shows_planted_leaks(leak):
     layer = leak.layer(CONFIG).double()
-    assert felt(layer, draw(Size(30, d_model=CONFIG.d_model)), 1.0) > 1e-6
+    assert largest_change(layer, draw(Size(30, d_model=CONFIG.d_model)), 1.0) > 1e-6
 
 
 @torch.no_grad()
 @each_size
-def test_every_token_moves_its_own_output_and_some_later_one(size):
+def test_every_token_changes_its_own_output_and_some_later_one(size):
     layer, x = build(size), draw(size)
     before = layer(x)
     for position in range(size.length):
         changed = x.clone()
         changed[:, position] += 1
-        moved = (layer(changed) - before).abs().amax((0, 2))
-        assert moved[position] > 1e-6
+        change = (layer(changed) - before).abs().amax((0, 2))
+        assert change[position] > 1e-6
         # In a chunk of one, the next chunk's hubs are the first to see the token.
-        assert position + 1 == size.length or moved[position + 1 :].max() > 1e-9
+        assert position + 1 == size.length or change[position + 1 :].max() > 1e-9
 
 
 @torch.no_grad()
@@ -74,20 +74,20 @@ def test_no_output_has_a_derivative_with_respect_to_a_later_token(size):
 
 
 @torch.no_grad()
-def test_a_row_does_not_feel_another_row():
+def test_a_row_does_not_depend_on_another_row():
     size = Size(13, batch=3)
     layer, x = build(size), draw(size)
     before = layer(x)
     for row in range(size.batch):
         changed = x.clone()
         changed[row] *= 100
-        moved = (layer(changed) - before).abs().amax((1, 2))
-        assert moved[row] > 0
-        assert not moved[torch.arange(size.batch) != row].any()
+        change = (layer(changed) - before).abs().amax((1, 2))
+        assert change[row] > 0
+        assert not change[torch.arange(size.batch) != row].any()
 
 
 @torch.no_grad()
-def test_an_earlier_call_leaves_nothing_behind():
+def test_an_output_does_not_depend_on_earlier_calls():
     size = Size(13)
     layer, x = build(size), draw(size)
     before, weights = layer(x), {name: value.clone() for name, value in layer.state_dict().items()}
@@ -137,4 +137,4 @@ def test_the_analytic_gradient_is_the_numerical_one(causal):
 @torch.no_grad()
 def test_the_bidirectional_layer_is_not_causal():
     size = Size(13, causal=False)
-    assert felt(build(size), draw(size), 1.0) > 1e-3
+    assert largest_change(build(size), draw(size), 1.0) > 1e-3

@@ -102,7 +102,7 @@ def test_twice_the_tokens_keep_twice_the_memory_for_the_backward_pass():
 
 
 @torch.no_grad()
-def test_a_decoded_token_costs_the_same_wherever_it_stands():
+def test_a_decoded_token_costs_the_same_at_every_position():
     size = Size(1, chunk=8, batch=1)
     layer = build(size)
     counted = []

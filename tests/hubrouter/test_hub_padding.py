@@ -30,7 +30,7 @@ def test_right_padding_changes_nothing(size, real):
 
 @torch.no_grad()
 @each_size
-def test_rows_of_different_lengths_are_what_they_are_alone(size):
+def test_rows_of_different_lengths_equal_single_rows(size):
     layer, x = build(size), draw(size)
     lengths = [5, 11]
     valid = torch.stack([torch.arange(size.length) < length for length in lengths])
@@ -49,7 +49,7 @@ def test_all_real_is_the_same_as_no_padding(size):
 @torch.no_grad()
 @each_size
 @pytest.mark.parametrize("content", [0.0, 1e30, float("inf"), float("nan")])
-def test_what_stands_at_padding_never_matters(size, content):
+def test_the_content_of_padding_never_matters(size, content):
     layer, x, valid = build(size), draw(size), scattered(size)
     filled = torch.where(valid[..., None], x, content)
     assert torch.equal(layer(filled, valid), layer(x, valid))
@@ -66,7 +66,7 @@ def test_outputs_at_padding_are_zero_and_others_are_not(size):
 
 @torch.no_grad()
 @each_size
-def test_padding_matters_by_its_absence(size):
+def test_without_a_mask_padding_matters(size):
     layer, x, valid = build(size), draw(size), scattered(size)
     assert (layer(x, valid) - layer(x))[valid].abs().max() > 1e-6
 
@@ -99,7 +99,7 @@ def test_a_row_of_padding_alone_is_zero_and_has_finite_gradients(size):
 
 @torch.no_grad()
 @each_size
-def test_padding_in_one_row_does_not_touch_another(size):
+def test_padding_in_one_row_does_not_affect_another(size):
     layer, x, valid = build(size), draw(size), scattered(size)
     valid[1] = True
     torch.testing.assert_close(layer(x, valid)[1], layer(x)[1], rtol=0, atol=1e-12)

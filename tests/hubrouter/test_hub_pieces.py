@@ -43,7 +43,7 @@ def test_where_a_block_starts_depends_on_no_later_token(longer):
 
 
 @each_size
-def test_many_pieces_compute_what_one_does(size, monkeypatch):
+def test_many_pieces_equal_one(size, monkeypatch):
     layer, weights = build(size), draw(size, seed=9)
     results = []
     for block in (8, 1024):
@@ -59,7 +59,7 @@ def test_many_pieces_compute_what_one_does(size, monkeypatch):
 
 @torch.no_grad()
 @each_size
-def test_no_output_moves_when_anything_later_is_replaced(size):
+def test_no_output_changes_when_anything_later_is_replaced(size):
     layer, x = build(size), draw(size)
     before, fresh = layer(x), draw(size, seed=1)
     for start in range(1, size.length):
@@ -70,7 +70,7 @@ def test_no_output_moves_when_anything_later_is_replaced(size):
 
 @torch.no_grad()
 @each_size
-def test_padding_is_carried_from_piece_to_piece(size, monkeypatch):
+def test_the_padding_mask_holds_across_pieces(size, monkeypatch):
     layer, x = build(size), draw(size)
     valid = torch.rand(size.batch, size.length, generator=torch.Generator().manual_seed(2)) < 0.6
     many = layer(x, valid)

@@ -143,7 +143,7 @@ def _with_own(hubs, values):
 
 
 @torch.no_grad()
-def test_a_chunk_of_padding_weighs_nothing():
+def test_a_chunk_of_padding_has_no_weight():
     encode = Encode(RouterConfig(8, n_heads=2, n_hubs=3)).double()
     k = torch.ones(1, 2, 2, 4, 4, dtype=torch.float64)
     summary = encode.summarise(k, k, torch.tensor([[[False] * 4, [True] * 4]]))
@@ -153,7 +153,7 @@ def test_a_chunk_of_padding_weighs_nothing():
 
 
 @torch.no_grad()
-def test_hub_summaries_survive_extreme_logits():
+def test_hub_summaries_are_finite_for_extreme_logits():
     torch.manual_seed(0)
     encode = Encode(RouterConfig(8, n_heads=2, n_hubs=3))
     k = 1e4 * torch.randn(1, 6, 2, 4, 4)
@@ -177,7 +177,7 @@ def test_combining_hub_summaries_is_associative():
 
 @torch.no_grad()
 def test_ties_go_to_the_earlier_tokens():
-    # One hub cannot tell tokens apart: all scores are the bias.
+    # One hub cannot distinguish tokens: all scores are the bias.
     size = Size(20, n_hubs=1, k=5)
     layer, x = build(size), draw(size)
     state = layer.stream(x)[1]
@@ -197,7 +197,7 @@ def test_equal_tokens_tie_whatever_their_rounding():
 
 @torch.no_grad()
 @pytest.mark.parametrize("neighbours", [0, 1, 2])
-def test_a_selected_token_lends_its_claim_to_its_successors_only(neighbours):
+def test_a_selected_token_shares_its_claim_with_its_successors_only(neighbours):
     select = Select(RouterConfig(8, neighbours=neighbours))
     score = torch.zeros(1, 9, dtype=torch.float64)
     score[0, 4] = 1
@@ -223,7 +223,7 @@ def test_a_score_is_zero_before_its_bias_where_no_hub_is_preferred():
 
 
 @torch.no_grad()
-def test_a_query_that_may_read_nobody_gets_zeros_from_the_council():
+def test_a_query_without_keys_gets_zeros_from_the_council():
     e = torch.ones(1, 1, 1, 2, 4)
     own = Members(e, e, torch.zeros(1, 1, 2, dtype=torch.bool))
     for number in (None, torch.tensor([[[1, 2]]])):  # all that are kept; one that is kept and one of the own chunk
@@ -266,7 +266,7 @@ def test_a_configuration_that_cannot_be_built_says_which_value_to_change(change,
     assert str(model.value) == message
 
 
-def test_every_field_of_the_layer_is_handed_on_by_the_model():
+def test_every_field_of_the_layer_is_passed_on_by_the_model():
     values = {"d_model": 12, "n_heads": 3, "n_hubs": 5, "k": 7, "chunk": 9, "neighbours": 2, "rope_base": 50.0}
     values["impl"] = "compiled"
     made = ModelConfig(vocab_size=5, causal=False, **values).router()

@@ -66,7 +66,7 @@ def test_gradients_flow_through_a_stream_as_through_one_pass():
 @pytest.mark.parametrize("length", [13, 64])
 def test_a_stream_is_as_exact_as_one_pass_in_lower_precision(dtype, length):
     # Every token has a slot: which tokens are read then hangs on no comparison of rounded scores, and all that can
-    # differ is rounding. How large rounding is, the distance of one pass from float64 says.
+    # differ is rounding. The distance of one pass from float64 measures the rounding.
     size = Size(length, k=64, d_model=16)
     layer = build(size, dtype)
     x = draw(size).to(dtype)
@@ -79,7 +79,7 @@ def test_a_stream_is_as_exact_as_one_pass_in_lower_precision(dtype, length):
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_layer_answers_in_the_dtype_of_its_input(dtype):
+def test_the_output_has_the_dtype_of_the_input(dtype):
     size = Size(13)
     output, _ = build(size, dtype).stream(draw(size).to(dtype))
     assert output.dtype == dtype
@@ -133,7 +133,7 @@ def test_the_state_has_the_documented_size():
 
 
 @torch.no_grad()
-def test_streaming_leaves_the_state_it_was_given_as_it_was():
+def test_streaming_does_not_modify_its_input_state():
     size = Size(9)
     layer = build(size)
     _, state = layer.stream(draw(size))
@@ -143,7 +143,7 @@ def test_streaming_leaves_the_state_it_was_given_as_it_was():
     assert all(torch.equal(a, b) for a, b in zip(before, tensors(state), strict=True))
 
 
-def test_a_bidirectional_layer_says_that_it_cannot_stream():
+def test_a_bidirectional_layer_cannot_stream():
     size = Size(4, causal=False)
     with pytest.raises(ConfigError, match=r"^a bidirectional HubRouter cannot stream: build it with causal=True$"):
         build(size).stream(draw(size))

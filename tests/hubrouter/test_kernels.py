@@ -40,7 +40,7 @@ BIDIRECTIONAL = [
 
 
 def layer_of(size: Size, dtype: torch.dtype = torch.float64) -> HubRouter:
-    """A layer whose scores differ enough for tokens to be told apart."""
+    """A layer whose scores differ enough to distinguish tokens."""
     layer = build(size, dtype).to(DEVICE)
     with torch.no_grad():
         layer.score.head.weight.mul_(3)
@@ -124,7 +124,7 @@ def spoil(buffer: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("size", [ORDINARY, SEGMENTS, replace(ORDINARY, causal=False)], ids=str)
-def test_what_lies_in_a_fresh_buffer_is_never_read(size: Size, poisoned: Callable[[], None]) -> None:
+def test_an_uninitialised_buffer_is_never_read(size: Size, poisoned: Callable[[], None]) -> None:
     layer, x = layer_of(size), inputs(size)
     layer.impl = "triton"
     before = results(layer, x)
@@ -149,9 +149,9 @@ def test_no_output_changes_by_a_bit_when_later_tokens_change_or_are_cut_off() ->
     for cut in (1, 2, 7, 16, 17, 18, 21):
         other = qkv.clone()
         other[:, cut:] = -7 * other[:, cut:]
-        moved = between(layer, other)[0]
-        assert torch.equal(moved[:, :cut], whole[:, :cut])
-        assert not torch.equal(moved[:, cut:], whole[:, cut:])
+        changed = between(layer, other)[0]
+        assert torch.equal(changed[:, :cut], whole[:, :cut])
+        assert not torch.equal(changed[:, cut:], whole[:, cut:])
         assert torch.equal(between(layer, qkv[:, :cut])[0], whole[:, :cut])
 
 
@@ -173,7 +173,7 @@ def test_streams_in_pieces_equal_one_pass_and_leave_the_state_of_the_reference(s
 
 def assert_same_state(found: RouterState, expected: RouterState) -> None:
     assert found.position == expected.position
-    filled = expected.claim != NO_CLAIM  # what lies in an empty slot has no meaning
+    filled = expected.claim != NO_CLAIM  # the content of an empty slot is arbitrary
     for name in ("claim", "recent", "open_k", "open_v", "open_score", "open_valid"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=1e-12)
     for name in ("selected_k", "selected_v"):

@@ -123,7 +123,7 @@ def test_the_state_is_small_whatever_the_length():
 
 
 @torch.no_grad()
-def test_streaming_leaves_the_state_it_was_given_as_it_was():
+def test_streaming_does_not_modify_its_input_state():
     layer, x = build(), draw()
     _, state = layer.stream(x)
     first = layer.stream(x, state)[0]
@@ -132,7 +132,7 @@ def test_streaming_leaves_the_state_it_was_given_as_it_was():
 
 @torch.no_grad()
 @each_variant
-def test_no_output_moves_when_a_later_token_is_changed(variant):
+def test_no_output_changes_when_a_later_token_is_changed(variant):
     layer, x = build(**variant), draw()
     before = layer(x)
     for cut in range(1, 13):
@@ -144,7 +144,7 @@ def test_no_output_moves_when_a_later_token_is_changed(variant):
 @torch.no_grad()
 @each_variant
 @pytest.mark.parametrize("content", [0.0, 1e30, float("inf"), float("nan")])
-def test_what_stands_at_padding_never_matters_and_its_outputs_are_zero(variant, content):
+def test_the_content_of_padding_never_matters_and_its_outputs_are_zero(variant, content):
     layer, x, valid = build(**variant), draw(), scattered()
     filled = torch.where(valid[..., None], x, content)
     output = layer(filled, valid)
@@ -172,7 +172,7 @@ def test_the_state_passes_padding_in_the_middle_unchanged(variant):
 
 
 @torch.no_grad()
-def test_the_convolution_sees_zeros_at_padding():
+def test_the_convolution_reads_zeros_at_padding():
     layer, x = build(), draw()
     valid = torch.ones(2, 13, dtype=torch.bool)
     valid[:, 5] = False
@@ -195,7 +195,7 @@ def test_a_row_of_padding_alone_is_zero_and_has_finite_gradients():
 
 
 @torch.no_grad()
-def test_a_new_layer_forgets_at_mambas_rates():
+def test_a_new_layer_decays_at_mambas_rates():
     layer = build(ssm_state=16, seed=3)
     torch.testing.assert_close(layer.A_log.exp()[5], torch.arange(1.0, 17, dtype=torch.float64))
     steps = F.softplus(layer.dt_proj.bias)
@@ -207,7 +207,7 @@ def test_a_new_layer_forgets_at_mambas_rates():
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_layer_answers_in_the_dtype_of_its_input(dtype):
+def test_the_output_has_the_dtype_of_the_input(dtype):
     layer, x = build(dtype=dtype), draw().to(dtype)
     assert layer(x).dtype == dtype
     assert layer.stream(x)[0].dtype == dtype
@@ -232,7 +232,7 @@ def test_the_auditor_passes_it_across_chunks(pattern):
     assert len(verdicts) >= 9
 
 
-def test_the_auditor_would_catch_a_scan_that_runs_backwards():
+def test_the_auditor_detects_a_scan_that_runs_backwards():
     class Backwards(Mamba):
         def forward(self, x, valid=None):
             return super().forward(x.flip(1), valid).flip(1)

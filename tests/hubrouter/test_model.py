@@ -93,7 +93,7 @@ def test_the_embedding_is_tied_to_the_output():
     torch.testing.assert_close(model._logits(x), F.rms_norm(x, (8,)) @ model.embedding.weight.T)
 
 
-def test_an_untrained_model_is_about_as_surprised_as_a_uniform_guess():
+def test_an_untrained_model_has_about_the_loss_of_a_uniform_guess():
     tokens = draw(64, rows=8)
     loss = F.cross_entropy(build("HH")(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
     assert abs(loss.item() - math.log(VOCAB)) < 1
@@ -107,7 +107,7 @@ def test_every_parameter_receives_a_gradient():
 
 @torch.no_grad()
 @each_pattern
-def test_no_logit_moves_when_a_later_token_is_changed(pattern):
+def test_no_logit_changes_when_a_later_token_is_changed(pattern):
     model, tokens = build(pattern), draw(14)
     before = model(tokens)
     for cut in range(1, 14):
@@ -153,7 +153,7 @@ def test_sampling_is_reproducible_and_follows_the_generator():
     assert not torch.equal(drawn[0], drawn[2])
 
 
-def test_sampling_leaves_the_global_generator_alone():
+def test_sampling_does_not_use_the_global_generator():
     state = torch.random.get_rng_state()
     build().generate(draw(5), 5, temperature=1.0, generator=torch.Generator().manual_seed(0))
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -179,7 +179,7 @@ def test_right_padding_changes_no_logit_of_a_real_token(pattern):
 
 @torch.no_grad()
 @each_pattern
-def test_which_token_stands_at_padding_never_matters(pattern):
+def test_the_token_at_padding_never_matters(pattern):
     model, tokens = build(pattern), draw(13)
     valid = torch.rand(2, 13, generator=torch.Generator().manual_seed(3)) < 0.7
     valid[0, :4] = False

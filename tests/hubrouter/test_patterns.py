@@ -78,7 +78,7 @@ def test_the_share_is_met_exactly(layers):
         (lambda: hub_jamba(4), "offset=4 is beyond the last of 4 layers: no layer would be attention"),
     ],
 )
-def test_what_cannot_be_laid_out_says_why(call, message):
+def test_a_pattern_that_cannot_be_built_is_refused_with_a_reason(call, message):
     with pytest.raises(ConfigError) as caught:
         call()
     assert str(caught.value) == message

@@ -36,7 +36,7 @@ def test_attention_becomes_hubrouter_and_nothing_else_changes():
     assert adopted(torch.zeros(1, 9, dtype=torch.long)).isfinite().all()
 
 
-def test_the_trained_model_stays_as_it_is_and_shares_nothing():
+def test_the_trained_model_is_unchanged_and_shares_nothing():
     model = build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     adopted = retrofit(model)

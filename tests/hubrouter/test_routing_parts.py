@@ -66,7 +66,7 @@ def test_precision_with_ties_is_the_mean_over_all_ways_to_break_them(unit, readi
     assert float(found) == pytest.approx(by_hand(unit, batch, reading), abs=1e-9)
 
 
-def test_chance_is_what_equal_scores_get_and_the_papers_is_found() -> None:
+def test_chance_is_the_precision_of_equal_scores_and_the_papers_is_reproduced() -> None:
     batch = question(512, 300, 0)
     scores = by_token(torch.randn(1, 512))
     assert float(chance(scores, batch, Reading(4, successors=True))) == pytest.approx(8 / 512, abs=2e-4)
@@ -119,7 +119,7 @@ def test_every_router_gives_a_finite_loss_and_learns_from_it(name: str) -> None:
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("name", names(representations))
-def test_every_representation_keeps_the_shape_and_is_causal_where_it_says_so(name: str, causal: bool) -> None:
+def test_every_representation_keeps_the_shape_and_is_causal_where_configured(name: str, causal: bool) -> None:
     torch.manual_seed(0)
     if name == "sparse" and causal:
         with pytest.raises(ValueError, match="bidirectional"):
@@ -131,16 +131,16 @@ def test_every_representation_keeps_the_shape_and_is_causal_where_it_says_so(nam
     other[:, 20:] = torch.randn(2, 12, 16, dtype=torch.float64)
     before, after = made(x), made(other)
     assert before.shape == x.shape
-    felt = float((before - after).detach()[:, :20].abs().max()) > 1e-9
+    depends = float((before - after).detach()[:, :20].abs().max()) > 1e-9
     always_causal, both = (
         {"raw", "rwkv"},
         {"attention", "flow", "hub", "linear_attention", "performer", "sliding_window"},
     )
-    assert felt == (name not in always_causal and not (name in both and causal))
+    assert depends == (name not in always_causal and not (name in both and causal))
 
 
 @pytest.mark.parametrize(("name", "routed"), [("raw", "investigator"), ("attention", "segment_max"), ("raw", "bloom")])
-def test_a_model_routes_tells_and_trains(name: str, routed: str) -> None:
+def test_a_model_routes_predicts_and_trains(name: str, routed: str) -> None:
     torch.manual_seed(0)
     made = RoutedModel(CONFIG, representation(name).build(CONFIG), router(routed).build(CONFIG))
     batch = questions()
@@ -157,7 +157,7 @@ def test_the_weight_of_the_routers_loss_falls_from_one_to_a_tenth() -> None:
     assert decayed(10, 11) == pytest.approx(0.1)
 
 
-def test_the_bloom_filter_never_forgets_and_errs_as_seldom_as_the_oracle() -> None:
+def test_the_bloom_filter_has_no_false_negatives_and_the_oracles_false_positive_rate() -> None:
     filters = BloomFilter(bits=256, hashes=2)
     held, others = torch.arange(1, 21)[None], torch.arange(1000, 9000)[None]
     table = filters.of(held)
@@ -172,7 +172,7 @@ def test_the_bloom_filter_never_forgets_and_errs_as_seldom_as_the_oracle() -> No
 
 
 @pytest.mark.parametrize("kind", [LinUcb, Thompson, Oful])
-def test_bandits_find_the_arm_that_pays(kind: type[LinearBandit]) -> None:
+def test_bandits_find_the_arm_with_the_highest_reward(kind: type[LinearBandit]) -> None:
     gen = torch.Generator().manual_seed(0)
     bandit, truth = kind(4, gen), torch.tensor([0.0, 1.0, 0.0, -1.0], dtype=torch.float64)
     right = []

@@ -1,4 +1,4 @@
-"""The routing tasks: labels are where the generators say, distances hold, no second match unless asked for."""
+"""The routing tasks: labels are where the generators put them, distances hold, no second match unless asked for."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def generator(seed: int = 0) -> torch.Generator:
     distractors=st.integers(0, 3),
     seed=st.integers(),
 )
-def test_the_answer_and_the_distractors_lie_where_the_task_says(far, same, side, distractors, seed):
+def test_the_answer_and_the_distractors_lie_where_configured(far, same, side, distractors, seed):
     task = replace(SMALL, far=far, same_key=same, side=side, distractors=distractors)
     batch = task.draw(16, generator(seed % 2**32))
     for tokens, query, answer, label in zip(*(part.tolist() for part in batch[:4]), strict=True):
@@ -43,7 +43,7 @@ def test_the_answer_and_the_distractors_lie_where_the_task_says(far, same, side,
         others = [
             place for place, token in enumerate(tokens) if token == tokens[query] and place not in (query, answer)
         ]
-        assert len(others) == (distractors if same else 0)  # and so there is no match that nobody asked for
+        assert len(others) == (distractors if same else 0)  # so there is no unintended match
         assert all((abs(place - query) < task.distance) == far for place in others)
         assert all(1 <= token < task.vocab_size for token in tokens)
 
@@ -68,7 +68,7 @@ def test_a_generator_in_the_same_state_draws_the_same(task) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda: DistantEvidence(side="left"), "side must be one of before, after, either"),
         (lambda: DistantEvidence(vocab_size=3), "vocab_size must be at least 4"),
@@ -80,8 +80,8 @@ def test_a_generator_in_the_same_state_draws_the_same(task) -> None:
         (lambda: Mqar(filler="ones"), "filler must be random or zero"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused_with_a_reason(make, says) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_sizes_that_do_not_fit_are_refused_with_a_reason(make, message) -> None:
+    with pytest.raises(ValueError, match=message):
         make()
 
 
@@ -111,11 +111,11 @@ def test_recall_in_zoologys_form_asks_every_key_once_at_gaps_that_favour_the_nea
     task = Mqar(128, 8, 64, filler="zero")
     tokens, labels = task.draw_all(400, generator())
     places = []
-    for row, told in zip(tokens.tolist(), labels.tolist(), strict=True):
+    for row, values in zip(tokens.tolist(), labels.tolist(), strict=True):
         value_of = dict(zip(row[:16:2], row[1:16:2], strict=True))
-        asked = [place for place, label in enumerate(told) if label != IGNORED]
+        asked = [place for place, label in enumerate(values) if label != IGNORED]
         assert sorted(row[place] for place in asked) == sorted(value_of)
-        assert all(told[place] == value_of[row[place]] for place in asked)
+        assert all(values[place] == value_of[row[place]] for place in asked)
         assert min(asked) >= 16
         places += [(place - 16) // 2 for place in asked]
     law = 0.01 * np.arange(1, 57) ** (0.01 - 1)
@@ -125,7 +125,7 @@ def test_recall_in_zoologys_form_asks_every_key_once_at_gaps_that_favour_the_nea
     assert np.abs(np.bincount(places, minlength=56) - draw).max() < 60  # four standard deviations of a difference
 
 
-def test_the_small_questions_hold_together() -> None:
+def test_the_bundled_questions_are_consistent() -> None:
     questions = hotpot.small()
     assert len(questions) == 40
     for question in questions:
@@ -157,7 +157,7 @@ def test_both_published_forms_and_json_lines_are_read(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("{", "neither a JSON list nor JSON Lines"),
         ("[{}]", "question 1 is not of HotpotQA's form: KeyError: 'supporting_facts'"),
@@ -165,9 +165,9 @@ def test_both_published_forms_and_json_lines_are_read(tmp_path) -> None:
         ("[3]", "question 1 is not of HotpotQA's form"),
     ],
 )
-def test_a_file_of_another_form_is_refused_with_its_name_and_the_question(text, says, tmp_path) -> None:
+def test_a_file_of_another_form_is_refused_with_its_name_and_the_question(text, message, tmp_path) -> None:
     (tmp_path / "file.json").write_text(text, encoding="utf-8")
-    with pytest.raises(HotpotError, match=f"file.json.*{says}"):
+    with pytest.raises(HotpotError, match=f"file.json.*{message}"):
         hotpot.load(tmp_path / "file.json")
 
 
@@ -177,7 +177,7 @@ def test_chance_counts_the_ways_to_miss() -> None:
     assert segmented("?", [(str(n), n == 3) for n in range(16)]).chance() == pytest.approx(2 / 16)
 
 
-def test_segments_hold_all_sentences_in_order_and_differ_by_one_at_most() -> None:
+def test_segments_contain_all_sentences_in_order_and_differ_by_at_most_one() -> None:
     question = segmented("?", [(str(n), False) for n in range(37)])
     words = [segment.split() for segment in question.segments]
     assert [word for run in words for word in run] == [str(n) for n in range(37)]

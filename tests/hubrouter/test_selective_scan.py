@@ -84,13 +84,13 @@ def test_outputs_states_and_all_gradients_equal_the_formula(impl, rows, length):
 
 @each_case
 @pytest.mark.parametrize("size", [1e-6, 30.0, 1e6])
-def test_tiny_and_huge_steps_change_nothing_about_that(impl, rows, size):
+def test_that_holds_for_tiny_and_huge_steps(impl, rows, size):
     leaves = draw(11, rows, size)
     agree(outcome(by(impl), leaves), outcome(by_formula, leaves))
 
 
 @each_case
-def test_one_huge_step_among_small_ones_does_not_spoil_the_tokens_after_it(impl, rows):
+def test_one_huge_step_among_small_ones_keeps_later_tokens_accurate(impl, rows):
     leaves = draw(11, rows, 0.1)
     with torch.no_grad():
         leaves[1][:, 1] = 1e9
@@ -119,7 +119,7 @@ def test_without_a_first_state_the_scan_starts_from_zero(impl, rows):
 
 
 @each_case
-def test_a_scan_goes_on_from_the_state_of_the_one_before_and_gradients_too(impl, rows):
+def test_a_scan_continues_from_an_earlier_state_and_so_do_gradients(impl, rows):
     def in_two(x, delta, a, b, c, first):
         parts = [tensor.split([5, 6], 1) for tensor in (x, delta, b, c)]
         outputs = []
@@ -134,7 +134,7 @@ def test_a_scan_goes_on_from_the_state_of_the_one_before_and_gradients_too(impl,
 
 @torch.no_grad()
 @each_case
-def test_a_token_of_step_zero_leaves_the_state_and_is_not_read(impl, rows):
+def test_a_token_of_step_zero_does_not_change_the_state(impl, rows):
     x, delta, a, b, c, first = draw(7, rows)
     delta[:, 3:] = 0
     full = by(impl)(x, delta, a, b, c, first)
@@ -144,7 +144,7 @@ def test_a_token_of_step_zero_leaves_the_state_and_is_not_read(impl, rows):
 
 @torch.no_grad()
 @each_case
-def test_no_output_moves_when_later_tokens_change(impl, rows):
+def test_no_output_changes_when_later_tokens_change(impl, rows):
     leaves = draw(11, rows)
     before = by(impl)(*leaves).y
     for cut in range(1, 11):
@@ -159,7 +159,7 @@ def test_no_output_moves_when_later_tokens_change(impl, rows):
 @torch.no_grad()
 @each_case
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_low_precision_is_computed_in_float32_and_answered_in_kind(impl, rows, dtype):
+def test_low_precision_is_computed_in_float32_and_returned_in_its_dtype(impl, rows, dtype):
     leaves = draw(19, rows, dtype=dtype)
     y, state = by(impl)(*leaves)
     assert (y.dtype, state.dtype) == (dtype, torch.float32)
@@ -176,7 +176,7 @@ def test_autocast_does_not_lower_the_precision_of_the_state():
     assert torch.equal(cast.y, by("chunked")(*leaves).y)
 
 
-def test_the_configuration_knows_the_implementations():
+def test_the_configuration_lists_the_implementations():
     assert set(SCANS) == set(IMPLEMENTATIONS)
 
 
@@ -204,7 +204,7 @@ def test_the_kernels_are_refused_in_one_line_where_mamba_ssm_is_absent(rows, mon
 
 
 def pretend_mamba(monkeypatch, on_cpu):
-    """mamba-ssm's two functions by the formula: shows in which layout they are handed what, not that they work."""
+    """mamba-ssm's two functions by the formula: checks the layout of their arguments, not that they work."""
 
     def selective_scan_fn(u, delta, a, b, c, return_last_state):
         assert return_last_state
@@ -240,7 +240,7 @@ def test_the_kernels_are_refused_in_one_line_away_from_cuda(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [MAMBA_1, MAMBA_2])
-def test_the_kernels_are_handed_their_layouts(rows, monkeypatch):
+def test_the_kernels_receive_their_layouts(rows, monkeypatch):
     pretend_mamba(monkeypatch, on_cpu=True)
     leaves = draw(7, rows)
     for first in (leaves[5], None):

@@ -1,4 +1,4 @@
-"""What kernels must do where no test hook is installed: compile for a GPU, be one graph, refuse in one line."""
+"""Kernels in processes without test hooks: compile for a GPU, be one graph, refuse in one line."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_every_kernel_compiles_for_an_h100_and_fits_it(sizes: tuple[str, ...]) -
     assert {name: kernel for name, kernel in kernels.items() if kernel["shared"] > SHARED_MEMORY} == {}
 
 
-def test_torch_takes_the_operator_whole() -> None:
+def test_torch_compiles_the_operator_as_one() -> None:
     done = run("-c", IN_TORCH, interpret=True)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_without_a_gpu_and_an_interpreter_the_layer_says_what_to_do() -> None:
+def test_without_a_gpu_and_an_interpreter_the_error_names_the_remedy() -> None:
     code = (
         "import torch; from hubrouter import HubRouter, RouterConfig\n"
         "HubRouter(RouterConfig(d_model=64, impl='triton'))(torch.zeros(1, 4, 64))"
