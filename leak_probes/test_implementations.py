@@ -42,11 +42,7 @@ for check in (suffix_swap, prefix_length, other_rows, repeat_call, gradient):
 PROBES = ("gradient", "prefix-length", "isolation", "decode")
 
 
-def _name(check: Check) -> str:
-    return check.__name__
-
-
-@pytest.mark.parametrize("check", DIRECT, ids=_name)
+@pytest.mark.parametrize("check", DIRECT)
 def test_kernels_are_strictly_causal(check: Check) -> None:
     """Outputs and derivatives, under one check."""
     check(CASE)
@@ -78,7 +74,7 @@ def test_kernels_of_the_bidirectional_layer_are_detected() -> None:
         suffix_swap(CASE, CASE.prepared(layer))
 
 
-@pytest.mark.parametrize("check", [suffix_swap, prefix_length], ids=_name)
+@pytest.mark.parametrize("check", [suffix_swap, prefix_length])
 def test_kernels_that_select_a_chunk_too_early_are_detected(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted leak: every chunk reads the selection of the next border, in which its own later tokens take part."""
     import hubrouter.kernels.route as operator

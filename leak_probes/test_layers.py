@@ -36,11 +36,7 @@ ON_TOKENS = (suffix_swap, prefix_length, stream_in_pieces, other_rows, repeat_ca
 Builder = Callable[[ModelConfig], nn.Module]
 
 
-def _name(check: Check) -> str:
-    return check.__name__
-
-
-@pytest.mark.parametrize("check", ON_FEATURES, ids=_name)
+@pytest.mark.parametrize("check", ON_FEATURES)
 @settings(max_examples=50)
 @given(case=layers())
 def test_a_drawn_layer_is_strictly_causal(check: Check, case: Case) -> None:
@@ -48,7 +44,7 @@ def test_a_drawn_layer_is_strictly_causal(check: Check, case: Case) -> None:
     check(case)
 
 
-@pytest.mark.parametrize("check", ON_TOKENS, ids=_name)
+@pytest.mark.parametrize("check", ON_TOKENS)
 @settings(max_examples=25)
 @given(case=models())
 def test_a_drawn_model_is_strictly_causal(check: Check, case: Case) -> None:

@@ -35,7 +35,7 @@ class PackedModel(Model):
         return self.read(x)
 
     def documents_of(self, layer: int, documents: Tensor) -> Tensor:  # noqa: ARG002 - leaks forget a layer
-        """The documents as one layer sees them, int64 [B, N]."""
+        """The documents that one layer distinguishes, int64 [B, N]."""
         return documents
 
 
@@ -105,15 +105,15 @@ class PackedConvolution(nn.Module):
         self.taps = nn.Parameter(torch.randn(KERNEL, WIDTH) / KERNEL)
 
     def forward(self, x: Tensor, documents: Tensor) -> Tensor:
-        """The sum of the taps, each on x moved on by its number."""
+        """The sum of the taps, each on x shifted by its number."""
         total = torch.zeros_like(x)
         for back, tap in enumerate(self.taps):
-            moved = F.pad(x, (0, 0, back, 0))[:, : x.shape[1]]
-            total = total + tap * moved * self.seen(documents, back)[..., None]
+            shifted = F.pad(x, (0, 0, back, 0))[:, : x.shape[1]]
+            total = total + tap * shifted * self.seen(documents, back)[..., None]
         return total
 
     def seen(self, documents: Tensor, back: int) -> Tensor:
-        """Whether what stands `back` positions earlier is in the same document: bool [B, N]."""
+        """Whether the token `back` positions earlier is in the same document: bool [B, N]."""
         earlier = F.pad(documents, (back, 0), value=-1)[:, : documents.shape[1]]
         return earlier == documents
 

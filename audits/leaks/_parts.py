@@ -39,7 +39,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix along the sequence, then transform each position by itself."""
+        """Mix along the sequence, then transform each position separately."""
         return self.finish(x + self.mixer(self.mixer_norm(x)))
 
     def finish(self, x: Tensor) -> Tensor:

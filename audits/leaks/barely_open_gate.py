@@ -1,4 +1,4 @@
-"""A gate that training has only begun to open: behind it, attention sees everything."""
+"""A gate that training has only begun to open, on attention without a mask."""
 
 from __future__ import annotations
 

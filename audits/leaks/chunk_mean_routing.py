@@ -18,7 +18,7 @@ CHUNK = 6
 class PastChunkRouting(CausalAttention):
     """Attention to the tokens of one earlier chunk, chosen by top-1 with the mean of the chunk before as the query.
 
-    Selected tokens still pass the causal mask, and a token always sees itself: only the choice can leak.
+    Selected tokens still pass the causal mask, and a token always attends to itself: only the choice can leak.
     """
 
     newest = -1  # a chunk may choose up to this many chunks after itself

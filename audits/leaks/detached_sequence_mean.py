@@ -36,12 +36,12 @@ class SequenceMean(RunningMean):
 
 
 def leaky() -> nn.Module:
-    """The model that knows the mean of the whole sequence."""
+    """The model that uses the mean of the whole sequence."""
     return token_model(SequenceMean)
 
 
 def clean() -> nn.Module:
-    """The model that knows the mean so far."""
+    """The model that uses the mean so far."""
     return token_model(RunningMean)
 
 

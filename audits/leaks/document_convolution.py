@@ -1,4 +1,4 @@
-"""A short convolution that does not know the documents in its row: each begins with the end of the one before."""
+"""A short convolution that ignores the documents in its row: each continues the one before."""
 
 from __future__ import annotations
 

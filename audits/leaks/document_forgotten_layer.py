@@ -1,4 +1,4 @@
-"""Two layers of attention of which the second is not handed the borders of the documents."""
+"""Two layers of attention of which the second is not given the borders of the documents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def leaky() -> nn.Module:
 
 
 def clean() -> nn.Module:
-    """The model in which every layer knows."""
+    """The model in which every layer gets the borders."""
     return packed_model(ByBorders, PackedAttention, PackedAttention)
 
 

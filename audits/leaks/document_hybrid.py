@@ -1,4 +1,4 @@
-"""A hybrid whose attention keeps documents apart by their positions, while its convolution knows no positions."""
+"""A hybrid whose attention isolates documents by their positions, while its convolution ignores positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block mask that is off by one where documents meet: everyone sees the last token of the document before."""
+"""A block mask that is off by one where documents meet: every token attends to the last one of the document before."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def leaky() -> nn.Module:
 
 
 def clean() -> nn.Module:
-    """The model that ranks the keys a query can see."""
+    """The model that ranks the keys a query may attend to."""
     return token_model(PrefixSelection)
 
 

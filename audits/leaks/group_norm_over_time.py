@@ -12,7 +12,7 @@ GROUPS = 4
 
 
 class PositionGroupNorm(nn.Module):
-    """A normalised projection, [B, N, D] -> [B, N, D], with the statistics of each position by itself."""
+    """A normalised projection, [B, N, D] -> [B, N, D], with statistics per position."""
 
     def __init__(self) -> None:
         super().__init__()

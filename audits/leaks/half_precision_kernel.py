@@ -33,7 +33,7 @@ class HalfUnmaskedAttention(TwoKernelAttention):
 
 
 def leaky() -> nn.Module:
-    """The model whose half-precision path sees everything."""
+    """The model whose half-precision path has no mask."""
     return token_model(HalfUnmaskedAttention)
 
 

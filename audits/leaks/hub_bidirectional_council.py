@@ -16,7 +16,7 @@ class BidirectionalCouncil(Council):
     """Every query may read its whole chunk."""
 
     def own_mask(self, queries: int, own: Members) -> Tensor:
-        """True where the token is real, wherever it stands in the chunk."""
+        """True where the token is real, at any position of the chunk."""
         return own.valid[:, :, None, :].expand(-1, -1, queries, -1)
 
 

@@ -15,7 +15,7 @@ BLOCK = 4
 
 
 class CompressedAttention(CausalAttention):
-    """Attention to block means of keys and values; a query sees the blocks that have ended, itself included."""
+    """Attention to block means of keys and values; a query attends to the blocks that have ended, itself included."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend to [B, N // BLOCK, D] compressed keys; a trailing partial block has none."""

@@ -1,4 +1,4 @@
-"""A mask that is right in the first two chunks and lets a chunk see itself whole from the third on."""
+"""A mask that is right in the first two chunks and lets a chunk attend to all of itself from the third on."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from audits.results import LeakClass
 
 
 class PositionTemperature(CausalAttention):
-    """Causal attention whose scores are scaled by the logarithm of how many keys a query can see."""
+    """Causal attention whose scores are scaled by the logarithm of the number of keys of a query."""
 
     def score(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Scores [B, N, N] times log(count + 1), which is never 0."""
@@ -31,12 +31,12 @@ class LengthTemperature(PositionTemperature):
 
 
 def leaky() -> nn.Module:
-    """The model that knows how long the sequence will be."""
+    """The model that uses the length of the whole sequence."""
     return token_model(LengthTemperature)
 
 
 def clean() -> nn.Module:
-    """The model that knows how long the sequence is so far."""
+    """The model that uses the length so far."""
     return token_model(PositionTemperature)
 
 

@@ -1,4 +1,4 @@
-"""A single cell of the attention mask is wrong: position 17 sees position 31, and nothing else leaks."""
+"""A single cell of the attention mask is wrong: position 17 attends to position 31, and nothing else leaks."""
 
 from __future__ import annotations
 

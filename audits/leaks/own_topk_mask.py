@@ -15,7 +15,7 @@ KEYS = 4
 
 
 class TopKeyAttention(CausalAttention):
-    """Attention to the keys with the highest scores among those a query may see."""
+    """Attention to the keys with the highest scores among those a query may attend to."""
 
     def mask(self, scores: Tensor, x: Tensor) -> Tensor:
         """Hide the future, then all but the best keys."""

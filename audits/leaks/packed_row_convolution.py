@@ -1,4 +1,4 @@
-"""A convolution over rows packed into one stream: each row's first positions see the row before."""
+"""A convolution over rows packed into one stream: each row's first positions depend on the row before."""
 
 from __future__ import annotations
 

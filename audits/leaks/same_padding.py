@@ -13,7 +13,7 @@ KERNEL = 5
 
 
 class CausalConvolution(nn.Module):
-    """A convolution along the sequence, [B, N, D] -> [B, N, D], that sees the last KERNEL positions."""
+    """A convolution along the sequence, [B, N, D] -> [B, N, D], over the last KERNEL positions."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ class GatedAttention(CausalAttention):
         return super().forward(x) * (1 + (self.gate(x) > 0).to(x.dtype))
 
     def gate(self, x: Tensor) -> Tensor:
-        """What decides, [B, N, 1]: each position by itself."""
+        """The decision of each position, [B, N, 1]."""
         return x[:, :, :1]
 
 

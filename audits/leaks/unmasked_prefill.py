@@ -20,7 +20,7 @@ class UnmaskedPrefill(CachedAttention):
 
 
 def leaky() -> nn.Module:
-    """The model whose prompt sees itself whole."""
+    """The model whose prompt is attended to without a mask."""
     return streaming_model(UnmaskedPrefill)
 
 

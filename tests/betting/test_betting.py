@@ -117,9 +117,9 @@ def test_the_narrow_council_depends_on_later_tokens_only_where_the_leak_is_plant
     gen = torch.Generator().manual_seed(0)
     tokens, others = (torch.randint(32, (16, 29), generator=gen) for _ in range(2))
     others[:, :19] = tokens[:, :19]
-    moved = float((model(tokens) - model(others))[:, :19].abs().max())
-    assert (moved > 1e-3) == (version == "leaky")
-    assert moved > 1e-3 or moved <= 1e-12
+    change = float((model(tokens) - model(others))[:, :19].abs().max())
+    assert (change > 1e-3) == (version == "leaky")
+    assert change > 1e-3 or change <= 1e-12
 
 
 def test_a_feature_model_is_tested_through_an_embedding_and_a_readout():

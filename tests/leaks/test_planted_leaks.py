@@ -58,8 +58,8 @@ def reinitialised(leak: PlantedLeak, version: str) -> nn.Module:
 
 
 @torch.no_grad()
-def moved(leak: PlantedLeak, version: str) -> float:
-    """The largest change before a cut when everything from the cut on is drawn anew; every call has its own model."""
+def largest_change(leak: PlantedLeak, version: str) -> float:
+    """The largest change before a cut when everything from the cut on is drawn again; every call has its own model."""
     worst, dtype = 0.0, getattr(torch, leak.leaks_in or "float64")
     for cut in CUTS:
         inputs = draw(leak, 8, leak.seq_len, seed=cut)
@@ -142,12 +142,12 @@ def test_outputs_are_finite_at_any_length_and_keep_the_dtype(leak, version, dtyp
 
 @each_leak
 def test_a_clean_version_does_not_depend_on_later_inputs(leak):
-    assert moved(leak, "clean") <= 1e-12
+    assert largest_change(leak, "clean") <= 1e-12
 
 
 @pytest.mark.parametrize("leak", SHOWN_WITHIN_ROWS, ids=lambda leak: leak.name)
 def test_a_leaky_version_depends_on_later_inputs_exactly_where_its_class_says_so(leak):
-    assert (moved(leak, "leaky") > 1e-10) == (leak.leak_class in SHOWN_BY_PERTURBATION)
+    assert (largest_change(leak, "leaky") > 1e-10) == (leak.leak_class in SHOWN_BY_PERTURBATION)
 
 
 @torch.no_grad()
@@ -227,13 +227,13 @@ def test_leaks_without_the_hub_layer_do_not_import_it(name):
 @torch.no_grad()
 @pytest.mark.parametrize("leak", [leak for leak in PLANTED if leak.zero_initialized], ids=lambda leak: leak.name)
 def test_a_leak_behind_zero_weights_does_not_show_as_the_model_comes(leak):
-    assert moved(replace(leak, zero_initialized=False), "leaky") == 0
+    assert largest_change(replace(leak, zero_initialized=False), "leaky") == 0
 
 
 @pytest.mark.parametrize("leak", [leak for leak in PLANTED if leak.leaks_in], ids=lambda leak: leak.name)
 def test_a_leak_of_one_dtype_is_none_in_float64(leak):
-    assert moved(replace(leak, leaks_in=None), "leaky") == 0
-    assert moved(leak, "leaky") > 1e-3
+    assert largest_change(replace(leak, leaks_in=None), "leaky") == 0
+    assert largest_change(leak, "leaky") > 1e-3
 
 
 @each_leak

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,8 +19,9 @@ from audits.betting.eprocess import EProcess
 from audits.betting.predictor import make_predictor
 from audits.betting.result import BetResult
 from audits.betting.run import bet, run_until_proof
-from audits.betting.wealth import FRACTIONS, Wealth, log_factors
+from audits.betting.wealth import FRACTIONS, Wealth, certifies, log_factors
 from audits.experiments.auditor._betting_study_seeds import HEADER, power_row
+from audits.leaks import hub_selection_in_chunk
 from audits.leaks._corpus import all_leaks
 from audits.leaks._planted import PlantedLeak
 from audits.statistics import Counts, rate_interval
@@ -115,7 +115,7 @@ def exceedance_row(name: str, largest: Sequence[float]) -> list[str]:
     """The proportion of tests whose largest wealth exceeded each level, with the upper end of its 95 % interval."""
     cells = []
     for alpha in LEVELS:
-        counts = Counts(sum(log >= -math.log(alpha) for log in largest), len(largest))
+        counts = Counts(sum(certifies(log, alpha) for log in largest), len(largest))
         cells.append(f"{counts.successes / counts.trials:.4f} (≤ {rate_interval(counts).high:.4f})")
     return [name, *cells]
 
@@ -137,23 +137,18 @@ def print_leaks(config: BetConfig) -> None:
     """Every planted leak and its clean control."""
     _print_row(["planted leak", *COLUMNS], head=True)
     for leak in all_leaks():
-        _print_row(_leak_row(leak.name, str(leak.leak_class), leak.leaky, leak.clean, settings_of(leak), config))
+        _print_row(_leak_row(leak.name, leak, config))
 
 
 def print_narrow(config: BetConfig) -> None:
     """Selection inside the chunk: as planted, and in adversarial variants."""
-    leak = next(leak for leak in all_leaks() if leak.name == "hub_selection_in_chunk")
-    module = sys.modules[leak.leaky.__module__]
+    leak = hub_selection_in_chunk.LEAK
+    narrow = replace(leak, leaky=hub_selection_in_chunk.narrow_leaky, clean=hub_selection_in_chunk.narrow_clean)
     frozen = replace(config, freeze=("*score*", "*encode*"))
     _print_row(["variant", *COLUMNS], head=True)
-    variants = (
-        ("as planted", leak.leaky, leak.clean, config),
-        ("as planted, frozen router", leak.leaky, leak.clean, frozen),
-        ("narrow council", module.narrow_leaky, module.narrow_clean, config),
-        ("narrow council, frozen router", module.narrow_leaky, module.narrow_clean, frozen),
-    )
-    for name, leaky, clean, variant in variants:
-        _print_row(_leak_row(name, str(leak.leak_class), leaky, clean, settings_of(leak), variant))
+    for name, variant in (("as planted", leak), ("narrow council", narrow)):
+        _print_row(_leak_row(name, variant, config))
+        _print_row(_leak_row(f"{name}, frozen router", variant, frozen))
 
 
 def print_power(config: BetConfig, seeds: int) -> None:
@@ -163,19 +158,13 @@ def print_power(config: BetConfig, seeds: int) -> None:
         _print_row(power_row(leak, settings_of(leak), replace(config, to_the_end=False), seeds))
 
 
-def _leak_row(
-    name: str,
-    leak_class: str,
-    leaky: Callable[[], nn.Module],
-    clean: Callable[[], nn.Module],
-    settings: Settings,
-    config: BetConfig,
-) -> list[str]:
-    found = timed(leaky(), settings, config)
-    causal = timed(clean(), settings, replace(config, to_the_end=False)).result
+def _leak_row(name: str, leak: PlantedLeak, config: BetConfig) -> list[str]:
+    found = timed(leak.leaky(), settings_of(leak), config)
+    causal = bet(leak.clean(), settings_of(leak), replace(config, to_the_end=False))
     proof = "not proven" if found.seconds is None else f"{found.result.proven_at} steps, {found.seconds:.1f} s"
     false_positive = "PROVEN: " if causal.proven_at else ""
-    return [name, leak_class, proof, f"{found.result.bits_per_token:.3f}", f"{false_positive}{1 / causal.p_value:.2g}"]
+    e_value = f"{false_positive}{1 / causal.p_value:.2g}"
+    return [name, str(leak.leak_class), proof, f"{found.result.bits_per_token:.3f}", e_value]
 
 
 def _print_row(cells: Sequence[str], *, head: bool = False) -> None:
