@@ -11,7 +11,7 @@ from audits.claims.registry import all_claims
 from audits.evidence.ledger import Evidence, is_fresh
 from audits.evidence.succession import accepted
 from audits.experiments.registry import todays_code
-from audits.statistics import Adjusted, holm_by_claim
+from audits.statistics.multiplicity import Adjusted, holm_by_claim
 
 NO_RUN = "not verified: no run yet"
 READING_ORDER = (

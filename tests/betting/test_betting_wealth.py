@@ -10,7 +10,7 @@ from torch import Tensor
 from audits.betting.follow_the_leader import FollowTheLeader
 from audits.betting.wealth import FRACTIONS, RESERVE, Wealth, certifies, log_factors
 from audits.experiments.auditor._betting_study import dice
-from audits.statistics import Counts, rate_interval
+from audits.statistics.counts import Counts, rate_interval
 
 BET_FRACTIONS = torch.tensor(FRACTIONS, dtype=torch.float64)
 RUIN = -math.inf

@@ -14,7 +14,7 @@ from audits.claims.hubrouter._paper import PRINTED_ALONE
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.routing.hub_count import CELLS, NAME, SIZES, runs
-from audits.statistics import Counts, discordant
+from audits.statistics.counts import Counts, discordant
 
 SETTING = {"named": 4, "relevant": 2, "chunk": 16, "length": 96, "d_model": 32, "steps": 250, "penalty": 1.0}
 

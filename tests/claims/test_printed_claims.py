@@ -19,7 +19,8 @@ from audits.claims.hubrouter._paper import HUB_GPT, JAMBA, PRINTED_ALONE
 from audits.claims.hubrouter.throughput_90x import share_removed
 from audits.evidence.ledger import Evidence, Record
 from audits.formatting import p_text
-from audits.statistics import Counts, Printed, Reading
+from audits.statistics.counts import Counts
+from audits.statistics.summary import Printed, Reading
 
 IDS = (
     "chunk-size",

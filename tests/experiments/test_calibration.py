@@ -10,20 +10,15 @@ from audits.experiments.calibration import _means as means
 from audits.experiments.calibration import _rates as rates
 from audits.experiments.calibration import calibration
 from audits.experiments.calibration._noise import NOISE
-from audits.statistics import (
-    Counts,
-    Direction,
-    equivalence,
-    equivalence_paired,
-    holm,
-    paired,
-    sign_flip,
-    summarise,
-    trend_over_runs,
-    trend_within_seeds,
-    two_sample,
-    welch,
-)
+from audits.statistics.counts import Counts
+from audits.statistics.equivalence import equivalence, equivalence_paired
+from audits.statistics.multiplicity import holm
+from audits.statistics.paired import paired
+from audits.statistics.permutation import sign_flip, two_sample
+from audits.statistics.summary import summarise
+from audits.statistics.trend_exact import trend_over_runs, trend_within_seeds
+from audits.statistics.trend_null import Direction
+from audits.statistics.welch import welch
 
 
 def quiet(*_args):

@@ -20,7 +20,7 @@ from audits.leaks import all_leaks
 from audits.leaks._planted import redrawn
 from audits.probes import all_probes
 from audits.report.claims.what_probes_see import what_probes_see
-from audits.statistics import Counts, largest_rate, least_rate
+from audits.statistics.counts import Counts, largest_rate, least_rate
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "what-each-probe-sees.md"

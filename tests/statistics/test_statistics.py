@@ -7,36 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from audits.statistics import (
-    Printed,
-    Reading,
-    Summary,
-    best_of_p,
-    best_of_tipping_point,
-    borrowed_p,
-    equivalence,
-    holm,
-    holm_among_unknown,
-    largest_family,
-    margin_with_power,
-    minimum_detectable_effect,
-    paired,
-    paired_rule,
-    pooled_sd,
-    power_of,
-    scaling_exponent,
-    sd_interval,
-    seeds_needed,
-    sign_flip,
-    single_run_p,
-    smallest_margin,
-    summarise,
-    tipping_point,
-    two_sample,
-    welch,
-    welch_from_print,
-    welch_rule,
-)
+from audits.statistics.equivalence import equivalence, margin_with_power, smallest_margin
+from audits.statistics.multiplicity import holm, holm_among_unknown, largest_family
+from audits.statistics.paired import paired
+from audits.statistics.permutation import sign_flip, two_sample
+from audits.statistics.power import minimum_detectable_effect, paired_rule, power_of, seeds_needed, welch_rule
+from audits.statistics.scaling import scaling_exponent
+from audits.statistics.summary import Printed, Reading, Summary, pooled_sd, sd_interval, summarise
+from audits.statistics.tipping import best_of_p, best_of_tipping_point, borrowed_p, single_run_p, tipping_point
+from audits.statistics.welch import welch, welch_from_print
 
 DRAWS = 20_000  # a binomial rate near .05 then has a standard error of .0016
 finite = st.floats(-1e3, 1e3, allow_nan=False).map(lambda x: round(x, 3))

@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from audits.statistics import (
-    compare_paired,
-    compare_unpaired,
-    minimum_detectable_effect,
-    paired_rule,
-    power_of,
-    sign_flip,
-    two_sample,
-    welch_rule,
-)
+from audits.statistics.comparison import compare_paired, compare_unpaired
+from audits.statistics.permutation import sign_flip, two_sample
+from audits.statistics.power import minimum_detectable_effect, paired_rule, power_of, welch_rule
 
 TREATED, CONTROL = [5.1, 5.4, 5.2, 5.6, 5.3], [5.0, 5.1, 5.15, 5.2, 5.1]
 

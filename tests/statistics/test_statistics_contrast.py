@@ -6,16 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from audits.statistics import (
-    contrast,
-    contrast_sides,
-    difference_of_differences,
-    equivalence,
-    equivalence_paired,
-    holm_by_claim,
-    slope_weights,
-    smallest_margin_paired,
-)
+from audits.statistics.contrast import contrast, contrast_sides, difference_of_differences, slope_weights
+from audits.statistics.equivalence import equivalence, equivalence_paired, smallest_margin_paired
+from audits.statistics.multiplicity import holm_by_claim
 
 LEAKY_LARGE, LEAKY_SMALL = [4.0, 4.3, 4.1, 4.4], [4.6, 4.8, 4.5, 5.0]
 CLEAN_LARGE, CLEAN_SMALL = [5.0, 5.2, 5.1, 5.3], [5.1, 5.2, 5.15, 5.45]

@@ -5,16 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from audits.statistics import (
-    Counts,
-    boschloo,
-    cochran_armitage,
-    detectable_rate,
-    exact_power,
-    fisher,
-    rate_interval,
-    runs_needed,
-)
+from audits.statistics.counts import Counts, boschloo, detectable_rate, exact_power, fisher, rate_interval, runs_needed
+from audits.statistics.trend import cochran_armitage
 
 
 def test_fisher_and_boschloo_give_the_known_values_and_boschloo_is_never_the_larger():

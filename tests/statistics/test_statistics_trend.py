@@ -7,17 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from audits.statistics import (
-    Counts,
-    Direction,
-    cochran_armitage,
-    detectable_trend,
-    exact_trend_power,
-    trend_over_cells,
-    trend_over_runs,
-    trend_runs_needed,
-    trend_within_seeds,
-)
+from audits.statistics.counts import Counts
+from audits.statistics.trend import cochran_armitage
+from audits.statistics.trend_cells import trend_over_cells
+from audits.statistics.trend_design import detectable_trend, exact_trend_power, trend_runs_needed
+from audits.statistics.trend_exact import trend_over_runs, trend_within_seeds
+from audits.statistics.trend_null import Direction
 
 HUBS = (8, 10, 12, 14, 20, 24, 28, 32)
 LOG_HUBS = tuple(math.log2(m) for m in HUBS)

@@ -8,7 +8,7 @@ from audits.claims.claim import Judgement
 from audits.evidence.ledger import Evidence
 from audits.experiments.bench._measured import HUB, Bench, benches
 from audits.formatting import Table
-from audits.statistics import Exponent
+from audits.statistics.scaling import Exponent
 
 TRAINING = "forward+backward"
 BASELINES = ("attention", "mamba", "sliding-window")

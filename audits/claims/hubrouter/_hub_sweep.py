@@ -11,7 +11,7 @@ from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Series
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.routing.hub_count import ARMS, CELLS, NAME, THRESHOLD
 from audits.formatting import Table
-from audits.statistics import Counts, rate_interval
+from audits.statistics.counts import Counts, rate_interval
 
 PLAIN, ORTHOGONAL = ARMS
 STYLES = {PLAIN: "causal", ORTHOGONAL: "other"}

@@ -8,21 +8,12 @@ from dataclasses import dataclass
 from audits.claims.claim import ClaimVerdict, Judgement
 from audits.claims.hubrouter._hub_sweep import PLAIN, Sweep, rates_figure, recall_figure, scale, table
 from audits.formatting import Table, p_text, percent
-from audits.statistics import (
-    ALPHA,
-    POWER,
-    Counts,
-    TrendTest,
-    contrast,
-    detectable_trend,
-    exact_trend_power,
-    least_rate,
-    slope_weights,
-    trend_over_cells,
-    trend_over_runs,
-    trend_runs_needed,
-    trend_within_seeds,
-)
+from audits.statistics.contrast import contrast, slope_weights
+from audits.statistics.counts import Counts, least_rate
+from audits.statistics.levels import ALPHA, POWER
+from audits.statistics.trend_cells import trend_over_cells
+from audits.statistics.trend_design import detectable_trend, exact_trend_power, trend_runs_needed
+from audits.statistics.trend_exact import TrendTest, trend_over_runs, trend_within_seeds
 
 FIRST, LAST_RELIABLE = 8, 14  # the band that the claim calls reliable
 RELIABLE_SHARE = 0.8  # "4-5 of 5"

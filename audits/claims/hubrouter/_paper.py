@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audits.statistics import Printed
+from audits.statistics.summary import Printed
 
 SOURCE = "arXiv:2604.22442 (HubRouter, April 2026); known from its abstract only"
 PRINTED_ALONE = "From the printed numbers alone; no run of ours."

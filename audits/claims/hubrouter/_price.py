@@ -9,7 +9,11 @@ from enum import StrEnum
 
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models.leak_price import NAME
-from audits.statistics import ALPHA, Interval, equivalence_paired, holm, paired
+from audits.statistics.equivalence import equivalence_paired
+from audits.statistics.levels import ALPHA
+from audits.statistics.multiplicity import holm
+from audits.statistics.paired import paired
+from audits.statistics.summary import Interval
 
 MARGIN = 0.01  # nats a token, about 1 % of perplexity: less is called nothing (our choice, fixed beforehand)
 ROUNDING = 1e-12  # nats; two sums of the same losses differ by less

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from audits.claims.claim import ClaimVerdict
 from audits.claims.hubrouter._trained import Trained, compare, leaks, perplexity, ratio_text
 from audits.formatting import Table, p_text
-from audits.statistics import ALPHA, PairedComparison
+from audits.statistics.comparison import PairedComparison
+from audits.statistics.levels import ALPHA
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from audits.claims.figures import CurvePoint, Curves, Series
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench.throughput import NAME
 from audits.formatting import Table
-from audits.statistics import Interval, paired
+from audits.statistics.paired import paired
+from audits.statistics.summary import Interval
 
 LENGTH = 1024  # of the published multipliers, in tokens
 MULTIPLIER = 90.0  # published: "up to ~90x" against a PyTorch-native baseline

@@ -11,7 +11,7 @@ from audits.claims.figures import DotColumn
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models._language_model import KIND, SIZES, Arm
-from audits.statistics import PairedComparison, compare_paired
+from audits.statistics.comparison import PairedComparison, compare_paired
 
 SEEDS = 3  # the pre-registered number of paired seeds, at least
 _VARIED = ("pattern", "routing", "chunk")

@@ -25,7 +25,8 @@ from audits.claims.hubrouter._trained import (
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import leak_worth
 from audits.formatting import Table
-from audits.statistics import ALPHA, PairedComparison, compare_paired
+from audits.statistics.comparison import PairedComparison, compare_paired
+from audits.statistics.levels import ALPHA
 
 
 def judge(evidence: Evidence) -> Judgement:

@@ -12,7 +12,8 @@ from audits.evidence.ledger import Evidence
 from audits.experiments.language_models.leak_price import NAME, why_not
 from audits.formatting import Table, p_text, percent
 from audits.leaks._corpus import all_leaks
-from audits.statistics import ALPHA, POWER, minimum_detectable_effect, paired_rule, seeds_needed
+from audits.statistics.levels import ALPHA, POWER
+from audits.statistics.power import minimum_detectable_effect, paired_rule, seeds_needed
 
 WORDS = {
     Price.LOWERS: "lower held-out perplexity",

@@ -25,20 +25,17 @@ from audits.claims.hubrouter._trained import (
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import chunk_size
 from audits.formatting import Table, p_text, percent
-from audits.statistics import (
-    ALPHA,
-    POWER,
+from audits.statistics.comparison import PairedComparison
+from audits.statistics.contrast import contrast, slope_weights
+from audits.statistics.equivalence import (
     Equivalence,
-    PairedComparison,
-    Reading,
-    contrast,
     equivalence_paired,
     margin_with_power,
-    pooled_sd,
-    slope_weights,
     smallest_margin,
     smallest_margin_paired,
 )
+from audits.statistics.levels import ALPHA, POWER
+from audits.statistics.summary import Reading, pooled_sd
 
 SEEDS = (3, 5, 10)
 MARGIN = 0.02  # nats, about 2 % of perplexity: "little effect" (our choice, fixed before any run)

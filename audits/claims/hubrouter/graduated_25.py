@@ -14,18 +14,10 @@ from audits.claims.hubrouter._trained import SEEDS, column, compare, detectable_
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import graduated
 from audits.formatting import Table, p_text
-from audits.statistics import (
-    ALPHA,
-    POWER,
-    Holm,
-    best_of_p,
-    best_of_tipping_point,
-    holm,
-    seeds_needed,
-    single_run_p,
-    tipping_point,
-    welch_rule,
-)
+from audits.statistics.levels import ALPHA, POWER
+from audits.statistics.multiplicity import Holm, holm
+from audits.statistics.power import seeds_needed, welch_rule
+from audits.statistics.tipping import best_of_p, best_of_tipping_point, single_run_p, tipping_point
 
 QUARTER_PPL = 268.0
 TRANSFORMER_PPL = 282.4

@@ -13,18 +13,9 @@ from audits.claims.hubrouter._paper import PRINTED_ALONE, SOURCE
 from audits.evidence.ledger import Evidence
 from audits.experiments.routing.hub_count import NAME
 from audits.formatting import Table, p_text, percent
-from audits.statistics import (
-    ALPHA,
-    POWER,
-    Counts,
-    boschloo,
-    detectable_rate,
-    exact_power,
-    exact_trend_power,
-    fisher,
-    rate_interval,
-    runs_needed,
-)
+from audits.statistics.counts import Counts, boschloo, detectable_rate, exact_power, fisher, rate_interval, runs_needed
+from audits.statistics.levels import ALPHA, POWER
+from audits.statistics.trend_design import exact_trend_power
 
 SEEDS = 5
 RELIABLE = (4, 5)  # converged seeds printed for M = 8 to 14

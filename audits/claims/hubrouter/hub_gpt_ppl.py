@@ -23,20 +23,11 @@ from audits.claims.hubrouter._trained import (
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import hybrids
 from audits.formatting import Table, p_text, percent
-from audits.statistics import (
-    ALPHA,
-    POWER,
-    Printed,
-    Reading,
-    Welch,
-    holm_among_unknown,
-    largest_family,
-    minimum_detectable_effect,
-    power_of,
-    seeds_needed,
-    welch_from_print,
-    welch_rule,
-)
+from audits.statistics.levels import ALPHA, POWER
+from audits.statistics.multiplicity import holm_among_unknown, largest_family
+from audits.statistics.power import minimum_detectable_effect, power_of, seeds_needed, welch_rule
+from audits.statistics.summary import Printed, Reading
+from audits.statistics.welch import Welch, welch_from_print
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,10 @@ from audits.claims.hubrouter._trained import SEEDS, column, detectable_text, mod
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models import hybrids
 from audits.formatting import Table, p_text, percent
-from audits.statistics import (
-    ALPHA,
-    POWER,
-    Printed,
-    Reading,
-    borrowed_p,
-    sd_interval,
-    seeds_needed,
-    single_run_p,
-    tipping_point,
-    welch_rule,
-)
+from audits.statistics.levels import ALPHA, POWER
+from audits.statistics.power import seeds_needed, welch_rule
+from audits.statistics.summary import Printed, Reading, sd_interval
+from audits.statistics.tipping import borrowed_p, single_run_p, tipping_point
 
 HUB_JAMBA_PPL = 200.2
 JAMBA_PPL = 209.0

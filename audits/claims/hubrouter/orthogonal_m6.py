@@ -19,9 +19,7 @@ from audits.claims.hubrouter._paper import PRINTED_ALONE, SOURCE
 from audits.evidence.ledger import Evidence
 from audits.experiments.routing.hub_count import NAME
 from audits.formatting import Table, p_text, percent
-from audits.statistics import (
-    ALPHA,
-    POWER,
+from audits.statistics.counts import (
     Counts,
     Discordant,
     boschloo,
@@ -31,6 +29,7 @@ from audits.statistics import (
     fisher,
     runs_needed,
 )
+from audits.statistics.levels import ALPHA, POWER
 
 HUBS = 6
 RESCUED = Counts(5, 5)

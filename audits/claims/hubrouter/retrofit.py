@@ -13,7 +13,8 @@ from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models import retrofit as experiment
 from audits.experiments.language_models.retrofit import TUNING_SHARE
 from audits.formatting import Table, percent
-from audits.statistics import Counts, PairedComparison, compare_paired, rate_interval
+from audits.statistics.comparison import PairedComparison, compare_paired
+from audits.statistics.counts import Counts, rate_interval
 
 ATTEMPTS = (1, 3, 5, 10, 29, 59)
 MARGIN = 0.01  # nats, about 1 % of perplexity: within it the retrofit has recovered (our choice, before any run)

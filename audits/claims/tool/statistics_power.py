@@ -10,7 +10,9 @@ from audits.claims.figures import CurvePoint, Curves, Series
 from audits.evidence.ledger import Evidence
 from audits.experiments.calibration.calibration import NAME, all_cases
 from audits.formatting import Table, percent
-from audits.statistics import ALPHA, Counts, Interval, rate_interval
+from audits.statistics.counts import Counts, rate_interval
+from audits.statistics.levels import ALPHA
+from audits.statistics.summary import Interval
 
 LEVEL = 0.999  # of each interval, so that some sixty together seldom miss
 REFUTING = 1.2 * ALPHA  # Cochran's rule (1954): an approximate test may be off by a fifth of its level

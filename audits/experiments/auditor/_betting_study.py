@@ -24,7 +24,7 @@ from audits.experiments.auditor._betting_study_seeds import HEADER, power_row
 from audits.leaks import hub_selection_in_chunk
 from audits.leaks._corpus import all_leaks
 from audits.leaks._planted import PlantedLeak
-from audits.statistics import Counts, rate_interval
+from audits.statistics.counts import Counts, rate_interval
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
 from audits.subject.subject import Model

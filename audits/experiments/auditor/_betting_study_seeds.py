@@ -7,7 +7,7 @@ from dataclasses import replace
 from audits.betting.config import BetConfig
 from audits.betting.run import bet
 from audits.leaks._planted import PlantedLeak
-from audits.statistics import Counts, rate_interval
+from audits.statistics.counts import Counts, rate_interval
 from audits.subject.settings import Settings
 
 HEADER = ("planted leak", "class", "proven in", "95 % interval of the rate", "steps to the proof: median, range")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audits.evidence.ledger import Evidence, Record
-from audits.statistics import Counts, largest_rate, least_rate
+from audits.statistics.counts import Counts, largest_rate, least_rate
 
 EXPERIMENT = "detection-power"
 AUDIT, QUICK = (

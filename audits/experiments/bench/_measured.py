@@ -12,7 +12,7 @@ import msgspec
 from audits.evidence.experiment import TIERS
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench._row import PASSES, Ceilings, Entry, Row
-from audits.statistics import Exponent, scaling_exponent
+from audits.statistics.scaling import Exponent, scaling_exponent
 
 EXPERIMENT = "bench"
 BASE, PROJECTIONS, HUB = "attention", "projections", "hub"

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.bench._timing import seconds_of
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
-from audits.statistics import scaling_exponent
+from audits.statistics.scaling import scaling_exponent
 from hubrouter import HubRouter, ModelConfig, RouterConfig
 from hubrouter.mixers.attention import CausalAttention
 

@@ -13,7 +13,7 @@ from audits.claims.provenance import Origin
 from audits.evidence.experiment import TIERS
 from audits.formatting import Table
 from audits.jsonable import json_text
-from audits.statistics import Adjusted
+from audits.statistics.multiplicity import Adjusted
 
 FILE_NAME: Final = "claims.schema.json"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -11,7 +11,7 @@ from audits.report.claims.kill_matrix import named_text
 from audits.report.claims.marks import claim_mark
 from audits.report.render.figure_influence import largest_future
 from audits.report.render.marks import audit_mark
-from audits.statistics import ALPHA
+from audits.statistics.levels import ALPHA
 
 
 def audit_word(audit: Audit | None) -> str:

@@ -26,7 +26,7 @@ from audits.report.claims import prose, tables
 from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
 from audits.report.render.markdown_parts import grid
-from audits.statistics import Counts, least_rate
+from audits.statistics.counts import Counts, least_rate
 
 INTRODUCTION = f"""\
 Written by `hubrouter-audit report --page FILE` from the evidence in `reports/evidence`; do not edit. A probe *sees* a
