@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from audits.__main__ import main
-from audits.betting import BetConfig, BetVerdict, bet, explain
+from audits.betting import BetConfig, BetVerdict, Stakes, bet, explain
 from audits.betting.eprocess import EProcess, default_lr
 from audits.betting.predictor import make_predictor
 from audits.betting.wealth import mean_wealth
@@ -251,6 +251,10 @@ def test_settings_out_of_range_are_refused_in_one_line(config, message):
     with pytest.raises(SubjectError, match=message) as refused:
         bet(memory(), SMALL, config)
     assert "\n" not in str(refused.value)
+
+
+def test_the_former_public_name_of_the_settings_keeps_working():
+    assert Stakes is BetConfig
 
 
 def test_a_module_that_cannot_be_copied_is_refused():
