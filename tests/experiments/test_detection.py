@@ -163,5 +163,5 @@ def test_the_page_tells_what_a_probe_sees_alone_and_misses_and_how_often():
 
 
 def test_the_committed_page_is_the_one_the_committed_evidence_gives():
-    evidence = Ledger(ROOT / "reports" / "evidence").read()
+    evidence = Ledger(ROOT / "reports" / "evidence").read().latest_per_question({})
     assert PAGE.read_text(encoding="utf-8") == what_probes_see(Report((), evidence), all_probes())
