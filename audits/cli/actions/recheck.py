@@ -38,7 +38,10 @@ def run(options: argparse.Namespace) -> int:
     for outcome in outcomes:
         console.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
     if not outcomes:
-        console.print("nothing to re-check: every run whose code is known was made by code that counts as today's", highlight=False)
+        console.print(
+            "nothing to re-check: every run whose code is known was made by code that counts as today's",
+            highlight=False,
+        )
     if any(outcome.different for outcome in outcomes):
         return FOUND
     return UNDECIDED if any(outcome.refused for outcome in outcomes) else OK
