@@ -101,11 +101,9 @@ def _recheck_one(
     if not runs:
         return replace(outcome, refused="today's experiment asks for none of these runs: gather anew")
     here = environment(device)
-    elsewhere = next((run for run in runs if any(run.environment.get(key) != here.get(key) for key in SAME)), None)
+    elsewhere = next((run for run in runs if not same(run, here)), None)
     if elsewhere is not None and first.tolerance is None:
-        what = ", ".join(
-            f"{k} {elsewhere.environment.get(k)}" for k in SAME if elsewhere.environment.get(k) != here.get(k)
-        )
+        what = ", ".join(f"{k} {elsewhere.environment.get(k)}" for k in SAME if not same(elsewhere, here, k))
         return replace(outcome, refused=f"made with {what}, and no tolerance is stated for that: gather anew")
     repeated = sample(runs, outcome.now)
     failures = _repeat(first, [asked[run.question] for run in repeated], ledger, device, workers, console)

@@ -95,7 +95,7 @@ def differences(before: Record, now: Record, experiment: Experiment) -> tuple[Di
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted paths of what a result holds; an empty list or mapping is a leaf, so that it cannot vanish."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    pairs = value.items() if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else ()
     if not pairs:
         yield path, value
     for key, item in pairs:

@@ -138,7 +138,14 @@ def test_a_tolerance_is_no_excuse_on_the_same_machine() -> None:
 
 @pytest.mark.parametrize(
     ("before", "now"),
-    [({"a": 1}, {"a": 1.0}), ({"a": []}, {}), ({"a": 1}, {"a": 1, "b": 2}), ({"a": True}, {"a": 1}), ({"a": {}}, {})],
+    [
+        ({"a": 1}, {"a": 1.0}),
+        ({"a": []}, {}),
+        ({"a": [], "b": 1}, {"b": 1}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": True}, {"a": 1}),
+        ({"a": {}}, {}),
+    ],
 )
 def test_what_vanishes_comes_or_changes_its_type_differs(before: dict[str, Any], now: dict[str, Any]) -> None:
     one, other = (replace(record(1), result=result) for result in (before, now))
