@@ -38,7 +38,7 @@ def write_reports(report: Report, folder: Path) -> list[Path]:
     """All files of the report, in `folder`, which is made if absent; raises ReportError as `write_texts`."""
     texts = {folder / name: render(report) for name, render in _RENDERERS.items()}
     texts[folder / FILE_NAME] = claims_schema_json()
-    texts |= {folder / BENCH / f"{bench.machine}.json": bench_json(bench) for bench in benches(report.evidence)}
+    texts |= {folder / BENCH / f"{bench.file}.json": bench_json(bench) for bench in benches(report.evidence)}
     return write_texts(texts)
 
 

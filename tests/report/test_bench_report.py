@@ -37,39 +37,70 @@ def seen(*records: Record) -> Evidence:
 
 
 def verdicts(*records: Record) -> dict[str, str]:
-    return {outcome.target: outcome.verdict for outcome in outcomes(benches(seen(*records)))}
+    return {f"{o.what}: {o.target}": o.verdict for o in outcomes(benches(seen(*records)))}
 
 
-def test_without_records_no_target_is_verified() -> None:
-    assert set(verdicts().values()) == {"not verified"}
+def test_without_records_no_target_is_measured() -> None:
+    assert set(verdicts().values()) == {"not measured"}
 
 
 def test_targets_are_met_or_missed_by_what_was_measured_on_a_cpu() -> None:
     met = verdicts(*training(TARGETS), *decoding({256: 1e-3, 4096: 1e-3, 65536: 1.02e-3}))
-    assert list(met.values())[:5] == ["met"] * 3 + ["missed", "met"]  # the exponent of these is above 1.05
-    assert list(met.values())[5:] == ["not verified"] * 5
+    assert list(met.values())[2:7] == ["missed", *["met"] * 4]  # the exponent of these is above 1.05
+    assert list(met.values())[7:] == ["not measured"] * 6
     worse = verdicts(
         *training({n: 2 * ratio for n, ratio in TARGETS.items()}), *decoding({n: n * 1e-6 for n in (256, 4096, 65536)})
     )
-    assert list(worse.values())[:5] == ["missed"] * 5
+    assert list(worse.values())[2:7] == ["missed"] * 5
+
+
+def test_the_layer_is_held_to_its_projections_and_its_floor_at_every_length_from_4096_on() -> None:
+    def at(n: int, seconds: Sequence[float]) -> Record:
+        rows = [row("projections/linear", [0.1, 0.2, 0.1]), row("hub/reference", seconds, flops=1e10, bytes=1.0)]
+        return record(n, rows)
+
+    good, bad = [0.15, 0.30, 0.14], [0.17, 0.34, 0.16]  # the floor is 0.1 s
+    for records, verdict in (
+        ([at(4096, good)], "met"),
+        ([at(1024, bad), at(4096, good), at(8192, good)], "met"),
+        ([at(4096, good), at(8192, bad)], "missed"),
+        ([at(8192, good)], "not measured"),
+    ):
+        assert list(verdicts(*records).values())[:2] == [verdict] * 2
+    found = outcomes(benches(seen(at(4096, good), at(8192, bad))))
+    assert found[0].measured == "1.70, from 1.60 to 1.70 at n = 8192 (hub/reference)"
+    assert found[1].measured == "1.70, from 1.60 to 3.40 at n = 8192 (hub/reference)"
+
+
+def test_a_cpus_bfloat16_is_measured_beside_and_has_a_target_and_a_file_of_its_own(tmp_path: Path) -> None:
+    half = [replace(r, config={**r.config, "dtype": "bfloat16"}) for r in training({8192: 0.11})]
+    records = (*half, *training(TARGETS))
+    assert list(verdicts(*records).values())[4:8] == ["met"] * 4
+    assert [(b.file, b.lengths) for b in benches(seen(*records))] == [
+        ("a-processor-2-cores", (1024, 2048, 4096, 8192)),
+        ("a-processor-2-cores-bfloat16", (8192,)),
+    ]
+    specs = [spec for spec in experiment.runs(Options("full")) if spec.config["dtype"] == "bfloat16"]
+    assert [(s.config["n"], s.config["pass"]) for s in specs] == [(n, "forward+backward") for n in (1024, 4096, 8192)]
+    assert specs[0].config["layers"] == ["attention/sdpa", "projections/linear", "hub/reference"]
 
 
 def test_an_exponent_up_to_the_target_meets_it() -> None:
     linear = verdicts(*training({n: 1000 / n for n in TARGETS}))
-    assert linear["exponent of the time from n = 1024 to 8192: at most 1.05"] == "met"
+    assert linear["exponent of the time, n = 1024 to 8192: at most 1.05"] == "met"
 
 
-def test_a_target_whose_length_was_not_run_is_not_verified() -> None:
+def test_a_target_whose_length_was_not_run_is_not_measured() -> None:
     short = verdicts(*training({1024: 0.5, 2048: 0.3, 4096: 0.2}), *decoding({256: 1e-3, 4096: 1e-3, 8192: 1e-3}))
-    assert short["at n = 4096: at most 0.25"] == "met"
-    assert short["at n = 8192: at most 0.13"] == "not verified"
-    assert short["exponent of the time from n = 1024 to 8192: at most 1.05"] == "not verified"
-    assert short["cost of a decoded token: flat to n = 65536"] == "not verified"
+    assert short["forward + backward / causal SDPA, n = 4096: at most 0.26"] == "met"
+    assert short["forward + backward / causal SDPA, n = 8192: at most 0.145"] == "not measured"
+    assert short["exponent of the time, n = 1024 to 8192: at most 1.05"] == "not measured"
+    assert short["cost of a decoded token up to n = 65536: flat"] == "not measured"
 
 
-def test_another_shape_verifies_no_target() -> None:
+def test_another_shape_decides_no_target() -> None:
     assert set(verdicts(*(replace(r, config={**r.config, "d_model": 64}) for r in training(TARGETS))).values()) == {
-        "not verified"
+        "not measured"
     }
 
 
@@ -82,9 +113,9 @@ def test_targets_of_a_gpu_are_judged_by_its_records() -> None:
         device="cuda",
     )
     found = verdicts(*training(ratios, device="cuda"), core)
-    assert list(found.values())[5:] == ["met"] * 5
+    assert list(found.values())[8:] == ["met"] * 5
     worse = verdicts(*training({**ratios, 4096: 1.0, 8192: 0.7, 32768: 0.3}, device="cuda", peak=1000))
-    assert list(worse.values())[5:] == ["missed"] * 3 + ["not verified", "missed"]
+    assert list(worse.values())[8:] == ["missed"] * 3 + ["not measured", "missed"]
 
 
 def test_a_target_is_read_from_the_fastest_hub_implementation_that_was_run_at_what_it_needs() -> None:
@@ -93,7 +124,7 @@ def test_a_target_is_read_from_the_fastest_hub_implementation_that_was_run_at_wh
     found = [record(1024, [base, slow, fast, absent]), record(4096, [base, slow, row("hub/compiled", "too long")])]
     (bench,) = benches(seen(*found))
     assert hubs_by_speed(bench) == ("hub/compiled", "hub/reference")
-    text = [outcome.measured.rpartition(" ")[2] for outcome in outcomes([bench])[:3]]
+    text = [outcome.measured.rpartition(" ")[2] for outcome in outcomes([bench])[4:7]]
     assert text == ["(hub/compiled)", "(hub/reference)", "run"]  # the third was run by none
 
 
@@ -129,7 +160,7 @@ def test_the_reports_tell_what_was_measured_and_that_no_gpu_was_at_hand(render: 
     assert "hub/reference" in text
     assert "A processor, one thread" in text
     assert NO_GPU in text
-    assert "not verified" in text
+    assert "not measured" in text
     nothing = render(Report((), Evidence()))
     assert "The bench is not verified: no run yet" in nothing
     assert NO_GPU in nothing
@@ -221,5 +252,5 @@ def test_the_command_writes_the_reports_and_its_code_tells_whether_all_of_it_ran
     assert main(["bench", "--reports", str(tmp_path)]) == (3 if failed else 0)
     assert json.loads((tmp_path / "bench" / "a-processor-2-cores.json").read_text())["rows"]
     text = capsys.readouterr().out
-    assert "not verified" in text
+    assert NO_GPU in text
     assert "hub/reference" in text

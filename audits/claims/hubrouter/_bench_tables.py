@@ -16,7 +16,7 @@ from audits.formatting import MISSING, Table, count, number
 HEADING = "Bench: the layer against others"
 NOTHING = f"The bench is {NO_RUN}. `nox -s bench` runs it."
 TITLES = {"forward": "Forward", TRAINING: "Forward + backward", "decode": "Decode step"}
-NO_GPU = "No GPU was available: nothing here was measured on one, and every target for one is not verified."
+NO_GPU = "Not verified on a GPU: no bench was recorded on one."
 HOW = (
     "All layers of a length were timed in one run in turns, after a round that does not count: medians with lowest and "
     "highest. Ratios are taken within the rounds. The floor is the least time that the operations and the traffic "

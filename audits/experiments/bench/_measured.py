@@ -37,7 +37,7 @@ class Result(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Bench:
-    """All rows of one machine at one tier; `config` is what the runs share, `environment` that of the last one."""
+    """All rows of one machine at one tier, in one dtype; `config` is what the runs share, `environment` of the last."""
 
     machine: str
     tier: str
@@ -50,6 +50,22 @@ class Bench:
     def cuda(self) -> bool:
         """Whether it was measured on a GPU."""
         return str(self.config.get("device", "")).startswith("cuda")
+
+    @property
+    def file(self) -> str:
+        """A name for its file; a CPU is measured in two dtypes, of which the narrow one is named."""
+        return f"{self.machine}-{self.narrow}" if self.narrow else self.machine
+
+    @property
+    def narrow(self) -> str:
+        """The dtype, where it is not the usual one of a CPU; empty on a GPU."""
+        dtype = str(self.config["dtype"])
+        return "" if self.cuda or dtype == "float32" else dtype
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """The passes that were run."""
+        return tuple(name for name in PASSES if self.of(name))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,7 +104,7 @@ class Bench:
         if self.cuda:
             return self.environment.get("device", self.machine)
         threads = "one thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.environment.get('cpu', self.machine)}, {threads}"
+        return ", ".join(filter(None, (self.environment.get("cpu", self.machine), threads, self.narrow)))
 
     def exponent(self, passes: str, name: str, low: int = 0, high: int = 2**62) -> Exponent | None:
         """How the time grows over the lengths from `low` to `high`; None below three of them."""
@@ -97,18 +113,25 @@ class Bench:
 
 
 def benches(evidence: Evidence) -> tuple[Bench, ...]:
-    """One a machine, by name: the highest tier that was measured on it, at the setting of its last run."""
+    """By machine and dtype: the highest tier that was measured on it, at the setting of its last run."""
     machines: dict[str, list[Record]] = {}
     for record in evidence.records:
         if record.experiment == EXPERIMENT:
             machines.setdefault(str(record.config["machine"]), []).append(record)
-    return tuple(_bench(name, machines[name]) for name in sorted(machines))
+    return tuple(bench for name in sorted(machines) for bench in _of_machine(name, machines[name]))
 
 
-def _bench(machine: str, records: Sequence[Record]) -> Bench:
+def _of_machine(machine: str, records: Sequence[Record]) -> list[Bench]:
     tier = max((str(record.config["tier"]) for record in records), key=TIERS.index)
-    found = [record for record in records if record.config["tier"] == tier]
-    alike = [record for record in found if record.setting(_VARIED) == found[-1].setting(_VARIED)]
+    dtypes: dict[str, list[Record]] = {}
+    for record in records:
+        if record.config["tier"] == tier:
+            dtypes.setdefault(str(record.config["dtype"]), []).append(record)
+    return [_bench(machine, tier, dtypes[dtype]) for dtype in sorted(dtypes, reverse=True)]  # the widest first
+
+
+def _bench(machine: str, tier: str, records: Sequence[Record]) -> Bench:
+    alike = [record for record in records if record.setting(_VARIED) == records[-1].setting(_VARIED)]
     last = alike[-1]
     rows: dict[tuple[str, str, int], Row] = {}
     for record in alike:  # a later run of some of the layers replaces the rows of an earlier one

@@ -84,6 +84,16 @@ class Row(Entry, frozen=True, kw_only=True):
         return paired_ratio(self.seconds, self.attention)
 
     @property
+    def to_projections(self) -> Spread | None:
+        """To the projections alone in the same round; None without them."""
+        return paired_ratio(self.seconds, self.projections)
+
+    @property
+    def to_floor(self) -> Spread | None:
+        """To the floor, which is the same for all rounds; None where there is none."""
+        return spread([1000 * taken / self.floor_ms for taken in self.seconds]) if self.floor_ms else None
+
+    @property
     def core_share(self) -> float | None:
         """Of the measured copy rate, what the mixing reaches in the layer's time less that of the projections."""
         if self.core_bytes is None or self.ceilings is None or not self.seconds:

@@ -23,25 +23,33 @@ from audits.experiments.bench._steps import Workshop
 from audits.experiments.bench._timing import in_turns
 
 NAME = "bench"
+TRAINING = "forward+backward"
 BASE = ("attention", "projections")  # layers that every run needs: what is divided by, and what is taken off
 GIGABYTE = 1e9
 
 
 @dataclass(frozen=True)
 class Size:
-    """One tier: a shape, the lengths it is measured at, and what a run may take."""
+    """One tier: a shape, the lengths it is measured at, and what a run may take; `half` are bfloat16's lengths."""
 
     shape: Shape
     lengths: tuple[int, ...]
     limits: Limits
+    half: tuple[int, ...] = ()
 
 
+HALF_LAYERS = ("attention/sdpa", "projections/linear", "hub/reference")  # of which bfloat16 is measured, in training
 LENGTHS = tuple(2**power for power in range(8, 17))  # 256 to 65536
 SIZES = {
     "quick": Size(
         Shape(64, 4, 8, 64, 64, 2, "float32"), LENGTHS[:4], Limits(0.5, 5.0, 2 * GIGABYTE, 5, compiles=False)
     ),
-    "full": Size(Shape(256, 4, 8, 64, 64, 2, "float32"), LENGTHS, Limits(20.0, 180.0, 8 * GIGABYTE, 5, compiles=True)),
+    "full": Size(
+        Shape(256, 4, 8, 64, 64, 2, "float32"),
+        LENGTHS,
+        Limits(20.0, 180.0, 8 * GIGABYTE, 5, compiles=True),
+        half=(1024, 4096, 8192),
+    ),
     # On a GPU, eight minutes in all; fewer lengths, because every layer that is compiled is compiled at each of them.
     "paper": Size(
         Shape(1024, 16, 8, 64, 64, 2, "bfloat16"),
@@ -63,10 +71,15 @@ def runs_of(options: Options, layers: Sequence[str]) -> tuple[RunSpec, ...]:
     chosen = [name for name in known if not layers or name.partition("/")[0] in (*layers, *BASE)]
     shared = {"tier": options.tier, "machine": machine_name(environment(device), device), "device": device}
     config = {**shared, **asdict(size.shape), **asdict(size.limits), "layers": chosen}
-    return tuple(
+    half = config | {"dtype": "bfloat16", "layers": [name for name in chosen if name in HALF_LAYERS]}
+    whole = tuple(
         RunSpec(NAME, {**config, "pass": passes, "n": n}, 0, f"bench: {passes} at n = {n}")
-        for passes in sorted(PASSES, key="forward+backward".__ne__)  # first what most is to be known of
+        for passes in sorted(PASSES, key=TRAINING.__ne__)  # first what most is to be known of
         for n in size.lengths
+    )
+    return whole + tuple(
+        RunSpec(NAME, {**half, "pass": TRAINING, "n": n}, 0, f"bench: {TRAINING} in bfloat16 at n = {n}")
+        for n in size.half
     )
 
 

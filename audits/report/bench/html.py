@@ -7,7 +7,6 @@ from audits.claims.hubrouter._bench_figures import time_curves
 from audits.claims.hubrouter._targets import target_table
 from audits.claims.judged import Report
 from audits.experiments.bench._measured import Bench, benches
-from audits.experiments.bench._row import PASSES
 from audits.report.render.figures import drawn
 from audits.report.render.page import attention, charts, folded, measured, paragraph, section, table
 from audits.report.render.words import TIMING_NOTE
@@ -30,8 +29,8 @@ def _machine(report: Report, bench: Bench) -> str:
     return measured(
         f"{TIMING_NOTE} {tables.setting_sentence(bench)}",
         f"<p>{attention(stale)}</p>" if stale else "",
-        charts([drawn(f"bench-{bench.machine}-{i}", figure) for i, figure in enumerate(time_curves(bench))]),
-        *(_pass(bench, passes) for passes in PASSES),
+        charts([drawn(f"bench-{bench.file}-{i}", figure) for i, figure in enumerate(time_curves(bench))]),
+        *(_pass(bench, passes) for passes in bench.passes),
         paragraph(missing) if (missing := tables.missing_sentence(bench)) else "",
         table(tables.exponent_table(bench)),
         folded("Ceilings of this machine", table(tables.ceiling_table(bench))),

@@ -36,6 +36,7 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     floor_set_by: str | None
     matmul_flops_per_s: float | None
     copy_bytes_per_s: float | None
+    ratio_to_projections: float | None
     core_share_of_copy: float | None
     not_run: str | None
     run: str
@@ -81,6 +82,7 @@ def _measurement(row: Row) -> Measurement:
         floor_set_by=row.bound,
         matmul_flops_per_s=ceilings.flops if ceilings else None,
         copy_bytes_per_s=ceilings.bytes if ceilings else None,
+        ratio_to_projections=row.to_projections.median if row.to_projections else None,
         core_share_of_copy=row.core_share,
         not_run=row.not_run,
         run=row.run,

@@ -6,7 +6,6 @@ from audits.claims.hubrouter import _bench_tables as tables
 from audits.claims.hubrouter._targets import target_table
 from audits.claims.judged import Report
 from audits.experiments.bench._measured import Bench, benches
-from audits.experiments.bench._row import PASSES
 from audits.report.render.escape import markdown as text
 from audits.report.render.markdown_parts import table
 from audits.report.render.words import TIMING_NOTE
@@ -21,7 +20,9 @@ def bench_parts(report: Report) -> list[str]:
 
 
 def _machine(report: Report, bench: Bench) -> list[str]:
-    shown = [make(bench, p) for p in PASSES for make in (tables.ratio_table, tables.full_table, tables.memory_table)]
+    shown = [
+        make(bench, p) for p in bench.passes for make in (tables.ratio_table, tables.full_table, tables.memory_table)
+    ]
     rest = (tables.exponent_table(bench), tables.ceiling_table(bench), tables.not_run_table(bench))
     return [
         f"#### {text(tables.setting_sentence(bench))}",

@@ -12,7 +12,6 @@ from audits.claims.judged import Report
 from audits.claims.tool import _peers as peers
 from audits.claims.views import KillMatrix, kill_matrix
 from audits.experiments.bench._measured import benches
-from audits.experiments.bench._row import PASSES
 from audits.report.claims import prose, tables
 from audits.report.claims.kill_matrix import named_text
 from audits.report.claims.marks import claim_mark, flags, tally_text, tier_word
@@ -90,7 +89,7 @@ def print_bench(report: Report, console: Console) -> None:
     found = benches(report.evidence)
     for bench in found:
         console.print(Text(bench_tables.setting_sentence(bench), style="bold"))
-        for passes in PASSES:
+        for passes in bench.passes:
             console.print(printed(bench_tables.ratio_table(bench, passes)))
     console.print(printed(target_table(found)))
     console.print(Text(bench_tables.gpu_sentence(found)))
