@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+COUNCILS = ("selected+chunk", "selected", "chunk")
+SELECTIONS = ("learned", "random", "recent")
 IMPLS = ("reference", "compiled", "triton")  # the implementations of HubRouter, see `hubrouter.implementations`
 SCANS = ("loop", "unbind", "chunked", "matmul", "fused")  # the implementations of `hubrouter.selective_scan`
 
@@ -31,6 +33,17 @@ class RouterConfig:
             neighbours", secondary note on the paper); they count towards k.
         causal: strictly causal, or bidirectional as published.
         rope_base: base of the rotary position embedding of the council.
+        council: what a query's council reads. "selected" tokens only is what the abstract says; "selected+chunk" adds
+            the tokens of the own chunk up to the query, which cannot have been selected yet (our reading of the
+            strictly causal layer); "chunk" is the ablation without selection: block-local attention. The bidirectional
+            layer has no chunks and always reads the selected tokens.
+        selection: which tokens are selected: those with the "learned" scores (the abstract's), or, as ablations, k of
+            all earlier tokens at "random" (drawn by position, with a seed that each layer draws when it is built), or
+            the k most "recent" ones before the chunk.
+        readout: whether each token also gets its fingerprint's average of the hubs (our reading: what tokens that are
+            never selected contribute); False is the ablation.
+        adaptive_hubs: whether hubs have gates that training can close, so that M is chosen by data; see
+            `hubrouter.adaptive`.
         impl: what computes the layer, one of `IMPLS`. It changes speed and rounding, not what is computed, and is
             never replaced by another one silently.
     """
@@ -43,10 +56,20 @@ class RouterConfig:
     neighbours: int = 1
     causal: bool = True
     rope_base: float = 10_000.0
+    council: str = "selected+chunk"
+    selection: str = "learned"
+    readout: bool = True
+    adaptive_hubs: bool = False
     impl: str = "reference"
 
     def __post_init__(self) -> None:
-        _require(self.impl in IMPLS, f"impl must be one of {', '.join(IMPLS)}, not {self.impl!r}")
+        for name, known in (("impl", IMPLS), ("council", COUNCILS), ("selection", SELECTIONS)):
+            value = getattr(self, name)
+            _require(value in known, f"{name} must be one of {', '.join(known)}, not {value!r}")
+        _require(
+            self.causal or self.council != "chunk",
+            "a bidirectional layer has no chunks to read: council='chunk' needs causal=True",
+        )
         for name in ("d_model", "n_heads", "n_hubs", "k", "chunk"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
         _require(self.neighbours >= 0, f"neighbours must not be negative, but is {self.neighbours}")
@@ -59,6 +82,16 @@ class RouterConfig:
     def head_width(self) -> int:
         """E = D / H."""
         return self.d_model // self.n_heads
+
+    @property
+    def slots(self) -> int:
+        """Tokens that are selected at a time: K, or 0 for a council of the own chunk alone."""
+        return 0 if self.council == "chunk" else self.k
+
+    @property
+    def reads_chunk(self) -> bool:
+        """Whether a query's council reads its own chunk."""
+        return self.causal and self.council != "selected"
 
 
 @dataclass(frozen=True)
@@ -80,7 +113,11 @@ class ModelConfig:
         causal: strictly causal HubRouter, or bidirectional as published. Attention and Mamba are always causal.
         mlp_ratio: width of the MLP relative to D.
         rope_base: base of the rotary position embedding.
-        impl: implementation of HubRouter; as `RouterConfig`.
+        council: what HubRouter's council reads; as `RouterConfig`, like the next four.
+        selection: which tokens HubRouter selects.
+        readout: whether tokens read the hubs.
+        adaptive_hubs: whether hubs have gates.
+        impl: implementation of HubRouter.
         ssm_state: states S of a channel of Mamba (the defaults of this and the next two are mamba's and Jamba's).
         ssm_conv: tokens that Mamba's convolution reads, the own one included.
         ssm_expand: inner width I of Mamba relative to D.
@@ -101,6 +138,10 @@ class ModelConfig:
     causal: bool = True
     mlp_ratio: int = 4
     rope_base: float = 10_000.0
+    council: str = "selected+chunk"
+    selection: str = "learned"
+    readout: bool = True
+    adaptive_hubs: bool = False
     impl: str = "reference"
     ssm_state: int = 16
     ssm_conv: int = 4
@@ -137,14 +178,4 @@ class ModelConfig:
 
     def router(self) -> RouterConfig:
         """The configuration of this model's HubRouter layers."""
-        return RouterConfig(
-            d_model=self.d_model,
-            n_heads=self.n_heads,
-            n_hubs=self.n_hubs,
-            k=self.k,
-            chunk=self.chunk,
-            neighbours=self.neighbours,
-            causal=self.causal,
-            rope_base=self.rope_base,
-            impl=self.impl,
-        )
+        return RouterConfig(**{field.name: getattr(self, field.name) for field in fields(RouterConfig)})

@@ -7,7 +7,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from hubrouter.encode import Summary
-from hubrouter.shapes import Float
+from hubrouter.shapes import Bool, Float
+
+EPS = 1e-4  # the least spread of summaries that is scaled up to 1 (our choice)
 
 
 class Decoded(NamedTuple):
@@ -18,12 +20,46 @@ class Decoded(NamedTuple):
 
 
 class Decode(nn.Module):
-    """Softmax of query against hub summaries; the read-out is every token's dense context (our choice). O(N M D)."""
+    """Softmax of query against *normalised* hub summaries; the read-out is every token's dense context. O(N M D).
 
-    def forward(self, q: Float[Tensor, "B G H L E"], prefix: Summary) -> Decoded:
-        """Fingerprints of the L queries of each chunk against the hub prefix that chunk may see."""
-        hubs = (prefix.weighted / prefix.total[..., None]).to(q.dtype)
+    An average over more tokens is smaller, and the empty prefix is the hubs' own embeddings. Were fingerprints taken
+    against the averages themselves, scores would vary most in the first chunk and ever less after it, and nearly all
+    selected tokens would be the first ones. So the summaries of a head are centred over its hubs, which a softmax does
+    not notice, and divided by their spread: what counts is how the hubs differ, at any length (our choice).
+    """
+
+    def forward(
+        self, q: Float[Tensor, "B G H L E"], prefix: Summary, log_gate: Float[Tensor, " M"] | None = None
+    ) -> Decoded:
+        """Fingerprints of the L queries of each chunk against the hub prefix that chunk may see.
+
+        Args:
+            q: queries.
+            prefix: the hubs' summaries.
+            log_gate: added to the logits of each hub: -inf closes it (`hubrouter.adaptive`).
+        """
+        hubs = prefix.weighted / prefix.total[..., None]
+        open_hubs = None if log_gate is None else log_gate > float("-inf")
         # Hubs before tokens: M is small, and what runs along C tokens is several times faster than what runs along M.
-        logits = hubs * q.shape[-1] ** -0.5 @ q.contiguous().mT
+        directions = normalised(hubs, open_hubs).to(q.dtype)
+        logits = directions * q.shape[-1] ** -0.5 @ q.contiguous().mT
+        if log_gate is not None:
+            logits = logits + log_gate.to(q.dtype)[:, None]
         fingerprint = logits.softmax(-2).mT
-        return Decoded(fingerprint, fingerprint @ hubs)
+        return Decoded(fingerprint, fingerprint @ hubs.to(q.dtype))
+
+
+def normalised(
+    hubs: Float[Tensor, "B G H M E"], open_hubs: Bool[Tensor, " M"] | None = None
+) -> Float[Tensor, "B G H M E"]:
+    """Summaries centred over the open hubs of each head, and scaled to mean square 1; closed ones are meaningless.
+
+    sqrt(mean square + EPS^2) is what they are divided by: one hub, or hubs that are all equal, give zeros.
+    """
+    if open_hubs is None:
+        centred = hubs - hubs.mean(-2, keepdim=True)
+        return centred * (centred.square().mean((-2, -1), keepdim=True) + EPS**2).rsqrt()
+    share = open_hubs.to(hubs.dtype)[:, None] / open_hubs.sum()
+    centred = hubs - (hubs * share).sum(-2, keepdim=True)
+    spread = (centred.square() * share).sum(-2, keepdim=True).mean(-1, keepdim=True)
+    return centred * (spread + EPS**2).rsqrt()

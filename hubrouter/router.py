@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hubrouter.adaptive import HubGates
 from hubrouter.config import ConfigError, RouterConfig
 from hubrouter.council import Council, Members, Selected, Tokens
 from hubrouter.decode import Decode
@@ -48,12 +49,18 @@ class HubRouter(nn.Module):
         self.config = config
         self.project = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
         self.encode = Encode(config)
+        self.gates = HubGates(config.n_hubs) if config.adaptive_hubs else None
         self.decode = Decode()
         self.score = Score(config)
         self.select = Select(config)
         self.council = Council()
         self.output = nn.Linear(config.d_model, config.d_model, bias=False)
         self.impl = config.impl
+
+    @property
+    def log_gate(self) -> Float[Tensor, " M"] | None:
+        """The logarithm of each hub's gate, -inf where it is closed; None without gates."""
+        return None if self.gates is None else self.gates()
 
     @property
     def impl(self) -> str:
@@ -116,9 +123,9 @@ class HubRouter(nn.Module):
         return RouterState(
             position=0,
             summary=self.encode.start(batch),
-            claim=x.new_full((batch, config.k), NO_CLAIM, dtype=exact),
-            selected_k=x.new_zeros(batch, config.k, *heads),
-            selected_v=x.new_zeros(batch, config.k, *heads),
+            claim=x.new_full((batch, config.slots), NO_CLAIM, dtype=exact),
+            selected_k=x.new_zeros(batch, config.slots, *heads),
+            selected_v=x.new_zeros(batch, config.slots, *heads),
             recent=x.new_full((batch, config.neighbours), NO_CLAIM, dtype=exact),
             open_k=x.new_zeros(batch, 0, *heads),
             open_v=x.new_zeros(batch, 0, *heads),
@@ -130,11 +137,11 @@ class HubRouter(nn.Module):
         """The state once its open chunk is full: the hubs have seen its tokens, and they can be selected."""
         piece = Piece(*(part[:, None] for part in (state.open_k, state.open_k, state.open_v, state.open_valid)))
         prefix = self.encode(piece.k.transpose(2, 3), piece.v.transpose(2, 3), piece.valid, state.summary)
-        claim = self.select.claims(state.open_score, state.open_valid, state.recent)
-        chosen = self.select(claim[:, None], self.select.kept(state.claim), first=self.config.k)
-        score = state.open_score[:, None]
-        _, own = self._turned(piece, score, state.opened)  # no queries are rotated here
-        return self._closed(state, score, prefix, chosen, own)
+        ranking = self.select.ranking(state.open_score, state.opened)
+        claim = self.select.claims(ranking, state.open_valid, state.recent)
+        chosen = self.select(claim[:, None], self.select.kept(state.claim), first=self.config.slots)
+        _, own = self._turned(piece, state.open_score[:, None], state.opened)  # no queries are rotated here
+        return self._closed(state, ranking, prefix, chosen, own)
 
     def _computed(self, x: Tensor, valid: Tensor | None) -> Tensor:
         if self._other is None:
@@ -167,21 +174,25 @@ class HubRouter(nn.Module):
         q, k, v = (part.transpose(2, 3) for part in piece[:3])
         closes = k.shape[3] == self.config.chunk
         prefix = self.encode(k, v, piece.valid, state.summary) if closes else state.summary
-        fingerprint, readout = self.decode(q, _first(prefix, groups))
+        fingerprint, readout = self.decode(q, _first(prefix, groups), self.log_gate)
         score = _after(state.open_score, self.score(fingerprint))
-        claim = self.select.claims(score.flatten(1), piece.valid.flatten(1), state.recent).view(score.shape)
-        chosen = self.select.kept(state.claim)
-        chosen = self.select(claim, chosen, first=self.config.k) if closes else chosen
-        q, own = self._turned(piece, score, state.opened)
-        read = self.council(q, _selected(state, _first(chosen, groups)), own)
-        output = self._output(read + readout, x.shape[1])
+        ranking, chosen = self.select.ranking(score.flatten(1), state.opened), self.select.kept(state.claim)
         if closes:
-            return output, partial(self._closed, state, score, prefix, chosen, own)
+            claim = self.select.claims(ranking, piece.valid.flatten(1), state.recent).view(score.shape)
+            chosen = self.select(claim, chosen, first=self.config.slots)
+        q, own = self._turned(piece, score, state.opened)
+        selected = self._selected(state, own, _first(chosen, groups))
+        read = self.council(q, selected, own if self.config.reads_chunk else None)
+        output = self._output(read, readout, x.shape[1])
+        if closes:
+            return output, partial(self._closed, state, ranking, prefix, chosen, own)
         return output, partial(state.with_open, piece.k[:, 0], piece.v[:, 0], score[:, 0], piece.valid[:, 0])
 
-    def _closed(self, state: RouterState, score: Tensor, prefix: Summary, chosen: Chosen, own: Members) -> RouterState:
+    def _closed(
+        self, state: RouterState, ranking: Tensor, prefix: Summary, chosen: Chosen, own: Members
+    ) -> RouterState:
         """The state after a piece of whole chunks, copied, because a view would keep the whole piece in memory."""
-        recent = torch.cat([state.recent, self.select.rounded(score.flatten(1), own.valid.flatten(1))], dim=1)
+        recent = torch.cat([state.recent, self.select.rounded(ranking, own.valid.flatten(1))], dim=1)
         kept = Tokens(state.selected_k, state.selected_v).then(own)
         selected_k, selected_v = (part[:, 0].transpose(1, 2) for part in kept.pick(chosen.token[:, -1:]))
         return RouterState(
@@ -202,14 +213,25 @@ class HubRouter(nn.Module):
         start = self.start(x)
         piece = self._cut(x, valid, start, groups=1)
         q, k, v = (part.transpose(2, 3) for part in piece[:3])
-        fingerprint, readout = self.decode(q, combine(start.summary, self.encode.summarise(k, v, piece.valid)))
+        summary = combine(start.summary, self.encode.summarise(k, v, piece.valid))
+        fingerprint, readout = self.decode(q, summary, self.log_gate)
         score = self.score(fingerprint)
-        claim = self.select.claims(score[:, 0], valid, start.recent)
-        chosen = self.select(claim[:, None], self.select.kept(start.claim), first=self.config.k)
+        claim = self.select.claims(self.select.ranking(score[:, 0], 0), valid, start.recent)
+        chosen = self.select(claim[:, None], self.select.kept(start.claim), first=self.config.slots)
         q, own = self._turned(piece, score, 0)
         all_tokens = Tokens(start.selected_k, start.selected_v).then(own)
         selected = Selected(all_tokens, chosen.token[:, 1:], chosen.claim[:, 1:] != NO_CLAIM)
-        return self._output(self.council(q, selected) + readout, x.shape[1])
+        return self._output(self.council(q, selected), readout, x.shape[1])
+
+    def _selected(self, state: RouterState, own: Members, chosen: Chosen) -> Selected:
+        """What each chunk's council reads of what was selected before it.
+
+        For the first chunk, and so for a single one, all kept tokens are selected, in the order of storage.
+        """
+        kept, number = Tokens(state.selected_k, state.selected_v), chosen.token if chosen.token.shape[1] > 1 else None
+        if number is not None and not self.config.reads_chunk:
+            kept = kept.then(own)
+        return Selected(kept, number, chosen.claim != NO_CLAIM)
 
     def _cut(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"], state: RouterState, groups: int) -> Piece:
         """Tokens projected and cut into chunks; those of the open chunk come before them.
@@ -231,7 +253,9 @@ class HubRouter(nn.Module):
         v = piece.v * self.score.gate(score)[..., None, None]
         return q.transpose(2, 3), Members(k.transpose(2, 3), v.transpose(2, 3), piece.valid)
 
-    def _output(self, mixed: Float[Tensor, "B G H L E"], length: int) -> Float[Tensor, "B N D"]:
+    def _output(self, read: Tensor, readout: Tensor, length: int) -> Float[Tensor, "B N D"]:
+        """What each token [B, G, H, L, E] read in the council and out of the hubs, projected."""
+        mixed = read + readout if self.config.readout else read
         output: Tensor = self.output(mixed.transpose(2, 3).flatten(3).flatten(1, 2)[:, :length])
         return output
 
@@ -247,9 +271,3 @@ def _after(opened: Tensor, new: Tensor) -> Tensor:
 
 def _first(items: Grouped, groups: int) -> Grouped:
     return type(items)(*(part[:, :groups] for part in items))
-
-
-def _selected(state: RouterState, chosen: Chosen) -> Selected:
-    """For the first chunk, and so for a single one, all kept tokens are selected, in the order of storage."""
-    number = chosen.token if chosen.token.shape[1] > 1 else None
-    return Selected(Tokens(state.selected_k, state.selected_v), number, chosen.claim != NO_CLAIM)

@@ -32,12 +32,35 @@ class Select(nn.Module):
     A token's claim is the largest score among itself and its `neighbours` predecessors, so the successors of a selected
     token are selected with it ("top-k and their neighbours"). Claims are compared on a grid of 1/1024: equal tokens get
     scores that differ by rounding alone, and the order of equals must not depend on how a matrix product was tiled.
+
+    The ablations rank tokens by their position alone: by a fixed random number, whose K largest among any prefix are a
+    uniform sample of it, or by the position itself.
     """
+
+    seed: Int[Tensor, ""]
 
     def __init__(self, config: RouterConfig) -> None:
         super().__init__()
-        self.k = config.k
+        self.k = config.slots
         self.neighbours = config.neighbours
+        self.kind = config.selection
+        if self.kind == "random":
+            self.register_buffer("seed", torch.randint(1 << 31, ()))
+
+    def ranked_by_position(self, first: int, length: int, device: torch.device) -> Float[Tensor, " N"] | None:
+        """What ranks the tokens from position `first` on, in units of the grid; None where scores do.
+
+        Positions up to 2^24 are exact in float32.
+        """
+        if self.kind == "learned":
+            return None
+        position = torch.arange(first, first + length, device=device)
+        return (position if self.kind == "recent" else _hashed(position, self.seed)).float() / GRID
+
+    def ranking(self, score: Float[Tensor, "B N"], first: int) -> Float[Tensor, "B N"]:
+        """By what these tokens are ranked, of which the first is at position `first`."""
+        by_position = self.ranked_by_position(first, score.shape[1], score.device)
+        return score if by_position is None else by_position.expand_as(score)
 
     def kept(self, claim: Float[Tensor, "B K"]) -> Chosen:
         """The tokens selected so far, which are the first K candidates: [B, 1, K]."""
@@ -45,16 +68,16 @@ class Select(nn.Module):
         return Chosen(claim[:, None], slots.expand(claim.shape[0], 1, -1))
 
     def claims(
-        self, score: Float[Tensor, "B N"], valid: Bool[Tensor, "B N"], recent: Float[Tensor, "B R"]
+        self, ranking: Float[Tensor, "B N"], valid: Bool[Tensor, "B N"], recent: Float[Tensor, "B R"]
     ) -> Float[Tensor, "B N"]:
-        """Claims of N tokens; `recent` holds the rounded scores of the R = `neighbours` tokens before them."""
-        rounded = torch.cat([recent, self.rounded(score, valid)], dim=1)
+        """Claims of N tokens by their ranking; `recent` is that of the R = `neighbours` tokens before, rounded."""
+        rounded = torch.cat([recent, self.rounded(ranking, valid)], dim=1)
         claim = rounded.unfold(1, self.neighbours + 1, 1).amax(-1)
         return claim.masked_fill(~valid, NO_CLAIM)
 
-    def rounded(self, score: Float[Tensor, "B N"], valid: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-        """Scores as they are compared; -inf for padding."""
-        exact = score.detach().to(torch.promote_types(score.dtype, torch.float32))
+    def rounded(self, ranking: Float[Tensor, "B N"], valid: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        """Scores, or what replaces them, as they are compared; -inf for padding."""
+        exact = ranking.detach().to(torch.promote_types(ranking.dtype, torch.float32))
         return ((exact * GRID).round() / GRID).masked_fill(~valid, NO_CLAIM)
 
     def forward(self, claim: Float[Tensor, "B G C"], before: Chosen, first: int) -> Chosen:
@@ -70,6 +93,8 @@ class Select(nn.Module):
         """
         if claim.shape[1] == 0:
             return before
+        if self.k == 0:
+            return Chosen._make(part.expand(-1, claim.shape[1] + 1, -1) for part in before)
         index = torch.arange(first, first + claim[0].numel(), device=claim.device).view(1, *claim.shape[1:])
         chunks = self._best(Chosen(claim, index.expand_as(claim)))
         parts = Chosen._make(torch.cat(pair, dim=1) for pair in zip(before, chunks, strict=True))
@@ -86,3 +111,11 @@ class Select(nn.Module):
         if missing:
             claim, index = F.pad(claim, (0, missing), value=NO_CLAIM), F.pad(index, (0, missing))
         return Chosen(claim, index)
+
+
+def _hashed(position: Int[Tensor, " N"], seed: Int[Tensor, ""]) -> Int[Tensor, " N"]:
+    """A random number below 2^24 for each position; multipliers below 2^31 keep 64-bit products exact."""
+    mixed = (position + seed) & 0xFFFFFFFF
+    for shift, multiplier in ((16, 0x7FEB352D), (15, 0x446CA68B), (16, 0x5BD1E995)):
+        mixed = ((mixed ^ (mixed >> shift)) * multiplier) & 0xFFFFFFFF
+    return (mixed ^ (mixed >> 15)) & 0xFFFFFF

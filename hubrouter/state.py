@@ -23,7 +23,7 @@ class RouterState:
         claim: claims of the selected tokens, largest first; -inf marks an empty slot.
         selected_k: their rotated keys.
         selected_v: their gated values.
-        recent: rounded scores of the last `neighbours` tokens before the open chunk.
+        recent: rounded ranking of the last `neighbours` tokens before the open chunk.
         open_k: keys of the open chunk's S < C tokens, not rotated.
         open_v: their values, not gated.
         open_score: their scores.

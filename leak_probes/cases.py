@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hubrouter import HubRouter, ModelConfig, RouterConfig, SequenceModel
+from hubrouter.config import COUNCILS, SELECTIONS
 
 VOCAB = 11
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -40,6 +41,10 @@ class Case:
     training: bool = False
     seed: int = 0
     impl: str = "reference"
+    council: str = "selected+chunk"
+    selection: str = "learned"
+    readout: bool = True
+    adaptive_hubs: bool = False
 
     def __repr__(self) -> str:
         """The call that constructs this case, without arguments at their default: a shrunk case is then short."""
@@ -64,6 +69,10 @@ class Case:
             chunk=self.chunk,
             neighbours=self.neighbours,
             impl=self.impl,
+            council=self.council,
+            selection=self.selection,
+            readout=self.readout,
+            adaptive_hubs=self.adaptive_hubs,
             mlp_ratio=2,
             ssm_chunk=self.chunk,
             ssm_state=self.n_hubs,
@@ -85,6 +94,8 @@ class Case:
                 if isinstance(module, HubRouter):
                     module.project.weight.mul_(2)
                     module.score.head.weight.mul_(4)
+                    if module.gates is not None:  # from closed to wide open
+                        module.gates.level.copy_(torch.linspace(-1.2, 0, self.n_hubs))
         return model.to(DTYPES[self.dtype]).train(self.training)
 
     def router(self) -> RouterConfig:
@@ -98,6 +109,14 @@ class Case:
         if self.pattern:
             return torch.randint(VOCAB, (rows, self.length), generator=gen)
         return torch.randn(rows, self.length, self.width, generator=gen, dtype=torch.float64).to(DTYPES[self.dtype])
+
+
+_ABLATIONS = {
+    "council": st.sampled_from(COUNCILS),
+    "selection": st.sampled_from(SELECTIONS),
+    "readout": st.sampled_from([True, False]),
+    "adaptive_hubs": st.booleans(),
+}
 
 
 def layers() -> st.SearchStrategy[Case]:
@@ -117,6 +136,7 @@ def layers() -> st.SearchStrategy[Case]:
         ),  # float64 twice as often: only there k stays small where lengths are compared
         training=st.booleans(),
         seed=st.integers(0, 99),
+        **_ABLATIONS,
     )
 
 
@@ -135,4 +155,5 @@ def models() -> st.SearchStrategy[Case]:
         neighbours=st.integers(0, 2),
         training=st.booleans(),
         seed=st.integers(0, 99),
+        **_ABLATIONS,
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hub_layers import Size, build, draw
+from hub_layers import ABLATIONS, Size, build, draw
 
-SIZES = [Size(13), Size(13, neighbours=2, chunk=3), Size(13, k=64), Size(13, n_hubs=1), Size(13, causal=False)]
+ORDINARY = [Size(13), Size(13, neighbours=2, chunk=3), Size(13, k=64), Size(13, n_hubs=1), Size(13, causal=False)]
+SIZES = ORDINARY + [size for size in ABLATIONS if size.length > size.chunk]
 CAUSAL = [size for size in SIZES if size.causal]
 
 each_size = pytest.mark.parametrize("size", SIZES, ids=str)
@@ -61,7 +62,7 @@ def test_outputs_at_padding_are_zero_and_others_are_not(size):
     layer, x, valid = build(size), draw(size), scattered(size)
     size_of = layer(x, valid).abs().amax(-1)
     assert not size_of[~valid].any()
-    assert size_of[valid].all()
+    assert size_of[valid].all() or size.silent  # behind padding nothing can be selected
 
 
 @torch.no_grad()
@@ -92,9 +93,9 @@ def test_a_row_of_padding_alone_is_zero_and_has_finite_gradients(size):
     output = layer(x, valid)
     output.square().sum().backward()
     assert not output[0].any()
-    assert output[1].abs().amax(-1).all()
+    assert output[1, size.silent :].abs().amax(-1).all()
     assert not x.grad[0].any()
-    assert all(p.grad.isfinite().all() for p in (x, *layer.parameters()))
+    assert all(p.grad.isfinite().all() for p in (x, *layer.parameters()) if p.grad is not None)
 
 
 @torch.no_grad()

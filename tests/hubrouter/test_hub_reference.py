@@ -9,7 +9,7 @@ import math
 
 import pytest
 import torch
-from hub_layers import RAGGED, Size, build, draw
+from hub_layers import ABLATIONS, RAGGED, Size, build, draw
 from torch import Tensor
 
 
@@ -20,6 +20,14 @@ def rotate(x: Tensor, position: int, base: float) -> Tensor:
     angles = torch.tensor([position * base ** (-i / half) for i in range(half)], dtype=x.dtype)
     turned = pairs * torch.polar(torch.ones_like(angles), angles)
     return torch.cat([turned.real, turned.imag])
+
+
+def drawn(position: int, seed: int) -> int:
+    """The random number of a position, in Python's integers."""
+    mixed = (position + seed) % 2**32
+    for shift, multiplier in ((16, 0x7FEB352D), (15, 0x446CA68B), (16, 0x5BD1E995)):
+        mixed = (mixed ^ mixed >> shift) * multiplier % 2**32
+    return (mixed ^ mixed >> 15) % 2**24
 
 
 class Naive:
@@ -48,23 +56,44 @@ class Naive:
         prints, readouts = [], []
         for head in range(self.config.n_heads):
             hubs = torch.stack([self.hub(head, m, self.seen[t]) for m in range(self.config.n_hubs)])
-            fingerprint = (hubs @ self.q[t][head] / math.sqrt(self.e)).softmax(0)
+            fingerprint = self.fingerprint(hubs, self.q[t][head])
             prints.append(fingerprint * self.config.n_hubs - 1)
-            readouts.append(fingerprint @ hubs)
+            readouts.append(fingerprint @ hubs if self.config.readout else torch.zeros(self.e, dtype=hubs.dtype))
         head = self.layer.score.head
         return (head.weight[0] @ torch.cat(prints) + head.bias[0]), readouts
 
+    def fingerprint(self, hubs: Tensor, query: Tensor) -> Tensor:
+        """The distribution of one head over its hubs, of which the closed ones are left out."""
+        gates = torch.ones(len(hubs), dtype=hubs.dtype)
+        if self.config.adaptive_hubs:
+            level = self.layer.gates.level
+            gates = (1 + level - level.max()).clamp_min(0)
+        found = torch.zeros_like(gates)
+        kept = hubs[gates > 0]
+        centred = kept - kept.mean(0)
+        directions = centred / (centred.square().mean() + 1e-8).sqrt()
+        weight = gates[gates > 0] * (directions @ query / math.sqrt(self.e)).exp()
+        return found.masked_scatter(gates > 0, weight / weight.sum())
+
+    def rank(self, t: int) -> float:
+        """What a token is ranked by, in units of the grid."""
+        if self.config.selection == "recent":
+            return t
+        if self.config.selection == "random":
+            return drawn(t, int(self.layer.select.seed))
+        return round(1024 * self.scores[t].item())
+
     def claim(self, t: int) -> float:
-        """The best rounded score of a real token among t and the `neighbours` before it."""
+        """The best rank of a real token among t and the `neighbours` before it."""
         window = range(max(0, t - self.config.neighbours), t + 1)
-        return max([round(1024 * self.scores[j].item()) for j in window if self.valid[j]], default=-math.inf)
+        return max([self.rank(j) for j in window if self.valid[j]], default=-math.inf)
 
     def read(self, t: int) -> list[int]:
         """Positions whose values the council reads at t."""
         real = [j for j in range(self.seen[t]) if self.valid[j]]
         best = sorted(real, key=lambda j: (-self.claims[j], j))[: self.config.k]
         own = [j for j in range(self.seen[t], t + 1) if self.valid[j]] if self.config.causal else []
-        return best + own
+        return {"selected+chunk": best + own, "selected": best, "chunk": own}[self.config.council]
 
     def output(self, t: int) -> Tensor:
         """The layer's output [D] at t."""
@@ -74,6 +103,9 @@ class Naive:
         for head in range(self.config.n_heads):
             query = rotate(self.q[t][head], t, self.config.rope_base)
             keys = [rotate(self.k[j][head], j, self.config.rope_base) for j in self.read(t)]
+            if not keys:
+                mixed.append(self.routed[t][1][head])
+                continue
             weight = torch.stack([query @ key / math.sqrt(self.e) for key in keys]).softmax(0)
             values = torch.stack([torch.sigmoid(self.scores[j]) * self.v[j][head] for j in self.read(t)])
             mixed.append(self.routed[t][1][head] + weight @ values)
@@ -94,7 +126,7 @@ BIDIRECTIONAL = [
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("size", RAGGED + BIDIRECTIONAL, ids=str)
+@pytest.mark.parametrize("size", RAGGED + BIDIRECTIONAL + ABLATIONS, ids=str)
 def test_the_layer_equals_the_naive_one(size):
     layer, x = build(size), draw(size)
     torch.testing.assert_close(layer(x), naive(layer, x), rtol=0, atol=1e-12)
@@ -110,9 +142,8 @@ def test_the_layer_equals_the_naive_one_around_padding(causal):
     torch.testing.assert_close(layer(x, valid), naive(layer, x, valid), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_every_gradient_equals_the_naive_one(causal):
-    size = Size(11, chunk=3, causal=causal)
+@pytest.mark.parametrize("size", [Size(11, chunk=3), Size(11, causal=False), *ABLATIONS], ids=str)
+def test_every_gradient_equals_the_naive_one(size):
     layer = build(size)
     weights = draw(size, seed=9)
     gradients = []
@@ -120,7 +151,9 @@ def test_every_gradient_equals_the_naive_one(causal):
         x = draw(size).requires_grad_()
         layer.zero_grad()
         (run(x) * weights).sum().backward()
-        gradients.append({"x": x.grad} | {name: p.grad.clone() for name, p in layer.named_parameters()})
+        found = {"x": x.grad} | {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
+        gradients.append({name: gradient.clone() for name, gradient in found.items()})
+    assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], rtol=0, atol=1e-11, msg=name)
 

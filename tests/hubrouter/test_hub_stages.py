@@ -252,6 +252,12 @@ WRONG = [
     ({"k": -1}, "k must be at least 1, not -1"),
     ({"chunk": 0}, "chunk must be at least 1, not 0"),
     ({"neighbours": -1}, "neighbours must not be negative, but is -1"),
+    ({"council": "all"}, "council must be one of selected+chunk, selected, chunk, not 'all'"),
+    ({"selection": "best"}, "selection must be one of learned, random, recent, not 'best'"),
+    (
+        {"council": "chunk", "causal": False},
+        "a bidirectional layer has no chunks to read: council='chunk' needs causal=True",
+    ),
     ({"d_model": 12}, "d_model=12 must be a multiple of 2 * n_heads=8: choose an even head width"),
 ]
 
@@ -268,7 +274,13 @@ def test_a_configuration_that_cannot_be_built_says_which_value_to_change(change,
 
 def test_every_field_of_the_layer_is_passed_on_by_the_model():
     values = {"d_model": 12, "n_heads": 3, "n_hubs": 5, "k": 7, "chunk": 9, "neighbours": 2, "rope_base": 50.0}
-    values["impl"] = "compiled"
+    values |= {
+        "council": "selected",
+        "selection": "recent",
+        "readout": False,
+        "adaptive_hubs": True,
+        "impl": "compiled",
+    }
     made = ModelConfig(vocab_size=5, causal=False, **values).router()
     assert dataclasses.asdict(made) == values | {"causal": False}
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from hub_layers import RAGGED, Size, build, draw
+from hub_layers import ABLATIONS, RAGGED, Size, build, draw
 from torch import Tensor
 
 from hubrouter import ConfigError
@@ -32,7 +32,7 @@ def plans(length):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("size", RAGGED, ids=str)
+@pytest.mark.parametrize("size", RAGGED + [size for size in ABLATIONS if size.causal], ids=str)
 def test_a_stream_in_pieces_equals_one_pass(size):
     layer, x = build(size), draw(size)
     whole = layer(x)
