@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from audits.cli._exits import positive
 from audits.evidence.experiment import TIERS
 
 NAME, HELP = "bench", "times of HubRouter, attention, windows and Mamba on this machine, against their lower bounds"
@@ -16,3 +17,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="LAYER", help="these layers, and attention to compare with")
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
     parser.add_argument("--reports", metavar="DIR", default="reports", help="the folder of reports and evidence")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--profile",
+        nargs="?",
+        type=positive,
+        const=8192,
+        metavar="N",
+        help="only show where a CPU's time goes, 8192 tokens",
+    )
+    instead.add_argument(
+        "--roofline",
+        nargs="?",
+        const="h200",
+        metavar="MACHINE",
+        help="only estimate tier paper's least times on a machine",
+    )
+    parser.add_argument("--matmul-rate", type=positive, metavar="GFLOP/s", help="of the roofline, not the machine's")
+    parser.add_argument("--copy-rate", type=positive, metavar="GB/s", help="of the roofline, not the machine's")

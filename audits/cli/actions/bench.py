@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from audits.claims.judged import report_of
-from audits.cli._exits import CommandError
+from audits.cli._exits import OK, CommandError
 from audits.cli.actions.claims import exit_code
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.ledger import Ledger, LedgerError
@@ -18,8 +20,14 @@ from audits.evidence.runner import gather
 from audits.experiments.bench import bench as experiment
 from audits.experiments.bench import kernel_check, start_up
 from audits.experiments.bench._layers import entries
+from audits.experiments.bench._measured import benches
+from audits.experiments.bench._profile import profile_table, profiles
+from audits.experiments.bench._roofline import ASSUMED, highest, roofline_sentence, roofline_table
+from audits.experiments.bench._row import Ceilings
+from audits.jsonable import json_text
 from audits.report.claims.console import print_bench
 from audits.report.files import write_reports
+from audits.report.render.console import printed
 from audits.report.write import ReportError
 from audits.subject.settings import Settings, SubjectError
 
@@ -27,7 +35,14 @@ READERS = ("cost", "kernels")  # claims whose verdict the bench can change
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure what is missing, rebuild the reports, print; targets that are missed change no exit code."""
+    """Measure what is missing, rebuild the reports, print; targets that are missed change no exit code.
+
+    With `--profile` or `--roofline` that alone is printed, and nothing is written.
+    """
+    if options.profile:
+        return _profile(options.profile)
+    if options.roofline:
+        return _roofline(options)
     folder, console = Path(options.reports), Console(stderr=True)
     wished = Options(options.tier, options.device)
     try:
@@ -48,6 +63,33 @@ def run(options: argparse.Namespace) -> int:
     print_bench(report, Console())
     read = [item for item in report.judged if item.claim.id in READERS]
     return exit_code(read, failed=bool(gathered.failures))
+
+
+def _profile(n: int) -> int:
+    """The table, then the same as JSON."""
+    found = profiles(experiment.SIZES["full"].shape, n)
+    Console().print(printed(profile_table(found)))
+    sys.stdout.write(json_text([asdict(profile) for profile in found]))
+    return OK
+
+
+def _roofline(options: argparse.Namespace) -> int:
+    """The table for an assumed or a recorded machine, whose rates may be replaced."""
+    name, tops = options.roofline, ASSUMED.get(options.roofline)
+    try:
+        recorded = {} if tops else {b.machine: b for b in benches(Ledger(Path(options.reports) / "evidence").read())}
+    except LedgerError as problem:
+        raise CommandError(str(problem)) from problem
+    if tops is None and name not in recorded:
+        raise CommandError(f"no rates of {name} are known; there are {', '.join([*ASSUMED, *recorded])}")
+    tops = tops or highest(recorded[name])
+    matmul, copy = options.matmul_rate, options.copy_rate
+    tops = Ceilings(1e9 * matmul if matmul else tops.flops, 1e9 * copy if copy else tops.bytes)
+    source = "given" if matmul and copy else f"{name}, {'measured' if recorded else 'assumed'}"
+    shape, console = experiment.SIZES["paper"].shape, Console()
+    console.print(Text(roofline_sentence(shape, tops, source)))
+    console.print(printed(roofline_table(shape, tops)))
+    return OK
 
 
 def _chosen(options: Options, layers: Sequence[str]) -> Experiment:
