@@ -19,30 +19,58 @@ from audits.claims.hubrouter.kernels import CLAIM, failures
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench import kernel_check
-from audits.experiments.bench._dense_hub import readable
-from audits.experiments.bench.kernel_check import Case, change_before, results, selection, subject
+from audits.experiments.bench._dense_hub import readable, tokens
+from audits.experiments.bench.kernel_check import SWITCHED, Case, change_before, results, subject
+from hubrouter import HubRouter, RouterConfig
+from hubrouter.select import NO_CLAIM, Chosen
 
 SMALL = Case(11, 16, 1, 2, 3, 4, batch=1)
 OPTIONS = Options("quick", "cpu")
 SOUND = {"errors": {"output": {"kernel": 2e-7, "dense": 1e-7}}, "eps": 1.2e-7, "repeats": True, "felt_before": 0.0}
 
 
-@pytest.mark.parametrize("case", [SMALL, replace(SMALL, causal=False)], ids=str)
+def selected_by_the_reference(layer: HubRouter, x: Tensor) -> Tensor:
+    """Positions of the tokens before every chunk, as `selection`: the reference numbers them after those it kept."""
+    seen: list[Chosen] = []
+    with layer.select.register_forward_hook(lambda _module, _given, found: seen.append(found)), torch.no_grad():
+        layer(x)
+    (chosen,) = seen
+    token = torch.where(chosen.claim == NO_CLAIM, x.shape[1], chosen.token - layer.config.slots)
+    return token if layer.config.causal else token[:, 1:]
+
+
+@pytest.mark.parametrize(
+    "case", [*(replace(SMALL, **changed) for changed in ({}, *SWITCHED)), replace(SMALL, causal=False)], ids=str
+)
 def test_the_dense_layer_is_the_layer(case: Case) -> None:
     layer, x = subject(case, torch.float64, 0, "cpu")
-    allowed = readable(selection(layer, x), case.length, case.chunk, case.causal)
     layer.impl = "reference"
-    expected, found = results(layer, x), results(layer, x, allowed)
+    expected = results(layer, x)
+    found = results(layer, x, readable(selected_by_the_reference(layer, x), case.length, layer.config))
+    assert set(found) == set(expected)
     for name in expected:
         assert float((found[name] - expected[name]).abs().max()) < 1e-12, name
+
+
+def test_every_ablation_is_checked_at_one_size_and_named() -> None:
+    for device in ("cpu", "cuda"):
+        labels = [spec.label for spec in kernel_check.runs(Options("quick", device))]
+        assert len(labels) == len(set(labels))
+        for word in ("council='selected'", "council='chunk'", "'random'", "'recent'", "readout=False", "hubs=True"):
+            assert sum(label.endswith(word) for label in labels) == 1
 
 
 def test_what_a_query_may_read_is_its_own_chunk_so_far_and_what_was_chosen() -> None:
     empty, keys = -(1 << 63), [(5 << 32) | ((1 << 31) - 1 - position) for position in (0, 1)]
     chosen = torch.tensor([[[empty, empty], [keys[1], empty], [keys[1], keys[0]]]])
-    allowed = readable(chosen, 5, 2, causal=True)[0].int().tolist()
+    token, config = tokens(chosen, 5), RouterConfig(16, 1, 2, 2, 2)
+    allowed = readable(token, 5, config)[0].int().tolist()
     assert allowed == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
-    assert readable(chosen, 5, 2, causal=False)[0].int().tolist()[2:] == [[0, 1, 0, 0, 0]] * 2 + [[1, 1, 0, 0, 0]]
+    both = replace(config, causal=False)
+    assert readable(token[:, 2:], 5, both)[0].int().tolist() == [[1, 1, 0, 0, 0]] * 5
+    alone = [readable(token, 5, replace(config, council=council))[0].int() for council in ("selected", "chunk")]
+    assert alone[0].tolist() == [[0] * 5, [0] * 5, [0, 1, 0, 0, 0], [0, 1, 0, 0, 0], [1, 1, 0, 0, 0]]
+    assert torch.equal(alone[0] + alone[1], torch.tensor(allowed))
 
 
 def test_a_sound_kernel_passes_every_part() -> None:

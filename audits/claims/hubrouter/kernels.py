@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.evidence.ledger import Evidence, Record
-from audits.experiments.bench.kernel_check import NAME, ROUNDINGS, SLACK, within
+from audits.experiments.bench.kernel_check import NAME, ROUNDINGS, SLACK, changes, within
 from audits.formatting import Table
 
 INTERPRETER = "Triton's interpreter on a CPU"
@@ -47,8 +47,8 @@ def _table(records: tuple[Record, ...]) -> Table:
     rows: dict[tuple[str, ...], tuple[float, float]] = {}
     for record in records:
         config = record.config
-        shape = f"n = {config['length']}, width {config['d_model']}, {config['n_heads']} heads, {config['n_hubs']} hubs"
-        shape += "" if config["causal"] else ", bidirectional"
+        sizes = f"n = {config['length']}, width {config['d_model']}, {config['n_heads']} heads, {config['n_hubs']} hubs"
+        shape = ", ".join((sizes, *changes(config)))
         worst = max(record.result["errors"].values(), key=lambda error: error["kernel"])
         key = (place(record), shape, str(config["dtype"]))
         rows[key] = max(rows.get(key, (0.0, 0.0)), (worst["kernel"], worst["dense"]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hubrouter import HubRouter
+from hubrouter import HubRouter, RouterConfig
 
+LEAST = 1e-4  # the least spread of summaries that is scaled up to 1
 POSITIONS = (1 << 31) - 1  # the lower half of a selection key counts down from here
 
 
@@ -30,25 +31,49 @@ def dense(layer: HubRouter, x: Tensor, allowed: Tensor) -> Tensor:
     weight = torch.cat([torch.zeros_like(logits[..., :1]), logits], dim=-1).softmax(-1)
     state = weight[..., 1:] @ v[:, :, None] + weight[..., :1] * hubs[:, None]
     mine = state[:, :, home]  # [B, H, N, M, E]
-    fingerprint = (torch.einsum("bhne,bhnme->bhnm", q, mine) * scale).softmax(-1)
+    fingerprint = _fingerprint(layer, q, mine)
     score = layer.score.head((fingerprint * config.n_hubs - 1).transpose(1, 2).flatten(2))
     gated = v * score.sigmoid()[:, None]
     turned_q, turned_k = (_turned(part, config.rope_base) for part in (q, k))
-    mixed = (turned_q @ turned_k.transpose(-1, -2) * scale).masked_fill(~allowed[:, None], float("-inf")).softmax(-1)
-    read = mixed @ gated + torch.einsum("bhnm,bhnme->bhne", fingerprint, mine)
-    output: Tensor = layer.output(read.transpose(1, 2).flatten(2))
+    logits, read_at_all = turned_q @ turned_k.transpose(-1, -2) * scale, allowed[:, None]
+    weights = logits.masked_fill(~read_at_all, torch.finfo(logits.dtype).min).softmax(-1) * read_at_all
+    mixed = weights @ gated
+    if config.readout:
+        mixed = mixed + torch.einsum("bhnm,bhnme->bhne", fingerprint, mine)
+    output: Tensor = layer.output(mixed.transpose(1, 2).flatten(2))
     return output
 
 
-def readable(chosen: Tensor, length: int, chunk: int, causal: bool) -> Tensor:
-    """The council's mask [B, N, N]: tokens whose keys [B, G, K] were chosen and, if causal, the own chunk so far."""
-    place = torch.arange(length, device=chosen.device)
-    own = (place[:, None] // chunk == place // chunk) & (place <= place[:, None]) & causal
-    filled = (chosen >> 32) > -(1 << 31)
-    token = torch.where(filled, POSITIONS - (chosen & POSITIONS), length)
-    selected = torch.zeros(*chosen.shape[:2], length + 1, dtype=torch.bool, device=chosen.device)
-    selected.scatter_(2, token, True)
-    return own | selected[:, place // chunk, :length]
+def _fingerprint(layer: HubRouter, q: Tensor, hubs: Tensor) -> Tensor:
+    """[B, H, N, M]: softmax over the open hubs of queries [B, H, N, E] against normalised hubs [B, H, N, M, E]."""
+    gates = None if layer.gates is None else layer.gates.gates()
+    kept = torch.ones_like(hubs[0, 0, 0, :, 0], dtype=torch.bool) if gates is None else gates > 0
+    exact = hubs.to(torch.promote_types(hubs.dtype, torch.float32))
+    centred = exact - exact[..., kept, :].mean(-2, keepdim=True)
+    spread = (centred[..., kept, :].square().mean((-2, -1), keepdim=True) + LEAST**2).sqrt()
+    logits = torch.einsum("bhne,bhnme->bhnm", q, (centred / spread).to(q.dtype)) * q.shape[-1] ** -0.5
+    if gates is not None:
+        logits = logits + gates.masked_fill(~kept, 1).log()
+    return logits.masked_fill(~kept, float("-inf")).softmax(-1)
+
+
+def tokens(chosen: Tensor, length: int) -> Tensor:
+    """Positions of chosen tokens from the kernels' keys, of any shape; `length` for an empty slot."""
+    return torch.where((chosen >> 32) > -(1 << 31), POSITIONS - (chosen & POSITIONS), length)
+
+
+def readable(token: Tensor, length: int, config: RouterConfig) -> Tensor:
+    """The council's mask [B, N, N]: the tokens [B, G, K] selected for each chunk, and the own chunk so far where read.
+
+    `length` as a token is an empty slot.
+    """
+    place = torch.arange(length, device=token.device)
+    home = place // config.chunk if config.causal else torch.zeros_like(place)
+    own = (home[:, None] == home) & (place <= place[:, None]) & config.reads_chunk
+    selected = torch.zeros(*token.shape[:2], length + 1, dtype=torch.bool, device=token.device)
+    if config.slots:
+        selected.scatter_(2, token, True)
+    return own | selected[:, home, :length]
 
 
 def _turned(x: Tensor, base: float) -> Tensor:

@@ -10,19 +10,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
-from audits.experiments.bench._dense_hub import dense, readable
+from audits.experiments.bench._dense_hub import dense, readable, tokens
 from hubrouter import HubRouter, RouterConfig
 
 NAME = "kernel-check"
 SLACK, ROUNDINGS = 2.0, 4.0  # a kernel may be this many times as inexact as dense code in its dtype, and some roundings
+SWITCHES = ("council", "selection", "readout", "adaptive_hubs")
 SEEDS = {"quick": 1, "full": 3, "paper": 3}
 
 
@@ -39,6 +41,10 @@ class Case:
     neighbours: int = 1
     batch: int = 2
     causal: bool = True
+    council: str = "selected+chunk"
+    selection: str = "learned"
+    readout: bool = True
+    adaptive_hubs: bool = False
 
 
 ON_GPU = (
@@ -54,24 +60,40 @@ INTERPRETED = (
     Case(23, 96, 2, 17, 17, 20, batch=1),
     Case(13, 64, 2, 3, 5, 4, batch=1, causal=False),
 )
+SWITCHED: tuple[dict[str, Any], ...] = (  # the layer's ablations, one at a time, and gates
+    {"council": "selected"},
+    {"council": "chunk"},
+    {"selection": "random"},
+    {"selection": "recent"},
+    {"readout": False},
+    {"adaptive_hubs": True},
+)
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
-    """Every case in every dtype; none without triton."""
+    """Every case in every dtype, and every ablation at one size in float32; none without triton."""
     if importlib.util.find_spec("triton") is None:
         return ()
-    cases = ON_GPU if options.device.startswith("cuda") else INTERPRETED
+    cases, switched = (ON_GPU, ON_GPU[1]) if options.device.startswith("cuda") else (INTERPRETED, INTERPRETED[0])
+    seeds = range(SEEDS[options.tier])
+    asked = [(case, dtype, seed) for case in cases for dtype in DTYPES for seed in seeds]
+    asked += [(replace(switched, **changed), DTYPES[0], 0) for changed in SWITCHED]
     return tuple(
         RunSpec(NAME, {**asdict(case), "dtype": dtype, "device": options.device}, seed, _label(case, dtype))
-        for case in cases
-        for dtype in DTYPES
-        for seed in range(SEEDS[options.tier])
+        for case, dtype, seed in asked
     )
 
 
 def _label(case: Case, dtype: str) -> str:
-    return f"kernels in {dtype} at n = {case.length}, width {case.d_model}{'' if case.causal else ', bidirectional'}"
+    return ", ".join((f"kernels in {dtype} at n = {case.length}", f"width {case.d_model}", *changes(asdict(case))))
+
+
+def changes(config: Mapping[str, Any]) -> list[str]:
+    """What of a case's layer is not as usual, in words."""
+    usual = {field.name: field.default for field in fields(Case)}
+    named = [f"{name}={config[name]!r}" for name in SWITCHES if config.get(name, usual[name]) != usual[name]]
+    return named if config["causal"] else ["bidirectional", *named]
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
@@ -107,7 +129,7 @@ def check(spec: RunSpec, progress: Progress) -> dict[str, Any]:
     progress(0, 3, "kernels")
     found, again = results(layer, x), results(layer, x)
     progress(1, 3, "float64")
-    allowed = readable(selection(layer, x), case.length, case.chunk, case.causal)
+    allowed = readable(selection(layer, x), case.length, layer.config)
     exact = deepcopy(layer).double()
     truth = results(exact, x.double(), allowed)
     progress(2, 3, str(dtype))
@@ -132,6 +154,8 @@ def subject(case: Case, dtype: torch.dtype, seed: int, device: str) -> tuple[Hub
         x = torch.randn(case.batch, case.length, case.d_model)
     with torch.no_grad():
         layer.score.head.weight.mul_(3)
+        if layer.gates is not None:  # from closed to wide open
+            layer.gates.level.copy_(torch.linspace(-1.2, 0, case.n_hubs))
     return layer.to(device, dtype), x.to(device, dtype)
 
 
@@ -147,11 +171,11 @@ def results(layer: HubRouter, x: Tensor, allowed: Tensor | None = None) -> dict[
 
 
 def selection(layer: HubRouter, x: Tensor) -> Tensor:
-    """Keys of the tokens that the kernels select, [B, G, K]."""
+    """Positions of the tokens that the kernels select, [B, G, K]."""
     from hubrouter.kernels.layer import between
 
     with torch.no_grad():
-        return between(layer, layer.project(x), None).chosen
+        return tokens(between(layer, layer.project(x), None).chosen, x.shape[1])
 
 
 def error(found: Tensor, truth: Tensor) -> float:
