@@ -70,6 +70,13 @@ def test_a_graph_that_grows_with_the_length_is_not_compiled_at_a_long_one(monkey
     assert bench.admission.decide(entry(compiled=True, unrolled=True)).not_run is None
 
 
+def test_nothing_is_tried_any_more_once_the_budget_is_over() -> None:
+    bench = Bench(some=(0.001, 10.0))
+    bench.now[0] = LIMITS.budget
+    assert bench.admission.decide(entry(compiled=True)).not_run == "nothing is left of the run's 100 s"
+    assert bench.log == []
+
+
 def test_the_memory_of_a_loop_over_tokens_is_read_at_a_short_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bench_admission, "PROFILED", 8)
     bench = Bench(some=(0.001, 10.0))

@@ -15,12 +15,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from audits.experiments.bench import _decode as decode
 from audits.experiments.bench import _floor as floor
 from audits.experiments.bench import _layers as layers
+from audits.experiments.bench._ablations import ABLATIONS
 from audits.experiments.bench._floor import Demand, Shape, Work, work
 from audits.experiments.bench._steps import Workshop
 from audits.experiments.bench._window import WindowAttention
 from hubrouter import HubRouter, ModelConfig, RouterConfig
 from hubrouter.config import SCANS, ConfigError
 from hubrouter.mixers.attention import CausalAttention
+from hubrouter.mixers.discover import builders
 from hubrouter.mixers.mamba import Mamba
 from hubrouter.rotary import rotate, rotation
 
@@ -31,11 +33,17 @@ def entry(name: str, device: str = "cpu") -> layers.Entry:
     return next(entry for entry in layers.entries(SHAPE, device) if entry.name == name)
 
 
-def test_the_floors_operations_are_those_that_torch_counts_in_the_hub_layer() -> None:
-    layer = entry("hub/reference").build().to("meta")
+@pytest.mark.parametrize("name", ["hub", *ABLATIONS])
+def test_the_floors_operations_are_those_that_torch_counts_in_the_hub_layer(name: str) -> None:
+    found = entry(f"{name}/triton", "cuda")
+    layer: Any = found.build().to("meta")
+    layer.impl = "reference"
     with FlopCounterMode(display=False) as counter:
         layer(torch.empty(SHAPE.batch, 64, 16, device="meta"))
-    assert work(floor.hub(SHAPE), SHAPE, 64, "forward").flops == counter.get_total_flops()
+    assert found.demand is not None
+    # The reference computes the read-out also where it is not read: a product more than is demanded.
+    unread = 2 * SHAPE.batch * 64 * SHAPE.n_hubs * 16 if name == "hub-no-readout" else 0
+    assert work(found.demand, SHAPE, 64, "forward").flops == counter.get_total_flops() - unread
 
 
 def test_the_floors_of_attention_are_those_of_the_formula() -> None:
@@ -93,6 +101,7 @@ def test_every_layer_that_is_asked_for_is_an_entry() -> None:
     names = {entry.name for entry in layers.entries(SHAPE, "cuda")}
     assert names >= {"attention/sdpa", "sliding-window/flex", *(f"hub/{impl}" for impl in layers.IMPLS)}
     assert names >= {f"mamba/{scan}" for scan in SCANS}
+    assert names >= {f"{name}/triton" for name in ABLATIONS}
     assert names >= {"nsa/fla", "moba/fla", "gated-deltanet/fla", "mamba2/fla"}
     assert [e.backend for e in layers.entries(SHAPE, "cuda") if e.layer == "attention"] == list(layers.BACKENDS)
     assert [e.backend for e in layers.entries(SHAPE, "cpu") if e.layer == "attention"] == ["flash"]
@@ -164,6 +173,18 @@ def test_all_layers_of_a_run_read_the_same_tokens_and_have_their_weights_from_on
 def test_a_layer_without_a_decode_step_says_so() -> None:
     with pytest.raises(ConfigError, match="has no decode step here"):
         Workshop(SHAPE, "decode", "cpu").step(entry("sliding-window/flex"), 24)
+
+
+def test_a_new_mixer_of_the_project_is_an_entry_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(config: ModelConfig) -> nn.Module:
+        return CausalAttention(config)
+
+    build.__module__ = "hubrouter.mixers.newest"
+    monkeypatch.setattr(layers, "builders", lambda: {**builders(), "Z": build})
+    found = entry("newest/torch")
+    for passes in floor.PASSES:
+        assert Workshop(SHAPE, passes, "cpu").step(found, 24).seconds() > 0
+    assert "hub/torch" not in {entry.name for entry in layers.entries(SHAPE, "cpu")}
 
 
 def test_foreign_layers_want_a_gpu_and_their_library(monkeypatch: pytest.MonkeyPatch) -> None:

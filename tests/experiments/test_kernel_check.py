@@ -19,8 +19,9 @@ from audits.claims.hubrouter.kernels import CLAIM, failures
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench import kernel_check
+from audits.experiments.bench._ablations import ABLATIONS
 from audits.experiments.bench._dense_hub import readable, tokens
-from audits.experiments.bench.kernel_check import SWITCHED, Case, change_before, results, subject
+from audits.experiments.bench.kernel_check import Case, change_before, results, subject
 from hubrouter import HubRouter, RouterConfig
 from hubrouter.select import NO_CLAIM, Chosen
 
@@ -40,7 +41,9 @@ def selected_by_the_reference(layer: HubRouter, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "case", [*(replace(SMALL, **changed) for changed in ({}, *SWITCHED)), replace(SMALL, causal=False)], ids=str
+    "case",
+    [*(replace(SMALL, **changed) for changed in ({}, *ABLATIONS.values())), replace(SMALL, causal=False)],
+    ids=str,
 )
 def test_the_dense_layer_is_the_layer(case: Case) -> None:
     layer, x = subject(case, torch.float64, 0, "cpu")

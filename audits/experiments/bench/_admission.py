@@ -14,6 +14,7 @@ from hubrouter.config import ConfigError
 
 LONGEST = 160  # letters of a reason
 UNROLLED = 8192  # tokens up to which a graph is compiled that grows with their number: minutes already
+HASTE, UNROLLED_IN_HASTE = 60.0, 1024  # the same for a run with a smaller budget than so many seconds
 PROFILED = 256  # tokens at which the memory of a loop over tokens is listed: gigabytes of events at a thousand
 _FOLDERS = re.compile(r"(/[\w.+@-]+){2,}")  # others' messages may name places on this machine
 
@@ -75,6 +76,8 @@ class Admission:
             return Admitted(entry, not_run=reason(refusal))
 
     def _tried(self, entry: Entry) -> Admitted:
+        if self._left() <= 0:  # to try alone may compile for minutes
+            return Admitted(entry, not_run=f"nothing is left of the run's {self.limits.budget:g} s")
         expected = self._foreseen(entry)
         predicted = expected.predicted or 0.0
         why = expected.not_run or self._no_time(predicted) or self._no_memory(entry)
@@ -91,16 +94,20 @@ class Admission:
         step = self.make(entry, self.n)
         if entry.compiled and not self.limits.compiles:
             return Outlook(None, "compiling it takes longer than this tier has")
-        if entry.unrolled and self.grows and self.n > UNROLLED:
-            return Outlook(None, f"its graph grows with the length and is not compiled beyond {UNROLLED} tokens")
+        longest = UNROLLED if self.limits.budget >= HASTE else UNROLLED_IN_HASTE
+        if entry.unrolled and self.grows and self.n > longest:
+            return Outlook(None, f"its graph grows with the length and is not compiled beyond {longest} tokens")
         step.seconds()  # warms up or compiles, and does not count
         taken = step.seconds()
         return too_slow(taken, self.limits.step) if taken > self.limits.step else Outlook(taken)
 
+    def _left(self) -> float:
+        """Seconds of the budget that are neither over nor promised."""
+        return self.limits.budget - (self.clock() - self.began) - self.promised
+
     def _no_time(self, predicted: float) -> str | None:
         """Whether the rounds that are promised already leave too little time for those of one more layer."""
-        left = self.limits.budget - (self.clock() - self.began) - self.promised
-        asked = predicted * (self.limits.rounds + 2)
+        left, asked = self._left(), predicted * (self.limits.rounds + 2)
         if asked <= left:
             return None
         return f"predicted {asked:.3g} s in all, and {max(0.0, left):.3g} s of the run's {self.limits.budget:g} s left"

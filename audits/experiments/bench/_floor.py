@@ -110,15 +110,17 @@ def attention(shape: Shape) -> Demand:
     )
 
 
-def hub(shape: Shape) -> Demand:
-    """HubRouter: encode and decode through M hubs, the score head, K selected and C own keys a query."""
-    d, m, h, k, c = shape.d_model, shape.n_hubs, shape.n_heads, shape.k, shape.chunk
+def hub(shape: Shape, council: str = "selected+chunk", *, readout: bool = True) -> Demand:
+    """HubRouter: three or four products with M hubs, the score head, and the K selected and C own keys it reads."""
+    d, m, h, c = shape.d_model, shape.n_hubs, shape.n_heads, shape.chunk
+    k, own = 0 if council == "chunk" else shape.k, 0 if council == "selected" else c
+    hubs = (8.0 if readout else 6.0) * m * d + 2 * h * m
     return Demand(
         weights=4 * d * d,
         inner=4 * d,
         gathered=2 * d * k / c,
-        mixing=lambda n: n * (8.0 * m * d + 2 * h * m + 4 * d * (k + c)),
-        step=lambda _n: 8.0 * m * d + 2 * h * m + 4 * d * (k + c / 2),
+        mixing=lambda n: n * (hubs + 4 * d * (k + own)),
+        step=lambda _n: hubs + 4 * d * (k + own / 2),
         state=lambda _n: 2.0 * d * (k + c / 2) * shape.item + 4.0 * m * d,
     )
 

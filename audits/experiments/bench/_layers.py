@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from audits.experiments.bench import _floor as floor
+from audits.experiments.bench._ablations import ABLATIONS
 from audits.experiments.bench._decode import (
     Decoder,
     cached,
@@ -25,6 +26,7 @@ from audits.experiments.bench._window import WindowAttention
 from hubrouter import HubRouter, ModelConfig, RouterConfig
 from hubrouter.config import IMPLS, SCANS, ConfigError
 from hubrouter.mixers.attention import CausalAttention
+from hubrouter.mixers.discover import builders
 from hubrouter.mixers.mamba import Mamba
 
 REFUSALS = (ConfigError, ImportError, RuntimeError)  # how a layer says that it cannot run here
@@ -34,6 +36,7 @@ BACKENDS = {  # those of torch that do not hold the whole matrix; the fastest on
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
 ON_CPU = ("flash",)
+OWN = "AHM"  # the letters of mixers that have entries of their own
 FAST_FIRST = ("matmul", "chunked", "fused", "unbind", "loop")  # the order in which Mamba's tiers get their time
 
 
@@ -74,13 +77,17 @@ class Entry:
 
 
 def entries(shape: Shape, device: str) -> tuple[Entry, ...]:
-    """Every layer, in the order in which they get their time; a new one is one more line here."""
+    """Every layer, in the order in which they get their time; a new one is one more line here.
+
+    A new mixer of the project needs none: each letter without an entry of its own is one.
+    """
     return (
         *_attention(shape, device),
         Entry("projections", "linear", lambda: Projections(shape.d_model), floor.projections(shape)),
-        *(_hub(shape, impl) for impl in IMPLS),
+        *_hubs(shape, device),
         Entry("sliding-window", "flex", _window(shape), floor.window(shape), compiled=True),
         *(_mamba(shape, scan) for scan in (*FAST_FIRST, *sorted(set(SCANS) - set(FAST_FIRST)))),
+        *_mixers(shape),
         *_flash_linear_attention(shape, device),
     )
 
@@ -107,17 +114,36 @@ def _attention(shape: Shape, device: str) -> tuple[Entry, ...]:
     return tuple(replace(plain, backend=name, within=partial(sdpa_kernel, kind)) for name, kind in known.items())
 
 
-def _hub(shape: Shape, impl: str) -> Entry:
-    """HubRouter by one of its implementations."""
+def _hubs(shape: Shape, device: str) -> tuple[Entry, ...]:
+    """Every implementation; on a GPU the kernels come first, and their ablations before what compiles for long."""
+    if not device.startswith("cuda"):
+        return tuple(_hub(shape, impl) for impl in IMPLS)
+    ablated = (_hub(shape, "triton", name, changed) for name, changed in ABLATIONS.items())
+    return (_hub(shape, "triton"), _hub(shape, "reference"), *ablated, _hub(shape, "compiled"))
+
+
+def _hub(shape: Shape, impl: str, name: str = "hub", changed: Mapping[str, Any] | None = None) -> Entry:
+    """HubRouter by one of its implementations, with what an ablation changes."""
     sizes: dict[str, Any] = {"n_heads": shape.n_heads, "n_hubs": shape.n_hubs, "k": shape.k, "chunk": shape.chunk}
+    config = RouterConfig(shape.d_model, **sizes, **(changed or {}), impl=impl)
     return Entry(
-        "hub",
+        name,
         impl,
-        lambda: HubRouter(RouterConfig(shape.d_model, **sizes, impl=impl)),
-        floor.hub(shape),
+        lambda: HubRouter(config),
+        floor.hub(shape, config.council, readout=config.readout),
         streamed,
         compiled=impl != "reference",
         unrolled=impl == "compiled",
+    )
+
+
+def _mixers(shape: Shape) -> tuple[Entry, ...]:
+    """The project's other mixers, called as their files."""
+    found = {letter: build for letter, build in sorted(builders().items()) if letter not in OWN}
+    config = partial(ModelConfig, 2, d_model=shape.d_model, n_heads=shape.n_heads, chunk=shape.chunk)
+    return tuple(
+        Entry(build.__module__.rpartition(".")[2], "torch", partial(build, config(pattern=letter)), None, streamed)
+        for letter, build in found.items()
     )
 
 

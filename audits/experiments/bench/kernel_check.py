@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.bench._ablations import ABLATIONS
 from audits.experiments.bench._dense_hub import dense, readable, tokens
 from hubrouter import HubRouter, RouterConfig
 
@@ -60,14 +61,6 @@ INTERPRETED = (
     Case(23, 96, 2, 17, 17, 20, batch=1),
     Case(13, 64, 2, 3, 5, 4, batch=1, causal=False),
 )
-SWITCHED: tuple[dict[str, Any], ...] = (  # the layer's ablations, one at a time, and gates
-    {"council": "selected"},
-    {"council": "chunk"},
-    {"selection": "random"},
-    {"selection": "recent"},
-    {"readout": False},
-    {"adaptive_hubs": True},
-)
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -78,7 +71,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
     cases, switched = (ON_GPU, ON_GPU[1]) if options.device.startswith("cuda") else (INTERPRETED, INTERPRETED[0])
     seeds = range(SEEDS[options.tier])
     asked = [(case, dtype, seed) for case in cases for dtype in DTYPES for seed in seeds]
-    asked += [(replace(switched, **changed), DTYPES[0], 0) for changed in SWITCHED]
+    asked += [(replace(switched, **changed), DTYPES[0], 0) for changed in ABLATIONS.values()]
     return tuple(
         RunSpec(NAME, {**asdict(case), "dtype": dtype, "device": options.device}, seed, _label(case, dtype))
         for case, dtype, seed in asked
