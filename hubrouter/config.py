@@ -96,21 +96,22 @@ class RouterConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A sequence model: one letter of `pattern` a layer (`A` attention, `H` HubRouter, `M` Mamba).
+    """A sequence model: one letter of `pattern` a layer.
 
-    Letters are those of `hubrouter.mixers`, the paper's systems are in `hubrouter.patterns`. Widths are our choice: the
-    paper prints none.
+    `A` attention, `C` compressed attention (our causal form of Linformer), `H` HubRouter, `L` linear attention, `M`
+    Mamba, `P` Performer, `R` RWKV's time mixing, `S` S4D, `W` sliding-window attention: the files of
+    `hubrouter.mixers`. The paper's systems are in `hubrouter.patterns`. Widths are our choice: the paper prints none.
 
     Attributes:
         vocab_size: token values V.
         pattern: one letter a layer.
         d_model: width D of the tokens.
-        n_heads: heads of attention and HubRouter; as `RouterConfig`, like the next five.
+        n_heads: heads of all layers but Mamba and S4D; as `RouterConfig`, like the next five.
         n_hubs: hub tokens M.
         k: tokens selected for the council.
-        chunk: chunk size of HubRouter.
+        chunk: chunk size of HubRouter, block size of compressed attention.
         neighbours: successors that share a selected token's claim.
-        causal: strictly causal HubRouter, or bidirectional as published. Attention and Mamba are always causal.
+        causal: strictly causal HubRouter, or bidirectional as published. The others are always causal.
         mlp_ratio: width of the MLP relative to D.
         rope_base: base of the rotary position embedding.
         council: what HubRouter's council reads; as `RouterConfig`, like the next four.
@@ -118,13 +119,18 @@ class ModelConfig:
         readout: whether tokens read the hubs.
         adaptive_hubs: whether hubs have gates.
         impl: implementation of HubRouter.
-        ssm_state: states S of a channel of Mamba (the defaults of this and the next two are mamba's and Jamba's).
+        ssm_state: states S of a channel of Mamba, complex ones of S4D (the defaults of this and the next two are
+            mamba's and Jamba's).
         ssm_conv: tokens that Mamba's convolution reads, the own one included.
         ssm_expand: inner width I of Mamba relative to D.
         ssm_heads: None for Mamba-1 (a step size for each channel, a decay for each state), or the heads of Mamba-2 (one
             step size and one decay a head); they divide I.
-        ssm_chunk: tokens a chunk of the scans that have chunks. It changes speed and rounding, not what is computed.
+        ssm_chunk: tokens a chunk of the scans that have chunks, and of `L`, `P`, `R` and `S`. It changes speed and
+            rounding, not what is computed.
         scan: implementation of the selective scan; see `hubrouter.selective_scan`. Never replaced silently.
+        window: tokens W that sliding-window attention reads, the own one included (our choice, like the next two).
+        summaries: keys and values that replace the `chunk` of a complete block in compressed attention.
+        features: random features F of a head of Performer.
     """
 
     vocab_size: int
@@ -149,11 +155,15 @@ class ModelConfig:
     ssm_heads: int | None = None
     ssm_chunk: int = 64
     scan: str = "chunked"
+    window: int = 64
+    summaries: int = 4
+    features: int = 64
 
     def __post_init__(self) -> None:
         _require(self.vocab_size >= 1, f"vocab_size must be at least 1, not {self.vocab_size}")
         _require(len(self.pattern) >= 1, "pattern must name at least one layer, for instance 'HH'")
-        _require(self.mlp_ratio >= 1, f"mlp_ratio must be at least 1, not {self.mlp_ratio}")
+        for name in ("mlp_ratio", "window", "summaries", "features"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
         self.router()
         self._require_a_scan()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from hubrouter.config import ModelConfig
-from hubrouter.rotary import rotate, rotation
+from hubrouter.mixers._heads import RotaryHeads
+from hubrouter.mixers._padding import zeroed
 from hubrouter.shapes import Bool, Float
 
 LETTER = "A"
@@ -22,18 +23,12 @@ class KeyValueCache(NamedTuple):
     v: Tensor
 
 
-class CausalAttention(nn.Module):
+class CausalAttention(RotaryHeads):
     """Softmax attention over all positions up to the query's; O(N^2 D)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.n_heads, self.rope_base = config.n_heads, config.rope_base
-        self.project = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
-        self.output = nn.Linear(config.d_model, config.d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"] | None = None) -> Float[Tensor, "B N D"]:
         """Attend causally; `valid` is True where a token is real, and outputs at padding are zero."""
-        q, k, v = self.heads(x, 0)
+        q, k, v = self.heads(zeroed(x, valid), 0)
         if valid is None:
             return self._merge(F.scaled_dot_product_attention(q, k, v, is_causal=True))
         causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
@@ -52,19 +47,6 @@ class CausalAttention(nn.Module):
             k, v = torch.cat([state.k, k], dim=2), torch.cat([state.v, v], dim=2)
         mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=x.device).tril(past)
         return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)), KeyValueCache(k, v)
-
-    def heads(
-        self, x: Float[Tensor, "B N D"], start: int
-    ) -> tuple[Float[Tensor, "B H N E"], Float[Tensor, "B H N E"], Float[Tensor, "B H N E"]]:
-        """Queries and keys rotated from position `start` on, and values."""
-        q, k, v = self.project(x).reshape(*x.shape[:2], 3, self.n_heads, -1).unbind(2)
-        position = torch.arange(start, start + x.shape[1], device=x.device)
-        angles = rotation(position, q.shape[-1], self.rope_base, q.dtype)
-        return rotate(q, angles).transpose(1, 2), rotate(k, angles).transpose(1, 2), v.transpose(1, 2)
-
-    def _merge(self, mixed: Tensor) -> Tensor:
-        output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
-        return output
 
 
 def build(config: ModelConfig) -> CausalAttention:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from hubrouter.selective_scan.borders import Affine, at_borders
+from hubrouter.borders import Affine, at_borders
 from hubrouter.selective_scan.recurrence import ScanInputs, Scanned
 
 LOG2_E = math.log2(math.e)

@@ -1,4 +1,4 @@
-"""The scan over the borders of chunks: the state before each chunk, from the map that each applies to a state."""
+"""The state before each chunk of a linear recurrence, from the map that each chunk applies to a state."""
 
 from __future__ import annotations
 
