@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hubrouter.attend import attend
 from hubrouter.shapes import Bool, Float, Int
 
 
@@ -73,7 +74,7 @@ class Council(nn.Module):
             mask = torch.cat([mask, self.own_mask(q.shape[3], own)], dim=-1)
         parts = (q, *tokens.pick(number), mask[:, :, None])
         rows, keys, values, allowed = (part.flatten(0, 1) for part in parts)
-        return F.scaled_dot_product_attention(rows, keys, values, attn_mask=allowed).view(q.shape)
+        return attend(rows, keys, values, allowed).view(q.shape)
 
     def own_mask(self, queries: int, own: Members) -> Bool[Tensor, "B G L T"]:
         """True where a query may read a token of its own chunk: at its own position or before, and real."""

@@ -20,12 +20,12 @@ class Decoded(NamedTuple):
 
 
 class Decode(nn.Module):
-    """Softmax of query against *normalised* hub summaries; the read-out is every token's dense context. O(N M D).
+    """Softmax of query against *normalised* hub summaries; their average by it is each token's dense context. O(N M D).
 
-    An average over more tokens is smaller, and the empty prefix is the hubs' own embeddings. Were fingerprints taken
+    An average over more tokens is smaller, and the empty prefix is the hubs' own embeddings. Were tokens projected
     against the averages themselves, scores would vary most in the first chunk and ever less after it, and nearly all
-    selected tokens would be the first ones. So the summaries of a head are centred over its hubs, which a softmax does
-    not notice, and divided by their spread: what counts is how the hubs differ, at any length (our choice).
+    selected tokens would be the first ones. So the summaries of a head are centred over its hubs and divided by their
+    spread: what counts is how the hubs differ, at any length (our choice).
     """
 
     def forward(
@@ -38,15 +38,14 @@ class Decode(nn.Module):
             prefix: the hubs' summaries.
             log_gate: added to the logits of each hub: -inf closes it (`hubrouter.adaptive`).
         """
-        hubs = prefix.weighted / prefix.total[..., None]
         open_hubs = None if log_gate is None else log_gate > float("-inf")
+        hubs = normalised(prefix.weighted / prefix.total[..., None], open_hubs).to(q.dtype)
         # Hubs before tokens: M is small, and what runs along C tokens is several times faster than what runs along M.
-        directions = normalised(hubs, open_hubs).to(q.dtype)
-        logits = directions * q.shape[-1] ** -0.5 @ q.contiguous().mT
+        logits = hubs * q.shape[-1] ** -0.5 @ q.contiguous().mT
         if log_gate is not None:
             logits = logits + log_gate.to(q.dtype)[:, None]
         fingerprint = logits.softmax(-2).mT
-        return Decoded(fingerprint, fingerprint @ hubs.to(q.dtype))
+        return Decoded(fingerprint, fingerprint @ hubs)
 
 
 def normalised(
@@ -54,12 +53,14 @@ def normalised(
 ) -> Float[Tensor, "B G H M E"]:
     """Summaries centred over the open hubs of each head, and scaled to mean square 1; closed ones are meaningless.
 
-    sqrt(mean square + EPS^2) is what they are divided by: one hub, or hubs that are all equal, give zeros.
+    A single open hub is not centred, since nothing of it would be left. sqrt(mean square + EPS^2) is what they are
+    divided by, so hubs that are all equal give zeros.
     """
     if open_hubs is None:
-        centred = hubs - hubs.mean(-2, keepdim=True)
+        centred = hubs - hubs.mean(-2, keepdim=True) if hubs.shape[-2] > 1 else hubs
         return centred * (centred.square().mean((-2, -1), keepdim=True) + EPS**2).rsqrt()
-    share = open_hubs.to(hubs.dtype)[:, None] / open_hubs.sum()
-    centred = hubs - (hubs * share).sum(-2, keepdim=True)
+    count = open_hubs.sum()
+    share = open_hubs.to(hubs.dtype)[:, None] / count
+    centred = hubs - (hubs * share).sum(-2, keepdim=True) * (count > 1)
     spread = (centred.square() * share).sum(-2, keepdim=True).mean(-1, keepdim=True)
     return centred * (spread + EPS**2).rsqrt()

@@ -16,6 +16,14 @@ class Rotation(NamedTuple):
     cos: Float[Tensor, "*N 1 E"]
     sin: Float[Tensor, "*N 1 E"]
 
+    def after(self, first: int) -> Rotation:
+        """Of a rotation at consecutive positions, those from a later one on."""
+        return Rotation(self.cos[first:], self.sin[first:])
+
+    def chunks(self, groups: int, size: int, dtype: torch.dtype) -> Rotation:
+        """Of a rotation at consecutive positions, the first G chunks of C tokens: [G, C, 1, E]."""
+        return Rotation(*(part[: groups * size].unflatten(0, (groups, size)).to(dtype) for part in self))
+
     def last(self, length: int) -> Rotation:
         """The rotation at the last positions only."""
         return Rotation(self.cos[..., -length:, :, :], self.sin[..., -length:, :, :])
@@ -39,5 +47,5 @@ def rotation(position: Int[Tensor, "*N"], width: int, base: float, dtype: torch.
 
 def rotate(x: Float[Tensor, "B *N H E"], by: Rotation) -> Float[Tensor, "B *N H E"]:
     """Queries or keys with each pair (a, b) rotated to (a cos - b sin, b cos + a sin)."""
-    swapped = x.roll(x.shape[-1] // 2, dims=-1)
+    swapped = x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
     return (x * by.cos).addcmul_(swapped, by.sin)

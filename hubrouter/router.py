@@ -18,7 +18,7 @@ from hubrouter.council import Council, Members, Selected, Tokens
 from hubrouter.decode import Decode
 from hubrouter.encode import Encode, Summary, combine
 from hubrouter.implementations import implementation
-from hubrouter.rotary import rotate, rotation
+from hubrouter.rotary import Rotation, rotate, rotation
 from hubrouter.score import Score
 from hubrouter.select import NO_CLAIM, Chosen, Select
 from hubrouter.shapes import Bool, Float
@@ -140,7 +140,8 @@ class HubRouter(nn.Module):
         ranking = self.select.ranking(state.open_score, state.opened)
         claim = self.select.claims(ranking, state.open_valid, state.recent)
         chosen = self.select(claim[:, None], self.select.kept(state.claim), first=self.config.slots)
-        _, own = self._turned(piece, state.open_score[:, None], state.opened)  # no queries are rotated here
+        angles = self._angles(piece.k, state.opened, self.config.chunk)
+        _, own = self._turned(piece, state.open_score[:, None], angles)  # no queries are rotated here
         return self._closed(state, ranking, prefix, chosen, own)
 
     def _computed(self, x: Tensor, valid: Tensor | None) -> Tensor:
@@ -153,18 +154,22 @@ class HubRouter(nn.Module):
         self, x: Tensor, valid: Tensor, state: RouterState, lengths: list[int]
     ) -> tuple[Tensor, Callable[[], RouterState]]:
         """The strictly causal layer piece by piece: outputs, and a function that computes the state after them."""
+        first, opened = state.opened, state.open_k.shape[1]
+        angles = self._angles(x, first, opened + x.shape[1] + self.config.chunk)  # the last chunk is filled up
         if len(lengths) == 1:
-            return self._advance(x, valid, state)
+            return self._advance(x, valid, state, angles)
         outputs = []
         *before, last = zip(x.split(lengths, dim=1), valid.split(lengths, dim=1), strict=True)
         for piece in before:
-            output, next_state = self._advance(*piece, state)
+            output, next_state = self._advance(*piece, state, angles.after(state.opened - first))
             outputs.append(output)
             state = next_state()
-        output, next_state = self._advance(*last, state)
+        output, next_state = self._advance(*last, state, angles.after(state.opened - first))
         return torch.cat([*outputs, output], dim=1), next_state
 
-    def _advance(self, x: Tensor, valid: Tensor, state: RouterState) -> tuple[Tensor, Callable[[], RouterState]]:
+    def _advance(
+        self, x: Tensor, valid: Tensor, state: RouterState, angles: Rotation
+    ) -> tuple[Tensor, Callable[[], RouterState]]:
         """The strictly causal layer on tokens that all belong to the open chunk, or that start one.
 
         The state is valid only after whole chunks or for the open one, not after several of which one stays open.
@@ -176,11 +181,11 @@ class HubRouter(nn.Module):
         prefix = self.encode(k, v, piece.valid, state.summary) if closes else state.summary
         fingerprint, readout = self.decode(q, _first(prefix, groups), self.log_gate)
         score = _after(state.open_score, self.score(fingerprint))
-        ranking, chosen = self.select.ranking(score.flatten(1), state.opened), self.select.kept(state.claim)
-        if closes:
-            claim = self.select.claims(ranking, piece.valid.flatten(1), state.recent).view(score.shape)
-            chosen = self.select(claim, chosen, first=self.config.slots)
-        q, own = self._turned(piece, score, state.opened)
+        ranking = self.select.ranking(score.flatten(1), state.opened)
+        claim = self.select.claims(ranking, piece.valid.flatten(1), state.recent).view(score.shape)
+        chosen = self.select.kept(state.claim)
+        chosen = self.select(claim, chosen, first=self.config.slots) if closes else chosen
+        q, own = self._turned(piece, score, angles)
         selected = self._selected(state, own, _first(chosen, groups))
         read = self.council(q, selected, own if self.config.reads_chunk else None)
         output = self._output(read, readout, x.shape[1])
@@ -218,7 +223,7 @@ class HubRouter(nn.Module):
         score = self.score(fingerprint)
         claim = self.select.claims(self.select.ranking(score[:, 0], 0), valid, start.recent)
         chosen = self.select(claim[:, None], self.select.kept(start.claim), first=self.config.slots)
-        q, own = self._turned(piece, score, 0)
+        q, own = self._turned(piece, score, self._angles(x, 0, x.shape[1]))
         all_tokens = Tokens(start.selected_k, start.selected_v).then(own)
         selected = Selected(all_tokens, chosen.token[:, 1:], chosen.claim[:, 1:] != NO_CLAIM)
         return self._output(self.council(q, selected), readout, x.shape[1])
@@ -245,10 +250,14 @@ class HubRouter(nn.Module):
         valid = _after(state.open_valid, valid.unflatten(1, (groups, -1)))
         return Piece(q, _after(state.open_k, k), _after(state.open_v, v), valid)
 
-    def _turned(self, piece: Piece, score: Float[Tensor, "B G C"], first: int) -> tuple[Tensor, Members]:
-        """Rotated queries [B, G, H, L, E], rotated keys and gated values of a piece that starts at position `first`."""
-        position = torch.arange(first, first + score[0].numel(), device=score.device).view(score.shape[1:])
-        angles = rotation(position, self.config.head_width, self.config.rope_base, piece.k.dtype)
+    def _angles(self, like: Tensor, first: int, count: int) -> Rotation:
+        """The rotation at so many positions from the first on."""
+        position = torch.arange(first, first + count, device=like.device)
+        return rotation(position, self.config.head_width, self.config.rope_base, self.project.weight.dtype)
+
+    def _turned(self, piece: Piece, score: Float[Tensor, "B G C"], angles: Rotation) -> tuple[Tensor, Members]:
+        """Rotated queries [B, G, H, L, E], rotated keys and gated values of a piece, whose angles come first."""
+        angles = angles.chunks(*score.shape[1:], piece.k.dtype)
         q, k = rotate(piece.q, angles.last(piece.q.shape[2])), rotate(piece.k, angles)
         v = piece.v * self.score.gate(score)[..., None, None]
         return q.transpose(2, 3), Members(k.transpose(2, 3), v.transpose(2, 3), piece.valid)

@@ -37,15 +37,16 @@ def test_a_closed_hub_is_not_read_and_gets_no_gradient() -> None:
     assert torch.equal(layer(x), before)
 
 
+@pytest.mark.parametrize("closed", [[2], [1, 2, 3, 4]])
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_pruned_layer_computes_the_same(causal: bool) -> None:
+def test_a_pruned_layer_computes_the_same(causal: bool, closed: list[int]) -> None:
     size = Size(14, chunk=3, k=4, n_hubs=6, adaptive_hubs=True, causal=causal)
     layer, x = build(size), draw(size)
     with torch.no_grad():
-        layer.gates.level[2] = -3
+        layer.gates.level[closed] = -3  # of six the first is closed as well
     before = layer(x)
     prune_hubs(layer)
-    assert layer.config.n_hubs == layer.encode.hubs.shape[1] == 4
+    assert layer.config.n_hubs == layer.encode.hubs.shape[1] == 5 - len(closed)
     torch.testing.assert_close(layer(x), before, rtol=0, atol=1e-12)
     assert layer.state_dict().keys() == build(size).state_dict().keys()
 

@@ -56,24 +56,25 @@ class Naive:
         prints, readouts = [], []
         for head in range(self.config.n_heads):
             hubs = torch.stack([self.hub(head, m, self.seen[t]) for m in range(self.config.n_hubs)])
-            fingerprint = self.fingerprint(hubs, self.q[t][head])
+            fingerprint, readout = self.decode(hubs, self.q[t][head])
             prints.append(fingerprint * self.config.n_hubs - 1)
-            readouts.append(fingerprint @ hubs if self.config.readout else torch.zeros(self.e, dtype=hubs.dtype))
+            readouts.append(readout if self.config.readout else torch.zeros_like(readout))
         head = self.layer.score.head
         return (head.weight[0] @ torch.cat(prints) + head.bias[0]), readouts
 
-    def fingerprint(self, hubs: Tensor, query: Tensor) -> Tensor:
-        """The distribution of one head over its hubs, of which the closed ones are left out."""
+    def decode(self, hubs: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """The distribution of one head over its hubs, of which the closed ones are left out, and what it reads."""
         gates = torch.ones(len(hubs), dtype=hubs.dtype)
         if self.config.adaptive_hubs:
             level = self.layer.gates.level
             gates = (1 + level - level.max()).clamp_min(0)
         found = torch.zeros_like(gates)
         kept = hubs[gates > 0]
-        centred = kept - kept.mean(0)
+        centred = kept - kept.mean(0) if len(kept) > 1 else kept
         directions = centred / (centred.square().mean() + 1e-8).sqrt()
         weight = gates[gates > 0] * (directions @ query / math.sqrt(self.e)).exp()
-        return found.masked_scatter(gates > 0, weight / weight.sum())
+        weight = weight / weight.sum()
+        return found.masked_scatter(gates > 0, weight), weight @ directions
 
     def rank(self, t: int) -> float:
         """What a token is ranked by, in units of the grid."""

@@ -31,7 +31,7 @@ def dense(layer: HubRouter, x: Tensor, allowed: Tensor) -> Tensor:
     weight = torch.cat([torch.zeros_like(logits[..., :1]), logits], dim=-1).softmax(-1)
     state = weight[..., 1:] @ v[:, :, None] + weight[..., :1] * hubs[:, None]
     mine = state[:, :, home]  # [B, H, N, M, E]
-    fingerprint = _fingerprint(layer, q, mine)
+    fingerprint, hubs = _decoded(layer, q, mine)
     score = layer.score.head((fingerprint * config.n_hubs - 1).transpose(1, 2).flatten(2))
     gated = v * score.sigmoid()[:, None]
     turned_q, turned_k = (_turned(part, config.rope_base) for part in (q, k))
@@ -39,22 +39,23 @@ def dense(layer: HubRouter, x: Tensor, allowed: Tensor) -> Tensor:
     weights = logits.masked_fill(~read_at_all, torch.finfo(logits.dtype).min).softmax(-1) * read_at_all
     mixed = weights @ gated
     if config.readout:
-        mixed = mixed + torch.einsum("bhnm,bhnme->bhne", fingerprint, mine)
+        mixed = mixed + torch.einsum("bhnm,bhnme->bhne", fingerprint, hubs)
     output: Tensor = layer.output(mixed.transpose(1, 2).flatten(2))
     return output
 
 
-def _fingerprint(layer: HubRouter, q: Tensor, hubs: Tensor) -> Tensor:
-    """[B, H, N, M]: softmax over the open hubs of queries [B, H, N, E] against normalised hubs [B, H, N, M, E]."""
+def _decoded(layer: HubRouter, q: Tensor, hubs: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax [B, H, N, M] of queries [B, H, N, E] against the normalised open hubs, and these [B, H, N, M, E]."""
     gates = None if layer.gates is None else layer.gates.gates()
     kept = torch.ones_like(hubs[0, 0, 0, :, 0], dtype=torch.bool) if gates is None else gates > 0
     exact = hubs.to(torch.promote_types(hubs.dtype, torch.float32))
-    centred = exact - exact[..., kept, :].mean(-2, keepdim=True)
+    centred = exact - exact[..., kept, :].mean(-2, keepdim=True) * (kept.sum() > 1)
     spread = (centred[..., kept, :].square().mean((-2, -1), keepdim=True) + LEAST**2).sqrt()
-    logits = torch.einsum("bhne,bhnme->bhnm", q, (centred / spread).to(q.dtype)) * q.shape[-1] ** -0.5
+    normalised = (centred / spread).to(q.dtype)
+    logits = torch.einsum("bhne,bhnme->bhnm", q, normalised) * q.shape[-1] ** -0.5
     if gates is not None:
         logits = logits + gates.masked_fill(~kept, 1).log()
-    return logits.masked_fill(~kept, float("-inf")).softmax(-1)
+    return logits.masked_fill(~kept, float("-inf")).softmax(-1), normalised
 
 
 def tokens(chosen: Tensor, length: int) -> Tensor:
