@@ -21,7 +21,7 @@ from hubrouter.implementations import implementation
 from hubrouter.rotary import Rotation, rotate, rotation
 from hubrouter.score import Score
 from hubrouter.select import NO_CLAIM, Chosen, Select
-from hubrouter.shapes import Bool, Float
+from hubrouter.shapes import Bool, Float, Int
 from hubrouter.state import RouterState, block_lengths, piece_lengths
 
 Grouped = TypeVar("Grouped", Summary, Chosen)
@@ -34,6 +34,19 @@ class Piece(NamedTuple):
     k: Float[Tensor, "B G C H E"]
     v: Float[Tensor, "B G C H E"]
     valid: Bool[Tensor, "B G C"]
+
+
+class Routed(NamedTuple):
+    """What the first three stages and the selection find for a piece.
+
+    `prefix` and `chosen` have an entry for each of its chunks and, where the last is full, one for what follows.
+    """
+
+    prefix: Summary
+    readout: Float[Tensor, "B G H L E"]
+    score: Float[Tensor, "B G C"]
+    ranking: Float[Tensor, "B N"]
+    chosen: Chosen
 
 
 class HubRouter(nn.Module):
@@ -115,6 +128,20 @@ class HubRouter(nn.Module):
         output, next_state = self._walk(x, _all_real(x), state, list(lengths))
         return output, next_state()
 
+    @torch.no_grad()
+    def selected(self, x: Float[Tensor, "B N D"]) -> Int[Tensor, "B G K"]:
+        """Positions of the tokens selected for each chunk of a strictly causal layer, best first; -1 is an empty slot.
+
+        Raises:
+            ConfigError: the layer is bidirectional.
+        """
+        if not self.config.causal:
+            raise ConfigError("a bidirectional HubRouter selects once, not by chunk: build it with causal=True")
+        start = self.start(x)
+        piece = self._cut(x, _all_real(x), start)
+        chosen = _first(self._routed(piece, start).chosen, piece.q.shape[1])
+        return torch.where(chosen.claim == NO_CLAIM, -1, chosen.token - self.config.slots)
+
     def start(self, x: Float[Tensor, "B N D"]) -> RouterState:
         """The state before any token, for the batch size, dtype and device of x."""
         batch, config = x.shape[0], self.config
@@ -174,10 +201,20 @@ class HubRouter(nn.Module):
 
         The state is valid only after whole chunks or for the open one, not after several of which one stays open.
         """
-        groups = math.ceil((state.open_k.shape[1] + x.shape[1]) / self.config.chunk)
-        piece = self._cut(x, valid, state, groups)
+        piece = self._cut(x, valid, state)
+        prefix, readout, score, ranking, chosen = self._routed(piece, state)
+        q, own = self._turned(piece, score, angles)
+        selected = self._selected(state, own, _first(chosen, score.shape[1]))
+        read = self.council(q, selected, own if self.config.reads_chunk else None)
+        output = self._output(read, readout, x.shape[1])
+        if score.shape[2] == self.config.chunk:
+            return output, partial(self._closed, state, ranking, prefix, chosen, own)
+        return output, partial(state.with_open, piece.k[:, 0], piece.v[:, 0], score[:, 0], piece.valid[:, 0])
+
+    def _routed(self, piece: Piece, state: RouterState) -> Routed:
+        """Encode, decode, score and select for a piece; the open chunk changes neither summary nor selection."""
         q, k, v = (part.transpose(2, 3) for part in piece[:3])
-        closes = k.shape[3] == self.config.chunk
+        groups, closes = q.shape[1], k.shape[3] == self.config.chunk
         prefix = self.encode(k, v, piece.valid, state.summary) if closes else state.summary
         fingerprint, readout = self.decode(q, _first(prefix, groups), self.log_gate)
         score = _after(state.open_score, self.score(fingerprint))
@@ -185,13 +222,7 @@ class HubRouter(nn.Module):
         claim = self.select.claims(ranking, piece.valid.flatten(1), state.recent).view(score.shape)
         chosen = self.select.kept(state.claim)
         chosen = self.select(claim, chosen, first=self.config.slots) if closes else chosen
-        q, own = self._turned(piece, score, angles)
-        selected = self._selected(state, own, _first(chosen, groups))
-        read = self.council(q, selected, own if self.config.reads_chunk else None)
-        output = self._output(read, readout, x.shape[1])
-        if closes:
-            return output, partial(self._closed, state, ranking, prefix, chosen, own)
-        return output, partial(state.with_open, piece.k[:, 0], piece.v[:, 0], score[:, 0], piece.valid[:, 0])
+        return Routed(prefix, readout, score, ranking, chosen)
 
     def _closed(
         self, state: RouterState, ranking: Tensor, prefix: Summary, chosen: Chosen, own: Members
@@ -216,7 +247,7 @@ class HubRouter(nn.Module):
     def _whole(self, x: Tensor, valid: Tensor) -> Tensor:
         """The bidirectional layer as published: hubs, ranking and council all depend on the whole sequence."""
         start = self.start(x)
-        piece = self._cut(x, valid, start, groups=1)
+        piece = self._cut(x, valid, start, whole=True)
         q, k, v = (part.transpose(2, 3) for part in piece[:3])
         summary = combine(start.summary, self.encode.summarise(k, v, piece.valid))
         fingerprint, readout = self.decode(q, summary, self.log_gate)
@@ -238,11 +269,14 @@ class HubRouter(nn.Module):
             kept = kept.then(own)
         return Selected(kept, number, chosen.claim != NO_CLAIM)
 
-    def _cut(self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"], state: RouterState, groups: int) -> Piece:
-        """Tokens projected and cut into chunks; those of the open chunk come before them.
+    def _cut(
+        self, x: Float[Tensor, "B N D"], valid: Bool[Tensor, "B N"], state: RouterState, *, whole: bool = False
+    ) -> Piece:
+        """Tokens projected and cut into chunks, or the whole as one; those of the open chunk come before them.
 
         The last of several chunks is padded.
         """
+        groups = 1 if whole else math.ceil((state.open_k.shape[1] + x.shape[1]) / self.config.chunk)
         projected, missing = self.project(x), groups * self.config.chunk - x.shape[1] if groups > 1 else 0
         if missing:
             projected, valid = F.pad(projected, (0, 0, 0, missing)), F.pad(valid, (0, missing))

@@ -134,6 +134,21 @@ def test_the_layer_equals_the_naive_one(size):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    "size", [Size(21, chunk=4, k=5), Size(3), *(size for size in ABLATIONS if size.causal)], ids=str
+)
+def test_what_is_selected_equals_the_naive_selection(size):
+    layer, x = build(size), draw(size)
+    found = layer.selected(x)
+    for row, tokens in enumerate(x):
+        slow = Naive(layer, tokens, [True] * len(tokens))
+        for group in range(found.shape[1]):
+            start = group * size.chunk
+            wanted = [] if size.council == "chunk" else [t for t in slow.read(start) if t < start]
+            assert [t for t in found[row, group].tolist() if t >= 0] == wanted
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_layer_equals_the_naive_one_around_padding(causal):
     size = Size(14, batch=3, neighbours=2, causal=causal)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hubrouter import HubRouter, RouterConfig, SequenceModel
-from hubrouter.config import ModelConfig
-from hubrouter.select import GRID, NO_CLAIM, Chosen, Select
+from hubrouter import ConfigError, HubRouter, ModelConfig, RouterConfig, SequenceModel
+from hubrouter.select import GRID, Select
 
 WIDE = RouterConfig(64, n_heads=4, n_hubs=8, k=16, chunk=16, neighbours=0)
 
@@ -20,12 +19,8 @@ def layer(config: RouterConfig, seed: int = 0) -> HubRouter:
 
 
 def chosen(config: RouterConfig, length: int, seed: int = 0) -> Tensor:
-    """Positions selected by a fresh layer before the last chunk, and before those halfway: [G, K]."""
-    select = layer(config, seed).select
-    ranking = select.ranking(torch.zeros(1, length), 0)
-    claim = select.claims(ranking, torch.ones_like(ranking, dtype=torch.bool), torch.full((1, 0), NO_CLAIM))
-    empty = Chosen(torch.full((1, 1, config.k), NO_CLAIM), torch.zeros(1, 1, config.k, dtype=torch.long))
-    return select(claim.view(1, -1, config.chunk), empty, first=config.k).token[0] - config.k
+    """Positions that a fresh layer selects before each chunk, [G, K]; made for rankings by position."""
+    return layer(config, seed).selected(torch.zeros(1, length, config.d_model))[0]
 
 
 @torch.no_grad()
@@ -37,9 +32,10 @@ def test_a_fresh_layer_does_not_select_from_the_first_chunk_alone(length: int) -
         scores = scores_of(fresh, x).view(-1, WIDE.chunk)
         # Before the fingerprints were normalised, scores varied 20 to 50 times as much in the first chunk as later.
         assert 0.4 < float(scores[0].std() / scores[1:].std()) < 2.5
-        best = scores[:-1].flatten().topk(WIDE.k).indices // WIDE.chunk
-        share.append(float((best == 0).float().mean()))
-    assert sum(share) / 3 < 4 * WIDE.chunk / length + 0.1
+        best = fresh.selected(x)
+        share.append(float((best[best >= 0] < WIDE.chunk).float().mean()))
+    by_chance = sum(1 / border for border in range(1, length // WIDE.chunk)) / (length // WIDE.chunk - 1)
+    assert sum(share) / 3 < 2 * by_chance
 
 
 def scores_of(fresh: HubRouter, x: Tensor) -> Tensor:
@@ -60,7 +56,7 @@ def test_recent_tokens_are_those_before_the_chunk() -> None:
 
 def test_random_tokens_are_a_uniform_sample_of_the_past() -> None:
     config = RouterConfig(8, k=16, chunk=16, selection="random", neighbours=0)
-    last = torch.stack([chosen(config, 256, seed)[-1] for seed in range(200)])
+    last = torch.stack([chosen(config, 257, seed)[-1] for seed in range(200)])
     assert all(len(set(row.tolist())) == 16 for row in last)
     counts = torch.bincount(last.flatten(), minlength=256).view(16, 16).sum(1)  # 200 expected in each of 16 chunks
     assert float(((counts - 200).square() / 200).sum()) < 38  # the 99.9 % point of chi-squared with 15 degrees
@@ -80,3 +76,8 @@ def test_a_ranking_by_position_survives_low_precision() -> None:
     select = Select(RouterConfig(8, selection="recent"))
     ranking = select.ranking(torch.zeros(1, 4, dtype=torch.bfloat16), 2**24 - 4)
     assert (ranking * GRID).tolist() == [[2**24 - 4, 2**24 - 3, 2**24 - 2, 2**24 - 1]]
+
+
+def test_a_bidirectional_layer_has_no_selection_by_chunk() -> None:
+    with pytest.raises(ConfigError, match="selects once, not by chunk: build it with causal=True"):
+        layer(RouterConfig(8, causal=False)).selected(torch.zeros(1, 4, 8))

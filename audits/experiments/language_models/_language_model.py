@@ -19,6 +19,7 @@ import torch
 from audits.auditor.audit import audit
 from audits.auditor.presets import PRESETS
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.language_models._selection import selection_shares
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.training.corpus import Corpus, load_corpus
 from audits.experiments.training.training import TrainingConfig, evaluate, train, unigram_nats
@@ -41,6 +42,7 @@ ROUTINGS: Mapping[str, Callable[[ModelConfig], HubRouter] | None] = {
 NOT_HASHED = (
     *OTHER_IMPLEMENTATIONS,
     "audits.auditor.audit",
+    "audits.experiments.language_models._selection",
     "audits.experiments.training.checkpoint",
     "audits.experiments.training.corpus",
     "audits.instruments.influence",
@@ -142,6 +144,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
         "unigram_nats": unigram_nats(corpus.train, corpus.valid, corpus.vocab_size),
         "bits_per_byte": None if valid is None else corpus.bits_per_byte(valid),
         "parameters": sum(p.numel() for p in model.parameters()),
+        "selection": _selection(model, corpus, spec),
         **_examined(model, spec, options.device),
     }
 
@@ -188,6 +191,15 @@ def nats(model: SequenceModel, corpus: Corpus, config: Mapping[str, Any]) -> flo
     """Validation nats per token; None for a model that diverged, because evidence holds finite numbers only."""
     found = evaluate(model, corpus.valid, config["seq_len"], config["batch"], config["valid_tokens"])
     return found if math.isfinite(found) else None
+
+
+def _selection(model: SequenceModel, corpus: Corpus, spec: RunSpec) -> dict[str, Any]:
+    """From where the hub layers select, untrained and trained; nothing where the layer is not the causal one."""
+    if spec.config["routing"] != CAUSAL or "H" not in spec.config["pattern"]:
+        return {}
+    tokens = corpus.valid.to(model.embedding.weight.device)
+    fresh = build(spec.config, corpus.vocab_size, spec.seed).to(tokens.device)
+    return {"fresh": selection_shares(fresh, tokens), "trained": selection_shares(model, tokens)}
 
 
 def _examined(model: SequenceModel, spec: RunSpec, device: str) -> dict[str, Any]:
