@@ -1,4 +1,4 @@
-"""Cases drawn by Hypothesis: one HubRouter layer or one small sequence model, and its input."""
+"""Cases drawn by Hypothesis: one layer or one small sequence model, and its input."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hubrouter import HubRouter, ModelConfig, RouterConfig, SequenceModel
 from hubrouter.config import COUNCILS, SELECTIONS
+from hubrouter.mixers.discover import builders
 
 VOCAB = 11
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -21,6 +22,7 @@ class Case:
 
     Attributes:
         pattern: layers of a `SequenceModel` on tokens; empty for a bare layer on features.
+        layer: letter of the bare layer.
         length: tokens N, at least 2.
         pairs: rotary pairs a head, so that the width D is 2 * pairs * n_heads.
         training: whether to call it in training mode.
@@ -45,6 +47,7 @@ class Case:
     selection: str = "learned"
     readout: bool = True
     adaptive_hubs: bool = False
+    layer: str = "H"
 
     def __repr__(self) -> str:
         """The call that constructs this case, without arguments at their default: a shrunk case is then short."""
@@ -61,7 +64,7 @@ class Case:
         """The configuration, for a layer too."""
         return ModelConfig(
             vocab_size=VOCAB,
-            pattern=self.pattern or "H",
+            pattern=self.pattern or self.layer,
             d_model=self.width,
             n_heads=self.n_heads,
             n_hubs=self.n_hubs,
@@ -78,13 +81,17 @@ class Case:
             ssm_state=self.n_hubs,
             ssm_conv=1 + self.k % 4,
             ssm_heads=2 if self.neighbours == 2 else None,
+            window=self.k,
+            summaries=1 + self.neighbours,
+            features=1 + self.n_hubs,
         )
 
     def build(self) -> nn.Module:
         """The layer or model."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            model = SequenceModel(self.config()) if self.pattern else HubRouter(self.router())
+            config = self.config()
+            model = SequenceModel(config) if self.pattern else builders()[self.layer](config)
         return self.prepared(model)
 
     def prepared(self, model: nn.Module) -> nn.Module:
@@ -141,10 +148,10 @@ def layers() -> st.SearchStrategy[Case]:
 
 
 def models() -> st.SearchStrategy[Case]:
-    """Sequence models of one to three layers, attention and Mamba among them, in float64."""
+    """Sequence models of one to three layers, of all kinds of layers, in float64."""
     return st.builds(
         Case,
-        pattern=st.text("HAM", min_size=1, max_size=3),
+        pattern=st.text(sorted(builders()), min_size=1, max_size=3),
         batch=st.integers(1, 2),
         length=st.integers(2, 16),
         n_heads=st.integers(1, 2),
