@@ -254,3 +254,19 @@ def test_the_command_writes_the_reports_and_its_code_tells_whether_all_of_it_ran
     text = capsys.readouterr().out
     assert NO_GPU in text
     assert "hub/reference" in text
+
+
+@pytest.mark.parametrize(("device", "first"), [("cpu", "start-up"), ("cuda", "kernel-check")])
+def test_a_gpus_kernels_are_checked_before_they_are_measured(
+    device: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def gather(experiments: Sequence[Any], *_given: Any, **_options: Any) -> Gathered:
+        asked.extend(experiment.name for experiment in experiments)
+        return Gathered(Evidence(), ())
+
+    monkeypatch.setattr("audits.cli.actions.bench.gather", gather)
+    monkeypatch.setattr("audits.cli.actions.bench.Settings.check", lambda _settings: None)
+    assert main(["bench", "--device", device, "--reports", str(tmp_path)]) == 0
+    assert asked == [first, "bench"]

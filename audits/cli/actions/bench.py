@@ -48,9 +48,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         Settings(device=options.device).check()
         chosen = _chosen(wished, options.only or ())
-        checks = (kernel_check.EXPERIMENT,) if options.device.startswith("cuda") else ()
+        before = kernel_check.EXPERIMENT if options.device.startswith("cuda") else start_up.EXPERIMENT
         gathered = gather(
-            [*checks, start_up.EXPERIMENT, chosen],
+            [before, chosen],
             wished,
             Ledger(folder / "evidence"),
             fresh=options.fresh,
