@@ -27,7 +27,9 @@ def subject() -> tuple[HubRouter, Tensor]:
 
 
 class Thrice(nn.Module):
-    """In place of the first projection: no product."""
+    """In place of the first projection: no product; the layer reads the weight's dtype."""
+
+    weight = torch.zeros(())
 
     def forward(self, x: Tensor) -> Tensor:
         return x.repeat(1, 1, 3)
@@ -53,6 +55,10 @@ def test_products_of_the_backward_pass_belong_to_the_part_whose_gradient_they_ar
     assert seen.count("projections") == _profile.STEPS * two_linear_layers
     labels = {label for name, label, _ in _profile.spans(*subject()) if name == "aten::embedding_dense_backward"}
     assert labels == {"council"}
+    layer, x = subject()
+    half = [label for name, label, _ in _profile.spans(layer.bfloat16(), x.bfloat16()) if name == "aten::bmm"]
+    products = 2 * (1 + floor.BACKWARD)
+    assert half.count("attend") == _profile.STEPS * products  # an operator with a backward pass of its own
 
 
 def test_the_profile_is_printed_as_a_table_and_as_json_and_leaves_nothing_behind(

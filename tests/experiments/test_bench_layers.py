@@ -102,6 +102,7 @@ def test_every_layer_that_is_asked_for_is_an_entry() -> None:
     assert names >= {"attention/sdpa", "sliding-window/flex", *(f"hub/{impl}" for impl in layers.IMPLS)}
     assert names >= {f"mamba/{scan}" for scan in SCANS}
     assert names >= {f"{name}/triton" for name in ABLATIONS}
+    assert names >= {f"{name}/torch" for name in ("window", "linear", "performer", "rwkv", "s4d", "compressed")}
     assert names >= {"nsa/fla", "moba/fla", "gated-deltanet/fla", "mamba2/fla"}
     assert [e.backend for e in layers.entries(SHAPE, "cuda") if e.layer == "attention"] == list(layers.BACKENDS)
     assert [e.backend for e in layers.entries(SHAPE, "cpu") if e.layer == "attention"] == ["flash"]
@@ -230,6 +231,20 @@ def test_a_foreign_layer_that_would_take_its_slow_path_in_silence_is_refused(for
     foreign.is_fast_path_available = False  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="slow path"):
         entry("mamba2/fla", "cuda").build()
+
+
+@pytest.mark.parametrize("name", ["linear", "performer", "rwkv", "s4d", "compressed", "window"])
+def test_the_projects_other_mixers_are_measured_in_every_pass(name: str) -> None:
+    found = entry(f"{name}/torch")
+    for passes in floor.PASSES:
+        assert Workshop(SHAPE, passes, "cpu").step(found, 24).seconds() > 0
+    with FlopCounterMode(display=False) as counter:
+        found.build()(torch.randn(SHAPE.batch, 64, 16))
+    if (
+        found.demand is not None and name != "window"
+    ):  # torch counts all of a window's blocks, or nothing of a fused kernel
+        assert work(found.demand, SHAPE, 64, "forward").flops < counter.get_total_flops()
+    assert (found.demand is None) == (name in ("rwkv", "s4d", "compressed"))
 
 
 def test_what_a_backward_pass_adds_is_counted_once_for_each_tensor() -> None:

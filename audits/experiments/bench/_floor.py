@@ -153,3 +153,19 @@ def mamba(shape: Shape, states: int, taps: int) -> Demand:
         step=lambda _n: a_token,
         state=lambda _n: 2.0 * 4 * inner * states,
     )
+
+
+def prefix_sums(shape: Shape, features: int, *, directions: bool = False) -> Demand:
+    """Linear attention of F features a head: the sums of k v^T, in 32 bits, and their products with q.
+
+    With `directions` the features are products with as many directions themselves (Performer).
+    """
+    d = shape.d_model
+    a_token = (8.0 if directions else 4.0) * d * features
+    return Demand(
+        weights=4 * d * d,
+        inner=4 * d,
+        mixing=lambda n: n * a_token,
+        step=lambda _n: a_token,
+        state=lambda _n: 2.0 * 4 * d * features,
+    )

@@ -38,7 +38,12 @@ DTYPES = ("float32", "bfloat16")
 _LABEL = "file of the layer: "
 _BACKWARD = "autograd::engine::evaluate_function"
 _FOLDER = str(Path(hubrouter.__file__).parent)
-_FILES = {"council": "council products", "encode": "hub products", "decode": "hub products"}
+_FILES = {
+    "council": "council products",
+    "attend": "council products",
+    "encode": "hub products",
+    "decode": "hub products",
+}
 _PROJECTIONS = "projections"
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "attention", "softmax")
 _COPIES = ("cat", "copy_", "clone", "stack", "constant_pad_nd", "fill_")
@@ -127,9 +132,16 @@ def _calling_file() -> str:
 
 
 def _forward_labels(events: Sequence[Any]) -> dict[int, str]:
-    """Sequence number -> label of the last operation with it: those without gradient carry the number of the next."""
-    forward = (event for event in events if event.sequence_nr >= 0 and not event.name.startswith(_BACKWARD))
-    return {event.sequence_nr: label for event in forward if (label := _label(event, {}))}
+    """Sequence number -> label of the last operation with it: those without gradient carry the number of the next.
+
+    An operator with a backward pass of its own has the label of the calls within it.
+    """
+    labels: dict[int, str] = {}
+    for event in events:
+        part = event.cpu_parent if event.name.startswith(_LABEL) else event
+        if part is not None and part.sequence_nr >= 0 and (label := _label(event, {})):
+            labels[part.sequence_nr] = label
+    return labels
 
 
 def _label(event: Any, labels: Mapping[int, str]) -> str:
