@@ -31,7 +31,7 @@ def dense(layer: HubRouter, x: Tensor, allowed: Tensor) -> Tensor:
     weight = torch.cat([torch.zeros_like(logits[..., :1]), logits], dim=-1).softmax(-1)
     state = weight[..., 1:] @ v[:, :, None] + weight[..., :1] * hubs[:, None]
     mine = state[:, :, home]  # [B, H, N, M, E]
-    fingerprint, hubs = _decoded(layer, q, mine)
+    fingerprint, read = _decoded(layer, q, mine)
     score = layer.score.head((fingerprint * config.n_hubs - 1).transpose(1, 2).flatten(2))
     gated = v * score.sigmoid()[:, None]
     turned_q, turned_k = (_turned(part, config.rope_base) for part in (q, k))
@@ -39,7 +39,7 @@ def dense(layer: HubRouter, x: Tensor, allowed: Tensor) -> Tensor:
     weights = logits.masked_fill(~read_at_all, torch.finfo(logits.dtype).min).softmax(-1) * read_at_all
     mixed = weights @ gated
     if config.readout:
-        mixed = mixed + torch.einsum("bhnm,bhnme->bhne", fingerprint, hubs)
+        mixed = mixed + torch.einsum("bhnm,bhnme->bhne", fingerprint, read)
     output: Tensor = layer.output(mixed.transpose(1, 2).flatten(2))
     return output
 

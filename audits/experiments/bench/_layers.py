@@ -141,7 +141,6 @@ def _mixers(shape: Shape) -> tuple[Entry, ...]:
     """The project's other mixers, called as their files; with a floor where its formula is simple."""
     found = {letter: build for letter, build in sorted(builders().items()) if letter not in OWN}
     sizes: dict[str, Any] = {"n_heads": shape.n_heads, "chunk": shape.chunk, "window": shape.window}
-    config = partial(ModelConfig, 2, d_model=shape.d_model, **sizes)
     demands = {
         "L": floor.prefix_sums(shape, shape.d_model // shape.n_heads),
         "P": floor.prefix_sums(shape, ModelConfig.features, directions=True),
@@ -149,7 +148,11 @@ def _mixers(shape: Shape) -> tuple[Entry, ...]:
     }
     return tuple(
         Entry(
-            build.__module__.rpartition(".")[2], "torch", partial(build, config(letter)), demands.get(letter), streamed
+            build.__module__.rpartition(".")[2],
+            "torch",
+            partial(build, ModelConfig(2, letter, shape.d_model, **sizes)),
+            demands.get(letter),
+            streamed,
         )
         for letter, build in found.items()
     )
