@@ -25,6 +25,7 @@ class Routed(NamedTuple):
     total: Tensor
     chosen: Tensor  # keys of the selected tokens before every chunk, [B, G, K]
     logsum: Tensor
+    keys: Tensor  # rotated, [B, N, H, E]
     last_weighted: Tensor  # the hubs' weighted sums before the last chunk, [B·H, M, E]
 
 

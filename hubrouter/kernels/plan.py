@@ -12,6 +12,7 @@ from torch import Tensor
 SPAN = 8  # chunks per segment; fixed, so that a longer sequence does not change how a prefix is computed (our choice)
 SMALLEST = 16  # the smallest side of a tile that tensor cores multiply
 TILE = 64  # selected tokens in a tile
+PIECE = 512  # contributions to a chunk's selected tokens that one program sums (our choice)
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,14 @@ class Plan:
         return -(-self.chunks // SPAN)
 
     @property
-    def by_chunk(self) -> tuple[int, int]:
+    def cuts(self) -> int:
+        """Borders that cut the list of all selected tokens of a row into pieces of `PIECE`."""
+        return (self.chunks * self.k - 1) // PIECE
+
+    @property
+    def by_chunk(self) -> tuple[int]:
         """A program for each chunk, row and head."""
-        return (self.chunks, self.batch * self.heads)
+        return (self.chunks * self.batch * self.heads,)
 
     @property
     def by_segment(self) -> tuple[int, int]:
@@ -87,8 +93,9 @@ class Plan:
             "TILE": self.tile,
             "WIDE": self.wide,
             "SPAN": SPAN,
+            "PIECE": PIECE,
             "SCALE": self.width**-0.5,
-            "CAUSAL": self.causal,
+            "OWN": self.causal,
             "HAS_VALID": self.has_valid,
             "WIDEN": self.widen,
         }

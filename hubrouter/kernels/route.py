@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hubrouter.kernels.council import attend, attend_backward, collect_selected
+from hubrouter.kernels.council import add_partial_sums, attend, attend_backward, collect_selected
 from hubrouter.kernels.fingerprints import decode_backward, score_tokens
-from hubrouter.kernels.plan import Plan
+from hubrouter.kernels.plan import SMALLEST, Plan, padded
 from hubrouter.kernels.runnable import interpreted
 from hubrouter.kernels.selection import carry_selection, select_in_segments
 from hubrouter.kernels.states import carry_states, encode_backward, sum_segments_backward, summarise_segments
 from hubrouter.kernels.tiles import LAST
 from hubrouter.select import GRID
 
-Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+COUNCIL = ("H", "E", "M", "C", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "OWN", "HAS_VALID", "WIDEN")
 
 
 def plan_of(
@@ -61,7 +62,8 @@ def route(
     Returns:
         mixed [B, N, H, E]; scores [B, N]; the hub states that every chunk reads [B·H, G, M, E]; peaks and totals of the
         prefixes before every chunk; keys of the selected tokens [B, G, K]; the logsumexp of the council's softmax
-        [B, H, N]; and, for streaming, the hubs' weighted sums before the last chunk [B·H, M, E].
+        [B, H, N]; tokens' rotated keys [B, N, H, E]; and, for streaming, the hubs' weighted sums before the last chunk
+        [B·H, M, E].
     """
     plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base, causal)
     qkv, mask, (cos, sin) = qkv.contiguous(), _mask(valid, qkv), plan.rotary(qkv)
@@ -80,17 +82,15 @@ def route(
     )
     if not causal:
         state.copy_(state[:, -1:].clone().expand_as(state))
-    score = plan.empty(qkv, plan.batch, n)
-    score_tokens[(g, plan.batch)](
-        qkv, state, weight, bias, score, n, g, **plan.sizes("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "WIDEN")
-    )
+    score, keys = plan.empty(qkv, plan.batch, n), torch.empty_like(qkv[:, :, 0])
+    score_tokens[(g * plan.batch,)](
+        qkv, state, weight, bias, cos, sin, score, keys, n, g, ROTATE=True,
+        **plan.sizes("H", "E", "M", "C", "EP", "HP", "MP", "CP", "SCALE", "WIDEN"),
+    )  # fmt: skip
     chosen = select_tokens(plan, score, mask)
     mixed, logsum = torch.empty_like(qkv[:, :, 0]), plan.empty(qkv, plan.batch, plan.heads, n)
-    attend[plan.by_chunk](
-        qkv, mask, state, score, chosen, cos, sin, mixed, logsum, n, g,
-        **plan.sizes("H", "E", "M", "C", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "CAUSAL", "HAS_VALID", "WIDEN"),
-    )  # fmt: skip
-    return mixed, score, state, peak, total, chosen, logsum, last
+    attend[plan.by_chunk](qkv, keys, mask, state, score, chosen, cos, sin, mixed, logsum, n, g, **plan.sizes(*COUNCIL))
+    return mixed, score, state, peak, total, chosen, logsum, keys, last
 
 
 def _mask(valid: Tensor | None, like: Tensor) -> Tensor:
@@ -135,6 +135,7 @@ def _(
         torch.empty_like(peak),
         plan.empty(qkv, plan.batch, g, k, dtype=torch.int64),
         plan.empty(qkv, plan.batch, plan.heads, plan.length),
+        qkv.new_empty(plan.batch, plan.length, plan.heads, plan.width),
         plan.empty(qkv, rows, plan.hubs, plan.width),
     )
 
@@ -146,12 +147,14 @@ def route_backward(
     hubs: Tensor,
     weight: Tensor,
     valid: Tensor | None,
+    mixed: Tensor,
     score: Tensor,
     state: Tensor,
     peak: Tensor,
     total: Tensor,
     chosen: Tensor,
     logsum: Tensor,
+    keys: Tensor,
     chunk: int,
     neighbours: int,
     rope_base: float,
@@ -163,7 +166,7 @@ def route_backward(
     n, g, s, batch, rows = plan.length, plan.chunks, plan.segments, plan.batch, plan.batch * plan.heads
     d_qkv = torch.empty_like(qkv)
     d_gate = plan.empty(qkv, batch, plan.heads, n)
-    _council_backward(plan, qkv, mask, score, chosen, logsum, d_mixed, d_qkv, d_gate)
+    _council_backward(plan, qkv, keys, mask, state, score, chosen, mixed, logsum, d_mixed, d_qkv, d_gate)
 
     d_state = plan.empty(qkv, *state.shape)
     d_score, d_weight = torch.empty_like(score), plan.empty(qkv, batch, g, plan.heads * plan.hubs)
@@ -191,40 +194,47 @@ def route_backward(
 def _council_backward(
     plan: Plan,
     qkv: Tensor,
+    keys: Tensor,
     mask: Tensor,
+    state: Tensor,
     score: Tensor,
     chosen: Tensor,
+    mixed: Tensor,
     logsum: Tensor,
     d_mixed: Tensor,
     d_qkv: Tensor,
     d_gate: Tensor,
 ) -> None:
     """Write the council's part of the gradients to `d_qkv` and `d_gate`."""
-    n, g, (cos, sin) = plan.length, plan.chunks, plan.rotary(qkv)
-    d_picked_k = plan.empty(qkv, plan.batch * plan.heads, g, plan.k, plan.width)
-    d_picked_v = torch.empty_like(d_picked_k)
+    n, g, (cos, sin), cuts = plan.length, plan.chunks, plan.rotary(qkv), plan.cuts
+    d_picked = plan.empty(qkv, plan.batch, plan.heads, 2, g, plan.k, plan.width, dtype=qkv.dtype)
     attend_backward[plan.by_chunk](
-        qkv, mask, score, chosen, cos, sin, logsum, d_mixed, d_qkv, d_gate, d_picked_k, d_picked_v, n, g,
-        **plan.sizes("H", "E", "C", "K", "EP", "HP", "CP", "TILE", "SCALE", "CAUSAL", "HAS_VALID", "WIDEN"),
+        qkv, keys, mask, state, score, chosen, cos, sin, mixed, logsum, d_mixed, d_qkv, d_gate, d_picked, n, g,
+        **plan.sizes(*COUNCIL) | {"num_warps": 8},
     )  # fmt: skip
-    order, starts = inverted(chosen, plan.chunk)
-    collect_selected[plan.by_chunk](
-        qkv, chosen, order, starts, cos, sin, d_picked_k, d_picked_v, d_qkv, d_gate, n, g,
-        **plan.sizes("H", "E", "C", "K", "EP", "HP", "CP", "TILE"),
+    token, order, starts = by_token(chosen, plan.chunk)
+    partial = plan.empty(qkv, plan.batch, plan.heads, 2, 2 * cuts, plan.chunk, plan.width)
+    lists = 2 * plan.batch * plan.heads  # of keys and of values
+    collect_selected[((g + cuts) * lists,)](
+        qkv, token, order, starts, cos, sin, d_picked, d_qkv, d_gate, partial, n, g, cuts,
+        **plan.sizes("H", "E", "C", "K", "HP", "CP", "TILE", "PIECE", "WIDEN"),
     )  # fmt: skip
+    if cuts:
+        add_partial_sums[(cuts * lists * padded(plan.chunk) // SMALLEST,)](
+            qkv, token, starts, cos, sin, d_qkv, d_gate, partial, n, g, cuts, ROWS=SMALLEST,
+            **plan.sizes("H", "E", "C", "K", "HP", "CP", "PIECE"),
+        )  # fmt: skip
 
 
-def inverted(chosen: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Slots in the order of the chunk that their token is in, [B, G·K], and the start of each chunk's, [B, G + 1].
+def by_token(chosen: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Selected tokens in ascending order, their slots, [B, G·K] each, and the start of every chunk's, [B, G + 1].
 
     Empty slots come last.
     """
-    batch, chunks, _ = chosen.shape
-    token = LAST.value - (chosen & LAST.value)
-    home = torch.where((chosen >> 32) > -(1 << 31), token // chunk, chunks).flatten(1)
-    home, order = home.sort(dim=1, stable=True)
-    borders = torch.arange(chunks + 1, device=chosen.device).expand(batch, -1).contiguous()
-    return order, torch.searchsorted(home, borders)
+    token = LAST.value - chosen.view(torch.int32)[..., ::2].flatten(1)  # the lower half of a key
+    token, order = token.sort(dim=1, stable=True)
+    borders = torch.arange(0, chosen.shape[1] * chunk + 1, chunk, dtype=torch.int32, device=chosen.device)
+    return token, order, torch.searchsorted(token, borders.expand(len(token), -1).contiguous())
 
 
 @route_backward.register_fake
@@ -239,12 +249,15 @@ def _(_: Tensor, qkv: Tensor, hubs: Tensor, weight: Tensor, *_others: Any) -> tu
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
     qkv, hubs, weight, _, valid, _, *settings = inputs
-    ctx.save_for_backward(qkv, hubs, weight, valid, *output[1:-1])
+    ctx.save_for_backward(qkv, hubs, weight, valid, *output[:-1])
     ctx.settings = settings
     ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)
 
 
-def _differentiate(ctx: Any, d_mixed: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, d_mixed: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    if d_mixed is None:
+        return (None,) * 10
     qkv, hubs, weight, valid, *rest = ctx.saved_tensors
     d_qkv, d_hubs, d_weight, d_bias = route_backward(d_mixed, qkv, hubs, weight, valid, *rest, *ctx.settings)
     return d_qkv, d_hubs, d_weight, d_bias, None, None, None, None, None, None

@@ -44,7 +44,7 @@ def _first_tokens(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
     """The first tokens, and the state after them."""
     config, qkv = layer.config, _projected(layer, x)
     head, settings = layer.score.head, (config.k, config.chunk, config.neighbours, config.rope_base, config.causal)
-    mixed, score, _, peak, total, chosen, _, weighted = route(
+    mixed, score, _, peak, total, chosen, _, _, weighted = route(
         qkv, layer.encode.hubs, head.weight, head.bias, None, *settings
     )
     batch, last = len(x), chosen.shape[1] - 1
@@ -102,9 +102,9 @@ def _step(layer: HubRouter, x: Tensor, state: RouterState) -> tuple[Tensor, Rout
 def _scores(plan: Plan, layer: HubRouter, qkv: Tensor, average: Tensor) -> Tensor:
     """Scores of the new tokens [B, L] against the hubs before the open chunk."""
     score, head = plan.empty(qkv, plan.batch, plan.length), layer.score.head
-    score_tokens[(1, plan.batch)](
-        qkv, average, head.weight, head.bias, score, plan.length, 1,
-        **plan.sizes("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "WIDEN"),
+    score_tokens[(plan.batch,)](
+        qkv, average, head.weight, head.bias, qkv, qkv, score, qkv, plan.length, 1, ROTATE=False,
+        **plan.sizes("H", "E", "M", "C", "EP", "HP", "MP", "CP", "SCALE", "WIDEN"),
     )  # fmt: skip
     return score
 

@@ -30,10 +30,38 @@ def dot(a, b, WIDEN: tl.constexpr):
 
 @triton.jit
 @no_type_check
+def dot_statistic(statistic, b, WIDEN: tl.constexpr):
+    """The product of a statistic of at least float32 with tokens, in their dtype.
+
+    In float16 it is a TF32 product, which is exact in the tokens: under loss scaling a gradient's statistic may exceed
+    what float16 can represent although the product does not.
+    """
+    if b.dtype == tl.float16:
+        return tl.dot(statistic, b.to(tl.float32), input_precision="tf32")
+    return dot(statistic.to(b.dtype), b, WIDEN)
+
+
+@triton.jit
+@no_type_check
+def place_of(program, G, H: tl.constexpr):
+    """Chunk, batch row and head of a program of a one-dimensional grid, chunks first."""
+    rest = program // G
+    return program % G, (rest // H).to(tl.int64), rest % H
+
+
+@triton.jit
+@no_type_check
+def _address(base, row, stride, column):
+    """Addresses of a tile; 64 bits wide, because a row times a stride exceeds 32 bits in a long sequence."""
+    return base + row.to(tl.int64)[:, None] * stride + column[None, :]
+
+
+@triton.jit
+@no_type_check
 def load_rows(base, row, stride, column, ok, WIDTH: tl.constexpr):
     """The rows `row` of a matrix with `WIDTH` columns; zero where not `ok` and beyond the width."""
     inside = ok[:, None] & (column < WIDTH)[None, :]
-    return tl.load(base + row[:, None] * stride + column[None, :], mask=inside, other=0.0)
+    return tl.load(_address(base, row, stride, column), mask=inside, other=0.0)
 
 
 @triton.jit
@@ -41,7 +69,15 @@ def load_rows(base, row, stride, column, ok, WIDTH: tl.constexpr):
 def store_rows(base, row, stride, column, ok, value, WIDTH: tl.constexpr):
     """The opposite of `load_rows`; rows that are not `ok` are not changed."""
     inside = ok[:, None] & (column < WIDTH)[None, :]
-    tl.store(base + row[:, None] * stride + column[None, :], value, mask=inside)
+    tl.store(_address(base, row, stride, column), value, mask=inside)
+
+
+@triton.jit
+@no_type_check
+def store_halves(base, row, stride, column, ok, first, second, HALF: tl.constexpr):
+    """The opposite of `load_halves`, in the dtype of the matrix."""
+    store_rows(base, row, stride, column, ok, first.to(base.dtype.element_ty), HALF)
+    store_rows(base + HALF, row, stride, column, ok, second.to(base.dtype.element_ty), HALF)
 
 
 @triton.jit
@@ -70,10 +106,16 @@ def rotate(first, second, cos, sin):
 
 @triton.jit
 @no_type_check
+def load_halves(base, row, stride, column, ok, HALF: tl.constexpr):
+    """The first and the second half of the columns of some rows."""
+    return load_rows(base, row, stride, column, ok, HALF), load_rows(base + HALF, row, stride, column, ok, HALF)
+
+
+@triton.jit
+@no_type_check
 def load_rotated(base, position, stride, column, ok, COS, SIN, HALF: tl.constexpr):
     """Both halves of queries or keys at their positions, rotated; zero where not `ok`."""
-    first = load_rows(base, position, stride, column, ok, HALF)
-    second = load_rows(base + HALF, position, stride, column, ok, HALF)
+    first, second = load_halves(base, position, stride, column, ok, HALF)
     cos = load_rows(COS, position, HALF, column, ok, HALF)
     sin = load_rows(SIN, position, HALF, column, ok, HALF)
     first_out, second_out = rotate(first.to(cos.dtype), second.to(cos.dtype), cos, sin)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hubrouter import HubRouter
 from hubrouter.kernels.plan import Plan, padded
-from hubrouter.kernels.route import route
+from hubrouter.kernels.route import by_token, route
 from hubrouter.select import NO_CLAIM
 from hubrouter.state import RouterState
 
@@ -82,6 +82,68 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], parts: f
 def test_outputs_and_all_gradients_equal_the_reference(size: Size) -> None:
     expected, found = pair(size, inputs(size))
     assert_equal(found, expected, 1e-12)  # float64 on both sides: some hundred roundings of 1e-16
+
+
+@pytest.fixture
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contributions to one chunk are summed in pieces of three."""
+    monkeypatch.setattr("hubrouter.kernels.plan.PIECE", 3)
+
+
+@pytest.mark.usefixtures("short_pieces")
+@pytest.mark.parametrize("size", [Size(17, chunk=3), replace(ORDINARY, causal=False)], ids=str)
+def test_contributions_to_a_token_that_many_chunks_select_are_summed_in_pieces(
+    size: Size, poisoned: Callable[[], None]
+) -> None:
+    layer, x = layer_of(size), inputs(size)
+    expected = results(layer, x)
+    layer.impl = "triton"
+    poisoned()
+    found = results(layer, x)
+    assert_equal(found, expected, 1e-12)
+    assert_equal(results(layer, x), found, 0.0)
+
+
+def test_selected_tokens_are_listed_by_chunk() -> None:
+    gen = torch.Generator().manual_seed(0)
+    token = torch.randint(0, 20, (2, 7, 3), generator=gen)
+    chosen = (5 << 32) | (0x7FFFFFFF - token)
+    chosen[0, 1:3] = -(1 << 63)  # empty slots
+    ordered, order, starts = by_token(chosen, 4)
+    for b in range(2):
+        for g in range(7):
+            slots = order[b, starts[b, g] : starts[b, g + 1]]
+            inside = (token[b].flatten() // 4 == g) & (chosen[b].flatten() >= 0)
+            assert sorted(slots.tolist()) == inside.nonzero().flatten().tolist()
+            assert torch.equal(token[b].flatten()[slots], ordered[b, starts[b, g] : starts[b, g + 1]])
+
+
+def test_float16_gradients_may_have_a_statistic_beyond_its_range() -> None:
+    size = Size(9, chunk=16, d_model=32, batch=1)
+    layer = layer_of(size, torch.float16)
+    qkv = (inputs(replace(size, d_model=96)) / 30).to(torch.float16).view(1, 9, 3, 2, 16)
+    qkv[:, :, 2] *= 900  # products with values are large, and with queries and keys small
+    layer.impl, qkv = "triton", qkv.requires_grad_()
+    gradients = []
+    for scale in (1.0, 4096.0):  # of the loss
+        (gradient,) = torch.autograd.grad(between(layer, qkv)[0], qkv, torch.full((1, 9, 2, 16), scale).to(qkv))
+        gradients.append(gradient.double() / scale)
+    assert_equal({"qkv": gradients[1]}, {"qkv": gradients[0]}, 0.01)
+
+
+def test_an_output_without_a_gradient_gives_none() -> None:
+    layer, x = layer_of(ORDINARY), inputs(ORDINARY)
+    qkv = layer.project(x).view(*x.shape[:2], 3, 2, 4)
+    mixed, *rest = between(layer, qkv)
+    assert not any(part.requires_grad for part in rest)
+    assert differentiate_only(mixed) == [None] * 10
+
+
+def differentiate_only(mixed: Tensor) -> list[Tensor | None]:
+    """What the operator's backward pass gives for no gradient of its output."""
+    node = mixed.grad_fn
+    assert node is not None
+    return list(node(None, *[None] * 8))
 
 
 @pytest.mark.parametrize("size", [ORDINARY, SEGMENTS, replace(ORDINARY, causal=False)], ids=str)
