@@ -1,6 +1,6 @@
 """Council: one softmax over the selected tokens and the own chunk, a program for each chunk and head.
 
-The bidirectional layer reads only the selected tokens.
+`OWN` is whether queries read their own chunk: not in the bidirectional layer, nor with `council="selected"`.
 
 Queries of a chunk share their selection, so its keys and values are gathered once and read from registers by all of
 them. Keys are read as `score_tokens` rotated them, and values are gated when they are loaded; no gated or gathered
@@ -19,14 +19,15 @@ from hubrouter.kernels.tiles import (
     are_real,
     dot,
     dot_statistic,
+    fingerprints,
     gate_of,
     load_chosen,
+    load_gates,
     load_halves,
     load_rotated,
     load_rows,
     place_of,
     rotate,
-    softmax_over_hubs,
     store_halves,
     store_rows,
 )
@@ -69,24 +70,24 @@ def absorb(logits, seen, v, top, total, mixed, WIDEN: tl.constexpr):
 @triton.jit
 @no_type_check
 def _read_out(
-    tokens, STATE, place, position, ok, e, H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, MP: tl.constexpr,
-    SCALE: tl.constexpr, WIDEN: tl.constexpr,
+    tokens, STATE, BETA, place, position, ok, e, H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, MP: tl.constexpr,
+    SCALE: tl.constexpr, HAS_BETA: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     """Read-outs of the queries of a chunk, [C, E]."""
     m = tl.arange(0, MP)
     q = load_rows(tokens, position, 3 * H * E, e, ok, E)
     state = load_rows(STATE + place * M * E, m, E, e, m < M, E)
-    fingerprint = softmax_over_hubs(dot(q, tl.trans(state), WIDEN) * SCALE, M, MP)
+    fingerprint = fingerprints(q, state, load_gates(BETA, m, M, HAS_BETA), SCALE, WIDEN)
     return dot(fingerprint.to(state.dtype), state, WIDEN)
 
 
 @triton.jit(do_not_specialize=["N", "G"])
 @no_type_check
 def attend(
-    QKV, KEYS, VALID, STATE, SCORE, CHOSEN, COS, SIN, MIXED, LOGSUM, N, G,
+    QKV, KEYS, VALID, STATE, BETA, SCORE, CHOSEN, COS, SIN, MIXED, LOGSUM, N, G,
     H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     EP: tl.constexpr, HP: tl.constexpr, MP: tl.constexpr, CP: tl.constexpr, TILE: tl.constexpr, SCALE: tl.constexpr,
-    OWN: tl.constexpr, HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
+    OWN: tl.constexpr, READOUT: tl.constexpr, HAS_BETA: tl.constexpr, HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     """The read-out of the hubs plus the council, for the queries of one chunk and head."""
     chunk, b, h = place_of(tl.program_id(0), G, H)
@@ -120,7 +121,9 @@ def attend(
     logsum = tl.where(nonempty, top + tl.log(tl.where(nonempty, total, 1.0)), HIGH)
     tl.store(LOGSUM + (b * H + h) * N + position, logsum, mask=in_chunk)
     mixed = mixed / tl.where(nonempty, total, 1.0)[:, None]
-    mixed += _read_out(tokens, STATE, (b * H + h) * G + chunk, position, in_chunk, e, H, E, M, MP, SCALE, WIDEN)
+    if READOUT:
+        place = (b * H + h) * G + chunk
+        mixed += _read_out(tokens, STATE, BETA, place, position, in_chunk, e, H, E, M, MP, SCALE, HAS_BETA, WIDEN)
     mixed = tl.where(real[:, None], mixed, 0.0).to(MIXED.dtype.element_ty)
     store_rows(MIXED + b * N * H * E + h * E, position, H * E, e, in_chunk, mixed, E)
 
@@ -155,10 +158,10 @@ def _unrotated(first, second, position, column, ok, COS, SIN, HALF: tl.constexpr
 @triton.jit(do_not_specialize=["N", "G"])
 @no_type_check
 def attend_backward(
-    QKV, KEYS, VALID, STATE, SCORE, CHOSEN, COS, SIN, MIXED, LOGSUM, D_MIXED, D_QKV, D_GATE, D_PICKED, N, G,
+    QKV, KEYS, VALID, STATE, BETA, SCORE, CHOSEN, COS, SIN, MIXED, LOGSUM, D_MIXED, D_QKV, D_GATE, D_PICKED, N, G,
     H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
     EP: tl.constexpr, HP: tl.constexpr, MP: tl.constexpr, CP: tl.constexpr, TILE: tl.constexpr, SCALE: tl.constexpr,
-    OWN: tl.constexpr, HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
+    OWN: tl.constexpr, READOUT: tl.constexpr, HAS_BETA: tl.constexpr, HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     """Gradients of the chunk's q, k and gated v, and by slot of the selected tokens' rotated keys and gated values.
 
@@ -176,7 +179,9 @@ def attend_backward(
     real = are_real(VALID + b * N, position, in_chunk, HAS_VALID)
     d_out = load_rows(D_MIXED + b * N * H * E + h * E, position, H * E, e, real, E)
     council = load_rows(MIXED + b * N * H * E + h * E, position, H * E, e, real, E).to(exact)
-    council -= _read_out(tokens, STATE, (b * H + h) * G + chunk, position, in_chunk, e, H, E, M, MP, SCALE, WIDEN)
+    if READOUT:
+        place = (b * H + h) * G + chunk
+        council -= _read_out(tokens, STATE, BETA, place, position, in_chunk, e, H, E, M, MP, SCALE, HAS_BETA, WIDEN)
     delta = tl.sum(d_out.to(exact) * council, 1)
     logsum = tl.load(LOGSUM + (b * H + h) * N + position, mask=in_chunk, other=HIGH)
     q1, q2 = load_rotated(tokens, position, row, column, in_chunk, COS, SIN, half)

@@ -20,12 +20,14 @@ class Routed(NamedTuple):
 
     mixed: Tensor  # [B, N, H, E]
     score: Tensor  # [B, N]
-    state: Tensor  # hub states before every chunk, [B·H, G, M, E]
+    state: Tensor  # normalised hub states before every chunk, [B·H, G, M, E]
     peak: Tensor
     total: Tensor
     chosen: Tensor  # keys of the selected tokens before every chunk, [B, G, K]
     logsum: Tensor
     keys: Tensor  # rotated, [B, N, H, E]
+    mean: Tensor  # subtracted from hub states, [B·H, G, E]
+    spread: Tensor  # what they were divided by, [B·H, G]
     last_weighted: Tensor  # the hubs' weighted sums before the last chunk, [B·H, M, E]
 
 
@@ -45,8 +47,10 @@ def between(layer: HubRouter, projected: Tensor, valid: Tensor | None) -> Routed
 
     config, head = layer.config, layer.score.head
     qkv = projected.unflatten(-1, (3, config.n_heads, config.head_width))
-    settings = (config.k, config.chunk, config.neighbours, config.rope_base, config.causal)
-    return Routed(*route(qkv, layer.encode.hubs, head.weight, head.bias, valid, *settings))
+    settings = (config.slots, config.chunk, config.neighbours, config.rope_base, config.causal)
+    switched = (config.reads_chunk, config.readout, layer.log_gate)
+    ranking = layer.select.ranked_by_position(0, qkv.shape[1], qkv.device)
+    return Routed(*route(qkv, layer.encode.hubs, head.weight, head.bias, valid, *settings, *switched, ranking))
 
 
 def forward(layer: HubRouter, x: Tensor, valid: Tensor | None) -> Tensor:

@@ -21,6 +21,9 @@ class Plan:
 
     Attributes:
         dtype: of tokens and outputs.
+        own: queries read their own chunk.
+        readout: tokens read the hubs.
+        has_beta: hubs have gates.
         widen: multiply in float32 whatever the dtype, for Triton's interpreter, whose bfloat16 products are wrong.
     """
 
@@ -37,6 +40,9 @@ class Plan:
     has_valid: bool
     dtype: torch.dtype
     widen: bool
+    own: bool = True
+    readout: bool = True
+    has_beta: bool = False
 
     @property
     def exact(self) -> torch.dtype:
@@ -56,7 +62,7 @@ class Plan:
     @property
     def cuts(self) -> int:
         """Borders that cut the list of all selected tokens of a row into pieces of `PIECE`."""
-        return (self.chunks * self.k - 1) // PIECE
+        return max(0, self.chunks * self.k - 1) // PIECE
 
     @property
     def by_chunk(self) -> tuple[int]:
@@ -95,7 +101,9 @@ class Plan:
             "SPAN": SPAN,
             "PIECE": PIECE,
             "SCALE": self.width**-0.5,
-            "OWN": self.causal,
+            "OWN": self.own,
+            "READOUT": self.readout,
+            "HAS_BETA": self.has_beta,
             "HAS_VALID": self.has_valid,
             "WIDEN": self.widen,
         }

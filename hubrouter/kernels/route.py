@@ -18,18 +18,31 @@ from hubrouter.kernels.states import carry_states, encode_backward, sum_segments
 from hubrouter.kernels.tiles import LAST
 from hubrouter.select import GRID
 
-Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-COUNCIL = ("H", "E", "M", "C", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "OWN", "HAS_VALID", "WIDEN")
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+DECODE = ("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "HAS_BETA", "WIDEN")
+COUNCIL = (*DECODE, "K", "HP", "TILE", "OWN", "READOUT", "HAS_VALID")
 
 
 def plan_of(
-    qkv: Tensor, hubs: Tensor, valid: Tensor | None, k: int, chunk: int, neighbours: int, rope_base: float, causal: bool
+    qkv: Tensor,
+    hubs: Tensor,
+    valid: Tensor | None,
+    k: int,
+    chunk: int,
+    neighbours: int,
+    rope_base: float,
+    causal: bool,
+    own: bool = True,
+    readout: bool = True,
+    beta: Tensor | None = None,
 ) -> Plan:
     """The launch for these tensors."""
     batch, length, _, heads, width = qkv.shape
     widen = interpreted() and qkv.dtype != torch.float64
     shape, real = (batch, length, heads, width, hubs.shape[1]), valid is not None
-    return Plan(*shape, k, chunk, neighbours, rope_base, causal, real, qkv.dtype, widen)
+    switched = (own and causal, readout, beta is not None)
+    return Plan(*shape, k, chunk, neighbours, rope_base, causal, real, qkv.dtype, widen, *switched)
 
 
 @torch.library.custom_op("hubrouter::route", mutates_args=())
@@ -44,6 +57,10 @@ def route(
     neighbours: int,
     rope_base: float,
     causal: bool,
+    own: bool = True,
+    readout: bool = True,
+    beta: Tensor | None = None,
+    ranking: Tensor | None = None,
 ) -> Outputs:
     """Read-out plus council of every token, [B, N, H, E], and what the backward pass needs.
 
@@ -53,20 +70,40 @@ def route(
         weight: the score head's, [1, H·M].
         bias: its bias, [1].
         valid: True where a token is real, [B, N]; None where all are.
-        k: selected tokens K.
+        k: selected tokens K; with 0, nothing is selected.
         chunk: chunk size C.
         neighbours: successors that share a claim.
         rope_base: wavelength base of the rotary embedding.
         causal: hubs, scores and council depend on earlier tokens only; False is the layer as published.
+        own: the council of the causal layer reads the own chunk.
+        readout: tokens read the hubs.
+        beta: logarithms of the hubs' gates, [M], -inf for closed ones; None where hubs have no gates.
+        ranking: what ranks the tokens instead of their scores, by position, [N].
 
     Returns:
-        mixed [B, N, H, E]; scores [B, N]; the hub states that every chunk reads [B·H, G, M, E]; peaks and totals of the
-        prefixes before every chunk; keys of the selected tokens [B, G, K]; the logsumexp of the council's softmax
-        [B, H, N]; tokens' rotated keys [B, N, H, E]; and, for streaming, the hubs' weighted sums before the last chunk
+        mixed [B, N, H, E]; scores [B, N]; the hub states that every chunk reads, normalised [B·H, G, M, E]; peaks and
+        totals of the prefixes before every chunk; keys of the selected tokens [B, G, K]; the logsumexp of the council's
+        softmax [B, H, N]; tokens' rotated keys [B, N, H, E]; what was subtracted from hub states and what they were
+        divided by, [B·H, G, E] and [B·H, G]; and, for streaming, the hubs' weighted sums before the last chunk
         [B·H, M, E].
     """
-    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base, causal)
+    with torch.cuda.device_of(qkv):
+        plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base, causal, own, readout, beta)
+        return _route(plan, qkv, hubs, weight, bias, valid, beta, ranking)
+
+
+def _route(
+    plan: Plan,
+    qkv: Tensor,
+    hubs: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    valid: Tensor | None,
+    beta: Tensor | None,
+    ranking: Tensor | None,
+) -> Outputs:
     qkv, mask, (cos, sin) = qkv.contiguous(), _mask(valid, qkv), plan.rotary(qkv)
+    gates = hubs if beta is None else beta.to(plan.exact)
     rows = plan.batch * plan.heads
     g, s, n = plan.chunks, plan.segments, plan.length
     peak = plan.empty(qkv, rows, g + s, plan.hubs)
@@ -77,20 +114,24 @@ def route(
         **plan.sizes("H", "E", "M", "C", "SPAN", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
     )  # fmt: skip
     last = plan.empty(qkv, rows, plan.hubs, plan.width)
+    mean, spread = plan.empty(qkv, rows, g, plan.width), plan.empty(qkv, rows, g)
     carry_states[plan.by_segment](
-        hubs, peak, total, weighted, state, last, g, s, **plan.sizes("H", "E", "M", "SPAN", "EP", "MP")
-    )
-    if not causal:
-        state.copy_(state[:, -1:].clone().expand_as(state))
+        hubs, gates, peak, total, weighted, state, mean, spread, last, g, s,
+        **plan.sizes("H", "E", "M", "SPAN", "EP", "MP", "HAS_BETA"),
+    )  # fmt: skip
+    if not plan.causal:
+        for part in (state, mean, spread):
+            part.copy_(part[:, -1:].clone().expand_as(part))
     score, keys = plan.empty(qkv, plan.batch, n), torch.empty_like(qkv[:, :, 0])
     score_tokens[(g * plan.batch,)](
-        qkv, state, weight, bias, cos, sin, score, keys, n, g, ROTATE=True,
-        **plan.sizes("H", "E", "M", "C", "EP", "HP", "MP", "CP", "SCALE", "WIDEN"),
-    )  # fmt: skip
-    chosen = select_tokens(plan, score, mask)
+        qkv, state, gates, weight, bias, cos, sin, score, keys, n, g, ROTATE=True, **plan.sizes(*DECODE, "HP")
+    )
+    chosen = select_tokens(plan, score if ranking is None else ranking.expand_as(score).contiguous(), mask)
     mixed, logsum = torch.empty_like(qkv[:, :, 0]), plan.empty(qkv, plan.batch, plan.heads, n)
-    attend[plan.by_chunk](qkv, keys, mask, state, score, chosen, cos, sin, mixed, logsum, n, g, **plan.sizes(*COUNCIL))
-    return mixed, score, state, peak, total, chosen, logsum, keys, last
+    attend[plan.by_chunk](
+        qkv, keys, mask, state, gates, score, chosen, cos, sin, mixed, logsum, n, g, **plan.sizes(*COUNCIL)
+    )
+    return mixed, score, state, peak, total, chosen, logsum, keys, mean, spread, last
 
 
 def _mask(valid: Tensor | None, like: Tensor) -> Tensor:
@@ -99,10 +140,12 @@ def _mask(valid: Tensor | None, like: Tensor) -> Tensor:
 
 
 def select_tokens(plan: Plan, score: Tensor, mask: Tensor) -> Tensor:
-    """Keys of the tokens selected for every chunk, [B, G, K]: of those before it, or of all."""
+    """Keys of the tokens selected for every chunk by their scores, [B, G, K]: of those before it, or of all."""
     g, s = plan.chunks, plan.segments
-    keys = plan.empty(score, plan.batch, g + s, plan.wide, dtype=torch.int64)
     chosen = plan.empty(score, plan.batch, g, plan.k, dtype=torch.int64)
+    if not plan.k:
+        return chosen
+    keys = plan.empty(score, plan.batch, g + s, plan.wide, dtype=torch.int64)
     select_in_segments[(s, plan.batch)](
         score, mask, keys, plan.length, g, s, NEIGHBOURS=plan.neighbours, GRID=GRID,
         **plan.sizes("C", "SPAN", "WIDE", "HAS_VALID"),
@@ -123,8 +166,12 @@ def _(
     neighbours: int,
     rope_base: float,
     causal: bool,
+    own: bool = True,
+    readout: bool = True,
+    beta: Tensor | None = None,
+    _ranking: Tensor | None = None,
 ) -> Outputs:
-    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base, causal)
+    plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base, causal, own, readout, beta)
     rows, g = plan.batch * plan.heads, plan.chunks
     peak = plan.empty(qkv, rows, g + plan.segments, plan.hubs)
     return (
@@ -136,6 +183,8 @@ def _(
         plan.empty(qkv, plan.batch, g, k, dtype=torch.int64),
         plan.empty(qkv, plan.batch, plan.heads, plan.length),
         qkv.new_empty(plan.batch, plan.length, plan.heads, plan.width),
+        plan.empty(qkv, rows, g, plan.width),
+        plan.empty(qkv, rows, g),
         plan.empty(qkv, rows, plan.hubs, plan.width),
     )
 
@@ -155,40 +204,73 @@ def route_backward(
     chosen: Tensor,
     logsum: Tensor,
     keys: Tensor,
+    mean: Tensor,
+    spread: Tensor,
     chunk: int,
     neighbours: int,
     rope_base: float,
     causal: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of qkv, hubs, and the score head's weight and bias."""
-    plan = plan_of(qkv, hubs, valid, chosen.shape[-1], chunk, neighbours, rope_base, causal)
+    own: bool,
+    readout: bool,
+    beta: Tensor | None,
+) -> Gradients:
+    """Gradients of qkv, hubs, the score head's weight and bias, and of beta (of no elements where there is none)."""
+    with torch.cuda.device_of(qkv):
+        settings = (chosen.shape[-1], chunk, neighbours, rope_base, causal, own, readout, beta)
+        kept = (mixed, score, state, peak, total, chosen, logsum, keys, mean, spread)
+        return _route_backward(plan_of(qkv, hubs, valid, *settings), d_mixed, qkv, hubs, weight, valid, beta, *kept)
+
+
+def _route_backward(
+    plan: Plan,
+    d_mixed: Tensor,
+    qkv: Tensor,
+    hubs: Tensor,
+    weight: Tensor,
+    valid: Tensor | None,
+    beta: Tensor | None,
+    mixed: Tensor,
+    score: Tensor,
+    state: Tensor,
+    peak: Tensor,
+    total: Tensor,
+    chosen: Tensor,
+    logsum: Tensor,
+    keys: Tensor,
+    mean: Tensor,
+    spread: Tensor,
+) -> Gradients:
+    gates = hubs if beta is None else beta.to(plan.exact)
     qkv, d_mixed, mask = qkv.contiguous(), d_mixed.contiguous(), _mask(valid, qkv)
     n, g, s, batch, rows = plan.length, plan.chunks, plan.segments, plan.batch, plan.batch * plan.heads
     d_qkv = torch.empty_like(qkv)
     d_gate = plan.empty(qkv, batch, plan.heads, n)
-    _council_backward(plan, qkv, keys, mask, state, score, chosen, mixed, logsum, d_mixed, d_qkv, d_gate)
+    _council_backward(plan, qkv, keys, mask, state, gates, score, chosen, mixed, logsum, d_mixed, d_qkv, d_gate)
 
-    d_state = plan.empty(qkv, *state.shape)
+    d_average, d_product = plan.empty(qkv, *state.shape), plan.empty(qkv, *state.shape[:-1])
+    d_beta = plan.empty(qkv, rows * g if plan.has_beta else 0, plan.hubs)
     d_score, d_weight = torch.empty_like(score), plan.empty(qkv, batch, g, plan.heads * plan.hubs)
     decode_backward[plan.by_chunk](
-        qkv, mask, state, weight, score, d_mixed, d_gate, d_qkv, d_state, d_score, d_weight, n, g,
-        **plan.sizes("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
+        qkv, mask, state, mean, spread, gates, weight, score, d_mixed, d_gate, d_qkv, d_average, d_product, d_score,
+        d_weight, d_beta, n, g, **plan.sizes(*DECODE, "READOUT", "HAS_VALID"),
     )  # fmt: skip
-    if not causal:  # every chunk read the last state
-        d_last = d_state.sum(1)
-        d_state.zero_()[:, -1] = d_last
+    if not plan.causal:  # every chunk read the last state
+        for part in (d_average, d_product):
+            d_last = part.sum(1)
+            part.zero_()[:, -1] = d_last
     d_total, d_weighted = plan.empty(qkv, rows, s, plan.hubs), plan.empty(qkv, rows, s, plan.hubs, plan.width)
     sum_segments_backward[plan.by_segment](
-        peak, total, state, d_state, d_total, d_weighted, g, s, **plan.sizes("E", "M", "SPAN", "EP", "MP")
+        peak, total, d_average, d_product, d_total, d_weighted, g, s, **plan.sizes("E", "M", "SPAN", "EP", "MP")
     )
     d_hubs = torch.empty_like(d_weighted)
     encode_backward[plan.by_segment](
-        qkv, hubs, mask, peak, total, state, d_state, d_total, d_weighted, d_qkv, d_hubs, n, g, s,
+        qkv, hubs, mask, peak, total, d_average, d_product, d_total, d_weighted, d_qkv, d_hubs, n, g, s,
         **plan.sizes("H", "E", "M", "C", "SPAN", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
     )  # fmt: skip
     d_hubs = d_hubs.view(batch, plan.heads, s, plan.hubs, plan.width).sum((0, 2)).to(hubs.dtype)
     d_bias = d_score.sum().reshape(1).to(weight.dtype)
-    return d_qkv, d_hubs, d_weight.sum((0, 1)).to(weight.dtype).view_as(weight), d_bias
+    d_beta = qkv.new_empty(0) if beta is None else d_beta.sum(0).to(beta.dtype)
+    return d_qkv, d_hubs, d_weight.sum((0, 1)).to(weight.dtype).view_as(weight), d_bias, d_beta
 
 
 def _council_backward(
@@ -197,6 +279,7 @@ def _council_backward(
     keys: Tensor,
     mask: Tensor,
     state: Tensor,
+    gates: Tensor,
     score: Tensor,
     chosen: Tensor,
     mixed: Tensor,
@@ -209,9 +292,11 @@ def _council_backward(
     n, g, (cos, sin), cuts = plan.length, plan.chunks, plan.rotary(qkv), plan.cuts
     d_picked = plan.empty(qkv, plan.batch, plan.heads, 2, g, plan.k, plan.width, dtype=qkv.dtype)
     attend_backward[plan.by_chunk](
-        qkv, keys, mask, state, score, chosen, cos, sin, mixed, logsum, d_mixed, d_qkv, d_gate, d_picked, n, g,
+        qkv, keys, mask, state, gates, score, chosen, cos, sin, mixed, logsum, d_mixed, d_qkv, d_gate, d_picked, n, g,
         **plan.sizes(*COUNCIL) | {"num_warps": 8},
     )  # fmt: skip
+    if not plan.k:
+        return
     token, order, starts = by_token(chosen, plan.chunk)
     partial = plan.empty(qkv, plan.batch, plan.heads, 2, 2 * cuts, plan.chunk, plan.width)
     lists = 2 * plan.batch * plan.heads  # of keys and of values
@@ -219,11 +304,10 @@ def _council_backward(
         qkv, token, order, starts, cos, sin, d_picked, d_qkv, d_gate, partial, n, g, cuts,
         **plan.sizes("H", "E", "C", "K", "HP", "CP", "TILE", "PIECE", "WIDEN"),
     )  # fmt: skip
-    if cuts:
-        add_partial_sums[(cuts * lists * padded(plan.chunk) // SMALLEST,)](
-            qkv, token, starts, cos, sin, d_qkv, d_gate, partial, n, g, cuts, ROWS=SMALLEST,
-            **plan.sizes("H", "E", "C", "K", "HP", "CP", "PIECE"),
-        )  # fmt: skip
+    add_partial_sums[(cuts * lists * padded(plan.chunk) // SMALLEST,)](
+        qkv, token, starts, cos, sin, d_qkv, d_gate, partial, n, g, cuts, ROWS=SMALLEST,
+        **plan.sizes("H", "E", "C", "K", "HP", "CP", "PIECE"),
+    )  # fmt: skip
 
 
 def by_token(chosen: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -238,18 +322,20 @@ def by_token(chosen: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @route_backward.register_fake
-def _(_: Tensor, qkv: Tensor, hubs: Tensor, weight: Tensor, *_others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(_: Tensor, qkv: Tensor, hubs: Tensor, weight: Tensor, *others: Any) -> Gradients:
+    beta = others[-1]
     return (
         torch.empty_like(qkv, memory_format=torch.contiguous_format),
         torch.empty_like(hubs),
         torch.empty_like(weight),
         weight.new_empty(1),
+        qkv.new_empty(0) if beta is None else torch.empty_like(beta),
     )
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-    qkv, hubs, weight, _, valid, _, *settings = inputs
-    ctx.save_for_backward(qkv, hubs, weight, valid, *output[:-1])
+    qkv, hubs, weight, _, valid, _, *settings, beta, _ = inputs
+    ctx.save_for_backward(beta, qkv, hubs, weight, valid, *output[:-1])
     ctx.settings = settings
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
@@ -257,10 +343,10 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
 
 def _differentiate(ctx: Any, d_mixed: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     if d_mixed is None:
-        return (None,) * 10
-    qkv, hubs, weight, valid, *rest = ctx.saved_tensors
-    d_qkv, d_hubs, d_weight, d_bias = route_backward(d_mixed, qkv, hubs, weight, valid, *rest, *ctx.settings)
-    return d_qkv, d_hubs, d_weight, d_bias, None, None, None, None, None, None
+        return (None,) * 14
+    beta, *kept = ctx.saved_tensors
+    *gradients, d_beta = route_backward(d_mixed, *kept, *ctx.settings, beta)
+    return *gradients, *(None,) * 8, None if beta is None else d_beta, None
 
 
 route.register_autograd(_differentiate, setup_context=_keep)

@@ -19,9 +19,9 @@ from hubrouter.kernels.tiles import EMPTY, EMPTY_KEY, LARGEST, LAST, are_real
 def _on_grid(score, GRID: tl.constexpr):
     """Scores in units of the grid, halves to even as torch rounds; beyond ±2^30 all are equal, NaN comes first."""
     scaled = score * GRID
-    nearest = tl.floor(scaled + 0.5)
-    odd = nearest - 2.0 * tl.floor(nearest * 0.5) > 0.5
-    nearest = tl.where((nearest - scaled == 0.5) & odd, nearest - 1.0, nearest)
+    below = tl.floor(scaled)
+    rest, odd = scaled - below, below - 2.0 * tl.floor(below * 0.5) > 0.5
+    nearest = below + tl.where((rest > 0.5) | ((rest == 0.5) & odd), 1.0, 0.0)
     nearest = tl.minimum(tl.maximum(nearest, -1.0 * LARGEST), 1.0 * LARGEST)
     return tl.where(score == score, nearest, 1.0 * LARGEST).to(tl.int32)
 

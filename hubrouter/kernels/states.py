@@ -10,7 +10,10 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from hubrouter.kernels.tiles import LOW, add_rows, are_real, dot, load_rows, store_rows
+from hubrouter.decode import EPS
+from hubrouter.kernels.tiles import LOW, add_rows, are_real, dot, load_gates, load_rows, store_rows
+
+LEAST_SPREAD = tl.constexpr(EPS)
 
 
 @triton.jit
@@ -79,12 +82,26 @@ def _combine(peak, total, weighted, other_peak, other_total, other_weighted):
 
 @triton.jit
 @no_type_check
-def carry_states(
-    HUBS, PEAK, TOTAL, WEIGHTED, STATE, LAST_WEIGHTED, G, SEGMENTS,
-    H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, SPAN: tl.constexpr, EP: tl.constexpr, MP: tl.constexpr,
-):  # fmt: skip
-    """Adds earlier segments to each; peak and total become those of whole prefixes, `STATE` their averages.
+def _normalised(average, gates, E: tl.constexpr):
+    """Averages [M, E] normalised over the open hubs, zero for closed ones; what was subtracted, and the divisor."""
+    is_open = (gates > LOW)[:, None]
+    count = tl.sum(is_open.to(average.dtype))
+    mean = tl.where(count > 1, tl.sum(tl.where(is_open, average, 0.0), 0) / count, 0.0)
+    centred = tl.where(is_open, average - mean[None, :], 0.0)
+    spread = tl.sqrt(tl.sum(tl.sum(centred * centred, 1), 0) / (count * E) + LEAST_SPREAD * LEAST_SPREAD)
+    return centred / spread, mean, spread
 
+
+@triton.jit
+@no_type_check
+def carry_states(
+    HUBS, BETA, PEAK, TOTAL, WEIGHTED, STATE, MEAN, SPREAD, LAST_WEIGHTED, G, SEGMENTS,
+    H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, SPAN: tl.constexpr, EP: tl.constexpr, MP: tl.constexpr,
+    HAS_BETA: tl.constexpr,
+):  # fmt: skip
+    """Adds earlier segments to each; peak and total become those of whole prefixes, `STATE` their normalised averages.
+
+    `MEAN` and `SPREAD` get what was subtracted from the averages of a prefix and what they were divided by.
     `LAST_WEIGHTED` gets the last prefix's weighted sum, unrounded: streams continue from it.
     """
     segment, h = tl.program_id(0), tl.program_id(1) % H
@@ -93,6 +110,7 @@ def carry_states(
     first_row = tl.program_id(1).to(tl.int64) * (G + SEGMENTS)
     peak, total = tl.zeros([MP], exact), tl.full([MP], 1.0, exact)
     weighted = _hub_rows(HUBS + h * M * E, m, e, M, E).to(exact)
+    gates = load_gates(BETA, m, M, HAS_BETA)
     for earlier in range(segment):
         p, z, w = _load_summary(PEAK, TOTAL, WEIGHTED, first_row + G + earlier, m, e, M, E)
         peak, total, weighted = _combine(peak, total, weighted, p, z, w)
@@ -102,27 +120,32 @@ def carry_states(
         p, z, w = _combine(peak, total, weighted, p, z, w)
         tl.store(PEAK + row * M + m, p, mask=m < M)
         tl.store(TOTAL + row * M + m, z, mask=m < M)
-        state = (tl.program_id(1).to(tl.int64) * G + chunk) * M * E
-        store_rows(STATE + state, m, E, e, m < M, (w / z[:, None]).to(STATE.dtype.element_ty), E)
+        place = tl.program_id(1).to(tl.int64) * G + chunk
+        state, mean, spread = _normalised(w / z[:, None], gates, E)
+        store_rows(STATE + place * M * E, m, E, e, m < M, state.to(STATE.dtype.element_ty), E)
+        tl.store(MEAN + place * E + e, mean, mask=e < E)
+        tl.store(SPREAD + place, spread)
         if chunk == G - 1:
             store_rows(LAST_WEIGHTED + tl.program_id(1).to(tl.int64) * M * E, m, E, e, m < M, w, E)
 
 
 @triton.jit
 @no_type_check
-def _from_state(PEAK, TOTAL, STATE, D_STATE, row, state_row, m, e, M: tl.constexpr, E: tl.constexpr):
-    """One prefix's peak, and the gradients of its weighted sum and of its total."""
+def _from_average(PEAK, TOTAL, D_AVERAGE, D_PRODUCT, row, place, m, e, M: tl.constexpr, E: tl.constexpr):
+    """One prefix's peak, and the gradients of its weighted sum and of its total.
+
+    `D_PRODUCT` has the products of the averages with their gradients.
+    """
     peak = tl.load(PEAK + row * M + m, mask=m < M, other=0.0)
     total = tl.load(TOTAL + row * M + m, mask=m < M, other=1.0)
-    state = _hub_rows(STATE + state_row * M * E, m, e, M, E).to(peak.dtype)
-    d_weighted = _hub_rows(D_STATE + state_row * M * E, m, e, M, E) / total[:, None]
-    return peak, d_weighted, -tl.sum(d_weighted * state, 1)
+    d_weighted = _hub_rows(D_AVERAGE + place * M * E, m, e, M, E) / total[:, None]
+    return peak, d_weighted, -tl.load(D_PRODUCT + place * M + m, mask=m < M, other=0.0) / total
 
 
 @triton.jit
 @no_type_check
 def sum_segments_backward(
-    PEAK, TOTAL, STATE, D_STATE, D_TOTAL, D_WEIGHTED, G, SEGMENTS,
+    PEAK, TOTAL, D_AVERAGE, D_PRODUCT, D_TOTAL, D_WEIGHTED, G, SEGMENTS,
     E: tl.constexpr, M: tl.constexpr, SPAN: tl.constexpr, EP: tl.constexpr, MP: tl.constexpr,
 ):  # fmt: skip
     """Each segment's gradients of (total, weighted), relative to the peak of its first prefix."""
@@ -133,7 +156,9 @@ def sum_segments_backward(
     d_total, d_weighted = tl.zeros([MP], exact), tl.zeros([MP, EP], exact)
     start = tl.load(PEAK + (first_row + segment * SPAN) * M + m, mask=m < M, other=0.0)
     for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
-        peak, dw, dz = _from_state(PEAK, TOTAL, STATE, D_STATE, first_row + chunk, first_state + chunk, m, e, M, E)
+        peak, dw, dz = _from_average(
+            PEAK, TOTAL, D_AVERAGE, D_PRODUCT, first_row + chunk, first_state + chunk, m, e, M, E
+        )
         rescale = tl.exp(start - peak)
         d_total += dz * rescale
         d_weighted += dw * rescale[:, None]
@@ -145,7 +170,7 @@ def sum_segments_backward(
 @triton.jit
 @no_type_check
 def encode_backward(
-    QKV, HUBS, VALID, PEAK, TOTAL, STATE, D_STATE, D_TOTAL, D_WEIGHTED, D_QKV, D_HUBS, N, G, SEGMENTS,
+    QKV, HUBS, VALID, PEAK, TOTAL, D_AVERAGE, D_PRODUCT, D_TOTAL, D_WEIGHTED, D_QKV, D_HUBS, N, G, SEGMENTS,
     H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, C: tl.constexpr, SPAN: tl.constexpr,
     EP: tl.constexpr, MP: tl.constexpr, CP: tl.constexpr, SCALE: tl.constexpr,
     HAS_VALID: tl.constexpr, WIDEN: tl.constexpr,
@@ -189,7 +214,9 @@ def encode_backward(
         d_hubs += dot(d_logits.to(k.dtype), k, WIDEN)
         add_rows(D_QKV + here + H * E, position, 3 * H * E, e, real, d_k, E)
         add_rows(D_QKV + here + 2 * H * E, position, 3 * H * E, e, real, d_v, E)
-        here_peak, dw, dz = _from_state(PEAK, TOTAL, STATE, D_STATE, first_row + chunk, first_state + chunk, m, e, M, E)
+        here_peak, dw, dz = _from_average(
+            PEAK, TOTAL, D_AVERAGE, D_PRODUCT, first_row + chunk, first_state + chunk, m, e, M, E
+        )
         rescale = tl.exp(tl.minimum(here_peak - peak, 0.0))
         d_total, d_weighted, peak = d_total * rescale + dz, d_weighted * rescale[:, None] + dw, here_peak
     if segment == 0:

@@ -6,16 +6,16 @@ import triton
 import triton.language as tl
 
 from hubrouter.kernels.council import absorb, gated_values, logits_of
-from hubrouter.kernels.tiles import LOW, dot, gate_of, load_rotated, load_rows, softmax_over_hubs, store_rows
+from hubrouter.kernels.tiles import LOW, dot, fingerprints, gate_of, load_gates, load_rotated, load_rows, store_rows
 
 
 @triton.jit
 @no_type_check
 def attend_step(
-    QKV, OPEN_K, OPEN_V, SCORE, PICKED_K, PICKED_V, CLAIM, STATE, COS, SIN, MIXED, L, S,
+    QKV, OPEN_K, OPEN_V, SCORE, PICKED_K, PICKED_V, CLAIM, STATE, BETA, COS, SIN, MIXED, L, S,
     H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, K: tl.constexpr,
     EP: tl.constexpr, HP: tl.constexpr, MP: tl.constexpr, CP: tl.constexpr, TILE: tl.constexpr, SCALE: tl.constexpr,
-    WIDEN: tl.constexpr,
+    OWN: tl.constexpr, READOUT: tl.constexpr, HAS_BETA: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     """The last L of the S tokens of the open chunk, in one head; a program for each row and head.
 
@@ -40,15 +40,17 @@ def attend_step(
         v = load_rows(PICKED_V + (b * K * H + h) * E, slot, H * E, e, filled, E)
         seen = is_new[:, None] & filled[None, :]
         top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, v, top, total, mixed, WIDEN)
-    is_open = i < S
-    k1, k2 = load_rotated(OPEN_K + (b * S * H + h) * E, i, H * E, column, is_open, COS, SIN, half)
-    v = load_rows(OPEN_V + (b * S * H + h) * E, i, H * E, e, is_open, E)
-    v = gated_values(v, gate_of(tl.load(SCORE + b * S + i, mask=is_open, other=0.0).to(exact)))
-    seen = is_new[:, None] & is_open[None, :] & (i[None, :] <= query[:, None])
-    top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, v, top, total, mixed, WIDEN)
-    mixed = mixed / tl.where(is_new, total, 1.0)[:, None]
-    q = load_rows(tokens, query, 3 * H * E, e, is_new, E)
-    state = load_rows(STATE + (b * H + h) * M * E, m, E, e, m < M, E)
-    fingerprint = softmax_over_hubs(dot(q, tl.trans(state), WIDEN) * SCALE, M, MP)
-    mixed += dot(fingerprint.to(state.dtype), state, WIDEN)
+    if OWN:
+        is_open = i < S
+        k1, k2 = load_rotated(OPEN_K + (b * S * H + h) * E, i, H * E, column, is_open, COS, SIN, half)
+        v = load_rows(OPEN_V + (b * S * H + h) * E, i, H * E, e, is_open, E)
+        v = gated_values(v, gate_of(tl.load(SCORE + b * S + i, mask=is_open, other=0.0).to(exact)))
+        seen = is_new[:, None] & is_open[None, :] & (i[None, :] <= query[:, None])
+        top, total, mixed = absorb(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, v, top, total, mixed, WIDEN)
+    mixed = mixed / tl.where(total > 0.0, total, 1.0)[:, None]
+    if READOUT:
+        q = load_rows(tokens, query, 3 * H * E, e, is_new, E)
+        state = load_rows(STATE + (b * H + h) * M * E, m, E, e, m < M, E)
+        fingerprint = fingerprints(q, state, load_gates(BETA, m, M, HAS_BETA), SCALE, WIDEN)
+        mixed += dot(fingerprint.to(state.dtype), state, WIDEN)
     store_rows(MIXED + b * L * H * E + h * E, i, H * E, e, is_new, mixed.to(MIXED.dtype.element_ty), E)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hubrouter.decode import normalised
 from hubrouter.encode import Summary
 from hubrouter.kernels.fingerprints import score_tokens
+from hubrouter.kernels.layer import between
 from hubrouter.kernels.plan import Plan
-from hubrouter.kernels.route import plan_of, route
+from hubrouter.kernels.route import DECODE, plan_of
 from hubrouter.kernels.step import attend_step
 from hubrouter.kernels.tiles import LAST
-from hubrouter.rotary import rotate, rotation
 from hubrouter.select import GRID, NO_CLAIM
 from hubrouter.state import RouterState
 
@@ -42,46 +43,47 @@ def streamed(layer: HubRouter, x: Tensor, state: RouterState | None) -> tuple[Te
 
 def _first_tokens(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
     """The first tokens, and the state after them."""
-    config, qkv = layer.config, _projected(layer, x)
-    head, settings = layer.score.head, (config.k, config.chunk, config.neighbours, config.rope_base, config.causal)
-    mixed, score, _, peak, total, chosen, _, _, weighted = route(
-        qkv, layer.encode.hubs, head.weight, head.bias, None, *settings
-    )
-    batch, last = len(x), chosen.shape[1] - 1
+    config, projected, start = layer.config, layer.project(x), layer.start(x)
+    routed, v = between(layer, projected, None), _cut(layer, projected)[:, :, 2]
+    batch, last = len(x), routed.chosen.shape[1] - 1
     begun, heads = last * config.chunk, (batch, 1, config.n_heads)
-    key = chosen[:, -1]
-    claim = (key >> 32).to(score.dtype) / GRID
-    token = torch.where((key >> 32) > -(1 << 31), LAST.value - (key & LAST.value), 0)
-    k, v = (part[torch.arange(batch, device=x.device)[:, None], token] for part in (qkv[:, :, 1], qkv[:, :, 2]))
-    gate = layer.score.gate(score.gather(1, token)).to(v.dtype)
-    recent = layer.start(x).recent
-    recent = torch.cat([recent, (score[:, :begun] * GRID).round() / GRID], dim=1)
+    key = routed.chosen[:, -1]
+    filled = (key >> 32) > -(1 << 31)
+    token = torch.where(filled, LAST.value - (key & LAST.value), 0)
+    row = torch.arange(batch, device=x.device)[:, None]
+    gate = layer.score.gate(routed.score.gather(1, token)).to(v.dtype)
+    ranking = layer.select.ranking(routed.score, 0)
+    recent = torch.cat([start.recent, (ranking[:, :begun] * GRID).round() / GRID], dim=1)
     state = replace(
-        layer.start(x),
+        start,
         position=x.shape[1],
         summary=Summary(
-            peak[:, last].view(*heads, -1), total[:, last].view(*heads, -1), weighted.view(*heads, config.n_hubs, -1)
+            routed.peak[:, last].view(*heads, -1),
+            routed.total[:, last].view(*heads, -1),
+            routed.last_weighted.view(*heads, config.n_hubs, -1),
         ),
-        claim=torch.where((key >> 32) > -(1 << 31), claim, NO_CLAIM),
-        selected_k=_rotated(layer, k, token),
-        selected_v=v * gate[..., None, None],
+        claim=torch.where(filled, (key >> 32).to(start.claim.dtype) / GRID, NO_CLAIM),
+        selected_k=routed.keys[row, token],
+        selected_v=v[row, token] * gate[..., None, None],
         recent=recent[:, recent.shape[1] - config.neighbours :].clone(),
-        open_k=qkv[:, begun:, 1].clone(),
-        open_v=qkv[:, begun:, 2].clone(),
-        open_score=score[:, begun:].clone(),
+        open_k=_cut(layer, projected)[:, begun:, 1].clone(),
+        open_v=v[:, begun:].clone(),
+        open_score=routed.score[:, begun:].clone(),
         open_valid=torch.ones(batch, x.shape[1] - begun, dtype=torch.bool, device=x.device),
     )
-    output: Tensor = layer.output(mixed.flatten(2))
+    output: Tensor = layer.output(routed.mixed.flatten(2))
     return output, _closed_if_full(layer, state)
 
 
 def _step(layer: HubRouter, x: Tensor, state: RouterState) -> tuple[Tensor, RouterState]:
     """Tokens [B, L, D] that the open chunk has room for."""
-    config, qkv, hubs = layer.config, _projected(layer, x), state.summary
-    settings = (config.k, config.chunk, config.neighbours, config.rope_base, config.causal)
-    plan = plan_of(qkv, layer.encode.hubs, None, *settings)
-    average = (hubs.weighted / hubs.total[..., None]).to(qkv.dtype).contiguous()
-    score = _scores(plan, layer, qkv, average)
+    config, qkv, beta = layer.config, _cut(layer, layer.project(x)), layer.log_gate
+    settings = (config.slots, config.chunk, config.neighbours, config.rope_base, config.causal)
+    plan = plan_of(qkv, layer.encode.hubs, None, *settings, config.reads_chunk, config.readout, beta)
+    average = state.summary.weighted / state.summary.total[..., None]
+    hubs = normalised(average, None if beta is None else beta > float("-inf")).to(qkv.dtype).contiguous()
+    gates = hubs if beta is None else beta.to(plan.exact)
+    score = _scores(plan, layer, qkv, hubs, gates)
     state = state.with_open(
         torch.cat([state.open_k, qkv[:, :, 1]], dim=1),
         torch.cat([state.open_v, qkv[:, :, 2]], dim=1),
@@ -91,20 +93,21 @@ def _step(layer: HubRouter, x: Tensor, state: RouterState) -> tuple[Tensor, Rout
     mixed = torch.empty_like(qkv[:, :, 0], memory_format=torch.contiguous_format)
     cos, sin = (part[state.opened :] for part in plan.rotary(qkv, state.opened + config.chunk))
     attend_step[(plan.batch * plan.heads,)](
-        qkv, state.open_k, state.open_v, state.open_score, state.selected_k, state.selected_v, state.claim, average,
-        cos, sin, mixed, x.shape[1], state.open_k.shape[1],
-        **plan.sizes("H", "E", "M", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "WIDEN"),
+        qkv, state.open_k, state.open_v, state.open_score, state.selected_k, state.selected_v, state.claim, hubs,
+        gates, cos, sin, mixed, x.shape[1], state.open_k.shape[1],
+        **plan.sizes("H", "E", "M", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "OWN", "READOUT"),
+        **plan.sizes("HAS_BETA", "WIDEN"),
     )  # fmt: skip
     output: Tensor = layer.output(mixed.flatten(2))
     return output, _closed_if_full(layer, state)
 
 
-def _scores(plan: Plan, layer: HubRouter, qkv: Tensor, average: Tensor) -> Tensor:
-    """Scores of the new tokens [B, L] against the hubs before the open chunk."""
+def _scores(plan: Plan, layer: HubRouter, qkv: Tensor, hubs: Tensor, gates: Tensor) -> Tensor:
+    """Scores of the new tokens [B, L] against the normalised hubs before the open chunk."""
     score, head = plan.empty(qkv, plan.batch, plan.length), layer.score.head
     score_tokens[(plan.batch,)](
-        qkv, average, head.weight, head.bias, qkv, qkv, score, qkv, plan.length, 1, ROTATE=False,
-        **plan.sizes("H", "E", "M", "C", "EP", "HP", "MP", "CP", "SCALE", "WIDEN"),
+        qkv, hubs, gates, head.weight, head.bias, qkv, qkv, score, qkv, plan.length, 1, ROTATE=False,
+        **plan.sizes(*DECODE, "HP"),
     )  # fmt: skip
     return score
 
@@ -113,12 +116,6 @@ def _closed_if_full(layer: HubRouter, state: RouterState) -> RouterState:
     return layer.close(state) if state.open_k.shape[1] == layer.config.chunk else state
 
 
-def _projected(layer: HubRouter, x: Tensor) -> Tensor:
+def _cut(layer: HubRouter, projected: Tensor) -> Tensor:
     """Queries, keys and values [B, N, 3, H, E]."""
-    projected: Tensor = layer.project(x).view(*x.shape[:2], 3, layer.config.n_heads, layer.config.head_width)
-    return projected
-
-
-def _rotated(layer: HubRouter, k: Tensor, position: Tensor) -> Tensor:
-    """Keys [B, T, H, E] at their positions, rotated."""
-    return rotate(k, rotation(position, layer.config.head_width, layer.config.rope_base, k.dtype))
+    return projected.unflatten(-1, (3, layer.config.n_heads, layer.config.head_width))

@@ -124,12 +124,19 @@ def load_rotated(base, position, stride, column, ok, COS, SIN, HALF: tl.constexp
 
 @triton.jit
 @no_type_check
-def softmax_over_hubs(logits, M: tl.constexpr, MP: tl.constexpr):
-    """Fingerprints of logits [C, M]; padding hubs of the tile get 0."""
-    hub = tl.arange(0, MP)
-    logits = tl.where((hub < M)[None, :], logits, LOW)
+def load_gates(BETA, m, M: tl.constexpr, HAS_BETA: tl.constexpr):
+    """Logarithms of the hubs' gates; `LOW` where a hub is closed or only pads the tile."""
+    if HAS_BETA:
+        return tl.maximum(tl.load(BETA + m, mask=m < M, other=LOW), LOW)
+    return tl.where(m < M, 0.0, LOW)
+
+
+@triton.jit
+@no_type_check
+def fingerprints(q, hubs, gates, SCALE: tl.constexpr, WIDEN: tl.constexpr):
+    """Softmax [C, M] of queries against normalised hubs; closed hubs get 0."""
+    logits = dot(q, tl.trans(hubs), WIDEN) * SCALE + gates[None, :]
     weight = tl.exp(logits - tl.max(logits, 1)[:, None])
-    weight = tl.where((hub < M)[None, :], weight, 0.0)
     return weight / tl.sum(weight, 1)[:, None]
 
 
