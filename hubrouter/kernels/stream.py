@@ -26,6 +26,8 @@ from hubrouter.state import RouterState
 if TYPE_CHECKING:
     from hubrouter.router import HubRouter
 
+STEP = ("H", "E", "M", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "OWN", "READOUT", "HAS_BETA", "WIDEN")
+
 
 @torch.no_grad()
 def streamed(layer: HubRouter, x: Tensor, state: RouterState | None) -> tuple[Tensor, RouterState]:
@@ -95,8 +97,7 @@ def _step(layer: HubRouter, x: Tensor, state: RouterState) -> tuple[Tensor, Rout
     attend_step[(plan.batch * plan.heads,)](
         qkv, state.open_k, state.open_v, state.open_score, state.selected_k, state.selected_v, state.claim, hubs,
         gates, cos, sin, mixed, x.shape[1], state.open_k.shape[1],
-        **plan.sizes("H", "E", "M", "K", "EP", "HP", "MP", "CP", "TILE", "SCALE", "OWN", "READOUT"),
-        **plan.sizes("HAS_BETA", "WIDEN"),
+        **plan.sizes(*STEP),
     )  # fmt: skip
     output: Tensor = layer.output(mixed.flatten(2))
     return output, _closed_if_full(layer, state)
