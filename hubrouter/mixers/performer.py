@@ -51,8 +51,10 @@ class Performer(PrefixAttention):
 
 def _orthogonal(rows: int, width: int) -> Float[Tensor, "F E"]:
     """Rows distributed as standard normal vectors, orthogonal within each `width` of them."""
-    blocks = [torch.linalg.qr(torch.randn(width, width)).Q.mT for _ in range(-(-rows // width))]
-    return cast("Tensor", torch.cat(blocks)[:rows] * torch.randn(rows, width).norm(dim=1, keepdim=True))
+    q, r = torch.linalg.qr(torch.randn(-(-rows // width), width, width))
+    # QR fixes the signs of some entries; with those of R's diagonal the rows point everywhere with equal probability.
+    uniform = (q * r.diagonal(dim1=1, dim2=2).sign()[:, None]).mT.flatten(0, 1)[:rows]
+    return cast("Tensor", uniform * torch.randn(rows, width).norm(dim=1, keepdim=True))
 
 
 def build(config: ModelConfig) -> Performer:
