@@ -26,7 +26,7 @@ from hubrouter import HubRouter, RouterConfig
 
 KINDS = (
     "projections",
-    "council products",
+    "council attention",
     "hub products",
     "rotation",
     "cat and copies",
@@ -38,14 +38,10 @@ DTYPES = ("float32", "bfloat16")
 _LABEL = "file of the layer: "
 _BACKWARD = "autograd::engine::evaluate_function"
 _FOLDER = str(Path(hubrouter.__file__).parent)
-_FILES = {
-    "council": "council products",
-    "attend": "council products",
-    "encode": "hub products",
-    "decode": "hub products",
-}
 _PROJECTIONS = "projections"
-_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "attention", "softmax")
+_WHOLE = {_PROJECTIONS: _PROJECTIONS, "rotary": "rotation", "attend": "council attention"}  # all that is done there
+_HUBS = ("encode", "decode")
+_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_softmax", "_softmax_backward_data")
 _COPIES = ("cat", "copy_", "clone", "stack", "constant_pad_nd", "fill_")
 _GATHERS = ("index", "gather", "embedding", "scatter")
 
@@ -156,12 +152,12 @@ def _label(event: Any, labels: Mapping[int, str]) -> str:
 
 
 def _kind(name: str, label: str) -> str:
-    """The kind of an operation of this name that has this label; what copies or gathers does so anywhere."""
+    """The kind of an operation of this name that has this label; what copies or gathers does so nearly anywhere."""
     word = name.removeprefix("aten::")
-    if label in ("projections", "rotary"):
-        return "rotation" if label == "rotary" else label
+    if label in _WHOLE:
+        return _WHOLE[label]
     if word.startswith(_GATHERS):
         return "gather and its backward"
     if word in _COPIES:
         return "cat and copies"
-    return _FILES.get(label, "rest") if any(product in word for product in _PRODUCTS) else "rest"
+    return "hub products" if label in _HUBS and word in _PRODUCTS else "rest"
