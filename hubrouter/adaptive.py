@@ -78,7 +78,7 @@ def _prune(layer: HubRouter) -> None:
     ratio = before / int(kept.sum())
     # The score sees M f - 1 of each hub, -1 where f is 0: what M and the closed hubs contribute moves to the weights.
     weight = head.weight.view(config.n_heads, before)
-    head.bias += ((ratio - 1) * weight[:, kept]).sum() - weight[:, ~kept].sum()
+    head.bias.add_(((ratio - 1) * weight[:, kept]).sum() - weight[:, ~kept].sum())
     head.weight = nn.Parameter((ratio * weight[:, kept]).reshape(1, -1), head.weight.requires_grad)
     layer.encode.hubs = nn.Parameter(layer.encode.hubs[:, kept].clone(), layer.encode.hubs.requires_grad)
     gates.level = nn.Parameter(gates.level[kept].clone(), gates.level.requires_grad)

@@ -25,7 +25,7 @@ def attend(
     Differentiable once: torch's fused kernels are no more than that.
     """
     if q.device.type == "cpu" and q.dtype in BY_PRODUCTS:
-        return cast("Tensor", _ByProducts.apply(q, k, v, allowed))
+        return cast("Tensor", cast("Any", _ByProducts).apply(q, k, v, allowed))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
 
 
@@ -52,4 +52,5 @@ class _ByProducts(torch.autograd.Function):
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """One matrix product for each row and head."""
-    return torch.bmm(a.flatten(0, 1), b.flatten(0, 1)).unflatten(0, a.shape[:2])
+    product: Tensor = torch.bmm(a.flatten(0, 1), b.flatten(0, 1)).unflatten(0, a.shape[:2])
+    return product

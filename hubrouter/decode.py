@@ -13,10 +13,14 @@ EPS = 1e-4  # the least spread of summaries that is scaled up to 1 (our choice)
 
 
 class Decoded(NamedTuple):
-    """The routing fingerprint (a distribution over hubs, one a head) and what it reads out of the hubs."""
+    """The routing fingerprint (a distribution over hubs, one a head), and the normalised hubs that it is of."""
 
     fingerprint: Float[Tensor, "B G H L M"]
-    readout: Float[Tensor, "B G H L E"]
+    hubs: Float[Tensor, "B G H M E"]
+
+    def readout(self) -> Float[Tensor, "B G H L E"]:
+        """What each token reads out of the hubs."""
+        return self.fingerprint @ self.hubs
 
 
 class Decode(nn.Module):
@@ -45,7 +49,7 @@ class Decode(nn.Module):
         if log_gate is not None:
             logits = logits + log_gate.to(q.dtype)[:, None]
         fingerprint = logits.softmax(-2).mT
-        return Decoded(fingerprint, fingerprint @ hubs)
+        return Decoded(fingerprint, hubs)
 
 
 def normalised(

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from hubrouter.adaptive import HubGates
 from hubrouter.config import ConfigError, RouterConfig
 from hubrouter.council import Council, Members, Selected, Tokens
-from hubrouter.decode import Decode
+from hubrouter.decode import Decode, Decoded
 from hubrouter.encode import Encode, Summary, combine
 from hubrouter.implementations import implementation
 from hubrouter.rotary import Rotation, rotate, rotation
@@ -43,7 +43,7 @@ class Routed(NamedTuple):
     """
 
     prefix: Summary
-    readout: Float[Tensor, "B G H L E"]
+    decoded: Decoded
     score: Float[Tensor, "B G C"]
     ranking: Float[Tensor, "B N"]
     chosen: Chosen
@@ -202,11 +202,11 @@ class HubRouter(nn.Module):
         The state is valid only after whole chunks or for the open one, not after several of which one stays open.
         """
         piece = self._cut(x, valid, state)
-        prefix, readout, score, ranking, chosen = self._routed(piece, state)
+        prefix, decoded, score, ranking, chosen = self._routed(piece, state)
         q, own = self._turned(piece, score, angles)
         selected = self._selected(state, own, _first(chosen, score.shape[1]))
         read = self.council(q, selected, own if self.config.reads_chunk else None)
-        output = self._output(read, readout, x.shape[1])
+        output = self._output(read, decoded, x.shape[1])
         if score.shape[2] == self.config.chunk:
             return output, partial(self._closed, state, ranking, prefix, chosen, own)
         return output, partial(state.with_open, piece.k[:, 0], piece.v[:, 0], score[:, 0], piece.valid[:, 0])
@@ -216,13 +216,13 @@ class HubRouter(nn.Module):
         q, k, v = (part.transpose(2, 3) for part in piece[:3])
         groups, closes = q.shape[1], k.shape[3] == self.config.chunk
         prefix = self.encode(k, v, piece.valid, state.summary) if closes else state.summary
-        fingerprint, readout = self.decode(q, _first(prefix, groups), self.log_gate)
-        score = _after(state.open_score, self.score(fingerprint))
+        decoded = self.decode(q, _first(prefix, groups), self.log_gate)
+        score = _after(state.open_score, self.score(decoded.fingerprint))
         ranking = self.select.ranking(score.flatten(1), state.opened)
         claim = self.select.claims(ranking, piece.valid.flatten(1), state.recent).view(score.shape)
         chosen = self.select.kept(state.claim)
         chosen = self.select(claim, chosen, first=self.config.slots) if closes else chosen
-        return Routed(prefix, readout, score, ranking, chosen)
+        return Routed(prefix, decoded, score, ranking, chosen)
 
     def _closed(
         self, state: RouterState, ranking: Tensor, prefix: Summary, chosen: Chosen, own: Members
@@ -250,14 +250,14 @@ class HubRouter(nn.Module):
         piece = self._cut(x, valid, start, whole=True)
         q, k, v = (part.transpose(2, 3) for part in piece[:3])
         summary = combine(start.summary, self.encode.summarise(k, v, piece.valid))
-        fingerprint, readout = self.decode(q, summary, self.log_gate)
-        score = self.score(fingerprint)
+        decoded = self.decode(q, summary, self.log_gate)
+        score = self.score(decoded.fingerprint)
         claim = self.select.claims(self.select.ranking(score[:, 0], 0), valid, start.recent)
         chosen = self.select(claim[:, None], self.select.kept(start.claim), first=self.config.slots)
         q, own = self._turned(piece, score, self._angles(x, 0, x.shape[1]))
         all_tokens = Tokens(start.selected_k, start.selected_v).then(own)
         selected = Selected(all_tokens, chosen.token[:, 1:], chosen.claim[:, 1:] != NO_CLAIM)
-        return self._output(self.council(q, selected), readout, x.shape[1])
+        return self._output(self.council(q, selected), decoded, x.shape[1])
 
     def _selected(self, state: RouterState, own: Members, chosen: Chosen) -> Selected:
         """What each chunk's council reads of what was selected before it.
@@ -291,14 +291,14 @@ class HubRouter(nn.Module):
 
     def _turned(self, piece: Piece, score: Float[Tensor, "B G C"], angles: Rotation) -> tuple[Tensor, Members]:
         """Rotated queries [B, G, H, L, E], rotated keys and gated values of a piece, whose angles come first."""
-        angles = angles.chunks(*score.shape[1:], piece.k.dtype)
+        angles = angles.chunks(score.shape[1], score.shape[2], piece.k.dtype)
         q, k = rotate(piece.q, angles.last(piece.q.shape[2])), rotate(piece.k, angles)
         v = piece.v * self.score.gate(score)[..., None, None]
         return q.transpose(2, 3), Members(k.transpose(2, 3), v.transpose(2, 3), piece.valid)
 
-    def _output(self, read: Tensor, readout: Tensor, length: int) -> Float[Tensor, "B N D"]:
+    def _output(self, read: Tensor, decoded: Decoded, length: int) -> Float[Tensor, "B N D"]:
         """What each token [B, G, H, L, E] read in the council and out of the hubs, projected."""
-        mixed = read + readout if self.config.readout else read
+        mixed = read + decoded.readout() if self.config.readout else read
         output: Tensor = self.output(mixed.transpose(2, 3).flatten(3).flatten(1, 2)[:, :length])
         return output
 
