@@ -4,6 +4,7 @@ B  batch rows          H  heads              M  hub tokens
 N  tokens              E  head width, D / H  K  selected tokens
 D  model width         G  chunks             C  chunk size (tokens)
 V  vocabulary          L  tokens of a piece  S  tokens in an open chunk
+F  features of a head
 
 `Float[Tensor, "B N D"]` and its like come from jaxtyping, which checks them at run time under pytest. jaxtyping is not
 needed to use the package: without it the annotations mean a plain tensor.

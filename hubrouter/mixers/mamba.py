@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hubrouter.config import ModelConfig
+from hubrouter.mixers._padding import zeroed
 from hubrouter.selective_scan import ScanInputs, selective_scan
 from hubrouter.shapes import Bool, Float
 
@@ -64,11 +65,7 @@ class Mamba(nn.Module):
             valid: True where a token is real. The convolution reads zeros at padding, the state does not change
                 there, and outputs at padding are zero.
         """
-        if valid is None:
-            return self._advance(x, None, None)[0]
-        # A weight of 0 does not suppress NaN or infinity, so values at padding are replaced before anything else.
-        x = x.masked_fill(~valid[..., None], 0)
-        return self._advance(x, valid, None)[0].masked_fill(~valid[..., None], 0)
+        return zeroed(self._advance(zeroed(x, valid), valid, None)[0], valid)
 
     def stream(
         self, x: Float[Tensor, "B N D"], state: MambaState | None = None
@@ -97,9 +94,7 @@ class Mamba(nn.Module):
     def _selected(self, mixed: Float[Tensor, "B N I"], valid: Bool[Tensor, "B N"] | None) -> ScanInputs:
         """Step size, input and output maps of the state, all computed from the token; RMS-normalised as in Jamba."""
         delta, b, c = self.x_proj(mixed).split([self.rank, self.states, self.states], dim=-1)
-        delta = F.softplus(self.dt_proj(self.dt_layernorm(delta)))
-        if valid is not None:
-            delta = delta.masked_fill(~valid[..., None], 0)
+        delta = zeroed(F.softplus(self.dt_proj(self.dt_layernorm(delta))), valid)
         a = -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
         return ScanInputs(mixed, delta, a, self.b_layernorm(b), self.c_layernorm(c))
 
