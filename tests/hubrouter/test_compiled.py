@@ -14,16 +14,20 @@ from hubrouter import ConfigError, HubRouter, RouterConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """
+from dataclasses import replace
 import torch
 from cases import Case
-case = Case(length=4, chunk=3, k=2, n_hubs=2, neighbours=1, impl="compiled")
-layer, x = case.build(), case.inputs().requires_grad_()
-results = []
-for layer.impl in ("reference", "compiled"):
-    y = layer(x)
-    results.append([y, *torch.autograd.grad(y.square().sum(), (x, *layer.parameters()))])
-for expected, found in zip(*results, strict=True):
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+CASE = Case(length=5, chunk=2, k=2, n_hubs=2, neighbours=1, impl="compiled")
+for switches in ({}, {"council": "selected", "selection": "random", "readout": False, "adaptive_hubs": True}):
+    case = replace(CASE, **switches)
+    layer, x = case.build(), case.inputs().requires_grad_()
+    results = []
+    for layer.impl in ("reference", "compiled"):
+        y = layer(x)
+        gradients = torch.autograd.grad(y.square().sum(), (x, *layer.parameters()), allow_unused=True)
+        results.append([y, *(gradient for gradient in gradients if gradient is not None)])
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 """
 
 
