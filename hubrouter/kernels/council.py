@@ -130,20 +130,11 @@ def attend(
 
 @triton.jit
 @no_type_check
-def _weights(logits, seen, logsum):
-    """The softmax, recomputed from its logsumexp."""
-    return tl.where(seen, tl.exp(tl.where(seen, logits, LOW) - logsum[:, None]), 0.0)
-
-
-@triton.jit
-@no_type_check
-def _tile_backward(q1, q2, k1, k2, gated, seen, logsum, d_out, delta, SCALE: tl.constexpr, WIDEN: tl.constexpr):
-    """Gradients of a tile's gated values and rotated keys, and what the tile adds to those of the rotated queries."""
-    weight = _weights(logits_of(q1, q2, k1, k2, SCALE, WIDEN), seen, logsum)
-    d_logits = weight * (dot(d_out, tl.trans(gated), WIDEN) - delta[:, None]) * SCALE
-    d_gated = dot(tl.trans(weight).to(d_out.dtype), d_out, WIDEN)
-    d_k1, d_k2 = dot_statistic(tl.trans(d_logits), q1, WIDEN), dot_statistic(tl.trans(d_logits), q2, WIDEN)
-    return d_gated, d_k1, d_k2, dot_statistic(d_logits, k1, WIDEN), dot_statistic(d_logits, k2, WIDEN)
+def _softmax_backward(q1, q2, k1, k2, gated, seen, logsum, d_out, delta, SCALE: tl.constexpr, WIDEN: tl.constexpr):
+    """The softmax of a tile, recomputed from its logsumexp, and the gradient of the products of queries and keys."""
+    logits = tl.where(seen, logits_of(q1, q2, k1, k2, SCALE, WIDEN), LOW)
+    weight = tl.where(seen, tl.exp(logits - logsum[:, None]), 0.0)
+    return weight, weight * (dot(d_out, tl.trans(gated), WIDEN) - delta[:, None]) * SCALE
 
 
 @triton.jit
@@ -189,31 +180,37 @@ def attend_backward(
         k1, k2 = load_halves(keys, position, H * E, column, real, half)
         v, gate = _load_values(tokens + 2 * H * E, position, row, e, real, SCORE + b * N, E)
         seen = in_chunk[:, None] & real[None, :] & (i[None, :] <= i[:, None])
-        d_v, d_k1, d_k2, d_q1, d_q2 = _tile_backward(
+        weight, d_logits = _softmax_backward(
             q1, q2, k1, k2, gated_values(v, gate), seen, logsum, d_out, delta, SCALE, WIDEN
         )
+        d_v = dot(tl.trans(weight).to(d_out.dtype), d_out, WIDEN)
+        d_gate = tl.sum(d_v * v.to(exact), 1)
+        store_rows(d_tokens + 2 * H * E, position, row, e, in_chunk, d_v.to(D_QKV.dtype.element_ty), E)
+        d_k1, d_k2 = dot_statistic(tl.trans(d_logits), q1, WIDEN), dot_statistic(tl.trans(d_logits), q2, WIDEN)
         d_k1, d_k2 = _unrotated(d_k1, d_k2, position, column, in_chunk, COS, SIN, half)
+        store_halves(d_tokens + H * E, position, row, column, in_chunk, d_k1, d_k2, half)
+        d_q1, d_q2 = dot_statistic(d_logits, k1, WIDEN), dot_statistic(d_logits, k2, WIDEN)
     else:
-        v, d_v = tl.zeros([CP, EP], exact), tl.zeros([CP, EP], exact)
-        d_k1, d_k2 = tl.zeros([CP, HP], exact), tl.zeros([CP, HP], exact)
-        d_q1, d_q2 = d_k1, d_k2
-    tl.store(D_GATE + (b * H + h) * N + position, tl.sum(d_v * v.to(exact), 1), mask=in_chunk)
-    store_rows(d_tokens + 2 * H * E, position, row, e, in_chunk, d_v.to(D_QKV.dtype.element_ty), E)
-    store_halves(d_tokens + H * E, position, row, column, in_chunk, d_k1, d_k2, half)
+        d_q1, d_q2, d_gate = tl.zeros([CP, HP], exact), tl.zeros([CP, HP], exact), tl.zeros([CP], exact)
+        store_halves(d_tokens + H * E, position, row, column, in_chunk, d_q1, d_q2, half)
+        store_halves(d_tokens + 2 * H * E, position, row, column, in_chunk, d_q1, d_q2, half)
+    tl.store(D_GATE + (b * H + h) * N + position, d_gate, mask=in_chunk)
     for first in range(0, K, TILE):
         slot = first + tl.arange(0, TILE)
         token, filled = load_chosen(CHOSEN + (b * G + chunk) * K, slot, K)
         p1, p2 = load_halves(keys, token, H * E, column, filled, half)
         u, sigma = _load_values(tokens + 2 * H * E, token, row, e, filled, SCORE + b * N, E)
-        d_u, d_p1, d_p2, more1, more2 = _tile_backward(
+        reads, d_reads = _softmax_backward(
             q1, q2, p1, p2, gated_values(u, sigma), in_chunk[:, None] & filled[None, :], logsum, d_out, delta,
             SCALE, WIDEN,
         )  # fmt: skip
         picked = D_PICKED + ((b * H + h) * 2 * G + chunk) * K * E
+        d_u = dot(tl.trans(reads).to(d_out.dtype), d_out, WIDEN).to(D_PICKED.dtype.element_ty)
+        store_rows(picked + tl.cast(G, tl.int64) * K * E, slot, E, e, slot < K, d_u, E)
+        d_p1, d_p2 = dot_statistic(tl.trans(d_reads), q1, WIDEN), dot_statistic(tl.trans(d_reads), q2, WIDEN)
         store_halves(picked, slot, E, column, slot < K, d_p1, d_p2, half)
-        store_rows(picked + tl.cast(G, tl.int64) * K * E, slot, E, e, slot < K, d_u.to(D_PICKED.dtype.element_ty), E)
-        d_q1 += more1
-        d_q2 += more2
+        d_q1 += dot_statistic(d_reads, p1, WIDEN)
+        d_q2 += dot_statistic(d_reads, p2, WIDEN)
     d_q1, d_q2 = _unrotated(d_q1, d_q2, position, column, in_chunk, COS, SIN, half)
     store_halves(d_tokens, position, row, column, in_chunk, d_q1, d_q2, half)
 
