@@ -119,4 +119,5 @@ def _closed_if_full(layer: HubRouter, state: RouterState) -> RouterState:
 
 def _cut(layer: HubRouter, projected: Tensor) -> Tensor:
     """Queries, keys and values [B, N, 3, H, E]."""
-    return projected.unflatten(-1, (3, layer.config.n_heads, layer.config.head_width))
+    qkv: Tensor = projected.unflatten(-1, (3, layer.config.n_heads, layer.config.head_width))
+    return qkv

@@ -19,7 +19,7 @@ MOST_SPILLED = {
     "1024 16 8 64 64 bfloat16": {"attend_backward": 120, "collect_selected": 36, "select_in_segments": 12},
     "1024 16 8 64 64 float32": {
         "attend": 564,
-        "attend_backward": 4932,
+        "attend_backward": 5528,
         "collect_selected": 300,
         "attend_step": 376,
         "select_in_segments": 12,
@@ -82,7 +82,7 @@ def test_every_kernel_compiles_for_an_h100_and_fits_it(size: str) -> None:
     done = run("-c", USED, *size.split(), interpret=False)
     assert done.returncode == 0, done.stderr[-2000:]
     kernels = json.loads(done.stdout)
-    assert len(kernels) == 12
+    assert len(kernels) == 13
     assert {name: use for name, use in kernels.items() if use["shared"] > SHARED_MEMORY} == {}
     most = MOST_SPILLED[size]
     spilled = {name: use["spill_stores"] + use["spill_loads"] for name, use in kernels.items()}
