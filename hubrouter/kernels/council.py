@@ -272,7 +272,7 @@ def collect_selected(
             slot = tl.load(ORDER + b * G * K + entry, mask=entry < stop, other=0)
             token = tl.load(TOKEN + b * G * K + entry, mask=entry < stop, other=-1) - chunk * C
             left, right = load_halves(picked, slot, E, column, entry < stop, half)
-            pick = (i[:, None] == token[None, :]).to(left.dtype)
+            pick = (i[:, None] == token[None, :]).to(exact).to(left.dtype)  # the interpreter misreads bits as bfloat16
             first += dot(pick, left, WIDEN)
             second += dot(pick, right, WIDEN)
         if end <= (start // PIECE + 1) * PIECE:

@@ -120,6 +120,14 @@ def test_selected_tokens_are_listed_by_chunk() -> None:
             assert torch.equal(token[b].flatten()[slots], ordered[b, starts[b, g] : starts[b, g + 1]])
 
 
+def test_bfloat16_results_equal_those_of_float32_up_to_rounding() -> None:
+    size = Size(9, chunk=3, k=4, d_model=64, n_heads=1, batch=1)
+    layer, x = layer_of(size, torch.bfloat16), inputs(size, torch.bfloat16)
+    layer.impl = "triton"
+    found = results(layer, x)
+    assert_equal({name: part.float() for name, part in found.items()}, results(layer.float(), x.float()), 0.05)
+
+
 def test_float16_gradients_may_have_a_statistic_beyond_its_range() -> None:
     size = Size(9, chunk=16, d_model=32, batch=1)
     layer = layer_of(size, torch.float16)
