@@ -114,6 +114,10 @@ class Plan:
         }
         return {name: known[name] for name in names} | launch
 
+    def lists(self, *names: str) -> dict[str, Any]:
+        """As `sizes`, for kernels on lists of keys: short ones stay in one warp, whose threads need not wait."""
+        return self.sizes(*names) | {"num_warps": 1 if self.wide <= 64 else 4}
+
     def empty(self, like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """A buffer that a kernel fills; of the exact dtype where none is named."""
         return torch.empty(shape, dtype=dtype or self.exact, device=like.device)

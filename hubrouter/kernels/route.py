@@ -148,9 +148,9 @@ def select_tokens(plan: Plan, score: Tensor, mask: Tensor) -> Tensor:
     keys = plan.empty(score, plan.batch, g + s, plan.wide, dtype=torch.int64)
     select_in_segments[(s, plan.batch)](
         score, mask, keys, plan.length, g, s, NEIGHBOURS=plan.neighbours, GRID=GRID,
-        **plan.sizes("C", "SPAN", "WIDE", "HAS_VALID"),
+        **plan.lists("C", "SPAN", "WIDE", "HAS_VALID"),
     )  # fmt: skip
-    carry_selection[(s, plan.batch)](keys, chosen, g, s, **plan.sizes("K", "SPAN", "WIDE"))
+    carry_selection[(s, plan.batch)](keys, chosen, g, s, **plan.lists("K", "SPAN", "WIDE"))
     return chosen if plan.causal else chosen[:, -1:].repeat(1, g, 1)
 
 

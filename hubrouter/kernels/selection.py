@@ -2,8 +2,7 @@
 
 A claim and its position make one int64 key: the claim in units of its grid in the upper half, the counted-down position
 in the lower. Keys are unique, larger claims come first and the lower position first among equals, so one sort of values
-equals a stable sort of pairs. Merging two sorted lists is the elementwise maximum of the first with the second
-reversed, sorted.
+equals a stable sort of pairs.
 """
 
 from typing import no_type_check
@@ -46,9 +45,20 @@ def _keys_of_chunk(
 
 @triton.jit
 @no_type_check
-def _merge(first, second):
-    """The best of two lists in descending order, in descending order."""
-    return tl.sort(tl.maximum(first, tl.flip(second, 0)), descending=True)
+def merge(first, second, WIDE: tl.constexpr):
+    """The best `WIDE` of two lists of that length, a power of two up to 1024; all three in descending order.
+
+    The larger of each of the first with its counterpart in the reversed second are those, and first fall, then rise, or
+    the opposite: such a list is sorted by log2(WIDE) rounds in which each element meets one other.
+    """
+    i = tl.arange(0, WIDE)
+    best = tl.maximum(first, tl.gather(second, WIDE - 1 - i, 0))
+    for halving in tl.static_range(1, 11):
+        if WIDE >> halving > 0:
+            distance = WIDE >> halving
+            other = tl.gather(best, i ^ distance, 0)
+            best = tl.where((i & distance) == 0, tl.maximum(best, other), tl.minimum(best, other))
+    return best
 
 
 @triton.jit
@@ -64,7 +74,7 @@ def select_in_segments(
     for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
         tl.store(KEYS + (b * (G + SEGMENTS) + chunk) * WIDE + i, best)
         keys = _keys_of_chunk(SCORE + b * N, VALID + b * N, chunk, i, N, C, NEIGHBOURS, GRID, HAS_VALID)
-        best = _merge(best, tl.sort(keys, descending=True))
+        best = merge(best, tl.sort(keys, descending=True), WIDE)
     tl.store(KEYS + (b * (G + SEGMENTS) + G + segment) * WIDE + i, best)
 
 
@@ -76,7 +86,7 @@ def carry_selection(KEYS, CHOSEN, G, SEGMENTS, K: tl.constexpr, SPAN: tl.constex
     i = tl.arange(0, WIDE)
     best = tl.full([WIDE], EMPTY_KEY, tl.int64)
     for earlier in range(segment):
-        best = _merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + G + earlier) * WIDE + i))
+        best = merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + G + earlier) * WIDE + i), WIDE)
     for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
-        here = _merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + chunk) * WIDE + i))
+        here = merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + chunk) * WIDE + i), WIDE)
         tl.store(CHOSEN + (b * G + chunk) * K + i, here, mask=i < K)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, no_type_check
 
 import pytest
 import torch
+import triton
+import triton.language as tl
 from hub_layers import ABLATIONS, Size, build, draw
 from torch import Tensor
 
 from hubrouter import HubRouter
 from hubrouter.kernels.plan import Plan, padded
 from hubrouter.kernels.route import by_token, route
+from hubrouter.kernels.selection import merge
+from hubrouter.kernels.tiles import EMPTY_KEY
 from hubrouter.select import NO_CLAIM
 from hubrouter.state import RouterState
 
@@ -295,6 +299,25 @@ def test_scores_that_are_equal_prefer_the_lower_position() -> None:
     filled = kernel_selection(layer_of(size), inputs(size))[:, 1:]
     position = 0x7FFFFFFF - (filled & 0x7FFFFFFF)
     assert position.tolist() == [[[0, 1, 2]] * 5] * 2
+
+
+@triton.jit
+@no_type_check
+def merge_lists(FIRST, SECOND, BEST, WIDE: tl.constexpr):  # noqa: N803 - as kernels name them
+    i = tl.arange(0, WIDE)
+    tl.store(BEST + i, merge(tl.load(FIRST + i), tl.load(SECOND + i), WIDE))
+
+
+@pytest.mark.parametrize("wide", [16, 32, 64, 128, 256, 512, 1024])
+@pytest.mark.parametrize("values", [2, 1 << 40], ids=["ties", "distinct"])
+def test_two_lists_merge_into_the_best_of_both_in_order(wide: int, values: int) -> None:
+    keys = torch.randint(-values, values, (2, wide), generator=torch.Generator().manual_seed(wide))
+    keys[1, wide // 2 :] = EMPTY_KEY.value
+    for first, second in (keys, keys.flip(0), keys.sort().values):
+        first, second = (part.sort(descending=True).values.to(DEVICE) for part in (first, second))
+        best = torch.zeros_like(first)
+        merge_lists[(1,)](first, second, best, WIDE=wide)
+        assert torch.equal(best, torch.cat([first, second]).sort(descending=True).values[:wide])
 
 
 def test_under_autocast_the_layer_computes_in_low_precision() -> None:

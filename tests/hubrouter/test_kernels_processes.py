@@ -16,13 +16,12 @@ SHARED_MEMORY = 227 * 1024  # bytes that a program may have on an H100
 # Width, heads, hubs, k, chunk and dtype, and the bytes a thread may spill (stores and loads) in kernels that spill any,
 # with the triton of constraints.txt.
 MOST_SPILLED = {
-    "1024 16 8 64 64 bfloat16": {"attend_backward": 120, "collect_selected": 36, "select_in_segments": 12},
+    "1024 16 8 64 64 bfloat16": {"attend_backward": 120, "collect_selected": 36},
     "1024 16 8 64 64 float32": {
         "attend": 564,
         "attend_backward": 5528,
         "collect_selected": 300,
         "attend_step": 376,
-        "select_in_segments": 12,
     },
     "1024 8 64 128 128 bfloat16": {
         "attend": 240,
