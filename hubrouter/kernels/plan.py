@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SPAN = 8  # chunks per segment; fixed, so that a longer sequence does not change how a prefix is computed (our choice)
+# Chunks per segment, segments per block; fixed, so that a longer sequence does not change how a prefix is computed.
+SPAN = 8  # our choice
 SMALLEST = 16  # the smallest side of a tile that tensor cores multiply
 TILE = 64  # selected tokens in a tile
 PIECE = 512  # contributions to a chunk's selected tokens that one program sums (our choice)
@@ -60,6 +61,16 @@ class Plan:
         return -(-self.chunks // SPAN)
 
     @property
+    def blocks(self) -> int:
+        """Blocks of `SPAN` segments."""
+        return -(-self.segments // SPAN)
+
+    @property
+    def sums(self) -> int:
+        """Rows that a scan keeps: one for each chunk, each segment, and each block but one."""
+        return self.chunks + self.segments + self.blocks - 1
+
+    @property
     def cuts(self) -> int:
         """Borders that cut the list of all selected tokens of a row into pieces of `PIECE`."""
         return max(0, self.chunks * self.k - 1) // PIECE
@@ -70,9 +81,14 @@ class Plan:
         return (self.chunks * self.batch * self.heads,)
 
     @property
-    def by_segment(self) -> tuple[int, int]:
+    def by_segment(self) -> tuple[int]:
         """A program for each segment, row and head."""
-        return (self.segments, self.batch * self.heads)
+        return (self.segments * self.batch * self.heads,)
+
+    @property
+    def by_block(self) -> tuple[int]:
+        """A program for each block but one, row and head."""
+        return ((self.blocks - 1) * self.batch * self.heads,)
 
     @property
     def wide(self) -> int:

@@ -24,6 +24,7 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from hubrouter.config import RouterConfig
+from hubrouter.kernels.plan import SPAN
 from hubrouter.kernels.runnable import interpreted
 from hubrouter.router import HubRouter
 
@@ -100,7 +101,7 @@ def _launch_all(size: Size) -> None:
     from hubrouter.kernels.stream import streamed
 
     width, heads, hubs, k, chunk, dtype = size
-    kind, length, each = getattr(torch, dtype), 2 * chunk + 1, width // heads
+    kind, length, each = getattr(torch, dtype), SPAN**2 * chunk + 1, width // heads  # two blocks
     qkv = torch.zeros(1, length, 3, heads, each, dtype=kind, requires_grad=True)
     weights = (torch.zeros(heads, hubs, each), torch.zeros(1, heads * hubs), torch.zeros(1))
     for causal in (False, True):

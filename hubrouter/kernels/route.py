@@ -13,8 +13,15 @@ from hubrouter.kernels.council import add_partial_sums, attend, attend_backward,
 from hubrouter.kernels.fingerprints import decode_backward, score_tokens
 from hubrouter.kernels.plan import SMALLEST, Plan, padded
 from hubrouter.kernels.runnable import interpreted
-from hubrouter.kernels.selection import carry_selection, select_in_segments
-from hubrouter.kernels.states import carry_states, encode_backward, sum_segments_backward, summarise_segments
+from hubrouter.kernels.selection import carry_selection, select_in_blocks, select_in_segments
+from hubrouter.kernels.states import (
+    carry_states,
+    encode_backward,
+    sum_blocks,
+    sum_blocks_backward,
+    sum_segments_backward,
+    summarise_segments,
+)
 from hubrouter.kernels.tiles import LAST
 from hubrouter.select import GRID
 
@@ -22,6 +29,7 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, 
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 DECODE = ("H", "E", "M", "C", "EP", "MP", "CP", "SCALE", "HAS_BETA", "WIDEN")
 COUNCIL = (*DECODE, "K", "HP", "TILE", "OWN", "READOUT", "HAS_VALID")
+SCAN = ("H", "E", "M", "SPAN", "EP", "MP")
 
 
 def plan_of(
@@ -105,23 +113,24 @@ def _route(
     qkv, mask, (cos, sin) = qkv.contiguous(), _mask(valid, qkv), plan.rotary(qkv)
     gates = hubs if beta is None else beta.to(plan.exact)
     rows = plan.batch * plan.heads
-    g, s, n = plan.chunks, plan.segments, plan.length
-    peak = plan.empty(qkv, rows, g + s, plan.hubs)
-    total, weighted = torch.empty_like(peak), plan.empty(qkv, rows, g + s, plan.hubs, plan.width)
+    g, n, counts = plan.chunks, plan.length, (plan.chunks, plan.segments, plan.sums)
+    peak = plan.empty(qkv, rows, plan.sums, plan.hubs)
+    total, weighted = torch.empty_like(peak), plan.empty(qkv, rows, plan.sums, plan.hubs, plan.width)
     state = plan.empty(qkv, rows, g, plan.hubs, plan.width, dtype=qkv.dtype)
     summarise_segments[plan.by_segment](
-        qkv, hubs, mask, peak, total, weighted, n, g, s,
+        qkv, hubs, mask, peak, total, weighted, n, *counts,
         **plan.sizes("H", "E", "M", "C", "SPAN", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
     )  # fmt: skip
+    if plan.blocks > 1:
+        sum_blocks[plan.by_block](peak, total, weighted, *counts, **plan.sizes(*SCAN))
     last = plan.empty(qkv, rows, plan.hubs, plan.width)
     mean, spread = plan.empty(qkv, rows, g, plan.width), plan.empty(qkv, rows, g)
     carry_states[plan.by_segment](
-        hubs, gates, peak, total, weighted, state, mean, spread, last, g, s,
-        **plan.sizes("H", "E", "M", "SPAN", "EP", "MP", "HAS_BETA"),
-    )  # fmt: skip
+        hubs, gates, peak, total, weighted, state, mean, spread, last, *counts, **plan.sizes(*SCAN, "HAS_BETA")
+    )
     if not plan.causal:
         for part in (state, mean, spread):
-            part.copy_(part[:, -1:].clone().expand_as(part))
+            part[:, :-1] = part[:, -1:]
     score, keys = plan.empty(qkv, plan.batch, n), torch.empty_like(qkv[:, :, 0])
     score_tokens[(g * plan.batch,)](
         qkv, state, gates, weight, bias, cos, sin, score, keys, n, g, ROTATE=True, **plan.sizes(*DECODE, "HP")
@@ -141,17 +150,19 @@ def _mask(valid: Tensor | None, like: Tensor) -> Tensor:
 
 def select_tokens(plan: Plan, score: Tensor, mask: Tensor) -> Tensor:
     """Keys of the tokens selected for every chunk by their scores, [B, G, K]: of those before it, or of all."""
-    g, s = plan.chunks, plan.segments
-    chosen = plan.empty(score, plan.batch, g, plan.k, dtype=torch.int64)
+    counts, by_segment = (plan.chunks, plan.segments, plan.sums), (plan.segments * plan.batch,)
+    chosen = plan.empty(score, plan.batch, plan.chunks, plan.k, dtype=torch.int64)
     if not plan.k:
         return chosen
-    keys = plan.empty(score, plan.batch, g + s, plan.wide, dtype=torch.int64)
-    select_in_segments[(s, plan.batch)](
-        score, mask, keys, plan.length, g, s, NEIGHBOURS=plan.neighbours, GRID=GRID,
+    keys = plan.empty(score, plan.batch, plan.sums, plan.wide, dtype=torch.int64)
+    select_in_segments[by_segment](
+        score, mask, keys, plan.length, *counts, NEIGHBOURS=plan.neighbours, GRID=GRID,
         **plan.lists("C", "SPAN", "WIDE", "HAS_VALID"),
     )  # fmt: skip
-    carry_selection[(s, plan.batch)](keys, chosen, g, s, **plan.lists("K", "SPAN", "WIDE"))
-    return chosen if plan.causal else chosen[:, -1:].repeat(1, g, 1)
+    if plan.blocks > 1:
+        select_in_blocks[((plan.blocks - 1) * plan.batch,)](keys, *counts, **plan.lists("SPAN", "WIDE"))
+    carry_selection[by_segment](keys, chosen, *counts, **plan.lists("K", "SPAN", "WIDE"))
+    return chosen if plan.causal else chosen[:, -1:].repeat(1, plan.chunks, 1)
 
 
 @route.register_fake
@@ -173,7 +184,7 @@ def _(
 ) -> Outputs:
     plan = plan_of(qkv, hubs, valid, k, chunk, neighbours, rope_base, causal, own, readout, beta)
     rows, g = plan.batch * plan.heads, plan.chunks
-    peak = plan.empty(qkv, rows, g + plan.segments, plan.hubs)
+    peak = plan.empty(qkv, rows, plan.sums, plan.hubs)
     return (
         qkv.new_empty(plan.batch, plan.length, plan.heads, plan.width),
         plan.empty(qkv, plan.batch, plan.length),
@@ -258,13 +269,16 @@ def _route_backward(
         for part in (d_average, d_product):
             d_last = part.sum(1)
             part.zero_()[:, -1] = d_last
-    d_total, d_weighted = plan.empty(qkv, rows, s, plan.hubs), plan.empty(qkv, rows, s, plan.hubs, plan.width)
+    d_total = plan.empty(qkv, rows, plan.sums - g, plan.hubs)
+    d_weighted, counts = plan.empty(qkv, *d_total.shape, plan.width), (g, s, plan.sums)
     sum_segments_backward[plan.by_segment](
-        peak, total, d_average, d_product, d_total, d_weighted, g, s, **plan.sizes("E", "M", "SPAN", "EP", "MP")
+        peak, total, d_average, d_product, d_total, d_weighted, *counts, **plan.sizes(*SCAN)
     )
-    d_hubs = torch.empty_like(d_weighted)
+    if plan.blocks > 1:
+        sum_blocks_backward[plan.by_block](peak, d_total, d_weighted, *counts, **plan.sizes(*SCAN))
+    d_hubs = plan.empty(qkv, rows, s, plan.hubs, plan.width)
     encode_backward[plan.by_segment](
-        qkv, hubs, mask, peak, total, d_average, d_product, d_total, d_weighted, d_qkv, d_hubs, n, g, s,
+        qkv, hubs, mask, peak, total, d_average, d_product, d_total, d_weighted, d_qkv, d_hubs, n, *counts,
         **plan.sizes("H", "E", "M", "C", "SPAN", "EP", "MP", "CP", "SCALE", "HAS_VALID", "WIDEN"),
     )  # fmt: skip
     d_hubs = d_hubs.view(batch, plan.heads, s, plan.hubs, plan.width).sum((0, 2)).to(hubs.dtype)

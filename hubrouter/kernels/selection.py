@@ -1,4 +1,4 @@
-"""Select: the strongest claims among all earlier chunks, by the same scan in two steps over segments of chunks.
+"""Select: the strongest claims among all earlier chunks, by the same scan as in `states.py`.
 
 A claim and its position make one int64 key: the claim in units of its grid in the upper half, the counted-down position
 in the lower. Keys are unique, larger claims come first and the lower position first among equals, so one sort of values
@@ -10,7 +10,7 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from hubrouter.kernels.tiles import EMPTY, EMPTY_KEY, LARGEST, LAST, are_real
+from hubrouter.kernels.tiles import EMPTY, EMPTY_KEY, LARGEST, LAST, are_real, earlier_sum, earlier_sums, place_of
 
 
 @triton.jit
@@ -61,32 +61,44 @@ def merge(first, second, WIDE: tl.constexpr):
     return best
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "G", "SEGMENTS", "ROWS"])
 @no_type_check
 def select_in_segments(
-    SCORE, VALID, KEYS, N, G, SEGMENTS, C: tl.constexpr, NEIGHBOURS: tl.constexpr, GRID: tl.constexpr,
+    SCORE, VALID, KEYS, N, G, SEGMENTS, ROWS, C: tl.constexpr, NEIGHBOURS: tl.constexpr, GRID: tl.constexpr,
     SPAN: tl.constexpr, WIDE: tl.constexpr, HAS_VALID: tl.constexpr,
 ):  # fmt: skip
     """Rows 0 … G-1 of `KEYS`: the best of a segment before its chunk; row G + s: of all of segment s."""
-    segment, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    segment, b, _ = place_of(tl.program_id(0), SEGMENTS, 1)
     i = tl.arange(0, WIDE)
     best = tl.full([WIDE], EMPTY_KEY, tl.int64)
     for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
-        tl.store(KEYS + (b * (G + SEGMENTS) + chunk) * WIDE + i, best)
+        tl.store(KEYS + (b * ROWS + chunk) * WIDE + i, best)
         keys = _keys_of_chunk(SCORE + b * N, VALID + b * N, chunk, i, N, C, NEIGHBOURS, GRID, HAS_VALID)
         best = merge(best, tl.sort(keys, descending=True), WIDE)
-    tl.store(KEYS + (b * (G + SEGMENTS) + G + segment) * WIDE + i, best)
+    tl.store(KEYS + (b * ROWS + G + segment) * WIDE + i, best)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["G", "SEGMENTS", "ROWS"])
 @no_type_check
-def carry_selection(KEYS, CHOSEN, G, SEGMENTS, K: tl.constexpr, SPAN: tl.constexpr, WIDE: tl.constexpr):
-    """Adds earlier segments to each: the K best before every chunk, strongest first."""
-    segment, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
-    i = tl.arange(0, WIDE)
+def select_in_blocks(KEYS, G, SEGMENTS, ROWS, SPAN: tl.constexpr, WIDE: tl.constexpr):
+    """Row G + SEGMENTS + t of `KEYS`: the best of all of block t, the last excepted."""
+    block, b, _ = place_of(tl.program_id(0), ROWS - G - SEGMENTS, 1)
+    i, first = tl.arange(0, WIDE), b * ROWS + G
     best = tl.full([WIDE], EMPTY_KEY, tl.int64)
-    for earlier in range(segment):
-        best = merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + G + earlier) * WIDE + i), WIDE)
+    for segment in range(block * SPAN, block * SPAN + SPAN):
+        best = merge(best, tl.load(KEYS + (first + segment) * WIDE + i), WIDE)
+    tl.store(KEYS + (first + SEGMENTS + block) * WIDE + i, best)
+
+
+@triton.jit(do_not_specialize=["G", "SEGMENTS", "ROWS"])
+@no_type_check
+def carry_selection(KEYS, CHOSEN, G, SEGMENTS, ROWS, K: tl.constexpr, SPAN: tl.constexpr, WIDE: tl.constexpr):
+    """Adds what is earlier to each segment: the K best before every chunk, strongest first."""
+    segment, b, _ = place_of(tl.program_id(0), SEGMENTS, 1)
+    i, first = tl.arange(0, WIDE), b * ROWS
+    best = tl.full([WIDE], EMPTY_KEY, tl.int64)
+    for index in range(earlier_sums(segment, SPAN)):
+        best = merge(best, tl.load(KEYS + (first + G + earlier_sum(index, segment, SEGMENTS, SPAN)) * WIDE + i), WIDE)
     for chunk in range(segment * SPAN, tl.minimum(segment * SPAN + SPAN, G)):
-        here = merge(best, tl.load(KEYS + (b * (G + SEGMENTS) + chunk) * WIDE + i), WIDE)
+        here = merge(best, tl.load(KEYS + (first + chunk) * WIDE + i), WIDE)
         tl.store(CHOSEN + (b * G + chunk) * K + i, here, mask=i < K)

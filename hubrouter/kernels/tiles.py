@@ -155,3 +155,18 @@ def load_chosen(CHOSEN, slot, K: tl.constexpr):
     filled = (key >> 32) > EMPTY
     position = (-(key & LAST) + LAST).to(tl.int32)
     return tl.where(filled, position, 0), filled
+
+
+@triton.jit
+@no_type_check
+def earlier_sums(segment, SPAN: tl.constexpr):
+    """How many sums make up what is before a segment: of each earlier block, then of segments of the own one."""
+    return segment // SPAN + segment % SPAN
+
+
+@triton.jit
+@no_type_check
+def earlier_sum(index, segment, SEGMENTS, SPAN: tl.constexpr):
+    """The row of one of them, counted from that of the first segment; blocks come after the segments."""
+    block = segment // SPAN
+    return tl.where(index < block, SEGMENTS + index, block * SPAN + index - block)

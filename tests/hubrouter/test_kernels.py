@@ -242,6 +242,18 @@ def test_an_uninitialised_buffer_is_never_read(size: Size, poisoned: Callable[[]
     assert_equal(results(layer, x), before, 0.0)
 
 
+@pytest.mark.parametrize("size", [SEGMENTS, BIDIRECTIONAL[2]], ids=str)
+def test_several_blocks_of_segments_equal_the_reference(
+    size: Size, monkeypatch: pytest.MonkeyPatch, poisoned: Callable[[], None]
+) -> None:
+    monkeypatch.setattr("hubrouter.kernels.plan.SPAN", 2)  # blocks of 4 chunks
+    layer, x = layer_of(size), inputs(size)
+    expected = results(layer, x)
+    layer.impl = "triton"
+    poisoned()
+    assert_equal(results(layer, x), expected, 1e-12)
+
+
 def test_two_runs_are_equal_bit_for_bit() -> None:
     size = replace(SEGMENTS, k=9)
     layer = layer_of(size, torch.float32)
@@ -251,12 +263,17 @@ def test_two_runs_are_equal_bit_for_bit() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_no_output_changes_by_a_bit_when_later_tokens_change_or_are_cut_off() -> None:
-    size = Size(22, chunk=2, k=3, d_model=32, n_heads=1, batch=1)  # 11 chunks, two segments
+# 11 chunks are two segments of one block, or six segments of three blocks, whose borders are at 8 and 16.
+@pytest.mark.parametrize(("span", "cuts"), [(8, (1, 2, 7, 16, 17, 18, 21)), (2, (7, 8, 17))])
+def test_no_output_changes_by_a_bit_when_later_tokens_change_or_are_cut_off(
+    span: int, cuts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubrouter.kernels.plan.SPAN", span)
+    size = Size(22, chunk=2, k=3, d_model=32, n_heads=1, batch=1)
     layer, gen = layer_of(size), torch.Generator().manual_seed(0)
     qkv = torch.randn(1, size.length, 3, 1, 32, generator=gen, dtype=torch.float64).to(DEVICE)
     whole = between(layer, qkv)[0]
-    for cut in (1, 2, 7, 16, 17, 18, 21):
+    for cut in cuts:
         other = qkv.clone()
         other[:, cut:] = -7 * other[:, cut:]
         changed = between(layer, other)[0]
@@ -337,6 +354,6 @@ def test_tiles_are_powers_of_two_that_tensor_cores_take(size: int, to: int) -> N
     assert padded(size) == to
 
 
-def test_every_chunk_belongs_to_one_segment() -> None:
+def test_every_chunk_belongs_to_one_segment_and_block() -> None:
     plan = Plan(1, 8 * 17 + 1, 1, 32, 8, 4, 1, 1, 1e4, True, False, torch.float32, False)
-    assert (plan.chunks, plan.segments) == (137, 18)
+    assert (plan.chunks, plan.segments, plan.blocks, plan.sums) == (137, 18, 3, 157)
