@@ -27,9 +27,9 @@ def score_tokens(
     QKV, STATE, BETA, WEIGHT, BIAS, COS, SIN, SCORE, KEYS, N, G,
     H: tl.constexpr, E: tl.constexpr, M: tl.constexpr, C: tl.constexpr,
     EP: tl.constexpr, HP: tl.constexpr, MP: tl.constexpr, CP: tl.constexpr, SCALE: tl.constexpr,
-    ROTATE: tl.constexpr, HAS_BETA: tl.constexpr, WIDEN: tl.constexpr,
+    HAS_BETA: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
-    """One scalar per token of the chunk, from its fingerprints in all heads; and its rotated keys, if `ROTATE`."""
+    """One scalar per token of the chunk, from its fingerprints in all heads; and its rotated keys."""
     chunk, b, _ = place_of(tl.program_id(0), G, 1)
     half: tl.constexpr = E // 2
     column = tl.arange(0, HP)
@@ -44,11 +44,10 @@ def score_tokens(
         fingerprint = fingerprints(q, state, gates, SCALE, WIDEN)
         weight = tl.load(WEIGHT + h * M + m, mask=m < M, other=0.0).to(fingerprint.dtype)
         score += tl.sum((fingerprint * M - 1.0) * weight[None, :], 1)
-        if ROTATE:
-            key = QKV + b * N * 3 * H * E + (H + h) * E
-            k1, k2 = load_rotated(key, position, 3 * H * E, column, in_chunk, COS, SIN, half)
-            store_rows(KEYS + b * N * H * E + h * E, position, H * E, column, in_chunk, k1, half)
-            store_rows(KEYS + b * N * H * E + h * E + half, position, H * E, column, in_chunk, k2, half)
+        key = QKV + b * N * 3 * H * E + (H + h) * E
+        k1, k2 = load_rotated(key, position, 3 * H * E, column, in_chunk, COS, SIN, half)
+        store_rows(KEYS + b * N * H * E + h * E, position, H * E, column, in_chunk, k1, half)
+        store_rows(KEYS + b * N * H * E + h * E + half, position, H * E, column, in_chunk, k2, half)
     tl.store(SCORE + b * N + position, score, mask=in_chunk)
 
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -64,6 +63,12 @@ SIZES = (
 )
 
 
+def size_of(words: Sequence[str]) -> Size:
+    """The size that six words name."""
+    width, heads, hubs, k, chunk = map(int, words[:5])
+    return Size(width, heads, hubs, k, chunk, words[5])
+
+
 class Use(NamedTuple):
     """What one program of a kernel takes: warps, registers a thread, bytes a thread spills, bytes of shared memory."""
 
@@ -79,6 +84,8 @@ def used(size: Size) -> dict[str, Use]:
 
     Raises:
         RuntimeError: Triton interprets kernels in this process, so none can be compiled.
+        TypeError: a kernel would be compiled anew for another length, because a number that is no constant is not named
+            in its `do_not_specialize`.
     """
     if interpreted():
         raise RuntimeError("kernels cannot be compiled with TRITON_INTERPRET=1: unset it")
@@ -88,11 +95,11 @@ def used(size: Size) -> dict[str, Use]:
         name, use = kernel.fn.__name__, _compiled(kernel, args, kwargs)
         found[name] = Use._make(map(max, use, found.get(name, use)))
 
-    launch, JITFunction.run = JITFunction.run, compile_instead  # type: ignore[method-assign]
+    launch, JITFunction.run = JITFunction.run, compile_instead
     try:
         _launch_all(size)
     finally:
-        JITFunction.run = launch  # type: ignore[method-assign]
+        JITFunction.run = launch
     return found
 
 
@@ -108,13 +115,17 @@ def _launch_all(size: Size) -> None:
         mixed, *_ = route(qkv, *weights, torch.ones(1, length, dtype=torch.bool), k, chunk, 1, 1e4, causal)
         mixed.sum().backward()
     layer = HubRouter(RouterConfig(width, heads, hubs, k=k, chunk=chunk)).to(kind)
-    token = torch.zeros(1, 1, width, dtype=kind)
-    streamed(layer, token, replace(layer.start(token), position=chunk))
+    for tokens in (1, chunk - 1):
+        x = torch.zeros(1, tokens, width, dtype=kind)
+        streamed(layer, x, replace(layer.start(x), position=chunk))
 
 
 def _compiled(kernel: JITFunction[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Use:
     given = dict(zip(kernel.arg_names, args, strict=False)) | kwargs
     options = {name: given.pop(name) for name in OPTIONS if name in given}
+    for parameter in kernel.params:
+        if isinstance(given[parameter.name], int) and not (parameter.is_constexpr or parameter.do_not_specialize):
+            raise TypeError(f"{kernel.fn.__name__} would be compiled anew for another {parameter.name}")
     constant = {p.name for p in kernel.params if p.is_constexpr}
     signature = {name: "constexpr" if name in constant else _type_of(given[name]) for name in kernel.arg_names}
     constants = {(kernel.arg_names.index(name),): given[name] for name in constant}
@@ -131,11 +142,8 @@ def _type_of(value: Any) -> str:
 
 def _allocated(ptx: str) -> tuple[int, int, int]:
     """Registers and bytes of spill stores and loads, as ptxas reports them for the options that triton gives it."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "kernel.ptx")
-        source.write_text(ptx)
-        command = [triton.knobs.nvidia.ptxas.path, *PTXAS, str(source), "-o", str(Path(folder, "kernel.cubin"))]
-        report = subprocess.run(command, capture_output=True, text=True, check=True).stderr  # noqa: S603 - of triton's own package
+    command = [triton.knobs.nvidia.ptxas.path, *PTXAS, "/dev/stdin", "-o", "/dev/null"]
+    report = subprocess.run(command, input=ptx, capture_output=True, text=True, check=True).stderr  # noqa: S603 - of triton's own package
     patterns = (r"Used (\d+) registers", r"(\d+) bytes spill stores", r"(\d+) bytes spill loads")
     registers, stores, loads = (int(found[1]) for found in (re.search(p, report) for p in patterns) if found)
     return registers, stores, loads
@@ -156,7 +164,7 @@ def table(size: Size) -> str:
 
 def main(arguments: list[str]) -> None:
     """Print the table of the size that the arguments name, or of all."""
-    sizes = [Size(*map(int, arguments[:5]), arguments[5])] if arguments else SIZES
+    sizes = [size_of(arguments)] if arguments else SIZES
     sys.stdout.write("\n".join(map(table, sizes)))
 
 

@@ -133,7 +133,7 @@ def _route(
             part[:, :-1] = part[:, -1:]
     score, keys = plan.empty(qkv, plan.batch, n), torch.empty_like(qkv[:, :, 0])
     score_tokens[(g * plan.batch,)](
-        qkv, state, gates, weight, bias, cos, sin, score, keys, n, g, ROTATE=True, **plan.sizes(*DECODE, "HP")
+        qkv, state, gates, weight, bias, cos, sin, score, keys, n, g, **plan.sizes(*DECODE, "HP")
     )
     chosen = select_tokens(plan, score if ranking is None else ranking.expand_as(score).contiguous(), mask)
     mixed, logsum = torch.empty_like(qkv[:, :, 0]), plan.empty(qkv, plan.batch, plan.heads, n)

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hubrouter.decode import normalised
 from hubrouter.encode import Summary
-from hubrouter.kernels.fingerprints import score_tokens
 from hubrouter.kernels.layer import between
-from hubrouter.kernels.plan import Plan
-from hubrouter.kernels.route import DECODE, plan_of
+from hubrouter.kernels.plan import padded
+from hubrouter.kernels.route import plan_of
 from hubrouter.kernels.step import attend_step
 from hubrouter.kernels.tiles import LAST
 from hubrouter.select import GRID, NO_CLAIM
@@ -35,12 +33,17 @@ def streamed(layer: HubRouter, x: Tensor, state: RouterState | None) -> tuple[Te
     if state is None:
         return _first_tokens(layer, x)
     outputs = []
-    while x.shape[1]:
-        fits = layer.config.chunk - state.open_k.shape[1]
-        output, state = _step(layer, x[:, :fits], state)
-        outputs.append(output)
-        x = x[:, fits:]
-    return torch.cat(outputs, dim=1), state
+    with torch.cuda.device_of(x):
+        for piece in x.split(_lengths(x.shape[1], state.open_k.shape[1], layer.config.chunk), dim=1):
+            output, state = _step(layer, piece, state)
+            outputs.append(output)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), state
+
+
+def _lengths(length: int, opened: int, chunk: int) -> list[int]:
+    """Lengths of the pieces that one open chunk each has room for."""
+    borders = [*range(chunk - opened, length, chunk), length]
+    return [border - before for before, border in zip([0, *borders], borders, strict=False)]
 
 
 def _first_tokens(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
@@ -60,8 +63,8 @@ def _first_tokens(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
         start,
         position=x.shape[1],
         summary=Summary(
-            routed.peak[:, last].view(*heads, -1),
-            routed.total[:, last].view(*heads, -1),
+            routed.peak[:, last].clone().view(*heads, -1),
+            routed.total[:, last].clone().view(*heads, -1),
             routed.last_weighted.view(*heads, config.n_hubs, -1),
         ),
         claim=torch.where(filled, (key >> 32).to(start.claim.dtype) / GRID, NO_CLAIM),
@@ -78,39 +81,31 @@ def _first_tokens(layer: HubRouter, x: Tensor) -> tuple[Tensor, RouterState]:
 
 
 def _step(layer: HubRouter, x: Tensor, state: RouterState) -> tuple[Tensor, RouterState]:
-    """Tokens [B, L, D] that the open chunk has room for."""
-    config, qkv, beta = layer.config, _cut(layer, layer.project(x)), layer.log_gate
+    """Tokens [B, L, D] that the open chunk has room for: between the two projections, one kernel."""
+    config, qkv, beta, head = layer.config, _cut(layer, layer.project(x)), layer.log_gate, layer.score.head
     settings = (config.slots, config.chunk, config.neighbours, config.rope_base, config.causal)
     plan = plan_of(qkv, layer.encode.hubs, None, *settings, config.reads_chunk, config.readout, beta)
-    average = state.summary.weighted / state.summary.total[..., None]
-    hubs = normalised(average, None if beta is None else beta > float("-inf")).to(qkv.dtype).contiguous()
-    gates = hubs if beta is None else beta.to(plan.exact)
-    score = _scores(plan, layer, qkv, hubs, gates)
-    state = state.with_open(
-        torch.cat([state.open_k, qkv[:, :, 1]], dim=1),
-        torch.cat([state.open_v, qkv[:, :, 2]], dim=1),
-        torch.cat([state.open_score, score], dim=1),
-        torch.cat([state.open_valid, state.open_valid.new_ones(score.shape)], dim=1),
-    )
-    mixed = torch.empty_like(qkv[:, :, 0], memory_format=torch.contiguous_format)
-    cos, sin = (part[state.opened :] for part in plan.rotary(qkv, state.opened + config.chunk))
+    opened, state = state.open_k.shape[1], _contiguous(state)
+    size = (plan.batch, opened + plan.length)
+    k, v = (plan.empty(qkv, *size, plan.heads, plan.width, dtype=qkv.dtype) for _ in range(2))
+    score, valid = plan.empty(qkv, *size), plan.empty(qkv, *size, dtype=torch.bool)
+    mixed = plan.empty(qkv, plan.batch, plan.length, plan.heads * plan.width, dtype=qkv.dtype)
+    gates = score if beta is None else beta.to(plan.exact)
     attend_step[(plan.batch * plan.heads,)](
-        qkv, state.open_k, state.open_v, state.open_score, state.selected_k, state.selected_v, state.claim, hubs,
-        gates, cos, sin, mixed, x.shape[1], state.open_k.shape[1],
-        **plan.sizes(*STEP),
+        qkv, state.summary.weighted, state.summary.total, gates, head.weight, head.bias,
+        state.open_k, state.open_v, state.open_score, state.selected_k, state.selected_v, state.claim,
+        *plan.rotary(qkv, state.opened + config.chunk), k, v, score, valid.view(torch.uint8), mixed,
+        state.opened, opened, plan.length, LP=padded(plan.length), **plan.sizes(*STEP) | {"num_warps": 8},
     )  # fmt: skip
-    output: Tensor = layer.output(mixed.flatten(2))
-    return output, _closed_if_full(layer, state)
+    output: Tensor = layer.output(mixed)
+    return output, _closed_if_full(layer, state.with_open(k, v, score, valid))
 
 
-def _scores(plan: Plan, layer: HubRouter, qkv: Tensor, hubs: Tensor, gates: Tensor) -> Tensor:
-    """Scores of the new tokens [B, L] against the normalised hubs before the open chunk."""
-    score, head = plan.empty(qkv, plan.batch, plan.length), layer.score.head
-    score_tokens[(plan.batch,)](
-        qkv, hubs, gates, head.weight, head.bias, qkv, qkv, score, qkv, plan.length, 1, ROTATE=False,
-        **plan.sizes(*DECODE, "HP"),
-    )  # fmt: skip
-    return score
+def _contiguous(state: RouterState) -> RouterState:
+    """The same state as the kernel reads it; a copy of what is not laid out so, as before the first token."""
+    names = ("claim", "selected_k", "selected_v", "open_k", "open_v", "open_score")
+    parts = {name: getattr(state, name).contiguous() for name in names}
+    return replace(state, summary=Summary._make(part.contiguous() for part in state.summary), **parts)
 
 
 def _closed_if_full(layer: HubRouter, state: RouterState) -> RouterState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, no_type_check
 
 import pytest
@@ -13,6 +14,7 @@ import triton
 import triton.language as tl
 from hub_layers import ABLATIONS, Size, build, draw
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hubrouter import HubRouter
 from hubrouter.kernels.plan import Plan, padded
@@ -230,6 +232,8 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 
 
 def spoil(buffer: Tensor) -> Tensor:
+    if buffer.dtype == torch.bool:
+        return buffer.fill_(False)
     return buffer.fill_(float("nan") if buffer.is_floating_point() else torch.iinfo(buffer.dtype).max)
 
 
@@ -300,6 +304,54 @@ def test_streams_in_pieces_equal_one_pass_and_leave_the_state_of_the_reference(s
         assert_same_state(ended["triton"], ended["reference"])
 
 
+@torch.no_grad()
+def test_a_state_may_be_continued_twice(poisoned: Callable[[], None]) -> None:
+    layer, x = layer_of(ORDINARY), inputs(ORDINARY)
+    expected = layer(x[:, :8])
+    layer.impl = "triton"
+    _, opened = layer.stream(x[:, :5])
+    poisoned()
+    first, one = layer.stream(x[:, 5:6], opened)
+    layer.stream(-x[:, 5:7], opened)
+    rest, _ = layer.stream(x[:, 6:8], one)
+    assert float((torch.cat([first, rest], dim=1) - expected[:, 5:]).abs().max()) < 1e-12
+
+
+class Recorder(TorchDispatchMode):
+    """Lists torch's operations; not views, allocations and what concerns dtypes alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not func.is_view and func.overloadpacket.__name__ not in ("empty", "_unsafe_view", "promote_types"):
+            self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+class Launch:
+    """Instead of a kernel: notes that it is launched."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        return lambda *_, **__: self.names.append("kernel")
+
+
+@torch.no_grad()
+def test_a_decode_step_is_two_products_and_one_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = layer_of(ORDINARY), inputs(ORDINARY)
+    layer.impl = "triton"
+    _, state = layer.stream(x[:, :5])
+    layer.stream(x[:, 5:6], state)  # computes the angles, which are kept
+    with Recorder() as recorder:
+        monkeypatch.setattr("hubrouter.kernels.stream.attend_step", Launch(recorder.names))
+        layer.stream(x[:, 5:6], state)
+    assert recorder.names == ["mm", "kernel", "mm"]
+
+
 def assert_same_state(found: RouterState, expected: RouterState) -> None:
     assert found.position == expected.position
     filled = expected.claim != NO_CLAIM  # the content of an empty slot is arbitrary
@@ -335,6 +387,23 @@ def test_two_lists_merge_into_the_best_of_both_in_order(wide: int, values: int) 
         best = torch.zeros_like(first)
         merge_lists[(1,)](first, second, best, WIDE=wide)
         assert torch.equal(best, torch.cat([first, second]).sort(descending=True).values[:wide])
+
+
+def test_float16_gradients_of_hub_sums_beyond_its_range_equal_those_of_float32() -> None:
+    gen = torch.Generator().manual_seed(0)
+    draw_normal = partial(torch.randn, generator=gen)
+    base, qkv = draw_normal(16), draw_normal(1, 9, 3, 1, 16)
+    # Hubs that differ by little and see no token well: gradients of their sums exceed what float16 can represent.
+    hubs = base + draw_normal(1, 3, 16) / 16
+    qkv[:, :, 1] = qkv[:, :, 1] / 16 - 32 * base / base.square().sum()
+    weight, d_mixed = draw_normal(1, 3), (draw_normal(1, 9, 1, 16) * 2**12).half()
+    found = {}
+    for dtype in (torch.float32, torch.float16):
+        leaf, own = qkv.half().to(DEVICE, dtype).requires_grad_(), hubs.to(DEVICE).requires_grad_()
+        mixed = route(leaf, own, weight.to(DEVICE), torch.zeros(1, device=DEVICE), None, 3, 4, 1, 1e4, True)[0]
+        mixed.backward(d_mixed.to(DEVICE, dtype))
+        found[dtype] = {"qkv": leaf.grad.float(), "hubs": own.grad}
+    assert_equal(found[torch.float16], found[torch.float32], 2e-2)
 
 
 def test_under_autocast_the_layer_computes_in_low_precision() -> None:
