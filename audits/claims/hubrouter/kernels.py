@@ -54,7 +54,11 @@ def _table(records: tuple[Record, ...]) -> Table:
         rows[key] = max(rows.get(key, (0.0, 0.0)), (worst["kernel"], worst["dense"]))
     body = tuple((*key, f"{kernel:.2g}", f"{dense:.2g}") for key, (kernel, dense) in sorted(rows.items()))
     header = ("where", "shape", "dtype", "kernels", "dense code")
-    return Table("Largest error against float64, of outputs and gradients, relative to the largest entry", header, body)
+    return Table(
+        "Largest error against float64, of outputs and gradients, relative to the largest entry of a module's",
+        header,
+        body,
+    )
 
 
 CLAIM = Claim(

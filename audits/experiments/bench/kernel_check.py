@@ -127,9 +127,10 @@ def check(spec: RunSpec, progress: Progress) -> dict[str, Any]:
     truth = results(exact, x.double(), allowed)
     progress(2, 3, str(dtype))
     plain = results(layer, x, allowed)
-    errors = {
-        name: {"kernel": error(found[name], truth[name]), "dense": error(plain[name], truth[name])} for name in truth
-    }
+    errors = {}
+    for name in truth:
+        scale = max(float(truth[other].abs().max()) for other in truth if _of(other) == _of(name))
+        errors[name] = {of: error(part[name], truth[name], scale) for of, part in (("kernel", found), ("dense", plain))}
     return {
         "errors": errors,
         "eps": torch.finfo(dtype).eps,
@@ -171,9 +172,14 @@ def selection(layer: HubRouter, x: Tensor) -> Tensor:
         return tokens(between(layer, layer.project(x), None).chosen, x.shape[1])
 
 
-def error(found: Tensor, truth: Tensor) -> float:
+def _of(name: str) -> str:
+    """What is measured on one scale: the parameters of a module, since a bias alone may be a sum that cancels."""
+    return name.rpartition(".")[0] or name
+
+
+def error(found: Tensor, truth: Tensor, scale: float) -> float:
     """The largest deviation, relative to the largest entry (to 1e-3 where all of them vanish)."""
-    return float((found.double() - truth).abs().max() / truth.abs().max().clamp_min(1e-3))
+    return float((found.double() - truth).abs().max()) / max(scale, 1e-3)
 
 
 @torch.no_grad()
