@@ -58,7 +58,7 @@ SIZES = (
     Size(1024, 16, 8, 64, 64, "float32"),
     Size(1024, 16, 64, 64, 64, "bfloat16"),
     Size(1024, 8, 64, 128, 128, "bfloat16"),
-    Size(512, 8, 64, 128, 128, "float32"),  # the largest that float32 may have
+    Size(512, 8, 64, 64, 128, "float32"),  # the largest that float32 may have
     Size(192, 2, 3, 5, 20, "float16"),
 )
 

@@ -12,7 +12,8 @@ from hubrouter.config import ConfigError, RouterConfig
 from hubrouter.kernels.plan import padded
 
 LARGEST = {"chunk": 128, "n_hubs": 64, "k": 1024, "head_width": 128}
-FLOAT32_NUMBERS = 12288  # rows of chunk and hubs times head width: the largest that compiles for an H100
+FLOAT32 = 4096  # rows of hubs, and of a chunk, times head width: the largest that fits an H100 (`resources`)
+ONE_TILE = 64  # selected tokens with which a chunk may have twice that
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 OTHERWISE = "; or take impl='reference'"
 
@@ -44,9 +45,15 @@ def require_device(x: Tensor, config: RouterConfig) -> None:
         )
     if x.dtype == torch.float64:
         raise ConfigError("impl='triton' takes float64 in Triton's interpreter only: use float32 on a GPU" + OTHERWISE)
-    rows = padded(config.chunk) + padded(config.n_hubs)
-    if x.dtype == torch.float32 and rows * padded(config.head_width) > FLOAT32_NUMBERS:
-        raise ConfigError(
-            f"impl='triton' in float32 takes (chunk + n_hubs) * head width up to {FLOAT32_NUMBERS}, each filled up to "
-            "a power of two: shared memory holds no more; use bfloat16" + OTHERWISE
-        )
+    if x.dtype == torch.float32:
+        _require_float32(config)
+
+
+def _require_float32(config: RouterConfig) -> None:
+    width = padded(config.head_width)
+    for name, most in (("n_hubs", FLOAT32), ("chunk", FLOAT32 * (1 + (config.k <= ONE_TILE)))):
+        if padded(getattr(config, name)) * width > most:
+            raise ConfigError(
+                f"impl='triton' in float32 takes {name} * head width up to {most} at k={config.k}, each filled up to a "
+                "power of two: shared memory holds no more; use bfloat16" + OTHERWISE
+            )
