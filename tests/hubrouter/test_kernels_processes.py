@@ -7,12 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 import torch
-from torch import Tensor
 
 from hubrouter import ConfigError, RouterConfig
 from hubrouter.kernels.runnable import require_device
@@ -99,9 +96,10 @@ def test_float32_is_refused_where_shared_memory_is_too_small(
     config: dict[str, int], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    x = SimpleNamespace(dtype=torch.float32, device=torch.device("cuda"))
+    x = torch.zeros(1, 1, config["d_model"])
+    monkeypatch.setattr(torch.Tensor, "device", torch.device("cuda"))
     with pytest.raises(ConfigError, match=message):
-        require_device(cast("Tensor", x), RouterConfig(**{"n_heads": 8, **config}))
+        require_device(x, RouterConfig(**{"n_heads": 8, **config}))
 
 
 def test_torch_compiles_the_operator_as_one() -> None:
