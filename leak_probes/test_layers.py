@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,7 +56,12 @@ def test_a_drawn_model_is_strictly_causal(check: Check, case: Case) -> None:
 @settings(max_examples=10)
 @given(case=layers())
 def test_a_drawn_layer_passes_the_audit(case: Case) -> None:
-    """The auditor's adversary searches where the direct checks only draw."""
+    """The auditor's adversary searches where the direct checks only draw.
+
+    A council of selected tokens alone may give constants in a short sequence, of which nothing can be said.
+    """
+    if case.council == "selected":
+        case = replace(case, readout=True, length=max(case.length, case.chunk + 2))
     audited(case)
 
 
