@@ -22,8 +22,7 @@ from audits.experiments.bench import kernel_check, start_up
 from audits.experiments.bench._layers import entries
 from audits.experiments.bench._measured import benches
 from audits.experiments.bench._profile import profile_table, profiles
-from audits.experiments.bench._roofline import ASSUMED, highest, roofline_sentence, roofline_table
-from audits.experiments.bench._row import Ceilings
+from audits.experiments.bench._roofline import rates_of, roofline_sentence, roofline_table
 from audits.jsonable import json_text
 from audits.report.claims.console import print_bench
 from audits.report.files import write_reports
@@ -75,17 +74,11 @@ def _profile(n: int) -> int:
 
 def _roofline(options: argparse.Namespace) -> int:
     """The table for an assumed or a recorded machine, whose rates may be replaced."""
-    name, tops = options.roofline, ASSUMED.get(options.roofline)
     try:
-        recorded = {} if tops else {b.machine: b for b in benches(Ledger(Path(options.reports) / "evidence").read())}
-    except LedgerError as problem:
-        raise CommandError(str(problem)) from problem
-    if tops is None and name not in recorded:
-        raise CommandError(f"no rates of {name} are known; there are {', '.join([*ASSUMED, *recorded])}")
-    tops = tops or highest(recorded[name])
-    matmul, copy = options.matmul_rate, options.copy_rate
-    tops = Ceilings(1e9 * matmul if matmul else tops.flops, 1e9 * copy if copy else tops.bytes)
-    source = "given" if matmul and copy else f"{name}, {'measured' if recorded else 'assumed'}"
+        recorded = benches(Ledger(Path(options.reports) / "evidence").read())
+        tops, source = rates_of(options.roofline, recorded, options.matmul_rate, options.copy_rate)
+    except (LedgerError, LookupError) as problem:
+        raise CommandError(str(problem.args[0])) from problem
     shape, console = experiment.SIZES["paper"].shape, Console()
     console.print(Text(roofline_sentence(shape, tops, source)))
     console.print(printed(roofline_table(shape, tops)))

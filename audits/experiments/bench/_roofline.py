@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from audits.experiments.bench import _floor as floor
 from audits.experiments.bench._floor import Shape
 from audits.experiments.bench._measured import Bench
@@ -12,6 +14,21 @@ LAYERS = {"hub": floor.hub, "attention": floor.attention, "projections": floor.p
 LENGTHS = (1024, 4096, 8192, 32768)
 PASSES = ("forward", "forward+backward")
 ASSUMED = {"h200": Ceilings(790e12, 4.3e12)}  # bfloat16 products and a copy, measured elsewhere
+
+
+def rates_of(machine: str, recorded: Iterable[Bench], matmul: float | None, copy: float | None) -> tuple[Ceilings, str]:
+    """The rates of an assumed or a recorded machine, or given ones (GFLOP/s, GB/s), and whose they are.
+
+    Raises:
+        LookupError: nothing is known of the machine.
+    """
+    measured = {bench.machine: bench for bench in recorded}
+    if machine not in {**ASSUMED, **measured}:
+        raise LookupError(f"no rates of {machine} are known; there are {', '.join([*ASSUMED, *measured])}")
+    tops = ASSUMED[machine] if machine in ASSUMED else highest(measured[machine])
+    tops = Ceilings(1e9 * matmul if matmul else tops.flops, 1e9 * copy if copy else tops.bytes)
+    kind = "assumed" if machine in ASSUMED else "measured"
+    return tops, "given" if matmul and copy else f"{machine}, {kind}"
 
 
 def highest(bench: Bench) -> Ceilings:
