@@ -183,17 +183,6 @@ def test_the_convolution_reads_zeros_at_padding():
     assert seen[0][:, 3:][:, valid[0]].abs().amax(-1).all()
 
 
-def test_a_row_of_padding_alone_is_zero_and_has_finite_gradients():
-    layer, x = build(), draw().requires_grad_()
-    valid = torch.ones(2, 13, dtype=torch.bool)
-    valid[0] = False
-    output = layer(x, valid)
-    output.square().sum().backward()
-    assert not output[0].any()
-    assert not x.grad[0].any()
-    assert all(p.grad.isfinite().all() for p in (x, *layer.parameters()))
-
-
 @torch.no_grad()
 def test_a_new_layer_decays_at_mambas_rates():
     layer = build(ssm_state=16, seed=3)
