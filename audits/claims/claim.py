@@ -27,14 +27,31 @@ class ClaimVerdict(StrEnum):
     ERROR = "ERROR"
 
 
+class Kind(StrEnum):
+    """Whose claim it is; SUPPORTED means of an attack that it succeeded."""
+
+    PUBLISHED = "published"
+    ATTACK = "attack"
+    SELF_TEST = "self-test"
+
+
+class Scope(StrEnum):
+    """How far a verdict reaches."""
+
+    PRINTED = "printed numbers"
+    OURS = "our scale"
+    PAPER = "paper scale"
+
+
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict with its reason in one or two sentences, and what would change it.
+    """A verdict with its reason in one sentence of at most 25 words, the numbers behind it, and what would change it.
 
     `minimum_detectable_effect` (a text with its unit) and `seeds_needed` accompany every INCONCLUSIVE verdict.
     `evidence` holds the ledger hashes of the runs that decided.
     `gate` is False when a model that had to be causal was not: it fails CI and voids perplexity claims.
     `missing` is True where no run has been made yet: shown as not verified, but it contradicts no expectation.
+    `details` are the numbers and conditions that the reason sums up. `scope` is None where it follows from the tier.
     `p` is the p value that decided, for the correction over all claims; None where no single one did.
     """
 
@@ -47,6 +64,8 @@ class Judgement:
     tables: tuple[Table, ...] = ()
     gate: bool = True
     missing: bool = False
+    details: str = ""
+    scope: Scope | None = None
     figures: tuple[Figure, ...] = ()
     p: float | None = None
 
@@ -63,11 +82,7 @@ class Claim:
     judge: Callable[[Evidence], Judgement]
     published: Mapping[str, str] = field(default_factory=dict)  # printed numbers as printed
     needs: tuple[str, ...] = ()  # names of experiments in audits/experiments
-
-    @property
-    def published_in_paper(self) -> bool:
-        """Whether the claim was published, and is not one of ours."""
-        return self.source.startswith("arXiv:")
+    kind: Kind = Kind.PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,12 @@ class JudgedClaim:
     stale: tuple[str, ...] = ()
     others: tuple[JudgedClaim, ...] = ()
     may_stay_open: bool = False
+
+    @property
+    def scope(self) -> Scope:
+        """What the verdict is about: the printed numbers, our scale, or the paper's."""
+        by_tier = {PRINTED: Scope.PRINTED, "paper": Scope.PAPER}
+        return self.judgement.scope or by_tier.get(self.tier, Scope.OURS)
 
     @property
     def as_expected(self) -> bool:
@@ -173,7 +194,7 @@ def _judge_tiers(
         if not (judgement.missing or seen_before):
             kept.append(item)
     if not kept:
-        tier = PRINTED if claim.published_in_paper else TIERS[0]
+        tier = PRINTED if claim.kind is Kind.PUBLISHED else TIERS[0]
         return JudgedClaim(claim, tier, _judged(claim, latest.at(TIERS[0])), expected.by_tier.get(tier))
     *others, first = kept
     return replace(first, others=tuple(reversed(others)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from audits.claims.claim import ClaimVerdict, JudgedClaim, judge_all
+from audits.claims.claim import ClaimVerdict, JudgedClaim, Kind, judge_all
 from audits.claims.registry import all_claims
 from audits.evidence.ledger import Evidence, is_fresh
 from audits.evidence.succession import accepted
@@ -45,7 +45,7 @@ class Report:
     @cached_property
     def corrected(self) -> Mapping[str, Adjusted]:
         """By claim, the deciding p value corrected by Holm over the paper's claims; those without one count as 1."""
-        published = [item for item in self.judged if item.claim.published_in_paper]
+        published = [item for item in self.judged if item.claim.kind is Kind.PUBLISHED]
         known = {item.claim.id: item.judgement.p for item in published if item.judgement.p is not None}
         return holm_by_claim(known, family=len(published)) if known else {}
 

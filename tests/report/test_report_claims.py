@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from report_samples import ADDRESSES, DOTS, RUNS, at, every_kind, record
 
-from audits.claims.claim import PRINTED, ClaimVerdict
+from audits.claims.claim import ClaimVerdict, Kind, PRINTED
 from audits.claims.figures import DotColumn
 from audits.claims.judged import Report
 from audits.claims.provenance import duration, facts, provenance, reproduce, runs_table
@@ -254,7 +254,8 @@ def published(identity, p):
 
 
 def test_p_values_are_corrected_over_the_papers_claims_those_without_one_counting_as_1():
-    ours = replace(at("ours", "full", ClaimVerdict.SUPPORTED, p=1e-9))
+    ours = at("ours", "full", ClaimVerdict.SUPPORTED, p=1e-9)
+    ours = replace(ours, claim=replace(ours.claim, kind=Kind.ATTACK))
     report = Report((published("firm", 0.004), published("thin", 0.04), published("bare", None), ours), Evidence())
     assert {name: (round(a.adjusted, 6), a.rejected) for name, a in report.corrected.items()} == {
         "firm": (0.012, True),

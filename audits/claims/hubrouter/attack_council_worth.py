@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
 from audits.claims.hubrouter._trained import (
@@ -89,6 +89,7 @@ CLAIM = Claim(
     id="attack-council-worth",
     statement="The bidirectional council's better perplexity is an artefact and is lost under the clean mask.",
     source="our attack on the pre-fix Hub-GPT of arXiv:2604.22442, whose author calls the benefit an artefact",
+    kind=Kind.ATTACK,
     test=f"Paired seeds, paired t on nats, both at alpha {ALPHA}: the leaky arm is better under its own mask, and "
     "worse than clean training when its weights are evaluated under the clean mask.",
     refuted_by="Leaky weights significantly better than clean ones under the clean mask, or a leak that costs.",

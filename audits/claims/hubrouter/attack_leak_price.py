@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
 from audits.claims.figures import DotColumn, Dots
 from audits.claims.hubrouter._price import MARGIN, SEEDS, Price, Priced, Tested, pairs_of, price
 from audits.evidence.ledger import Evidence
@@ -151,6 +151,7 @@ CLAIM = Claim(
     id="attack-leak-price",
     statement="A causality leak shows in a perplexity that is too good, so that watching perplexity suffices.",
     source="our attack on a habit: leaks in published models were found because their perplexity was too good",
+    kind=Kind.ATTACK,
     test=f"Every planted leak that the kill matrix confirms, trained with its control from the same weights on the "
     f"same batches, at least {SEEDS} paired seeds, held-out nats under its own rule; paired t for a difference and two "
     f"one-sided ones for a difference within {MARGIN} nats, Holm over both questions of all leaks, alpha {ALPHA}. "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
 from audits.claims.hubrouter._trained import SEEDS, models
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models._language_model import SELECTION, SIZES, Arm
@@ -74,6 +74,7 @@ CLAIM = Claim(
     id="attack-selection",
     statement="The published fix, a causal council mask, suffices even where the top-k is taken inside the chunk.",
     source="our attack on the fix of arXiv:2604.22442; the paper does not say where its top-k is taken",
+    kind=Kind.ATTACK,
     test="Audit Hub-GPT with a causal council mask and selection inside the chunk, three seeds: one leak refutes.",
     refuted_by="A later token of the chunk that moves an earlier output by changing which tokens the council reads.",
     judge=judge,

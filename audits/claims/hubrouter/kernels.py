@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench.kernel_check import NAME, ROUNDINGS, SLACK, changes, within
 from audits.formatting import Table
@@ -65,6 +65,7 @@ CLAIM = Claim(
     id="kernels",
     statement="The Triton kernels compute HubRouter and its gradients, repeat bit for bit and are as causal as it.",
     source="our own claim about this project's kernels",
+    kind=Kind.SELF_TEST,
     test="Against a dense O(N²) computation in float64 with the same selection: every output and gradient at most "
     f"{SLACK:g} times as far off as dense code of the same dtype, plus {ROUNDINGS:g} roundings; two runs equal bit for "
     "bit; where strictly causal, no output before a cut changes by a bit when later tokens change or are cut off.",

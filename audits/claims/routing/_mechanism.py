@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.routing._figures import curves_of
 from audits.claims.routing._runs import (
     CHANCE,
@@ -69,7 +69,12 @@ TEST = (
 
 
 def mechanism_claim(
-    claim_id: str, statement: str, published: Mapping[str, str], *assertions: Assertion, source: str = SOURCE
+    claim_id: str,
+    statement: str,
+    published: Mapping[str, str],
+    *assertions: Assertion,
+    source: str = SOURCE,
+    kind: Kind = Kind.PUBLISHED,
 ) -> Claim:
     """A claim on which mechanisms route and which do not: everything that it asserts has to hold."""
     wanted = [(item.row, task) for item in assertions for task in item.tasks]
@@ -82,6 +87,7 @@ def mechanism_claim(
         judge=judge_cells(wanted, partial(_judge, assertions)),
         published=published,
         needs=NEEDS,
+        kind=kind,
     )
 
 

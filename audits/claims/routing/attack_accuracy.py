@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.figures import DotColumn, Dots, Reference
 from audits.claims.routing._runs import NEEDS, SEEDS, Cell, cells_table, judge_cells, routes, runs_of, scale
 from audits.experiments.routing._rows import rows
@@ -70,6 +70,7 @@ CLAIM = Claim(
     id="attack-routing-accuracy",
     statement="Routing precision is a proxy for task accuracy.",
     source="our attack on arXiv:2603.20997, which argues by precision and prints accuracy in brackets",
+    kind=Kind.ATTACK,
     test=f"Every mechanism that routes, at least {SEEDS} seeds: precision less accuracy on the same questions, 95 % "
     f"interval. REFUTED if it lies above {GAP} for one of them, SUPPORTED if it lies below for all.",
     refuted_by="A mechanism that reads the answer and does not predict it.",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.routing._figures import curves_of
 from audits.claims.routing._landscape import audits_of, landscape, seen_by
 from audits.claims.routing._runs import (
@@ -73,6 +73,7 @@ CLAIM = Claim(
     id="attack-routing-bidirectional",
     statement="Bidirectional context is necessary for content-based routing.",
     source="our attack on arXiv:2603.20997, whose own table has a causal attention layer at 98.9 to 99.2 %",
+    kind=Kind.ATTACK,
     test=f"Representations whose causality the auditor confirms, below an Investigator, at least {SEEDS} seeds and "
     f"three learning rates, answers before and after the query: REFUTED if one routes (95 % interval of normalised "
     f"precision from {ROUTES} on), SUPPORTED if all stay at chance (up to {CHANCE}).",

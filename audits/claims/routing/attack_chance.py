@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.figures import Dots
 from audits.claims.routing._figures import precision_dots
 from audits.claims.routing._runs import CHANCE, NEEDS, Cell, cells_table, chance_of, judge_cells, runs_of, scale
@@ -60,6 +60,7 @@ CLAIM = Claim(
     id="attack-routing-chance",
     statement="Segment routing, the failures on MQAR and memory banks route better than chance: 12 to 25.6 %.",
     source="our attack on arXiv:2603.20997, which prints these numbers next to precisions with a chance of 1.6 %",
+    kind=Kind.ATTACK,
     test=f"The printed numbers normalised by the exact chance of the units picked (4 of 16, 2 of 16): REFUTED if none "
     f"exceeds {CHANCE}. Our own runs of these mechanisms are shown for comparison and do not decide.",
     refuted_by="Normalised values about 0.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.routing._figures import precision_dots
 from audits.claims.routing._runs import SEEDS, Cell, below, cells_table, decide, judge_cells, negated, runs_of, scale
 from audits.experiments.routing._plan import NAME
@@ -43,6 +43,7 @@ CLAIM = Claim(
     id="attack-routing-rank-one",
     statement="A rank-1 router f_i f_j matches a query with its answer pairwise.",
     source="our attack on arXiv:2603.20997: with two factors a query can but choose between two orders",
+    kind=Kind.ATTACK,
     test=f"The rank-1 router and the same one without the query's factor, after one bidirectional layer, at "
     f"least {SEEDS} seeds, paired: REFUTED if the query's factor adds at most {MARGIN} of normalised "
     "precision (95 % interval).",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.routing._figures import precision_dots
 from audits.claims.routing._runs import (
     SEEDS,
@@ -46,6 +46,7 @@ CLAIM = Claim(
     id="attack-routing-same-key",
     statement="Raw embeddings route at 1.2 % although the answer repeats the query's token.",
     source="our attack on arXiv:2603.20997, which does not say what its distractors carry",
+    kind=Kind.ATTACK,
     test=f"Raw embeddings with distractors that carry the query's key, and with others, at least {SEEDS} "
     "seeds and three learning rates: REFUTED if normalised precision is above 0.1 in both versions. A Bloom filter, "
     "which matches exactly and learns nothing, is shown for comparison.",

@@ -4,6 +4,7 @@ A row gives the claim's id, what was published, the numbers as printed, and what
 (named as in `audits/experiments/routing/_rows.py`); all of it has to hold.
 """
 
+from audits.claims.claim import Kind
 from audits.claims.routing._mechanism import Assertion, mechanism_claim
 from audits.claims.routing._runs import at_chance, routes, short_of
 from audits.experiments.routing._task import FAR, MQAR, NEAR, PLAIN
@@ -161,5 +162,6 @@ CLAIMS = (
         Assertion(routes, "hub scores"),
         Assertion(routes, "hub layer"),
         source="our question to arXiv:2604.22442, by the diagnostic of arXiv:2603.20997",
+        kind=Kind.ATTACK,
     ),
 )

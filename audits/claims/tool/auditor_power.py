@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.auditor._detection import (
     AUDIT,
@@ -86,6 +86,7 @@ CLAIM = Claim(
     id="auditor-power",
     statement="This auditor kills every leak of its corpus, names its class, and flags none of the clean controls.",
     source="our own claim about this tool",
+    kind=Kind.SELF_TEST,
     test="Every planted leak and its clean control against every applicable probe: each leak seen by at least one, "
     "each clean control passed by all. Then again with other weights and inputs: how often each leak is seen, and how "
     "often a causal model is flagged.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
 from audits.claims.figures import CurvePoint, Curves, Series
 from audits.evidence.ledger import Evidence
 from audits.experiments.calibration.calibration import NAME, all_cases
@@ -168,6 +168,7 @@ CLAIM = Claim(
     id="statistics-power",
     statement="The significance tests used here hold their error level at the numbers of seeds in use.",
     source="our own claim about this tool",
+    kind=Kind.SELF_TEST,
     test=f"Each test on simulated data without an effect, as often as the tier allows; {LEVEL:.1%} Clopper-Pearson "
     f"intervals. SUPPORTED if every rate of false positives is known to lie below {SUFFICIENT:.1%} (Bradley's liberal "
     f"criterion for a level of {ALPHA:.0%}) and none is known to lie above {REFUTING:.0%} (Cochran's rule).",

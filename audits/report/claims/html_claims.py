@@ -70,8 +70,9 @@ def _facts(report: Report, item: JudgedClaim) -> str:
     return definitions(
         [
             ("Published numbers", published or "none"),
-            ("Verdict", markup(f"{judgement.verdict}, {tier_word(item.tier)}")),
+            ("Verdict", markup(f"{judgement.verdict}, {tier_word(item.tier)}; {claim.kind}, {item.scope}")),
             ("Reason", markup(judgement.reason)),
+            ("Details", markup(judgement.details)),
             ("Power", markup(tables.detectable_text(judgement) or "")),
             ("Over all claims", markup(tables.corrected_text(report, item) or "")),
             ("Would change the verdict", markup(judgement.would_change)),

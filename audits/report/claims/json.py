@@ -25,6 +25,7 @@ def _claim(report: Report, item: JudgedClaim) -> Claim:
     claim, tiers = item.claim, tuple(_judged(report, at) for at in item.at_every_tier)
     return Claim(
         id=claim.id,
+        kind=claim.kind,
         statement=claim.statement,
         source=claim.source,
         published=dict(claim.published),
@@ -48,7 +49,9 @@ def _judged(report: Report, item: JudgedClaim) -> Judged:
         gate=judgement.gate,
         missing=judgement.missing,
         stale=item.stale,
+        scope=item.scope,
         reason=judgement.reason,
+        details=judgement.details,
         would_change=judgement.would_change,
         limits=prose.limits_of(item),
         minimum_detectable_effect=judgement.minimum_detectable_effect,

@@ -128,9 +128,11 @@ def _facts(report: Report, item: JudgedClaim) -> list[tuple[str, str]]:
     origin = provenance(report, item)
     return [
         ("Verdict", f"{text(claim_mark(verdict).text)}, {code(verdict)}, {tier_word(item.tier)}"),
+        ("Kind and scope", f"{published.kind}, {item.scope}"),
         ("Attention", text("; ".join(flags(item)))),
         ("Published numbers", text("; ".join(f"{k}: {v}" for k, v in published.published.items())) or "none"),
         ("Reason", text(judgement.reason)),
+        ("Details", text(judgement.details)),
         ("Power", text(tables.detectable_text(judgement) or "")),
         ("Over all claims", text(tables.corrected_text(report, item) or "")),
         ("Limits", text(" ".join(prose.limits_of(item)))),

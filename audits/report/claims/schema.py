@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from audits.claims.claim import PRINTED, ClaimVerdict
+from audits.claims.claim import PRINTED, ClaimVerdict, Kind, Scope
 from audits.claims.figures import Curves, Reference, Style
 from audits.claims.provenance import Origin
 from audits.evidence.experiment import TIERS
@@ -70,7 +70,9 @@ class Judged(Exact, frozen=True, kw_only=True):
     gate: bool
     missing: bool
     stale: tuple[Run, ...]
-    reason: str
+    scope: Scope
+    reason: Annotated[str, Meta(description="one sentence")]
+    details: Annotated[str, Meta(description="the numbers and conditions behind the reason")]
     would_change: str
     limits: Annotated[tuple[str, ...], Meta(description="what the verdict does not show")]
     minimum_detectable_effect: str | None
@@ -91,6 +93,7 @@ class Claim(_AtEveryTier, frozen=True):
     """What was published and the test fixed before a run was judged, then the judgement that is shown first."""
 
     id: str
+    kind: Annotated[Kind, Meta(description="SUPPORTED means of an attack that it succeeded")]
     statement: str
     source: str
     published: Annotated[dict[str, str], Meta(description="printed numbers as printed")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import JudgedClaim, Judgement
+from audits.claims.claim import JudgedClaim, Judgement, Kind
 from audits.claims.hubrouter._figures import exponent_text
 from audits.claims.judged import NO_RUN, Report
 from audits.claims.views import Audit, KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun
@@ -104,7 +104,7 @@ def corrected_text(report: Report, item: JudgedClaim) -> str | None:
     found = report.corrected.get(item.claim.id)
     if found is None:
         return None
-    family = sum(other.claim.published_in_paper for other in report.judged)
+    family = sum(other.claim.kind is Kind.PUBLISHED for other in report.judged)
     kept = (
         "still significant" if found.rejected else "not significant any more" if found.p <= ALPHA else "open before too"
     )
