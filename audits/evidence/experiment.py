@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from audits.evidence.ledger import Evidence
 
 TIERS = ("quick", "full", "paper")  # minutes; hours on two cores; a GPU
 
@@ -43,6 +46,8 @@ class Experiment:
     Attributes:
         name: of the experiment.
         runs: its runs by the user's choices.
+        follow_up: runs that hang on the results of earlier ones, such as a learning rate that was tuned, from the fresh
+            evidence so far. It is asked again until nothing is missing.
         execute: executes one run; a module-level function, because it is called in a worker process.
         exclusive: nothing else may run on the machine meanwhile, for runs that measure time.
         seconds: a run that takes longer is ended.
@@ -66,6 +71,11 @@ class Experiment:
     not_hashed: tuple[str, ...] = ()
     not_compared: tuple[str, ...] = ()
     tolerance: float | None = None
+    follow_up: Callable[[Options, Evidence], tuple[RunSpec, ...]] | None = None
+
+    def planned(self, options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:
+        """All runs that are known so far."""
+        return self.runs(options) + (self.follow_up(options, fresh) if self.follow_up else ())
 
     @property
     def recorded_as(self) -> str:

@@ -95,8 +95,9 @@ def _recheck_one(
     known = rechecked(evidence, first.recorded_as, before, outcome.now)
     if known is not None:
         return replace(outcome, runs=known.result["runs"], refused="a re-check found differences: gather anew")
-    asked = _asked(studies, device)
-    runs = [run for run in population(evidence, first.recorded_as, before) if run.question in asked]
+    made = population(evidence, first.recorded_as, before)
+    asked = _asked(studies, device, Evidence(tuple(made)))
+    runs = [run for run in made if run.question in asked]
     outcome = replace(outcome, runs=len(runs))
     if not runs:
         return replace(outcome, refused="today's experiment asks for none of these runs: gather anew")
@@ -112,13 +113,13 @@ def _recheck_one(
     return _judge(first, replace(outcome, repeated=len(repeated)), repeated, ledger, here)
 
 
-def _asked(studies: Sequence[Experiment], device: str) -> Mapping[str, tuple[str, RunSpec]]:
-    """Today's runs of all tiers, each with its tier, by what they answer."""
+def _asked(studies: Sequence[Experiment], device: str, made: Evidence) -> Mapping[str, tuple[str, RunSpec]]:
+    """Today's runs of all tiers, each with its tier, by what they answer; `made` decides those that hang on others."""
     specs = (
         (tier, spec)
         for tier in TIERS
         for experiment in studies
-        for spec in experiment.runs(Options(tier=tier, device=device))
+        for spec in experiment.planned(Options(tier=tier, device=device), made.at(tier))
     )
     return {run_hash(spec.experiment, spec.config, spec.seed): (tier, spec) for tier, spec in specs}
 
@@ -148,7 +149,7 @@ def _repeat(
 
 
 def _only(experiment: Experiment, specs: tuple[RunSpec, ...]) -> Experiment:
-    return replace(experiment, runs=lambda _: specs)
+    return replace(experiment, runs=lambda _: specs, follow_up=None)
 
 
 def _judge(

@@ -58,36 +58,41 @@ def gather(
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
     ledger.check_writable()
-    tasks = _tasks(experiments, options)
-    missing = tasks if fresh else _missing(tasks, ledger.read())
-    with (
-        Display(console or Console(stderr=True), len(missing)) as display,
-        executor or make_executor("local", ExecutorConfig(options.device, workers)) as at_work,
-    ):
-        display.say(f"{len(missing)} runs to execute, {len(tasks) - len(missing)} already in the ledger")
-        work = Gathering(options, ledger, display, at_work)
-        work.execute(missing, fresh=fresh)
+    experiments, tried, failures = tuple(experiments), set[str](), list[Failure]()
+    with executor or make_executor("local", ExecutorConfig(options.device, workers)) as at_work:
+        while True:
+            tasks, done = _tasks(experiments, options, Evidence() if fresh and not tried else ledger.read())
+            missing = [task for task in tasks if task.run not in tried and (fresh or task.run not in done)]
+            if tried and not missing:
+                break
+            tried |= {task.run for task in missing}
+            with Display(console or Console(stderr=True), len(missing)) as display:
+                display.say(f"{len(missing)} runs to execute, {len(tasks) - len(missing)} already in the ledger")
+                work = Gathering(options, ledger, display, at_work)
+                work.execute(missing, fresh=fresh)
+            failures += work.failures
+            if not missing:
+                break
     if fresh:
         ledger.compact()
-    return Gathered(ledger.read(), tuple(work.failures))
+    return Gathered(ledger.read(), tuple(failures))
 
 
-def _missing(tasks: list[Task], evidence: Evidence) -> list[Task]:
-    """The tasks that no code which counts as today's has done."""
-    codes = accepted(evidence, {task.spec.experiment: code_of(task.experiment) for task in tasks})
-    done = {record.question for record in evidence.fresh(codes).records}
-    return [task for task in tasks if run_hash(task.spec.experiment, task.spec.config, task.spec.seed) not in done]
-
-
-def _tasks(experiments: Iterable[Experiment], options: Options) -> list[Task]:
-    """The runs of all experiments in order, each once."""
+def _tasks(experiments: Iterable[Experiment], options: Options, evidence: Evidence) -> tuple[list[Task], set[str]]:
+    """The runs of all experiments in order, each once, and those that code which counts as today's has done."""
+    codes = accepted(evidence, {experiment.recorded_as: code_of(experiment) for experiment in experiments})
+    known = evidence.fresh(codes)
+    answered = {record.question for record in known.records}
     tasks: dict[str, Task] = {}
+    done: set[str] = set()
     for experiment in experiments:
-        for spec in experiment.runs(options):
+        for spec in experiment.planned(options, known):
             if spec.experiment != experiment.recorded_as:
                 raise ValueError(
                     f"experiment {experiment.name} lists a run of {spec.experiment}; use {experiment.recorded_as}"
                 )
             run = run_hash(spec.experiment, spec.config, spec.seed, code_of(experiment))
             tasks.setdefault(run, Task(experiment, spec, run))
-    return list(tasks.values())
+            if run_hash(spec.experiment, spec.config, spec.seed) in answered:
+                done.add(run)
+    return list(tasks.values()), done

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rich.console import Console
 from audits.evidence.address import code_of
 from audits.evidence.display import Display
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
-from audits.evidence.ledger import Ledger, LedgerError, Record
+from audits.evidence.ledger import Evidence, Ledger, LedgerError, Record
 from audits.evidence.machine import cpu_model, environment
 from audits.evidence.runner import Gathered, gather
 
@@ -113,6 +114,33 @@ def test_fresh_evidence_replaces_what_is_there(tmp_path: Path) -> None:
     renewed, _ = gathered(ledger, experiment(square, spec), fresh=True)
     assert [r.result["square"] for r in (*kept.evidence.records, *renewed.evidence.records)] == ["stale", 25]
     assert len((tmp_path / "demo.jsonl").read_text().splitlines()) == 1
+
+
+def from_best(options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:
+    """Once both of the first runs are there: a run with ten times the x of the larger square."""
+    squares = {r.config["x"]: r.result.get("square", 0) for r in fresh.of("demo") if r.config["x"] in (1, -2)}
+    return specs({"x": 10 * max(squares, key=squares.__getitem__)}) if len(squares) == 2 else ()
+
+
+def test_runs_that_hang_on_others_follow_them(tmp_path: Path) -> None:
+    ledger, first = Ledger(tmp_path), specs({"x": 1}, {"x": -2})
+    staged = replace(experiment(square, *first), follow_up=from_best)
+    outcome, text = gathered(ledger, staged)
+    assert {r.config["x"] for r in outcome.evidence.of("demo")} == {1, -2, -20}, text
+    assert "1 runs to execute, 2 already in the ledger" in text
+    assert gathered(ledger, staged)[1] == "0 runs to execute, 3 already in the ledger\n"
+    renewed, text = gathered(ledger, staged, fresh=True)
+    assert len(renewed.evidence.of("demo")) == 3
+    assert text.count("to execute") == 2
+
+
+def test_what_follows_is_not_planned_where_an_earlier_run_failed(tmp_path: Path) -> None:
+    bad = replace(
+        experiment(troubled, *specs({"trouble": "raise", "x": 1}, {"trouble": "", "x": -2})), follow_up=from_best
+    )
+    outcome, text = gathered(Ledger(tmp_path), bad)
+    assert len(outcome.failures) == 1
+    assert text.count("to execute") == 1
 
 
 def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from report_samples import ADDRESSES, DOTS, RUNS, at, every_kind, record
 
-from audits.claims.claim import ClaimVerdict, Kind, PRINTED
+from audits.claims.claim import PRINTED, ClaimVerdict, Kind
 from audits.claims.figures import DotColumn
 from audits.claims.judged import Report
 from audits.claims.provenance import duration, facts, provenance, reproduce, runs_table
