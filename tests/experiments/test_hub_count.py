@@ -15,6 +15,7 @@ from hubrouter.orthogonality import hub_orthogonality
 
 TASK = Task(named=4, relevant=2, chunk=16, length=96)
 TINY = replace(SMALL, named=2, chunk=8, length=32, d_model=16, steps=6, batch=4, held_out=8, every=2, warmup=2)
+LR = 4e-3
 
 
 def quiet(done: int, total: int, note: str = "") -> None:
@@ -98,9 +99,9 @@ def test_scores_are_those_by_which_the_strictly_causal_layer_selects() -> None:
 
 
 def test_only_the_header_tells_a_trained_router_the_answer() -> None:
-    size = replace(SMALL, named=1, length=32, steps=80, lr=2e-2, batch=16)
+    size = replace(SMALL, named=1, length=32, steps=80, batch=16)
     model = build(size, 4, 0)
-    learn(model, size, 0.0, 0, quiet)
+    learn(model, size, 2e-2, 0.0, 0, quiet)
     batch = drawn(size.task(), 200, seed=9)
     swapped = torch.cat([batch.tokens[:, :16].roll(1, 0), batch.tokens[:, 16:]], dim=1)
     with torch.no_grad():
@@ -111,7 +112,7 @@ def test_only_the_header_tells_a_trained_router_the_answer() -> None:
 
 def test_one_hub_stays_at_chance_by_construction_however_it_is_trained() -> None:
     model = build(TINY, 1, 0)
-    result = learn(model, TINY, 0.0, 0, quiet)
+    result = learn(model, TINY, LR, 0.0, 0, quiet)
     assert {value for _, value in result["curve"]} == {TINY.task().chance}
     assert (result["converged"], result["diverged"], result["steps_to_threshold"]) == (False, False, None)
     with torch.no_grad():
@@ -123,7 +124,7 @@ def test_the_same_seed_gives_the_same_record_and_another_seed_another(
     arm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SIZES, "quick", TINY)
-    spec = RunSpec(hub_count.NAME, {"hubs": 3, "arm": arm}, 1)
+    spec = RunSpec(hub_count.NAME, {"hubs": 3, "arm": arm, "lr": LR}, 1)
     before = torch.random.get_rng_state()
     first, second = (hub_count.execute(spec, Options(), quiet) for _ in range(2))
     assert first == second
@@ -140,10 +141,10 @@ def test_the_arms_start_alike_and_the_penalty_alone_turns_the_hubs_apart() -> No
     plain, turned = (build(TINY, 6, 3) for _ in range(2))
     start, steps = overlap(plain), replace(TINY, steps=60)
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), turned.parameters(), strict=True))
-    first = [next(losses(build(TINY, 6, 3), TINY, weight, 3)) for weight in (0.0, 1.0)]
+    first = [next(losses(build(TINY, 6, 3), TINY, LR, weight, 3)) for weight in (0.0, 1.0)]
     assert first[0] == first[1]  # what is recorded is the task's loss, without the penalty
-    learn(plain, steps, 0.0, 3, quiet)
-    learn(turned, steps, 1.0, 3, quiet)
+    learn(plain, steps, LR, 0.0, 3, quiet)
+    learn(turned, steps, LR, 1.0, 3, quiet)
     assert overlap(turned) < 0.5 * min(start, overlap(plain))
 
 
@@ -178,23 +179,42 @@ def test_a_run_that_is_not_finite_is_recorded_as_diverged_and_is_valid_json(bad:
     model = build(TINY, 3, 0)
     with torch.no_grad():
         model.layer.score.head.weight.fill_(bad)
-    result = learn(model, TINY, 0.0, 0, quiet)
+    result = learn(model, TINY, LR, 0.0, 0, quiet)
     assert (result["diverged"], result["converged"], result["recall"]) == (True, False, None)
 
 
-def test_the_full_sweep_has_about_as_many_unregularised_runs_as_the_paper_and_pairs_every_seed() -> None:
+def test_the_curve_of_a_run_up_to_a_step_is_the_run_of_so_many_steps() -> None:
+    curves = [learn(build(TINY, 3, 0), replace(TINY, steps=n), 1e-2, 0.0, 0, quiet)["curve"] for n in (4, 12)]
+    assert curves[0] == curves[1][: len(curves[0])]
+    assert len({recall for _, recall in curves[1]}) > 1
+
+
+def test_batches_do_not_come_from_the_stream_that_weights_are_drawn_from() -> None:
+    first = next(losses(build(TINY, 3, 0), TINY, LR, 0.0, 0))
+    assert first != next(losses(build(TINY, 3, 0), TINY, LR, 0.0, 1))  # the weights of one seed, the batches of another
+    drawn_like_weights = drawn(TINY.task(), TINY.batch, seed=0)
+    with torch.no_grad():
+        assert first != hub_count.routing_nats(build(TINY, 3, 0), drawn_like_weights).item()
+
+
+def test_the_full_surface_has_every_rate_five_seeds_a_cell_and_twenty_pairs_with_six_hubs() -> None:
     specs = hub_count.runs(Options(tier="full"))
-    cells = {arm: sorted((s.config["hubs"], s.seed) for s in specs if s.config["arm"] == arm) for arm in hub_count.ARMS}
-    assert cells["plain"] == cells["orthogonal"]
-    assert all(sum(m == hubs for m, _ in cells["plain"]) >= 5 for hubs in hub_count.GRID)
+    for rate in hub_count.RATES["full"]:
+        cells = {
+            arm: [(s.config["hubs"], s.seed) for s in specs if (s.config["arm"], s.config["lr"]) == (arm, rate)]
+            for arm in hub_count.ARMS
+        }
+        pairs = [(6, seed) for seed in range(100, 120)]
+        assert cells["orthogonal"] == pairs
+        others = [(m, seed) for m in hub_count.GRID if m != 6 for seed in range(100, 105)]
+        assert sorted(cells["plain"]) == sorted(pairs + others)
     assert (min(hub_count.GRID), max(hub_count.GRID)) == (1, 32)
-    assert len(cells["plain"]) == 85
 
 
 @pytest.mark.parametrize("tier", ["quick", "full", "paper"])
 def test_every_tier_lists_its_runs_once_and_can_be_built(tier: str) -> None:
     specs = hub_count.runs(Options(tier=tier))
-    assert len({(s.config["arm"], s.config["hubs"], s.seed) for s in specs}) == len(specs)
+    assert len({(s.config["arm"], s.config["hubs"], s.config["lr"], s.seed) for s in specs}) == len(specs)
     assert {s.config["tier"] for s in specs} == {tier}
     assert SIZES[tier].router(32).n_hubs == 32
     assert SIZES[tier].task().body_chunks >= 1

@@ -56,10 +56,10 @@ class Sweep:
 
     def complete(self, arm: str, least: int = 1, most: int | None = None) -> bool:
         """Whether all runs with `least` to `most` hubs that the tier's design names are there: no early look."""
-        design = CELLS[self.tier].of(arm) if self.tier in CELLS else {}
-        wanted = {m: n for m, n in design.items() if least <= m and (most is None or m <= most)}
-        seeds = {m: {run.seed for run in self.cell(arm, m)} for m in wanted}
-        return bool(wanted) and all(seeds[m] >= set(range(n)) for m, n in wanted.items())
+        design = CELLS[self.tier].seeds(arm) if self.tier in CELLS else {}
+        wanted = {m: seeds for m, seeds in design.items() if least <= m and (most is None or m <= most)}
+        found = {m: {run.seed for run in self.cell(arm, m)} for m in wanted}
+        return bool(wanted) and all(found[m] >= set(seeds) for m, seeds in wanted.items())
 
     def runs(self, arms: Iterable[str] = ARMS) -> tuple[str, ...]:
         """The addresses of the runs of these arms."""

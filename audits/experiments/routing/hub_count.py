@@ -2,23 +2,24 @@
 
 An embedding feeds one strictly causal HubRouter, whose stages encode, decode and score are trained on which tokens of a
 chunk are relevant (`_routing_task`), by cross-entropy over the tokens of each chunk. A token's score sees the chunks
-before through the hubs alone, so the header must pass through them. A run has converged if its recall@k on held-out
-sequences is at least `THRESHOLD` at the end of the step budget; one that reached it and lost it again has not.
+before through the hubs alone, so the header must pass through them. A run has converged at a step if its recall@k on
+held-out sequences is at least `THRESHOLD` there; one that reached it and lost it again has not.
 
-All numbers are our choices; the paper's task, sizes and meaning of "converge" are unknown. A pilot of about 80 runs (M
-of 1 to 32, 1 to 4 seeds each; 1 or 4 heads, 200 to 350 steps, learning rates 4e-3 to 2e-2; the penalty in 3 runs) chose
-one head, 250 steps and 4e-3 before the sweep: there the runs with M >= 8 neither all fail, as they nearly do at 200
-steps, nor all converge, as they do at larger learning rates; where all end alike nothing can be compared. One head also
-leaves room for 32 orthogonal hubs. The penalty's weight was chosen without looking at recall: of 1 and 10 the smaller,
-as it brings the mean squared cosine of 6 hubs from .03 to about .001. `paper` is the same task at a larger size and was
-not piloted.
+What converges depends on the learning rate and on the number of steps, which the paper does not print, so the whole
+surface M x learning rate x steps is run. The rate is constant after the warm-up and no evaluation draws a random
+number: the curve of a run up to some step *is* the run of so many steps, and one run gives the whole axis of steps.
+
+All numbers are our choices; the paper's task, sizes and meaning of "converge" are unknown. Pilots chose one head, the
+warm-up and the penalty, on seeds that no run here has. One head leaves room for 32 orthogonal hubs. The penalty's
+weight was chosen without looking at recall: of 1 and 10 the smaller, as it brings the mean squared cosine of 6 hubs
+from .03 to about .001. `paper` is the same task at a larger size and was not piloted.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.routing._routing_task import Batch, Task, recall
+from audits.subject.randomness import generator
 from hubrouter.config import RouterConfig
 from hubrouter.orthogonality import hub_orthogonality
 from hubrouter.router import HubRouter
@@ -35,7 +37,9 @@ NAME = "hub-count"
 ARMS = ("plain", "orthogonal")
 THRESHOLD = 0.8  # recall@k that counts as converged (our choice)
 HELD_OUT = 1_000_003  # the generator seed of the held-out sequences, the same for all runs
-GRID = (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32)  # our choice; the paper prints M = 1 to 32
+GRID = (1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32)  # our choice; the paper prints M = 1 to 32
+RATES = {"quick": (1e-2,), "full": (2e-3, 4e-3, 6e-3, 1e-2), "paper": (3e-4, 6e-4, 1.2e-3)}  # all of them count
+FIRST_SEED = 100  # of the judged runs
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,6 @@ class Size:
     n_heads: int
     steps: int
     batch: int
-    lr: float
     warmup: int
     penalty: float  # weight of the orthogonality penalty in the orthogonal arm
     held_out: int  # sequences
@@ -65,32 +68,32 @@ class Size:
         return RouterConfig(self.d_model, self.n_heads, hubs, self.relevant, self.chunk)
 
 
-SMALL = Size(4, 2, 16, 96, 32, 1, 250, 16, 4e-3, 20, 1.0, 128, 25)
+SMALL = Size(4, 2, 16, 96, 32, 1, 500, 16, 20, 1.0, 128, 25)
 SIZES = {
-    "quick": SMALL,
+    "quick": replace(SMALL, steps=250),
     "full": SMALL,
-    "paper": Size(16, 8, 64, 1024, 512, 8, 3000, 32, 6e-4, 300, 1.0, 64, 100),
+    "paper": Size(16, 8, 64, 1024, 512, 8, 3000, 32, 300, 1.0, 64, 100),
 }
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Seeds 0 to n - 1 of each number of hubs, by arm."""
+    """The seeds of each number of hubs at every learning rate, by arm."""
 
     plain: Mapping[int, int]
     orthogonal: Mapping[int, int]
 
-    def of(self, arm: str) -> Mapping[int, int]:
-        """Hubs to the number of seeds."""
-        return self.plain if arm == "plain" else self.orthogonal
+    def seeds(self, arm: str) -> Mapping[int, range]:
+        """Hubs to seeds."""
+        counts = self.plain if arm == "plain" else self.orthogonal
+        return {hubs: range(FIRST_SEED, FIRST_SEED + count) for hubs, count in counts.items()}
 
 
 # Five seeds a cell as in the paper; M = 6 has more, because five against five cannot decide a rescue.
-_SWEEP = {hubs: 20 if hubs == 6 else 5 for hubs in GRID}
 CELLS = {
-    "quick": Cells(dict.fromkeys((1, 2, 6, 8, 20), 3), {6: 3}),
-    "full": Cells(_SWEEP, _SWEEP),
-    "paper": Cells(dict.fromkeys(GRID, 5), dict.fromkeys(GRID, 5)),
+    "quick": Cells(dict.fromkeys((1, 6, 8, 14, 32), 3), {6: 3}),
+    "full": Cells({hubs: 20 if hubs == 6 else 5 for hubs in GRID}, {6: 20}),
+    "paper": Cells(dict.fromkeys(GRID, 5), {6: 5}),
 }
 
 
@@ -115,13 +118,14 @@ class Router(nn.Module):
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
-    """Every cell with its seeds; both arms of a seed start alike and see the same sequences."""
+    """Every cell with its seeds; all runs of a seed see the same sequences, and both arms of one start alike."""
     fixed = {"tier": options.tier, **asdict(SIZES[options.tier])}
     return tuple(
-        RunSpec(NAME, {"hubs": hubs, "arm": arm, **fixed}, seed, f"route with M = {hubs}, {arm}, seed {seed}")
+        RunSpec(NAME, {"hubs": hubs, "arm": arm, "lr": lr, **fixed}, seed, f"M = {hubs}, {arm}, {lr:g}, seed {seed}")
+        for lr in RATES[options.tier]
         for arm in ARMS
-        for hubs, seeds in CELLS[options.tier].of(arm).items()
-        for seed in range(seeds)
+        for hubs, seeds in CELLS[options.tier].seeds(arm).items()
+        for seed in seeds
     )
 
 
@@ -130,7 +134,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
     size = SIZES[options.tier]
     model = build(size, int(spec.config["hubs"]), spec.seed).to(options.device)
     weight = size.penalty if spec.config["arm"] == "orthogonal" else 0.0
-    result = learn(model, size, weight, spec.seed, progress)
+    result = learn(model, size, float(spec.config["lr"]), weight, spec.seed, progress)
     overlap = float(hub_orthogonality(model).detach())  # mean squared cosine of two hubs: did the penalty act?
     return {
         **result,
@@ -147,10 +151,10 @@ def build(size: Size, hubs: int, seed: int) -> Router:
         return Router(size.task().vocab_size, size.router(hubs))
 
 
-def learn(model: Router, size: Size, weight: float, seed: int, progress: Progress) -> dict[str, Any]:
+def learn(model: Router, size: Size, lr: float, weight: float, seed: int, progress: Progress) -> dict[str, Any]:
     """Train in place: recall over the steps, whether it converged, the first step seen at the threshold."""
     curve, loss = [[0, held_out_recall(model, size)]], math.inf
-    for step, loss in enumerate(losses(model, size, weight, seed), 1):
+    for step, loss in enumerate(losses(model, size, lr, weight, seed), 1):
         due = step % size.every == 0 or step == size.steps
         now = held_out_recall(model, size) if due and math.isfinite(loss) else curve[-1][1]
         if not (math.isfinite(loss) and math.isfinite(now)):
@@ -178,14 +182,14 @@ def outcome(curve: list[list[float]], loss: float, size: Size) -> dict[str, Any]
     }
 
 
-def losses(model: Router, size: Size, weight: float, seed: int) -> Iterator[float]:
+def losses(model: Router, size: Size, lr: float, weight: float, seed: int) -> Iterator[float]:
     """One update a step; yields the batch's nats a relevant token before it, or not-a-number where it was refused."""
-    task, generator = size.task(), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=size.lr, betas=(0.9, 0.95), weight_decay=0.1)
+    task, batches = size.task(), generator(seed, "hub count, batches")  # not the stream that weights are drawn from
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.1)
     for step in range(size.steps):
         for group in optimizer.param_groups:
-            group["lr"] = size.lr * min(1.0, (step + 1) / size.warmup)
-        nats = routing_nats(model, task.draw(size.batch, generator))
+            group["lr"] = lr * min(1.0, (step + 1) / size.warmup)
+        nats = routing_nats(model, task.draw(size.batch, batches))
         loss = nats + weight * hub_orthogonality(model) if weight else nats
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
