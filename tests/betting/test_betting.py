@@ -17,8 +17,7 @@ from audits.betting import BetConfig, BetVerdict, Stakes, bet, explain
 from audits.betting.eprocess import EProcess, default_lr
 from audits.betting.predictor import make_predictor
 from audits.betting.wealth import mean_wealth
-from audits.experiments.auditor._betting_study import Memory, print_narrow, settings_of
-from audits.experiments.auditor._betting_study_seeds import power_row
+from audits.experiments.auditor.betting_study import Memory, settings_of
 from audits.leaks import all_leaks, hub_selection_in_chunk
 from audits.report.audit.bet_html import wealth_plot
 from audits.subject.settings import Settings, SubjectError
@@ -342,21 +341,6 @@ def test_the_wealth_of_a_test_is_the_mean_of_its_predictors_and_crosses_the_line
     assert len(result.predictors) == 2
     crossed = next(step for step, log in enumerate(result.log_wealth, 1) if log >= math.log(1000))
     assert crossed == result.proven_at
-
-
-def test_the_power_of_betting_is_counted_over_tests_with_tokens_of_their_own():
-    leak = PLANTED["same_padding"]
-    name, leak_class, share, interval, speed = power_row(leak, settings_of(leak), BetConfig(steps=40), 3)
-    assert (name, leak_class, share) == ("same_padding", "dense", "3 of 3")
-    assert interval == "0.29 to 1.00"
-    assert int(speed.split(",")[0]) <= 40
-
-
-def test_the_study_tests_the_narrow_council_with_and_without_its_router_frozen(capsys):
-    print_narrow(BetConfig(steps=1))
-    rows = [line.split(" | ")[0].strip("| ") for line in capsys.readouterr().out.splitlines()[2:]]
-    plain = ["as planted", "narrow council"]
-    assert rows == [row for name in plain for row in (name, f"{name}, frozen router")]
 
 
 COMMAND_LINES = [

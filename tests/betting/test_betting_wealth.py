@@ -9,7 +9,7 @@ from torch import Tensor
 
 from audits.betting.follow_the_leader import FollowTheLeader
 from audits.betting.wealth import FRACTIONS, RESERVE, Wealth, certifies, log_factors
-from audits.experiments.auditor._betting_study import dice
+from audits.experiments.auditor.betting_study import coin_tests
 from audits.statistics.counts import Counts, rate_interval
 
 BET_FRACTIONS = torch.tensor(FRACTIONS, dtype=torch.float64)
@@ -56,7 +56,7 @@ def test_a_predictor_that_sees_the_symbol_makes_the_mean_grow():
 
 @pytest.mark.parametrize("deviation", [0.05, 1.0, 10.0])
 def test_simulated_tests_end_in_a_proof_no_more_often_than_alpha(deviation):
-    largest = dice(deviation, runs=4000, rounds=40, bets=4)
+    largest = coin_tests(deviation, tests=4000, rounds=40, bets=4)
     for alpha in (0.5, 0.1, 0.02):
         proofs = sum(certifies(log, alpha) for log in largest.tolist())
         assert rate_interval(Counts(proofs, len(largest))).low <= alpha

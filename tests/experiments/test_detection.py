@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,31 @@ def test_a_leak_seen_too_seldom_and_a_single_alarm_refute_the_claim(record, reas
 
 
 def test_a_draw_counts_the_verdicts_of_both_sides():
-    spec = RunSpec("detection-power", {"twin": "needle", "draws": 1})
+    spec = RunSpec("detection-power", {"twin": "needle", "draws": 1, "controls": 1})
     result = detection_power.execute(spec, Options(), lambda *_: None)
     assert result["leaky"]["perturbation"] == result["leaky"][AUDIT] == result["leaky"][QUICK] == {"LEAK": 1}
     assert result["clean"][AUDIT] == {"PASS": 1}
     assert "decode" not in result["clean"]
+
+
+def test_only_the_first_draws_include_the_control(monkeypatch):
+    monkeypatch.setattr(detection_power, "_verdicts", lambda _model, settings: {AUDIT: f"length {settings.seq_len}"})
+    spec = RunSpec("detection-power", {"twin": "needle", "draws": 5, "controls": 3})
+    result = detection_power.execute(spec, Options(), lambda *_: None)
+    assert result["leaky"] == {AUDIT: {"length 32": 5}}
+    assert result["clean"] == {AUDIT: {"length 16": 1, "length 24": 1, "length 32": 1}}
+    causal = RunSpec("detection-power", {"causal": "GRU", "draws": 5})
+    assert sum(detection_power.execute(causal, Options(), lambda *_: None)["clean"][AUDIT].values()) == 5
+
+
+def test_the_full_tier_has_the_draws_that_show_the_floor_in_runs_short_enough_to_resume():
+    leaks = [spec.config for spec in detection_power.runs(Options("full")) if "twin" in spec.config]
+    drawn = Counter[str]()
+    for config in leaks:
+        drawn[config["twin"]] += config["draws"]
+        assert config["draws"] <= 12
+    assert set(drawn) == {leak.name for leak in all_leaks()}
+    assert min(drawn.values()) >= DRAWS_NEEDED
 
 
 def test_no_two_draws_have_the_same_seed_at_any_tier():

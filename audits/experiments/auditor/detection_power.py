@@ -24,13 +24,16 @@ from audits.subject.settings import Settings
 
 LENGTH = 32  # shorter than the kill matrix's: the shortest at which every planted leak exists
 LENGTHS = (16, 24, 32)  # of causal models, in turn
-SIZES = {"quick": (2, 1), "full": (20, 3), "paper": (20, 15)}  # draws in a run, runs of each model
+SIZES = {"quick": (2, 2, 1), "full": (12, 3, 5), "paper": (20, 20, 15)}  # draws in a run, with control, runs of a model
 
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
-    """A few draws of every model; the draws of one tier are none of another's, so that all count together."""
-    draws, count = SIZES[options.tier]
-    models = [{"twin": leak.name} for leak in all_leaks()] + [{"causal": name} for name in CAUSAL]
+    """A few draws of every model; the draws of one tier are none of another's, so that all count together.
+
+    Only some draws of a leak include its control: all controls together, not each, are to show that none is flagged.
+    """
+    draws, controls, count = SIZES[options.tier]
+    models = [{"twin": leak.name, "controls": controls} for leak in all_leaks()] + [{"causal": name} for name in CAUSAL]
     return tuple(
         RunSpec(NAME, {**model, "draws": draws}, seed, f"power on {next(iter(model.values()))}, part {seed + 1}")
         for seed in range(count)
@@ -39,13 +42,13 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
-    """Count the verdicts of every probe over some draws, on the leaky side and on the clean one."""
+    """Count the verdicts of every probe over some draws, on the leaky side and, in the first ones, on the control."""
     counts: dict[str, dict[str, Counter[str]]] = {"leaky": {}, "clean": {}}
-    draws = int(spec.config["draws"])
+    draws, controls = int(spec.config["draws"]), int(spec.config.get("controls", 0))
     for draw in range(draws):
         progress(draw, draws)
         seed = seed_of(spec, draw)
-        for side, build, settings in _sides(spec.config, seed, options.device):
+        for side, build, settings in _sides(spec.config, seed, options.device)[: 2 if draw < controls else 1]:
             with redrawn(seed):
                 model = build()
             for probe, verdict in _verdicts(model, settings).items():
