@@ -44,15 +44,17 @@ def judge(evidence: Evidence) -> Judgement:
     tested = sum(rate.counts.trials for rate in {rate.kind: rate for rate in found}.values())
     tables = (_level_table(found), *_leak_tables(records))
     verdict, reason = ClaimVerdict.SUPPORTED, "No level is exceeded more often than it allows by any causal predictor."
+    effect = None
     if above:
         verdict, reason = ClaimVerdict.REFUTED, "Some causal predictors are certified more often than the level allows."
     elif unsure:
         verdict, reason = ClaimVerdict.INCONCLUSIVE, "No level is known to be exceeded, but there are too few tests."
+        effect = f"a rate of {max(rate.interval.high for rate in unsure):.2g}"
     return Judgement(
         verdict,
         reason,
         "A causal predictor that is certified more often than the level.",
-        minimum_detectable_effect=f"a rate of {max(rate.interval.high for rate in unsure):.2g}" if unsure else None,
+        minimum_detectable_effect=effect,
         evidence=tuple(record.run for record in records),
         tables=tables,
         details=f"{tested} tests of causal predictors; {CONFIDENCE:.1%} Clopper-Pearson intervals. Above the level: "
