@@ -28,6 +28,8 @@ class DiagnosticConfig:
         hubs: hub tokens M of Perceiver and HubRouter, global tokens of sparse attention.
         window: tokens on each side that a window reads.
         features: random features of Performer, rank of Linformer.
+        positions: whether learned positions are added to the embedding (our choice; the paper does not say). Without
+            them a permutation-equivariant representation cannot exceed what content alone tells.
         seed: of random weights that are never trained.
     """
 
@@ -40,6 +42,7 @@ class DiagnosticConfig:
     hubs: int = 16
     window: int = 16
     features: int = 32
+    positions: bool = True
     seed: int = 0
 
     def model(self) -> ModelConfig:
@@ -51,7 +54,6 @@ class DiagnosticConfig:
             causal=self.causal,
             n_hubs=min(self.hubs, 64),
             mlp_ratio=2,
-            ssm_chunk=128,
         )
 
 

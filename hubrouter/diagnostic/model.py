@@ -1,9 +1,10 @@
-"""The diagnostic's model: embedding, representation, router, council over what is read, head (arXiv:2603.20997)."""
+"""The diagnostic's model (arXiv:2603.20997): embedding, representation, router, council over what is read, head."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -60,7 +61,7 @@ class RoutedModel(nn.Module):
         config: sizes.
         representation: [B, N, D] to [B, N, D].
         router: scores from it.
-        embedding: tokens to [B, N, D]; a learned table where absent.
+        embedding: tokens to [B, N, D]; a learned table where absent. Learned positions are added to either.
     """
 
     def __init__(
@@ -73,17 +74,24 @@ class RoutedModel(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model) if embedding is None else embedding
+        self.positions = nn.Parameter(torch.randn(config.length, config.d_model)) if config.positions else None
         self.representation, self.router = representation, router
         self.council = Council(config)
         self.head = nn.Linear(config.d_model, config.vocab_size)
 
     def forward(self, batch: Batch, asked: Reading) -> RoutedOutput:
         """Route, then predict the label."""
-        h = self.representation(self.embedding(batch.tokens))
+        h = self.represent(batch)
         scores = self.router(h, batch)
         seen = read(scores, batch, self.router.reading(asked))
         output = self.council(at(h, batch.query), h, seen)
         return RoutedOutput(h, scores, self.head(output))
+
+    def represent(self, batch: Batch) -> Float[Tensor, "B N D"]:
+        """The router's input."""
+        x = self.embedding(batch.tokens)
+        h: Tensor = self.representation(x if self.positions is None else x + self.positions[: x.shape[1]])
+        return h
 
     def loss(self, answered: RoutedOutput, batch: Batch, route_weight: float) -> Tensor:
         """Cross-entropy of the label plus the router's loss at its weight, in nats."""

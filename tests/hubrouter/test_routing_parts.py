@@ -151,6 +151,20 @@ def test_a_model_routes_predicts_and_trains(name: str, routed: str) -> None:
     assert parameters_of(made) > 1000
 
 
+@pytest.mark.parametrize("name", ["raw", "global_mean", "perceiver", "linear_attention", "performer"])
+def test_without_positions_like_tokens_cannot_be_told_apart(name: str) -> None:
+    batch = TASK.draw(8, torch.Generator().manual_seed(0))  # two distractors with the query's key, and the answer
+    for positions in (False, True):
+        torch.manual_seed(0)
+        config = replace(CONFIG, positions=positions)
+        made = RoutedModel(config, representation(name).build(config), router("investigator").build(config)).double()
+        scores = made(batch, TASK.reading).scores.unit
+        like = (batch.tokens == batch.tokens.gather(1, batch.query[:, None])) & batch.candidates
+        spread = torch.stack([row[at].max() - row[at].min() for row, at in zip(scores, like, strict=True)])
+        assert like.sum(1).eq(3).all()
+        assert (float(spread.detach().max()) > 1e-6) == positions
+
+
 def test_the_weight_of_the_routers_loss_falls_from_one_to_a_tenth() -> None:
     assert decayed(0, 11) == 1
     assert decayed(5, 11) == pytest.approx(0.55)

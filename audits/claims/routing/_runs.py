@@ -1,30 +1,36 @@
 """What the claims of arXiv:2603.20997 share: a mechanism's runs on a task, whether it routes, and the rule for it.
 
-Precision is normalised: 0 at the exact level of chance, 1 where the answer is always read. Thresholds are ours and were
-fixed before the runs: a mechanism routes from 0.8 on, and is at chance up to 0.1. That it does not route is said only
-where longer training brings nothing more; this was added after the first runs, some of which it leaves open. The paper
-does not say what its distractors carry, so what it calls a failure is looked for in both versions of the task, and one
-of them is enough.
+Precision is normalised in two ways: 1 is always, and 0 is exact chance, or what content alone can reach. Thresholds
+are ours, refer to chance and were fixed before the runs: a mechanism routes from 0.8 on, and is at chance up to 0.1.
+That it does not route is said only where longer training brings nothing more. The paper says neither what its
+distractors carry, nor how many there are, nor which token the router is trained to find: each is a reading, and only
+what holds in all of them is said.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 
 from audits.claims.claim import ClaimVerdict, Judgement, no_run_yet
 from audits.evidence.experiment import RunSpec
 from audits.evidence.ledger import Evidence, Record, run_hash
 from audits.experiments.routing._bandit import HELD_OUT
-from audits.experiments.routing._plan import MIDDLE, NAME, rates, seeds, spec_of
+from audits.experiments.routing._plan import (
+    LONGER,
+    MIDDLE,
+    NAME,
+    RATES,
+    Arm,
+    judged_specs,
+    tuned,
+    tuning_specs,
+    winner,
+)
 from audits.experiments.routing._rows import ROWS, Row
-from audits.experiments.routing._task import FAR
-from audits.experiments.routing.long import LONG, TIMES
-from audits.experiments.routing.long import NAME as LONGER
-from audits.experiments.routing.long_seeds import EXPERIMENT as MORE_LONG
-from audits.experiments.routing.long_seeds import long_specs
+from audits.experiments.routing._task import FAR, TASKS, content_ceiling
 from audits.formatting import Table
 from audits.statistics.mean import Mean, mean_of_runs
 from hubrouter.diagnostic.scores import normalised
@@ -32,18 +38,12 @@ from hubrouter.diagnostic.scores import normalised
 SOURCE = "arXiv:2603.20997 v2 (A. Basu, 2026), no code published"
 ROUTES, CHANCE = 0.8, 0.1
 PLATEAU = 0.1  # what several times the training may bring a mechanism that is said not to route
-NEEDS = (NAME, LONGER, MORE_LONG.name)
-SEEDS = 3
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One mechanism on one task: its seeds at the middle learning rate, and what else was tried.
-
-    `swept` has every learning rate, `long` several times the training for those that may be said not to route: of the
-    first seed, or of several where that one routes.
-    """
+    """One mechanism on one task: its seeds at the rate chosen for it, the runs that chose, and longer training."""
 
     row: Row
     task: str
@@ -70,16 +70,34 @@ class Cell:
         return self._mean(self.seeds, key)
 
     @property
-    def long_mean(self) -> Mean | None:
-        """The same in longer training; None for fewer than the pre-registered seeds."""
-        return self._mean(self.long, "precision") if len(self.long) >= SEEDS else None
+    def ceiling(self) -> float | None:
+        """The precision that content alone can reach; None where it can reach everything, or picks are no tokens."""
+        whole = self.row.router in ("segment_mean", "segment_max", "memory_banks") or self.row.budget
+        found = content_ceiling(TASKS[str(self.seeds[0].config["tier"])][self.task])
+        return None if whole or found == 1 else found
 
-    def _mean(self, records: Sequence[Record], key: str) -> Mean:
-        found = sum(float(record.result[key]) for record in records) / len(records)
-        chance, asked = float(records[0].result["chance"]), int(records[0].config["held_out"])
+    @property
+    def beyond_content(self) -> Mean | None:
+        """Precision where 0 is what content alone can reach and 1 is always."""
+        return None if self.ceiling is None else self.beyond(self.seeds)
+
+    def beyond(self, records: Sequence[Record], key: str = "precision") -> Mean:
+        """The same of some of its runs, which must have a ceiling."""
+        return self._mean(records, key, self.ceiling)
+
+    @property
+    def long_mean(self) -> Mean | None:
+        """Normalised precision in longer training; None where there was none."""
+        return self._mean(self.long, "precision") if self.long else None
+
+    def _mean(self, records: Sequence[Record], key: str, zero: float | None = None) -> Mean:
+        values = [float(record.result[key]) for record in records]
+        found = sum(values) / len(values)
+        zeros = [float(record.result["chance"]) if zero is None else zero for record in records]
+        asked = int(records[0].config["held_out"])
         asked = min(asked, HELD_OUT) if self.row.recipe == "bandit" else asked
-        error = math.sqrt(found * (1 - found) / asked) / (1 - chance)
-        return mean_of_runs([normalised_of(record, key) for record in records], error, LEVEL)
+        error = math.sqrt(found * (1 - found) / asked) / (1 - zeros[0])
+        return mean_of_runs([normalised(*pair) for pair in zip(values, zeros, strict=True)], error, LEVEL)
 
     def average(self, key: str) -> float:
         """The mean of a result over the seeds."""
@@ -116,11 +134,13 @@ class Runs:
     def cell(self, name: str, task: str = FAR) -> Cell | None:
         """The planned runs of a mechanism on a task; None where a seed or a rate of them is missing."""
         row, tier = ROWS[name], self.tier
-        seeded = [spec_of(tier, task, row, seed, MIDDLE) for seed in range(max(SEEDS, seeds(tier, name)))]
-        swept = [spec_of(tier, task, row, 0, rate) for rate in rates(tier, row, 0)]
-        found, every = self._records(seeded), self._records(swept)
-        more = self._records(long_specs(tier, name)) if task == FAR and name in LONG and tier != "quick" else ()
-        return None if found is None or every is None or more is None else Cell(row, task, found, every, more)
+        lr = winner(tier, name, self.by_question) if tuned(tier, name) else MIDDLE
+        if lr is None:
+            return None
+        found, swept = self._records(judged_specs(tier, Arm(task, name), lr)), self._records(tuning_specs(tier, name))
+        longer = task == FAR and name in LONGER and tier != "quick"
+        more = self._records(judged_specs(tier, Arm(task, name, LONGER[name]), lr)) if longer else ()
+        return None if found is None or swept is None or more is None else Cell(row, task, found, swept, more)
 
     def _records(self, specs: Iterable[RunSpec]) -> tuple[Record, ...] | None:
         found = [self.by_question.get(run_hash(spec.experiment, spec.config, spec.seed)) for spec in specs]
@@ -130,7 +150,7 @@ class Runs:
 
 def routing_runs(evidence: Evidence) -> Runs:
     """The runs of the evidence, which is that of one tier."""
-    records = (*evidence.of(NAME), *evidence.of(LONGER))
+    records = evidence.of(NAME)
     return Runs(str(records[0].config["tier"]) if records else "quick", {record.question: record for record in records})
 
 
@@ -145,7 +165,7 @@ def judge_cells(
         known = [cell for cell in cells if cell is not None]
         if len(known) < len(cells):
             missing = next(f"{name} ({task})" for (name, task), cell in zip(wanted, cells, strict=True) if cell is None)
-            return no_run_yet(f"{missing} with all its seeds and learning rates")
+            return no_run_yet(missing)
         return rule(known)
 
     return judge
@@ -158,6 +178,7 @@ class Check:
     `needed` is the number of seeds that would settle it, as far as seeds can.
     """
 
+    cell: Cell
     holds: bool | None
     text: str
     mean: Mean
@@ -168,11 +189,11 @@ def routes(cell: Cell, key: str = "precision") -> Check:
     """Whether it routes; that it does not is said only where no learning rate does, and no longer training."""
     mean, longer = cell.mean(key), cell.long_mean if key == "precision" else None
     if mean.interval.low >= ROUTES or (longer is not None and longer.interval.low >= ROUTES):
-        return Check(True, _described(cell, key), mean, mean.n)
+        return Check(cell, True, _described(cell, key), mean, mean.n)
     if mean.interval.high >= ROUTES:
-        return Check(None, _described(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - ROUTES)))
+        return Check(cell, None, _described(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - ROUTES)))
     holds = False if best(cell, key) < ROUTES and plateau(cell) else None
-    return Check(holds, _described(cell, key), mean, max(SEEDS, len(cell.long) + 1))
+    return Check(cell, holds, _described(cell, key), mean, mean.n)
 
 
 def at_chance(cell: Cell, key: str = "precision") -> Check:
@@ -180,40 +201,54 @@ def at_chance(cell: Cell, key: str = "precision") -> Check:
     mean = cell.mean(key)
     low, high = mean.interval.low, mean.interval.high
     holds = False if low > CHANCE else True if max(high, best(cell, key)) <= CHANCE else None
-    return Check(holds, _described(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - CHANCE)))
+    return Check(cell, holds, _described(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - CHANCE)))
+
+
+def no_better(cell: Cell, key: str = "precision") -> Check:
+    """Whether it finds no more than content alone can, in longer training neither."""
+    assert cell.ceiling is not None
+    means = [cell.beyond(records, key) for records in (cell.seeds, cell.long) if records]
+    mean = max(means, key=lambda found: found.mean)
+    return Check(cell, below(mean, CHANCE), _described(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - CHANCE)))
 
 
 def short_of(cell: Cell, key: str = "precision") -> Check:
     """Whether it does not route, be it at chance or between."""
     check = routes(cell, key)
-    return Check(negated(check.holds), check.text, check.mean, check.needed)
+    return replace(check, holds=negated(check.holds))
 
 
 def best(cell: Cell, key: str = "precision") -> float:
-    """The best normalised precision of the first seed, by learning rate and in longer training."""
-    tried = (*cell.swept, *cell.long) if key == "precision" else cell.swept
+    """The best normalised precision of a single run of another length or learning rate."""
+    tried = (*cell.swept, *cell.long) if key == "precision" and cell.task == FAR else cell.long
     return max((normalised_of(record, key) for record in tried), default=-math.inf)
 
 
 def plateau(cell: Cell) -> bool:
-    """Whether longer training brought the first seed nothing to speak of; False where it was not tried."""
-    return bool(cell.long) and normalised_of(cell.long[0]) - normalised_of(cell.seeds[0]) <= PLATEAU
+    """Whether longer training brought nothing to speak of, as with a Bloom filter; False where it was not tried."""
+    longer = cell.long_mean
+    return cell.row.router == "bloom" or (longer is not None and longer.mean - cell.mean().mean <= PLATEAU)
 
 
 def _described(cell: Cell, key: str) -> str:
-    mean = cell.mean(key)
-    between = f"{mean.interval.low:.2f} to {mean.interval.high:.2f}"
-    longer = ", ".join(f"{normalised_of(record):.2f}" for record in cell.long) if key == "precision" else ""
+    beyond, longer = (cell.beyond_content, cell.long_mean) if key == "precision" else (None, None)
     return (
         f"{cell.name}: precision {100 * cell.average(key):.1f} % at a chance of {100 * cell.average('chance'):.1f} %, "
-        f"normalised {mean.mean:.2f} (95 % interval {between}, {mean.n} seeds"
-        + (f"; {TIMES} times as long {longer})" if longer else ")")
+        f"normalised by chance {interval_text(cell.mean(key))}"
+        + (f", by content alone {interval_text(beyond)}" if beyond else "")
+        + (f"; {LONGER[cell.row.name]} times as long {interval_text(longer)}" if longer else "")
     )
 
 
-def either(checks: Sequence[Check]) -> bool | None:
-    """Whether one of several readings holds."""
-    return True if any(c.holds for c in checks) else False if all(c.holds is False for c in checks) else None
+def interval_text(mean: Mean) -> str:
+    """A mean with its interval and its number of runs."""
+    return f"{mean.mean:.2f} ({mean.interval.low:.2f} to {mean.interval.high:.2f}, {mean.n} seeds)"
+
+
+def agreed(checks: Sequence[Check]) -> bool | None:
+    """What all readings say; None where one is open, or where they differ."""
+    said = {check.holds for check in checks}
+    return said.pop() if len(said) == 1 else None
 
 
 def decide(held: Sequence[bool | None]) -> ClaimVerdict:
@@ -248,30 +283,41 @@ def open_effect(checks: Sequence[Check]) -> tuple[str, int | None]:
 def cells_table(cells: Sequence[Cell], causality: Mapping[str, str] | None = None) -> Table:
     """Everything measured of the mechanisms, both precisions and accuracy side by side."""
     header = (
-        "mechanism", "task", "seeds", "precision, %", "chance, %", "normalised (95 % interval)", "accuracy, %",
-        "mean rank", "first seed by learning rate", f"{TIMES} times as long",
+        "mechanism", "task", "seeds", "precision, %", "chance, %", "content alone, %", "normalised by chance",
+        "normalised by content alone", "accuracy, %", "mean rank", "tuning: rate and normalised", "trained longer",
     )  # fmt: skip
     more = () if causality is None else ("audit of the representation",)
     rows = tuple(_row(cell) + (() if causality is None else (causality.get(cell.row.name, "none"),)) for cell in cells)
-    return Table("Routing precision and task accuracy", header + more, rows)
+    return Table("Routing precision and task accuracy (95 % intervals)", header + more, rows)
 
 
 def _row(cell: Cell) -> tuple[str, ...]:
-    mean = cell.mean()
     ranks = [record.result["rank"] for record in cell.seeds]
     rank = "not finite" if None in ranks else f"{sum(ranks) / len(ranks):.1f}"
+    beyond, longer = cell.beyond_content, cell.long_mean
     return (
         cell.row.name,
         cell.task,
-        f"{mean.n}" + _diverged(cell.seeds),
+        f"{len(cell.seeds)}" + _diverged(cell.seeds),
         f"{100 * cell.average('precision'):.1f}",
         f"{100 * cell.average('chance'):.1f}",
-        f"{mean.mean:.2f} ({mean.interval.low:.2f} to {mean.interval.high:.2f})",
+        "all" if cell.ceiling is None else f"{100 * cell.ceiling:.1f}",
+        interval_text(cell.mean()),
+        "does not apply" if beyond is None else interval_text(beyond),
         f"{100 * cell.average('accuracy'):.1f}",
         rank,
-        ", ".join(f"{r.config['lr']:g}: {normalised_of(r):.2f}" for r in cell.swept),
-        ", ".join(f"{normalised_of(r):.2f}" for r in cell.long) or "not run",
+        _tuning(cell),
+        "not run" if longer is None else f"{LONGER[cell.row.name]} times: {interval_text(longer)}",
     )
+
+
+def _tuning(cell: Cell) -> str:
+    """Each rate with its normalised precision, the chosen one marked, and whether it lies at an edge of the grid."""
+    if not cell.swept:
+        return "not tuned"
+    chosen = cell.seeds[0].config["lr"]
+    rates = (f"{r.config['lr']:g}{'*' * (r.config['lr'] == chosen)}: {normalised_of(r):.2f}" for r in cell.swept)
+    return ", ".join(rates) + (" (at an edge)" if chosen in (RATES[0], RATES[-1]) else "")
 
 
 def _diverged(records: Sequence[Record]) -> str:

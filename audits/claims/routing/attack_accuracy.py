@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.figures import DotColumn, Dots, Reference
-from audits.claims.routing._runs import NEEDS, SEEDS, Cell, cells_table, judge_cells, routes, runs_of, scale
+from audits.claims.routing._runs import Cell, cells_table, judge_cells, routes, runs_of, scale
+from audits.experiments.routing._plan import NAME, SEEDS
 from audits.experiments.routing._rows import rows
 from audits.experiments.routing._task import FAR, TASKS
 from audits.statistics.mean import Mean, mean_of_runs
@@ -76,5 +77,5 @@ CLAIM = Claim(
     refuted_by="A mechanism that reads the answer and does not predict it.",
     judge=judge_cells([(name, FAR) for name in rows("full")], rule),
     published={"bidirectional Mamba": "99.5 % (accuracy 32.2 %)", "attention": "98.4 % (accuracy 74.5 %)"},
-    needs=NEEDS,
+    needs=(NAME,),
 )

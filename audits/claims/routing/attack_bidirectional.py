@@ -9,9 +9,7 @@ from audits.claims.routing._figures import curves_of
 from audits.claims.routing._landscape import audits_of, landscape, seen_by
 from audits.claims.routing._runs import (
     CHANCE,
-    NEEDS,
     ROUTES,
-    SEEDS,
     Cell,
     at_chance,
     cells_table,
@@ -22,6 +20,7 @@ from audits.claims.routing._runs import (
     scale,
 )
 from audits.evidence.ledger import Evidence, Record
+from audits.experiments.routing._plan import NAME, SEEDS
 from audits.experiments.routing._rows import ROWS, rows
 from audits.experiments.routing._task import FAR
 from audits.experiments.routing.causality import NAME as CAUSALITY
@@ -80,5 +79,5 @@ CLAIM = Claim(
     refuted_by="One causal representation that routes.",
     judge=judge,
     published={"causal attention": "98.9 to 99.2 %", "bidirectional attention": "98.9 to 99.1 %"},
-    needs=(*NEEDS, CAUSALITY),
+    needs=(NAME, CAUSALITY),
 )

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.figures import Dots
 from audits.claims.routing._figures import precision_dots
-from audits.claims.routing._runs import CHANCE, NEEDS, Cell, cells_table, chance_of, judge_cells, runs_of, scale
+from audits.claims.routing._runs import CHANCE, Cell, cells_table, chance_of, judge_cells, runs_of, scale
+from audits.experiments.routing._plan import NAME
 from audits.experiments.routing._task import FAR
 from audits.formatting import Table
 from hubrouter.diagnostic.scores import normalised
@@ -66,5 +67,5 @@ CLAIM = Claim(
     refuted_by="Normalised values about 0.",
     judge=judge_cells([(name, FAR) for name in OURS], rule),
     published={"segment routing": "23.8, 25.6 %", "MQAR": "25.6, 24.2 %", "memory banks": "12 %"},
-    needs=NEEDS,
+    needs=(NAME,),
 )

@@ -4,18 +4,8 @@ from collections.abc import Sequence
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.routing._figures import precision_dots
-from audits.claims.routing._runs import (
-    SEEDS,
-    Cell,
-    at_chance,
-    cells_table,
-    decide,
-    judge_cells,
-    open_effect,
-    runs_of,
-    scale,
-)
-from audits.experiments.routing._plan import NAME
+from audits.claims.routing._runs import Cell, at_chance, cells_table, decide, judge_cells, open_effect, runs_of, scale
+from audits.experiments.routing._plan import NAME, SEEDS
 from audits.experiments.routing._task import FAR, PLAIN
 
 ROWS = ("raw", "bloom filter")

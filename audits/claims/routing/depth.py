@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.routing._figures import precision_dots
-from audits.claims.routing._runs import SEEDS, SOURCE, Cell, below, cells_table, decide, judge_cells, runs_of, scale
-from audits.experiments.routing._plan import NAME
+from audits.claims.routing._runs import SOURCE, Cell, below, cells_table, decide, judge_cells, runs_of, scale
+from audits.experiments.routing._plan import NAME, SEEDS
 from audits.experiments.routing._task import FAR
 from audits.formatting import Table
 from audits.statistics.mean import Mean, mean_of_runs

@@ -6,9 +6,9 @@ from itertools import pairwise
 from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.figures import CurvePoint, Curves, Series
 from audits.claims.routing._figures import levels
-from audits.claims.routing._runs import SEEDS, SOURCE, Cell, judge_cells, runs_of, scale
+from audits.claims.routing._runs import SOURCE, Cell, judge_cells, runs_of, scale
 from audits.evidence.ledger import Record
-from audits.experiments.routing._plan import NAME
+from audits.experiments.routing._plan import NAME, SEEDS
 from audits.experiments.routing._task import FAR
 from audits.formatting import Table
 from audits.statistics.mean import mean_of_runs

@@ -7,8 +7,8 @@ import numpy as np
 
 from audits.claims.claim import Claim, Judgement
 from audits.claims.figures import CurvePoint, Curves, Reference, Series
-from audits.claims.routing._runs import SEEDS, SOURCE, Cell, below, decide, judge_cells, runs_of, scale
-from audits.experiments.routing._plan import NAME
+from audits.claims.routing._runs import SOURCE, Cell, below, decide, judge_cells, runs_of, scale
+from audits.experiments.routing._plan import NAME, SEEDS
 from audits.experiments.routing._task import FAR
 from audits.formatting import Table
 from audits.statistics.mean import mean_of_runs

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audits.evidence.experiment import Progress
+from audits.experiments.routing._train import stream
 from audits.experiments.training.corpora.library import read_standard_library
 from hubrouter import ModelConfig, SequenceModel
 from hubrouter.config import ConfigError
 from hubrouter.diagnostic.config import DiagnosticConfig
 
-LAYERS, STEPS, BATCH, LR = "AAAA", 600, 16, 2e-3
+LAYERS, STEPS, BATCH, LR = "AAAA", 200, 16, 2e-3
 
 
 class Frozen(nn.Module):
@@ -69,7 +70,7 @@ def load_backbone(name: str, config: DiagnosticConfig, seed: int) -> Loaded:
     if model.config.vocab_size < config.vocab_size:
         raise ConfigError(f"hf:{name} knows {model.config.vocab_size} tokens, and the task has {config.vocab_size}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(stream(seed, "backbone"))
         return Loaded(model, model.config.hidden_size, config.d_model)
 
 
@@ -83,9 +84,9 @@ def train_backbone(config: DiagnosticConfig, seed: int, progress: Progress) -> t
         raise ValueError(f"a language model of bytes needs vocab_size=256, not {config.vocab_size}")
     text = torch.frombuffer(bytearray("\n".join(read_standard_library().train).encode()), dtype=torch.uint8)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(stream(seed, "backbone"))
         model = SequenceModel(ModelConfig(256, LAYERS, d_model=config.d_model, n_heads=config.n_heads))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(stream(seed, "text"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
     nats = torch.zeros(())
     for step in range(STEPS):

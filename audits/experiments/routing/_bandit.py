@@ -1,7 +1,8 @@
 """A linear bandit as the router: it learns from whether the positions that it picks are the answer.
 
 The context of a position is the product, feature by feature, of its embedding and the query's, of length at most 1 (our
-choice: a linear model of it can hold any weighted similarity). Embeddings stay as they were drawn.
+choice: a linear model of it can hold any weighted similarity). Embeddings stay as they were drawn, and have no
+positions: a bandit knows content alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 import hubrouter.diagnostic.bandits as bandits
 from audits.evidence.experiment import Progress
-from audits.experiments.routing._train import Recipe, questions, routed
+from audits.experiments.routing._train import Recipe, questions, routed, stream
 from hubrouter.diagnostic.bandits.ridge import LinearBandit
 from hubrouter.diagnostic.batch import Batch, Reading, Task
 from hubrouter.diagnostic.router import at
@@ -27,7 +28,7 @@ def learn(
     name: str, width: int, task: Task, recipe: Recipe, budget: float, seed: int, progress: Progress
 ) -> list[dict[str, float]]:
     """One round a question, as many questions as the recipe's steps; the curve of greedy picks on held-out ones."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, data = (torch.Generator().manual_seed(stream(seed, name)) for name in ("weights", "data"))
     embedding = torch.randn(task.vocab_size, width, generator=generator, dtype=torch.float64)
     bandit: LinearBandit = importlib.import_module(f"{bandits.__name__}.{name}").BANDIT(width, generator)
     reading = Reading(max(1, round(budget * (task.length - 1)))) if budget else task.reading
@@ -35,7 +36,7 @@ def learn(
     held_out = Batch(*(part[:HELD_OUT] for part in held_out))
     curve = [point(bandit, embedding, held_out, reading, 0)]
     for step in range(1, recipe.steps + 1):
-        play(bandit, embedding, task.draw(1, generator), reading)
+        play(bandit, embedding, task.draw(1, data), reading)
         if step % recipe.every == 0 or step == recipe.steps:
             curve.append(point(bandit, embedding, held_out, reading, step))
         progress(step, recipe.steps, f"precision {curve[-1]['precision']:.2f}")

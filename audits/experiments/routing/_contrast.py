@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from audits.evidence.experiment import Progress
-from audits.experiments.routing._train import Recipe
+from audits.experiments.routing._train import Recipe, stream
 from hubrouter.diagnostic.batch import Task
 from hubrouter.diagnostic.model import RoutedModel
 from hubrouter.diagnostic.router import at
@@ -21,13 +21,13 @@ from hubrouter.diagnostic.routers.investigator import Investigator
 def pretrain(model: RoutedModel, task: Task, recipe: Recipe, seed: int, progress: Progress, device: str) -> float:
     """Train the projections alone for half of the recipe's steps; the last nats."""
     assert isinstance(model.router, Investigator)
-    generator = torch.Generator().manual_seed(seed + 1)
+    generator = torch.Generator().manual_seed(stream(seed, "contrast"))
     optimizer = torch.optim.AdamW(model.router.parameters(), lr=recipe.lr)
     loss, steps = torch.zeros(()), recipe.steps // 2
     for step in range(steps):
         batch = task.draw(recipe.batch, generator).to(device)
         with torch.no_grad():
-            h = model.representation(model.embedding(batch.tokens))
+            h = model.represent(batch)
         asked, answers = model.router.query(at(h, batch.query)), model.router.key(at(h, batch.answer))
         logits = asked @ answers.mT * model.router.scale
         loss = F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))

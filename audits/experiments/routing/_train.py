@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,24 +20,40 @@ from hubrouter.diagnostic.routers.investigator import Investigator
 from hubrouter.diagnostic.routers.random_projection import RandomProjection
 from hubrouter.diagnostic.scores import Scores, by_token, chance, precision, rank, read
 
-HELD_OUT = 1_000_003  # the generator seed of the held-out questions, the same for all runs
+# The generator seeds of held-out questions, the same for all runs: those that choose a rate, and those that judge.
+QUESTIONS = {"tuning": 2_000_003, "judged": 1_000_003}
 RANDOM_DRAWS = 8  # random projections on the trained representation
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how fast; `every` is the number of steps between two evaluations, `held_out` of questions in one."""
+    """How long and how fast.
+
+    Attributes:
+        steps: updates.
+        batch: questions in each.
+        lr: the highest learning rate of the cycle.
+        every: steps between two evaluations.
+        held_out: questions of an evaluation.
+        asked: which ones, a name in `QUESTIONS`.
+    """
 
     steps: int
     batch: int
     lr: float
     every: int
     held_out: int
+    asked: str = "judged"
+
+
+def stream(seed: int, purpose: str) -> int:
+    """The seed of one of a run's independent streams of random numbers: its weights, its data and so on."""
+    return int(np.random.SeedSequence((seed, *purpose.encode())).generate_state(1)[0])
 
 
 def questions(task: Task, recipe: Recipe) -> Batch:
     """The held-out questions."""
-    return task.draw(recipe.held_out, torch.Generator().manual_seed(HELD_OUT))
+    return task.draw(recipe.held_out, torch.Generator().manual_seed(QUESTIONS[recipe.asked]))
 
 
 def train(
@@ -59,7 +76,7 @@ def train(
 
 def _steps(model: RoutedModel, task: Task, recipe: Recipe, seed: int, device: str) -> Iterator[float]:
     """One update a step; yields the loss before it."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(stream(seed, "data"))
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.steps)

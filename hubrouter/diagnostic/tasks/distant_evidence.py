@@ -34,6 +34,8 @@ class DistantEvidence:
         far: the far version, or the near one.
         picks: tokens picked; the token after each is read too, so k is twice that. The paper's chance of 1.6 % is that
             of k = 8 (our interpretation).
+        value: the position to be found is that of the value, which says nothing of the key; else that of the key, with
+            which the value is read. The paper does not say which its router is trained to find.
 
     Raises:
         ValueError: an unknown side, or no room for query, answer and distractors.
@@ -47,6 +49,7 @@ class DistantEvidence:
     side: str = "either"
     far: bool = True
     picks: int = 4
+    value: bool = False
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:
@@ -72,7 +75,7 @@ class DistantEvidence:
         row = torch.arange(batch)
         tokens[row, query] = tokens[row, answer] = key
         candidates = torch.ones_like(tokens, dtype=torch.bool).scatter_(1, query[:, None], False)
-        return Batch(tokens, query, answer, tokens[row, answer + 1], candidates)
+        return Batch(tokens, query, answer + self.value, tokens[row, answer + 1], candidates)
 
     def _two_keys(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The query's key and the distractors', different ones."""

@@ -38,6 +38,7 @@ class Mqar:
         unintended: random filler may repeat a key of the sequence, as in Zoology; else it may not.
         picks: positions picked in the single question, among the pairs' keys. 4 of 16 have a chance of 25 %, which is
             what the paper reports for all methods that fail (our interpretation).
+        value: the position to be found, and the candidates, are those of values; else those of keys.
 
     Raises:
         ValueError: pairs that do not fit into the length or the vocabulary, or an unknown filler.
@@ -50,6 +51,7 @@ class Mqar:
     filler: str = "random"
     unintended: bool = False
     picks: int = 4
+    value: bool = False
 
     def __post_init__(self) -> None:
         if self.filler not in ("random", "zero"):
@@ -79,9 +81,9 @@ class Mqar:
         row = torch.arange(batch)
         tokens[:, -1] = keys[row, asked]
         candidates = torch.zeros_like(tokens, dtype=torch.bool)
-        candidates[:, : 2 * self.pairs : 2] = True
+        candidates[:, self.value : 2 * self.pairs : 2] = True
         query = torch.full((batch,), self.length - 1)
-        return Batch(tokens, query, 2 * asked, values[row, asked], candidates)
+        return Batch(tokens, query, 2 * asked + self.value, values[row, asked], candidates)
 
     def draw_all(self, batch: int, generator: torch.Generator) -> Recall:
         """Every key asked once, as in Zoology."""
