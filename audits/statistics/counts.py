@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,16 +33,6 @@ class Counts:
 ExactTest = Callable[[Counts, Counts], float]  # two cells -> two-sided p
 
 
-@dataclass(frozen=True)
-class Discordant:
-    """How many pairs succeeded in the treated arm only and in the control only, and the exact two-sided p."""
-
-    gained: int
-    lost: int
-    pairs: int
-    p: float
-
-
 @lru_cache(maxsize=4096)
 def fisher(a: Counts, b: Counts) -> float:
     """Fisher's exact two-sided p (all tables at most as likely as the observed one, margins fixed)."""
@@ -51,22 +41,11 @@ def fisher(a: Counts, b: Counts) -> float:
 
 @lru_cache(maxsize=4096)
 def boschloo(a: Counts, b: Counts) -> float:
-    """Boschloo's two-sided p: Fisher's p as the statistic, maximised over the common rate; never less powerful."""
-    return min(1.0, float(stats.boschloo_exact(_table(a, b)).pvalue))
+    """Boschloo's two-sided p: Fisher's p as the statistic, maximised over the common rate; at equal n the smaller one.
 
-
-def discordant(treated: Sequence[bool], control: Sequence[bool]) -> Discordant:
-    """McNemar's exact test of `treated` [n] against `control` [n], entry i of both from seed i; p = 1 if none differ.
-
-    Raises:
-        ValueError: no pair, or unequal lengths.
+    Here it is twice the smaller one-sided p, and Fisher's sums both tails: at unequal n it may be the larger one.
     """
-    if not treated or len(treated) != len(control):
-        raise ValueError(f"pairs need equally many runs in both arms, got {len(treated)} and {len(control)}")
-    gained = sum(a and not b for a, b in zip(treated, control, strict=True))
-    lost = sum(b and not a for a, b in zip(treated, control, strict=True))
-    p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    return Discordant(gained, lost, len(treated), p)
+    return min(1.0, float(stats.boschloo_exact(_table(a, b)).pvalue))
 
 
 def exact_power(test: ExactTest, rate_a: float, rate_b: float, n: int, alpha: float = 0.05) -> float:

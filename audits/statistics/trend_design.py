@@ -1,13 +1,12 @@
-"""What a sweep can find: the exact power of the trend over runs, the runs it needs, the smallest trend it detects."""
+"""What a sweep can find: the exact power of the trend over runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from audits.statistics.trend_null import Direction, Null, check_runs, joint_distribution, mean_sum, on_grid, tails_of
 
@@ -34,38 +33,6 @@ def exact_trend_power(
     check_runs(trials * len(grid))
     rejected = _rejected(grid, trials, direction, alpha)
     return float(joint_distribution(grid, [trials] * len(grid), rates)[rejected].sum())
-
-
-def trend_runs_needed(
-    doses: Sequence[float],
-    rates: Sequence[float],
-    direction: Direction = Direction.EITHER,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    limit: int = 40,
-) -> int | None:
-    """The fewest runs a cell at which the trend of `rates` is detected with the power; None beyond `limit`."""
-    found = (n for n in range(2, limit + 1) if exact_trend_power(doses, rates, n, direction, alpha) >= power)
-    return next(found, None)
-
-
-def detectable_trend(
-    doses: Sequence[float],
-    rates_at: Callable[[float], Sequence[float]],
-    trials: int,
-    direction: Direction = Direction.EITHER,
-    alpha: float = 0.05,
-    power: float = 0.8,
-) -> float | None:
-    """The smallest size in [0, 1] at which the trend is detected with the power; None if size 1 is not.
-
-    `rates_at(size)` are the cells' true rates, `rates_at(0)` all equal; power must grow with the size.
-    """
-
-    def missing(size: float) -> float:
-        return exact_trend_power(doses, rates_at(size), trials, direction, alpha) - power
-
-    return None if missing(1.0) < 0 else float(brentq(missing, 0.0, 1.0, xtol=1e-3))
 
 
 @lru_cache(maxsize=8)

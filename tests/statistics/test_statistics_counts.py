@@ -9,6 +9,18 @@ from audits.statistics.counts import Counts, boschloo, detectable_rate, exact_po
 from audits.statistics.trend import cochran_armitage
 
 
+@pytest.mark.parametrize("n", [4, 7])
+def test_boschloo_is_never_the_larger_at_equal_n(n):
+    for a, b in product(range(n + 1), repeat=2):
+        assert boschloo(Counts(a, n), Counts(b, n)) <= fisher(Counts(a, n), Counts(b, n)) + 1e-9
+
+
+def test_boschloo_may_be_the_larger_at_unequal_n():
+    one, other = Counts(1, 4), Counts(0, 7)
+    assert fisher(one, other) == pytest.approx(4 / 11)
+    assert boschloo(one, other) == pytest.approx(0.403, abs=0.001)
+
+
 def test_fisher_and_boschloo_give_the_known_values_and_boschloo_is_never_the_larger():
     assert fisher(Counts(5, 5), Counts(3, 5)) == pytest.approx(4 / 9)
     assert fisher(Counts(5, 5), Counts(0, 5)) == pytest.approx(2 / 252)

@@ -10,7 +10,7 @@ from scipy import stats
 from audits.statistics.counts import Counts
 from audits.statistics.trend import cochran_armitage
 from audits.statistics.trend_cells import trend_over_cells
-from audits.statistics.trend_design import detectable_trend, exact_trend_power, trend_runs_needed
+from audits.statistics.trend_design import exact_trend_power
 from audits.statistics.trend_exact import trend_over_runs, trend_within_seeds
 from audits.statistics.trend_null import Direction
 
@@ -131,19 +131,6 @@ def test_the_trend_within_seeds_keeps_its_level_where_seeds_fail_together():
     rng = np.random.default_rng(33)
     alarms = sum(trend_within_seeds(range(6), shared_seeds(rng).tolist()).p <= 0.05 for _ in range(500))
     assert alarms <= stats.binom.isf(1e-4, 500, 0.05)
-
-
-def test_the_detectable_trend_is_found_with_the_power_and_the_runs_needed_suffice():
-    def rates_at(size):
-        return [0.9 - 0.9 * size * step / 3 for step in range(4)]
-
-    size = detectable_trend((1, 2, 3, 4), rates_at, 5, Direction.FALLING)
-    assert exact_trend_power((1, 2, 3, 4), rates_at(size), 5, Direction.FALLING) == pytest.approx(0.8, abs=0.01)
-    needed = trend_runs_needed((1, 2, 3, 4), rates_at(0.5), Direction.FALLING)
-    assert exact_trend_power((1, 2, 3, 4), rates_at(0.5), needed, Direction.FALLING) >= 0.8
-    assert exact_trend_power((1, 2, 3, 4), rates_at(0.5), needed - 1, Direction.FALLING) < 0.8
-    assert detectable_trend((1, 2), lambda size: [0.5, 0.5 - 0.1 * size], 2) is None
-    assert trend_runs_needed((1, 2), (0.5, 0.5), limit=5) is None
 
 
 BAD = [

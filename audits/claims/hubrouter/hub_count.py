@@ -8,7 +8,7 @@ from itertools import product
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.hubrouter._hub_sweep import PLAIN, sweep
-from audits.claims.hubrouter._hub_trend import FIRST, LAST_RELIABLE, RELIABLE_SHARE, falling, judge_runs
+from audits.claims.hubrouter._hub_trend import FIRST, FIRST_FRAGILE, LAST_RELIABLE, RELIABLE_SHARE, judge_runs
 from audits.claims.hubrouter._paper import PRINTED_ALONE, SOURCE
 from audits.evidence.ledger import Evidence
 from audits.experiments.routing.hub_count import NAME
@@ -51,7 +51,8 @@ def cell_power() -> Table:
 
 def falling_rates(final: float) -> tuple[float, ...]:
     """True rates over `GRID`: `BAND_RATE` up to `LAST_RELIABLE`, then falling in a straight line to `final`."""
-    return falling(GRID, BAND_RATE, final)
+    span = GRID[-1] - LAST_RELIABLE
+    return tuple(BAND_RATE - max(0, m - LAST_RELIABLE) / span * (BAND_RATE - final) for m in GRID)
 
 
 def power_of_trend(final: float) -> str:
@@ -77,16 +78,16 @@ def judge_counts(reliable: tuple[int, ...], other: int, seeds: int) -> Judgement
     effect = "none at this size" if detectable is None else f"a rate of {detectable:.2f} or lower against 1.00"
     return Judgement(
         ClaimVerdict.SUPPORTED if separable else ClaimVerdict.INCONCLUSIVE,
-        f"Cells of {seeds} seeds {'can' if separable else 'cannot'} be distinguished: {top} against an assumed {below} "
-        f"gives Fisher p = {p_text(fisher(top, below))} and Boschloo p = {p_text(boschloo(top, below))}, with "
-        f"{percent(power)} power if the true rates were {top.successes / seeds:.1f} and {other / seeds:.1f}. "
-        f"{PRINTED_ALONE}",
+        f"In print, cells of {seeds} seeds {'can' if separable else 'cannot'} be distinguished from each other.",
         f"The count of every cell: one trend test would use all of the about 105 runs together. Over {len(GRID)} cells "
         f"with M >= {GRID[0]} it would find a fall of the rate from {BAND_RATE} to {STEEP_FALL} with "
         f"{power_of_trend(STEEP_FALL)} power.",
         minimum_detectable_effect=f"{effect} ({seeds} runs a cell, {percent(POWER)} power, alpha {ALPHA})",
         seeds_needed=max((n for n in needed if n is not None), default=None),
         tables=(cells(), cell_power(), trend()),
+        details=f"{top} against an assumed {below} gives Fisher p = {p_text(fisher(top, below))} and Boschloo p = "
+        f"{p_text(boschloo(top, below))}, with {percent(power)} power if the true rates were "
+        f"{top.successes / seeds:.1f} and {other / seeds:.1f}. {PRINTED_ALONE}",
     )
 
 
@@ -108,13 +109,14 @@ CLAIM = Claim(
     id="hub-count",
     statement="M = 8 to 14 hubs converge reliably (4-5 of 5 seeds), while M >= 20 is increasingly seed sensitive.",
     source=f"{SOURCE}; it prints neither the counts for M >= 20 nor the grid of M",
-    test=f"Two two-sided trend tests at alpha {ALPHA}, over all unregularised runs with M >= {FIRST} and over their "
-    "cells, on a supervised routing task, converged or not; both have to reject. SUPPORTED if convergence falls and "
-    f"every cell with M = {FIRST} to {LAST_RELIABLE} has at least {percent(RELIABLE_SHARE)} converged. REFUTED if it "
-    "rises, or if it does not fall, not all runs end alike, and a fall to a third of the band's rate would be found "
-    f"with {percent(POWER)} power. From print alone: Fisher's and Boschloo's exact tests of reliable cells against the "
-    f"next lower count, {NEXT_BELOW} of {SEEDS}.",
-    refuted_by=f"Convergence that rises beyond M = {LAST_RELIABLE}, or no fall in a test with at least 80 % power.",
+    test=f"A supervised routing task of ours over M, learning rate and step budget. Outcome of a run: the share of "
+    f"rates and budgets at which it has converged. Two two-sided permutation tests, at alpha {ALPHA}, of its slope "
+    f"over M from {FIRST} on: M permuted within seeds, and whole cells permuted; both have to reject. SUPPORTED if it "
+    f"falls and some rate and budget has the band as printed: every cell with M = {FIRST} to {LAST_RELIABLE} has at "
+    f"least {percent(RELIABLE_SHARE)} converged. REFUTED if it does not fall and wherever the band is as printed the "
+    f"95 % interval of the rate with M >= {FIRST_FRAGILE} lies above {RELIABLE_SHARE}. From print alone: Fisher's and "
+    f"Boschloo's exact tests of reliable cells against the next lower count, {NEXT_BELOW} of {SEEDS}.",
+    refuted_by=f"M >= {FIRST_FRAGILE} reliable wherever the band M = {FIRST} to {LAST_RELIABLE} is as printed.",
     judge=judge,
     published={"M = 8 to 14": "4-5 of 5 seeds converge", "runs in the sweep": "~105 over M = 1 to 32"},
     needs=(NAME,),
