@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from audits.claims.claim import ClaimVerdict, JudgedClaim, Kind, judge_all
+from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Kind, judge_all
 from audits.claims.registry import all_claims
 from audits.evidence.ledger import Evidence, is_fresh
 from audits.evidence.succession import accepted
@@ -62,10 +62,10 @@ class Report:
         return tuple((verdict, number) for verdict, number in counted if number)
 
 
-def report_of(evidence: Evidence) -> Report:
-    """The report of a ledger: a pure function of its records, the claims, and today's code."""
+def report_of(evidence: Evidence, claims: tuple[Claim, ...] | None = None) -> Report:
+    """The report of a ledger: a pure function of its records, the claims (by default all), and today's code."""
     today = todays_code()
     codes = accepted(evidence, today)
     latest = evidence.latest_per_question(codes)
     stale = frozenset(record.run for record in latest.records if not is_fresh(record, codes))
-    return Report(judge_all(all_claims(), evidence, codes), latest, stale, today)
+    return Report(judge_all(all_claims() if claims is None else claims, evidence, codes), latest, stale, today)

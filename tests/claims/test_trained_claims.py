@@ -283,17 +283,17 @@ def power(*leaks: Record) -> Judgement:
 
 
 def test_a_survivor_or_a_false_alarm_refutes_the_auditor_and_closes_the_gate() -> None:
-    assert power(leak("a", "LEAK")).verdict is ClaimVerdict.SUPPORTED
+    assert power(leak("a", "LEAK")).verdict is ClaimVerdict.INCONCLUSIVE  # nobody has drawn how often
     for bad in (leak("b", "PASS"), leak("b", "LEAK", clean="LEAK"), leak("b", "LEAK", clean="UNDETERMINED")):
         judgement = power(leak("a", "LEAK"), bad)
         assert (judgement.verdict, judgement.gate) == (ClaimVerdict.REFUTED, False)
-        assert "b" in judgement.reason
+        assert ": b" in judgement.details
 
 
 def test_a_wrongly_named_class_refutes_the_auditor() -> None:
     judgement = power(leak("a", "LEAK", named="selection"))
     assert (judgement.verdict, judgement.gate) == (ClaimVerdict.REFUTED, False)
-    assert "named wrongly: a" in judgement.reason
+    assert "named wrongly: a" in judgement.details
 
 
 def test_a_part_of_the_leak_corpus_does_not_support_the_auditor() -> None:

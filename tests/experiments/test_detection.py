@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from audits.claims.claim import ClaimVerdict, Judgement
-from audits.claims.judged import Report
+from audits.claims.judged import Report, report_of
 from audits.claims.tool import auditor_power
 from audits.evidence.experiment import Options, RunSpec
 from audits.evidence.ledger import Evidence, Ledger, Record
@@ -36,7 +36,8 @@ def power(leak: str, seen: int, of: int, flagged: int = 0, seed: int = 0) -> Rec
 
 def matrix(leak: str, **result: Any) -> Record:
     words = {"leak_class": "dense", "named": "dense", "mechanism": "Something.", "origin": "somewhere", **result}
-    result = {**words, "leaky": {"p": "LEAK", "q": "PASS"}, "clean": {"p": "PASS", "q": "PASS"}, "forwards": {"p": 3}}
+    sides = {"leaky": {"p": "LEAK", "q": "PASS"}, "clean": {"p": "PASS", "q": "PASS"}}
+    result = {**sides, **words, "forwards": {"p": 3}}
     return Record("kill-matrix", {"twin": leak}, 0, result, {}, 1.0)
 
 
@@ -74,16 +75,34 @@ def test_leaks_that_are_planted_no_more_do_not_count():
     assert power_records(Evidence((power("a", 1, 1), power("gone", 0, 1))), ["a"]) == (power("a", 1, 1),)
 
 
-def test_the_claim_holds_with_draws_that_agree_and_states_their_bounds():
+def test_the_claim_holds_with_draws_that_show_the_floor_and_states_their_bounds():
     judgement = judged(power("a", 59, 59))
     assert judgement.verdict is ClaimVerdict.SUPPORTED
-    assert "at least 95% of draws" in judgement.reason
-    assert "0/59" in judgement.reason
+    assert "at least 95% of draws" in judgement.details
+    assert "0/59" in judgement.details
     assert len(judgement.evidence) == 2
+    assert judgement.tables[0].rows == (("a", "59/59", "93.9% to 100.0%", "95.0%"),)
+
+
+@pytest.mark.parametrize("draws", [(), ((2, 2),), ((58, 58),), ((59, 60),)])
+def test_too_few_draws_or_one_miss_leave_the_rate_open(draws):
+    judgement = judged(*(power("a", seen, of) for seen, of in draws))
+    assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
+    assert "All planted leaks are killed" in judgement.reason
+    assert judgement.seeds_needed == DRAWS_NEEDED
+    assert judgement.minimum_detectable_effect
+    assert judgement.gate
+
+
+def test_a_leak_without_any_draw_leaves_the_rates_open():
+    evidence = Evidence((matrix("a"), matrix("b"), power("a", 59, 59)))
+    judgement = auditor_power.judge_corpus(evidence, {"a", "b"})
+    assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
+    assert "1 of 2" in judgement.reason
 
 
 def test_the_claim_says_where_nobody_has_drawn():
-    assert "not verified" in judged().reason
+    assert "not verified" in judged().details
 
 
 @pytest.mark.parametrize(
@@ -184,5 +203,22 @@ def test_the_page_tells_what_a_probe_sees_alone_and_misses_and_how_often():
 
 
 def test_the_committed_page_is_the_one_the_committed_evidence_gives():
-    evidence = Ledger(ROOT / "reports" / "evidence").read().latest_per_question({})
-    assert PAGE.read_text(encoding="utf-8") == what_probes_see(Report((), evidence), all_probes())
+    report = report_of(Ledger(ROOT / "reports" / "evidence").read(), ())
+    assert PAGE.read_text(encoding="utf-8") == what_probes_see(report, all_probes())
+
+
+def test_draws_of_other_code_do_not_count_where_there_are_some_of_today():
+    old, new = (power("a", seen, 4, seed=seed) for seed, seen in enumerate((1, 4)))
+    matrix_of_probe = matrix("a", leaky={"perturbation": "LEAK"}, clean={"perturbation": "PASS"})
+    evidence = Evidence((matrix_of_probe, *(renamed(r) for r in (old, new))))
+    whole = what_probes_see(Report((), evidence), all_probes())
+    fresh = what_probes_see(Report((), evidence, frozenset({renamed(old).run})), all_probes())
+    assert "5/8" in whole
+    assert "4/4, at least" in fresh
+    assert "5/8" not in fresh
+
+
+def renamed(record: Record) -> Record:
+    """The draws of a probe that exists."""
+    result = {side: {"perturbation": of["p"]} for side, of in record.result.items()}
+    return Record(record.experiment, record.config, record.seed, result, {}, 1.0)

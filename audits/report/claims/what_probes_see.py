@@ -42,7 +42,8 @@ def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
     if not matrix.leaks:
         return f"# What each probe can and cannot see\n\n{tables.empty_note('Kill matrix')}\n"
     known = [probe for probe in probes if probe.name in matrix.probes]
-    records = power_records(report.evidence, (leak.name for leak in matrix.leaks))
+    drawn = power_records(report.evidence, (leak.name for leak in matrix.leaks))
+    records = [record for record in drawn if record.run not in report.stale] or drawn
     page = _Page(matrix, detections_of(records), {alarm.probe: alarm for alarm in alarms_of(records)})
     parts = ["# What each probe can and cannot see", INTRODUCTION, page.summary(known)]
     parts += ["## The minimal battery", *page.battery()]
