@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from scipy import stats
 
 from audits.claims.claim import ClaimVerdict
 from audits.claims.hubrouter import throughput_90x, throughput_optimised
-from audits.claims.hubrouter._throughput import measured
+from audits.claims.hubrouter._throughput import interval_of_median, measured
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench import throughput
 
 SMALL = throughput.Size(16, 2, (16,), 1, 3, 60.0)
-SETTING = {"tier": "full", "d_model": 256, "layers": 8, "batch": 1, "rounds": 5, "limit": 30.0, "device": "cpu"}
+SETTING = {"tier": "full", "d_model": 256, "layers": 8, "batch": 1, "rounds": 5, "limit": 30.0}
 JITTER = (1.0, 1.02, 0.98, 1.01, 0.99)
 LAYERS = {("hub", None): 0.01, ("attention", None): 0.012, ("mamba", "loop"): 0.2, ("mamba", "matmul"): 0.02}
 MODELS = {
@@ -49,39 +51,94 @@ def row(subject: str, scan: str | None, taken: float | str, jitter: tuple[float,
     return {**named, "not_run": None, "seconds": [taken * j for j in jitter[turn:] + jitter[:turn]]}
 
 
-def record(what: str, times: Times, n: int, jitter: tuple[float, ...], disagreement: float) -> Record:
+def record(
+    what: str, times: Times, n: int, jitter: tuple[float, ...], disagreement: float, device: str, commit: str
+) -> Record:
     rows = [row(subject, scan, taken, jitter) for (subject, scan), taken in times.items()]
     result = {"rows": rows, "disagreement": {"loop": 0.0, "matmul": disagreement, "fused": None}, "threads": 1}
-    return Record("throughput", {"what": what, "n": n, **SETTING}, 0, result, {"cpu": "a processor"}, 1.0)
+    where = {"cpu": "a processor", "device": "a GPU"}
+    config = {"what": what, "n": n, "device": device, **SETTING}
+    return Record("throughput", config, 0, result, where, 1.0, commit=commit)
 
 
 def evidence(
-    changed: Times | None = None, *, n: int = 1024, jitter: tuple[float, ...] = JITTER, disagreement: float = 1e-6
+    changed: Times | None = None,
+    *,
+    n: int = 1024,
+    jitter: tuple[float, ...] = JITTER,
+    disagreement: float = 1e-6,
+    device: str = "cuda",
+    commit: str = "abc",
 ) -> Evidence:
     """Layers and models at one length, some of them with other times."""
-    layers, models = record("layer", {**LAYERS}, n, jitter, disagreement), {**MODELS, **(changed or {})}
-    return Evidence((layers, record("model", models, n, jitter, disagreement)))
+    rest = (n, jitter, disagreement, device, commit)
+    return Evidence((record("layer", {**LAYERS}, *rest), record("model", {**MODELS, **(changed or {})}, *rest)))
+
+
+def test_runs_on_a_cpu_are_shown_and_decide_nothing() -> None:
+    for changed in ({}, {("Jamba", "loop"): 9.5}, {("Jamba", "matmul"): 1.2}):
+        for claim in (throughput_90x, throughput_optimised):
+            judgement = claim.judge(evidence(changed, device="cpu"))
+            assert (judgement.verdict, judgement.missing) == (ClaimVerdict.NOT_TESTABLE, False)
+            assert "a processor" in judgement.details
+            assert "--device cuda" in judgement.would_change
+            assert judgement.tables
+    assert "loop 1.01x, matmul 1.02x" in throughput_90x.judge(evidence(device="cpu")).details
+
+
+def test_runs_on_a_gpu_count_alone_where_there_are_any() -> None:
+    both = Evidence((*evidence().records, *evidence({("Jamba", "loop"): 9.5}, device="cpu").records))
+    judgement = throughput_90x.judge(both)
+    assert judgement.verdict is ClaimVerdict.REFUTED
+    assert "a GPU" in judgement.details
+
+
+def test_runs_from_a_tree_with_changes_are_marked_and_decide_nothing() -> None:
+    for claim in (throughput_90x, throughput_optimised):
+        judgement = claim.judge(evidence(commit="abc+"))
+        assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
+        assert "(commit ending in +): 2 of 2" in judgement.details
+
+
+def test_a_stalled_step_changes_no_multiplier_and_is_named() -> None:
+    given = evidence().records
+    stalled = [dict(r) for r in given[1].result["rows"]]
+    loop = next(r for r in stalled if (r["subject"], r["scan"]) == ("Hub-Jamba", "loop"))
+    loop["seconds"] = [*loop["seconds"][:-1], 465.0]
+    model = replace(given[1], result={**given[1].result, "rows": stalled})
+    judgement = throughput_90x.judge(Evidence((given[0], model)))
+    assert judgement.verdict is ClaimVerdict.REFUTED
+    assert "loop 1.0" in judgement.details
+    assert "left out: Hub-Jamba (loop) at n = 1024: 465 s." in judgement.details
+
+
+@pytest.mark.parametrize(("n", "rank"), [(5, 1), (7, 1), (9, 2), (20, 6)])
+def test_the_interval_of_a_median_is_that_of_the_sign_test(n: int, rank: int) -> None:
+    found = interval_of_median([float(i) for i in range(1, n + 1)])
+    assert (found.low, found.high) == (rank, n + 1 - rank)
+    covered = 1 - 2 * stats.binom.cdf(rank - 1, n, 0.5)
+    assert covered >= 0.95 or (n, rank) == (5, 1)
 
 
 def test_no_tier_that_reaches_the_multiplier_refutes_it_for_this_machine() -> None:
     judgement = throughput_90x.judge(evidence())
     assert judgement.verdict is ClaimVerdict.REFUTED
-    assert "a processor" in judgement.reason
-    assert "loop 1.00x, matmul 1.01x" in judgement.reason
-    assert "Hub-GPT against Jamba (loop), 15" in judgement.reason
+    assert "a GPU" in judgement.details
+    assert "loop 1.01x, matmul 1.02x" in judgement.details
+    assert "Hub-GPT against Jamba (loop), 15" in judgement.details
     assert len(judgement.evidence) == 2
 
 
 def test_a_tier_that_reaches_it_supports_the_claim_for_that_tier_only() -> None:
     judgement = throughput_90x.judge(evidence({("Jamba", "loop"): 9.5}))
     assert judgement.verdict is ClaimVerdict.SUPPORTED
-    assert "ONLY: Hub-GPT against Jamba (loop)" in judgement.reason
+    assert "Deciding: Hub-GPT against Jamba (loop)" in judgement.details
 
 
 def test_a_tier_left_out_for_its_time_leaves_the_claim_open() -> None:
     judgement = throughput_90x.judge(evidence({("Jamba", "loop"): "predicted 57 s a step, more than 30 s"}))
     assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
-    assert "predicted 57 s" in judgement.reason
+    assert "predicted 57 s" in judgement.details
     assert judgement.minimum_detectable_effect
 
 
@@ -95,7 +152,7 @@ def test_a_tier_that_the_machine_does_not_have_does_not() -> None:
 
 
 def test_rounds_that_scatter_too_much_leave_both_claims_open() -> None:
-    noisy = evidence({("Jamba", "loop"): 9.5, ("Jamba", "matmul"): 1.2}, jitter=(1.0, 3.0, 0.3, 2.0, 0.5))
+    noisy = evidence({("Jamba", "loop"): 9.5, ("Jamba", "matmul"): 1.2}, jitter=(1.0, 2.5, 0.6, 2.0, 0.5))
     for claim in (throughput_90x, throughput_optimised):
         judgement = claim.judge(noisy)
         assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
@@ -122,7 +179,7 @@ def test_a_multiplier_outside_the_estimate_refutes_it_and_one_inside_supports_it
     assert throughput_optimised.judge(evidence()).verdict is ClaimVerdict.REFUTED
     judgement = throughput_optimised.judge(evidence({("Jamba", "matmul"): 1.2}))
     assert judgement.verdict is ClaimVerdict.SUPPORTED
-    assert "Hub-GPT against Jamba (matmul): 12" in judgement.reason
+    assert "Hub-GPT against Jamba (matmul): 12" in judgement.details
 
 
 def test_fused_kernels_are_the_optimised_tier_where_they_were_run() -> None:

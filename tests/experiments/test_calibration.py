@@ -111,8 +111,8 @@ def row(rejected, trap="", n=3):
 def test_a_test_in_use_above_its_level_refutes_and_is_named():
     judged = judge_rows((row(200), row(320, n=5)), ("run",))
     assert judged.verdict is ClaimVerdict.REFUTED
-    assert "n = 5" in judged.reason
-    assert "n = 3" not in judged.reason
+    assert "n = 5" in judged.details
+    assert "n = 3" not in judged.details
 
 
 def test_a_trap_above_its_level_refutes_nothing_and_says_why_it_is_not_used():
@@ -125,7 +125,7 @@ def test_a_rate_above_the_level_by_less_than_a_fifth_is_named_in_the_support():
     counted = Row("Welch's t", 3, "SDs 1 and 3", "", "", Counts(2240, 40_000), None)
     judged = judge_rows((counted,), ("run",))
     assert judged.verdict is ClaimVerdict.SUPPORTED
-    assert "Detectably above" in judged.reason
+    assert "Detectably above" in judged.details
 
 
 def test_the_claim_is_reviewed_and_reads_the_calibration():

@@ -135,16 +135,16 @@ def record(device: str = "cpu", **result: Any) -> Record:
 def test_one_bad_run_refutes_the_claim_and_is_named(result: dict[str, Any], says: str) -> None:
     judged = CLAIM.judge(Evidence((record(), record(**result))))
     assert judged.verdict is ClaimVerdict.REFUTED
-    assert says in judged.reason
+    assert says in judged.details
 
 
 def test_runs_in_the_interpreter_alone_are_not_called_verified_on_a_gpu() -> None:
     judged = CLAIM.judge(Evidence((record(),)))
     assert judged.verdict is ClaimVerdict.SUPPORTED
-    assert "NOT VERIFIED ON A GPU" in judged.reason
+    assert "NOT VERIFIED ON A GPU" in judged.details
     judged = CLAIM.judge(Evidence((record("cuda"),)))
-    assert "NOT VERIFIED" not in judged.reason
-    assert "NVIDIA H100" in judged.reason
+    assert "NOT VERIFIED" not in judged.details
+    assert "NVIDIA H100" in judged.details
 
 
 def test_without_a_run_nothing_is_claimed() -> None:

@@ -65,25 +65,25 @@ def verdict(given: Evidence, *wanted: str) -> ClaimVerdict:
     return attack_leak_price.judge_leaks(given, set(wanted)).verdict
 
 
-def test_all_leaks_that_buy_support_the_statement() -> None:
-    assert verdict(evidence({"a": 0.1, "b": 0.3}), "a", "b") is ClaimVerdict.SUPPORTED
+def test_all_leaks_that_buy_refute_the_statement() -> None:
+    assert verdict(evidence({"a": 0.1, "b": 0.3}), "a", "b") is ClaimVerdict.REFUTED
 
 
-def test_support_needs_every_leak() -> None:
+def test_a_refutation_needs_every_leak() -> None:
     judgement = attack_leak_price.judge_leaks(evidence({"a": 0.1, "b": 0.3}), {"a", "b", "c"})
     assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
-    assert "1 further" in judgement.reason
+    assert "1 further" in judgement.details
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.004, -0.2])
-def test_one_leak_that_does_not_lower_perplexity_refutes_the_statement(gain: float) -> None:
+def test_one_leak_that_does_not_lower_perplexity_supports_the_statement(gain: float) -> None:
     judgement = attack_leak_price.judge_leaks(evidence({"a": 0.3, "b": gain}), {"a", "b"})
-    assert judgement.verdict is ClaimVerdict.REFUTED
+    assert judgement.verdict is ClaimVerdict.SUPPORTED
     assert len(judgement.evidence) == 10
 
 
 def test_sides_that_compute_the_very_same_are_proof_and_no_error() -> None:
-    assert verdict(evidence({"a": 0.3, "b": 0.0}, noise=(0.0,) * 5), "a", "b") is ClaimVerdict.REFUTED
+    assert verdict(evidence({"a": 0.3, "b": 0.0}, noise=(0.0,) * 5), "a", "b") is ClaimVerdict.SUPPORTED
 
 
 def test_noise_leaves_the_statement_open_with_a_detectable_effect_and_seeds() -> None:
@@ -109,7 +109,7 @@ def test_a_leak_that_no_probe_killed_is_no_evidence() -> None:
     given = Evidence((*evidence({"a": 0.3}).records, *(run("b", seed, 0.0) for seed in range(5)), kill("b", "PASS")))
     judgement = attack_leak_price.judge_leaks(given, {"a", "b"})
     assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
-    assert "1 were killed by no probe" in judgement.reason
+    assert "1 were killed by no probe" in judgement.details
 
 
 def test_two_seeds_are_no_evidence() -> None:
@@ -130,7 +130,7 @@ def test_a_seed_that_diverged_is_counted_and_not_paired() -> None:
 
 
 def test_leaks_that_are_planted_no_more_do_not_count() -> None:
-    assert verdict(evidence({"a": 0.3, "gone": 0.0}), "a") is ClaimVerdict.SUPPORTED
+    assert verdict(evidence({"a": 0.3, "gone": 0.0}), "a") is ClaimVerdict.REFUTED
 
 
 def test_the_figure_shows_the_greatest_gain_first_and_every_seed() -> None:

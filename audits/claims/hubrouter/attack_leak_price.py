@@ -1,4 +1,4 @@
-"""Our own claim, an attack on a habit: does a causality leak show in a perplexity that is too good?"""
+"""Our own claim, an attack on a habit: do leaks exist that no perplexity shows?"""
 
 from __future__ import annotations
 
@@ -31,29 +31,31 @@ def judge(evidence: Evidence) -> Judgement:
 
 
 def judge_leaks(evidence: Evidence, wanted: set[str]) -> Judgement:
-    """One confirmed leak that leaves perplexity as it is, or raises it, refutes; only if all lower it, it is supported.
+    """One confirmed leak that leaves perplexity as it is, or raises it, is enough; only if all lower it, it is refuted.
 
     Args:
         evidence: runs of `leak-price` and of the kill matrix; those of leaks no longer planted do not count.
-        wanted: the leaks whose price is defined; support needs them all.
+        wanted: the leaks whose price is defined; a refutation needs them all.
     """
     priced = price(pairs_of(evidence, wanted))
     if not any(item.test for item in priced):
         return no_run_yet(f"a confirmed leak and its control with {SEEDS} paired seeds")
     prices = [item.price for item in priced]
     summary = ", ".join(f"{prices.count(kind)} {words}" for kind, words in WORDS.items() if kind in prices)
-    reason = f"Of {len(priced)} planted leaks trained with their controls ({_scale(evidence)}), {summary}."
-    if Price.NOTHING in prices or Price.RAISES in prices:
-        reason += " A perplexity that is not too good rules out no leak."
-        return _judgement(ClaimVerdict.REFUTED, reason, "An error in these runs; more leaks cannot.", priced)
-    if len(priced) == len(wanted) and set(prices) == {Price.LOWERS}:
-        return _judgement(ClaimVerdict.SUPPORTED, reason, "One confirmed leak that does not lower perplexity.", priced)
     missing = len(wanted) - len(priced)
-    reason += f" {missing} further leaks were not trained." if missing else ""
-    return _open(reason, priced)
+    details = f"Of {len(priced)} planted leaks trained with their controls ({_scale(evidence)}), {summary}."
+    details += f" {missing} further leaks were not trained." if missing else ""
+    if Price.NOTHING in prices or Price.RAISES in prices:
+        reason = "Some planted leaks that probes confirm leave perplexity as it is or raise it."
+        return _judgement(ClaimVerdict.SUPPORTED, reason, "An error in these runs; more leaks cannot.", details, priced)
+    if not missing and set(prices) == {Price.LOWERS}:
+        reason = "Every planted leak that probes confirm lowers perplexity."
+        change = "One confirmed leak that does not lower perplexity."
+        return _judgement(ClaimVerdict.REFUTED, reason, change, details, priced)
+    return _open(details, priced)
 
 
-def _open(reason: str, priced: Sequence[Priced]) -> Judgement:
+def _open(details: str, priced: Sequence[Priced]) -> Judgement:
     """Undecided, with what the noisiest open leak would have shown and the seeds it needs."""
     family = 2 * sum(item.test is not None for item in priced)
     noisy = [item.test for item in priced if item.test and item.price is Price.OPEN and item.test.sd > 0]
@@ -61,9 +63,9 @@ def _open(reason: str, priced: Sequence[Priced]) -> Judgement:
     if noisy:
         worst = max(noisy, key=lambda test: test.sd)
         detectable, seeds = _design(worst, ALPHA / family)
-    return _judgement(
-        ClaimVerdict.INCONCLUSIVE, reason, "More paired seeds, or the leaks not trained.", priced, detectable, seeds
-    )
+    reason = "No planted leak is proved to leave perplexity as it is, nor are all proved to lower it."
+    change = "More paired seeds, or the leaks not trained."
+    return _judgement(ClaimVerdict.INCONCLUSIVE, reason, change, details, priced, detectable, seeds)
 
 
 def _design(test: Tested, alpha: float) -> tuple[str, int | None]:
@@ -77,13 +79,15 @@ def _judgement(
     verdict: ClaimVerdict,
     reason: str,
     change: str,
+    details: str,
     priced: Sequence[Priced],
     detectable: str | None = None,
     seeds: int | None = None,
 ) -> Judgement:
     runs = tuple(sorted(run for item in priced for run in item.pairs.runs))
     tables = (_prices(priced), _left_out())
-    return Judgement(verdict, reason, change, detectable, seeds, runs, tables, figures=(_figure(priced),))
+    figures = (_figure(priced),)
+    return Judgement(verdict, reason, change, detectable, seeds, runs, tables, details=details, figures=figures)
 
 
 def _figure(priced: Sequence[Priced]) -> Dots:
@@ -149,14 +153,14 @@ def _scale(evidence: Evidence) -> str:
 
 CLAIM = Claim(
     id="attack-leak-price",
-    statement="A causality leak shows in a perplexity that is too good, so that watching perplexity suffices.",
+    statement="Some causality leaks do not show in perplexity.",
     source="our attack on a habit: leaks in published models were found because their perplexity was too good",
     kind=Kind.ATTACK,
     test=f"Every planted leak that the kill matrix confirms, trained with its control from the same weights on the "
     f"same batches, at least {SEEDS} paired seeds, held-out nats under its own rule; paired t for a difference and two "
     f"one-sided ones for a difference within {MARGIN} nats, Holm over both questions of all leaks, alpha {ALPHA}. "
-    "SUPPORTED if every leak lowers perplexity.",
-    refuted_by=f"One confirmed leak proved to change perplexity by less than {MARGIN} nats, or to raise it.",
+    f"SUPPORTED if one is proved to change perplexity by less than {MARGIN} nats, or to raise it.",
+    refuted_by="Every planted leak proved to lower perplexity.",
     judge=judge,
     needs=(NAME, "kill-matrix"),
 )

@@ -26,22 +26,28 @@ def judge(evidence: Evidence) -> Judgement:
     counted, measured = hub.result["flops_exponent"], hub.result["ms_exponent"]
     benched = growths(evidence)
     runs = (hub.run, attention.run, *(growth_runs(evidence) if benched else ()))
-    reason = (
+    per_hub = _per_hub(hub)
+    details = (
         f"Counted FLOPs of the strictly causal layer grow as n^{counted:.2f} (attention: "
         f"n^{attention.result['flops_exponent']:.2f} over the same lengths), selection included; the measured "
-        f"exponent's 95 % interval lies {'below' if measured['high'] < QUADRATIC else 'not below'} quadratic."
+        f"exponent's 95 % interval lies {'below' if measured['high'] < QUADRATIC else 'not below'} quadratic. Each "
+        f"further hub adds the same FLOPs: {'yes' if len(per_hub) == 1 else 'no'}, from 8 to 32 hubs."
     )
     change = "An implementation whose cost grows faster, or a length at which another term dominates."
     tables = (_table(hub, attention), *((growth_table(benched),) if benched else ()))
-    per_hub = _per_hub(hub)
-    reason += f" Each further hub adds the same FLOPs: {'yes' if len(per_hub) == 1 else 'no'}, from 8 to 32 hubs."
     quadratic = any(growth.exponent.low >= QUADRATIC for growth in benched)
     if counted <= LINEAR and measured["high"] < QUADRATIC and len(per_hub) == 1 and not quadratic:
-        return Judgement(ClaimVerdict.SUPPORTED, reason, change, evidence=runs, tables=tables)
+        reason = (
+            "Counted FLOPs grow linearly with the length and with the hubs, and measured time less than quadratically."
+        )
+        return Judgement(ClaimVerdict.SUPPORTED, reason, change, evidence=runs, tables=tables, details=details)
     if counted >= QUADRATIC - 0.05 or measured["low"] >= QUADRATIC or quadratic:
-        return Judgement(ClaimVerdict.REFUTED, reason, change, evidence=runs, tables=tables)
+        reason = "Counted FLOPs or measured time grow quadratically with the length."
+        return Judgement(ClaimVerdict.REFUTED, reason, change, evidence=runs, tables=tables, details=details)
+    reason = "Neither linear nor quadratic growth of FLOPs and time is shown."
+    undetectable = "not computable: no model of noise"
     return Judgement(
-        ClaimVerdict.INCONCLUSIVE, reason, "More lengths.", "not computable: no model of noise", None, runs, tables
+        ClaimVerdict.INCONCLUSIVE, reason, "More lengths.", undetectable, None, runs, tables, details=details
     )
 
 

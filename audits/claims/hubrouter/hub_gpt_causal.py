@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.hubrouter._paper import SOURCE
 from audits.claims.hubrouter._trained import SEEDS, models
@@ -23,30 +25,28 @@ def judge(evidence: Evidence) -> Judgement:
     )
     table = Table("Audit of the trained weights", ("seed", "verdict", "leak classes"), rows)
     runs = tuple(model.run for model in checked)
-    scale = found.scale
+    base = Judgement(
+        ClaimVerdict.SUPPORTED,
+        f"All {len(checked)} trained Hub-GPTs whose selection is frozen at the chunk's border pass their audit.",
+        "One input that moves an earlier output.",
+        evidence=runs,
+        tables=(table,),
+        details=f"Every probe for the first seed, the quick preset for the others, {found.scale}. This holds for our "
+        "implementation: a council mask alone is not enough (see attack-selection).",
+    )
     if "LEAK" in verdicts:
-        reason = f"The audit found a leak in the trained weights of our strictly causal Hub-GPT, {scale}."
-        return Judgement(ClaimVerdict.REFUTED, reason, "A corrected layer.", evidence=runs, tables=(table,), gate=False)
+        reason = "The audit found a leak in the trained weights of our strictly causal Hub-GPT."
+        return replace(base, verdict=ClaimVerdict.REFUTED, reason=reason, would_change="A corrected layer.", gate=False)
     if verdicts != {"PASS"}:
-        reason = f"Some probe could not decide on the trained weights, {scale}; that is not a PASS."
-        return Judgement(
-            ClaimVerdict.INCONCLUSIVE,
-            reason,
-            "Probes that can decide.",
-            "not computable: one leak decides",
-            None,
-            runs,
-            (table,),
-            False,
+        return replace(
+            base,
+            verdict=ClaimVerdict.INCONCLUSIVE,
+            reason="Some probe could not decide on the trained weights, which is not a PASS.",
+            would_change="Probes that can decide.",
+            minimum_detectable_effect="not computable: one leak decides",
+            gate=False,
         )
-    reason = (
-        f"All {len(checked)} trained Hub-GPTs whose selection is frozen at the chunk's border pass their audit (every "
-        f"probe for the first seed, the quick preset for the others), {scale}. This holds for our implementation: a "
-        "council mask alone is not enough (see attack-selection)."
-    )
-    return Judgement(
-        ClaimVerdict.SUPPORTED, reason, "One input that moves an earlier output.", evidence=runs, tables=(table,)
-    )
+    return base
 
 
 CLAIM = Claim(

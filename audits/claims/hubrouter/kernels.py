@@ -17,14 +17,21 @@ def judge(evidence: Evidence) -> Judgement:
         return no_run_yet("the kernels")
     bad = [record for record in records if failures(record)]
     places = sorted({place(record) for record in records})
-    reason = f"{len(records) - len(bad)} of {len(records)} runs agree ({', '.join(places)})."
-    if places == [INTERPRETER]:
-        reason += " NOT VERIFIED ON A GPU: no run of a compiled kernel yet."
+    agree = f"{len(records) - len(bad)} of {len(records)} runs of the kernels agree with dense code"
+    interpreted = places == [INTERPRETER]
+    details = f"Run on: {', '.join(places)}."
+    if interpreted:
+        details += " NOT VERIFIED ON A GPU: no run of a compiled kernel yet."
     if bad:
-        reason += f" First failure: {bad[0].config}: {'; '.join(failures(bad[0]))}."
-    verdict = ClaimVerdict.REFUTED if bad else ClaimVerdict.SUPPORTED
-    change = "A size, dtype or GPU at which a kernel deviates."
-    return Judgement(verdict, reason, change, evidence=tuple(r.run for r in records), tables=(_table(records),))
+        details += f" First failure: {bad[0].config}: {'; '.join(failures(bad[0]))}."
+    return Judgement(
+        ClaimVerdict.REFUTED if bad else ClaimVerdict.SUPPORTED,
+        f"{agree}, in Triton's interpreter on a CPU alone." if interpreted else f"{agree}.",
+        "A size, dtype or GPU at which a kernel deviates.",
+        evidence=tuple(r.run for r in records),
+        tables=(_table(records),),
+        details=details,
+    )
 
 
 def failures(record: Record) -> list[str]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.hubrouter._bench import with_layer_ratios
 from audits.claims.hubrouter._paper import SOURCE
-from audits.claims.hubrouter._throughput import HIGH, LENGTH, LOW, MULTIPLIER, Measured, Multiplier, measured, tables
+from audits.claims.hubrouter._throughput import (
+    HIGH,
+    LENGTH,
+    LOW,
+    MULTIPLIER,
+    Measured,
+    Multiplier,
+    measured,
+    not_on_a_gpu,
+    tables,
+)
 from audits.evidence.ledger import Evidence
 from audits.experiments.bench.throughput import NAME
 from audits.formatting import Table
@@ -33,34 +44,39 @@ def _judged(evidence: Evidence) -> Judgement:
     asked = () if found is None else tuple(m for m in found.at(LENGTH) if m.optimised and m.interval is not None)
     if found is None or not asked:
         return replace(no_run_yet(f"the optimised baseline at n = {LENGTH}"), tables=(implied_baseline(),))
+    if not found.on_gpu:
+        return not_on_a_gpu(found, (*tables(found)[:1], implied_baseline()))
     if found.void is not None:
-        return _judgement(found, ClaimVerdict.INCONCLUSIVE, found.void, "Tiers that agree.", "not computable: void")
-    multipliers = "; ".join(f"{m.named}: {m}" for m in asked)
-    reason = (
-        f"Against the fastest tier of Jamba at n = {LENGTH}: {multipliers}. The estimate is {LOW:.0f} to {HIGH:.0f}. "
-        f"MEASURED ON ONE MACHINE AT SMALL SCALE: {found.machine}."
-    )
-    return _decide(found, asked, reason)
-
-
-def _decide(found: Measured, asked: tuple[Multiplier, ...], reason: str) -> Judgement:
+        return _judgement(found, ClaimVerdict.INCONCLUSIVE, found.void, asked, "not computable: void")
     meeting = [m for m in asked if m.interval is not None and m.interval.low <= HIGH and m.interval.high >= LOW]
     if any(not m.wide for m in meeting):
-        return _judgement(found, ClaimVerdict.SUPPORTED, reason, "A faster baseline, or another machine.")
+        reason = f"Against the fastest tier of Jamba a whole model trains {LOW:.0f} to {HIGH:.0f} times faster."
+        return _judgement(found, ClaimVerdict.SUPPORTED, reason, asked)
     if meeting:
         span = max(m.interval.high / m.interval.low for m in meeting if m.interval is not None)
-        change = "More rounds on a machine with nothing else to do."
         detectable = f"a factor of {span:.2g}, the width of the widest interval"
-        return _judgement(found, ClaimVerdict.INCONCLUSIVE, reason, change, detectable)
-    change = "A machine or size at which the attention that is replaced takes nearly all of the step."
-    return _judgement(found, ClaimVerdict.REFUTED, reason, change)
+        reason = "The rounds scatter too much to tell whether the estimate is met."
+        return _judgement(found, ClaimVerdict.INCONCLUSIVE, reason, asked, detectable)
+    reason = f"Against the fastest tier of Jamba no whole model trains {LOW:.0f} to {HIGH:.0f} times faster."
+    return _judgement(found, ClaimVerdict.REFUTED, reason, asked)
 
 
 def _judgement(
-    found: Measured, verdict: ClaimVerdict, reason: str, change: str, detectable: str | None = None
+    found: Measured,
+    verdict: ClaimVerdict,
+    reason: str,
+    asked: Sequence[Multiplier],
+    detectable: str | None = None,
 ) -> Judgement:
-    shown = (*tables(found)[:1], implied_baseline())
-    return Judgement(verdict, reason, change, detectable, None, found.runs, shown)
+    return Judgement(
+        verdict,
+        reason,
+        "A faster baseline, another GPU or size, or more rounds.",
+        detectable,
+        evidence=found.runs,
+        tables=(*tables(found)[:1], implied_baseline()),
+        details=f"At n = {LENGTH}: {'; '.join(f'{m.named}: {m}' for m in asked)}. {found.conditions}",
+    )
 
 
 CLAIM = Claim(
@@ -68,9 +84,9 @@ CLAIM = Claim(
     statement=f"Against an optimised baseline the training-throughput multiplier would narrow to about {LOW:.0f}-"
     f"{HIGH:.0f} times.",
     source=SOURCE,
-    test=f"Forward and backward of whole models, timed in turns at n = {LENGTH}, against Jamba with the fastest "
-    f"tier this machine has (fused kernels, else matrix products): SUPPORTED if the 95 % interval of Hub-Jamba or "
-    f"Hub-GPT meets {LOW:.0f} to {HIGH:.0f}.",
+    test=f"Forward and backward of whole models, timed in turns on one GPU at n = {LENGTH}, against Jamba with the "
+    f"fastest tier it has (fused kernels, else matrix products): SUPPORTED if the interval of the median of Hub-Jamba "
+    f"or Hub-GPT meets {LOW:.0f} to {HIGH:.0f}. Runs on a CPU decide nothing.",
     refuted_by=f"Measured multipliers whose intervals all lie wholly outside {LOW:.0f} to {HIGH:.0f}.",
     judge=judge,
     published={"estimated multiplier": f"~{LOW:.0f}-{HIGH:.0f}x", "before optimisation": f"up to ~{MULTIPLIER:.0f}x"},

@@ -61,10 +61,18 @@ def judge_rows(rows: tuple[Row, ...], runs: tuple[str, ...]) -> Judgement:
     unsure = [row for row in used if row.interval.high > SUFFICIENT]
     change = f"A test in use that rejects a true null in more than {REFUTING:.0%} of simulations."
     held = Judgement(
-        ClaimVerdict.SUPPORTED, _reason(used), change, evidence=runs, tables=_tables(rows), figures=_figures(rows)
+        ClaimVerdict.SUPPORTED,
+        f"In {len(used)} simulated settings every test in use rejects a true null less often than {SUFFICIENT:.1%}.",
+        change,
+        evidence=runs,
+        tables=_tables(rows),
+        figures=_figures(rows),
+        details=_details(used),
     )
     if broken:
-        return replace(held, verdict=ClaimVerdict.REFUTED, reason=f"Above the level: {'; '.join(broken)}.")
+        reason = f"In {len(broken)} of {len(used)} settings a test in use is known to exceed {REFUTING:.0%}."
+        details = f"Above the level: {'; '.join(broken)}. {held.details}"
+        return replace(held, verdict=ClaimVerdict.REFUTED, reason=reason, details=details)
     if unsure:
         reason = f"{len(unsure)} of {len(used)} rates are not known to lie below {SUFFICIENT:.1%}."
         effect = _detectable(unsure)
@@ -79,7 +87,7 @@ def _detectable(unsure: list[Row]) -> str:
     return f"an excess of {rate_interval(Counts(round(ALPHA * fewest), fewest), LEVEL).high - ALPHA:.1%}"
 
 
-def _reason(used: tuple[Row, ...]) -> str:
+def _details(used: tuple[Row, ...]) -> str:
     above = [row.name for row in used if row.interval.low > ALPHA]
     worst = max(used, key=lambda row: row.alarms.successes / row.alarms.trials)
     most = max(row.interval.high for row in used)
