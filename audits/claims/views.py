@@ -48,7 +48,7 @@ class TrainingRun(msgspec.Struct, frozen=True):
     seed: int
     run: str
     valid_nats: float | None = None
-    clean_mask_nats: float | None = None
+    clean_mask_blocks: tuple[float, ...] | None = None
     unigram_nats: float | None = None
     bits_per_byte: float | None = None
     diverged: bool = False
@@ -59,6 +59,11 @@ class TrainingRun(msgspec.Struct, frozen=True):
         # A hole in the map would read as "no influence".
         if any(len(row) != len(self.influence) for row in self.influence):
             raise ValueError("the influence map is not square")
+
+    @property
+    def clean_mask_nats(self) -> float | None:
+        """The mean loss of the same weights under the clean mask."""
+        return sum(self.clean_mask_blocks) / len(self.clean_mask_blocks) if self.clean_mask_blocks else None
 
 
 @dataclass(frozen=True)
@@ -167,11 +172,11 @@ class SelectionRun(msgspec.Struct, frozen=True):
     audit: Audit | None = None
 
 
-def _settings(report: Report, records: Iterable[Record], varied: str) -> list[tuple[Record, ...]]:
+def _settings(report: Report, records: Iterable[Record], *varied: str) -> list[tuple[Record, ...]]:
     """Records by setting; first those that decided a claim, among them the one of most steps (our choice)."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(json.dumps(record.setting((varied,)), sort_keys=True, default=str), []).append(record)
+        groups.setdefault(json.dumps(record.setting(varied), sort_keys=True, default=str), []).append(record)
 
     def rank(key: str) -> tuple[bool, float, int, str]:
         cited = any(record.run in report.cited for record in groups[key])
@@ -182,13 +187,14 @@ def _settings(report: Report, records: Iterable[Record], varied: str) -> list[tu
 
 def leak_worth(report: Report) -> LeakWorth | None:
     """What a leak is worth in training: models of hub layers alone that differ in routing; None without any."""
-    models = [r for r in report.evidence.of("language-model") if set(r.config.get("pattern", "")) == {"H"}]
-    settings = _settings(report, (r for r in models if r.config.get("routing") in _ARMS), "routing")
+    models = (r for r in report.evidence.of("language-model") if set(r.config.get("pattern", "")) == {"H"})
+    judged = (r for r in models if r.config.get("stage") == "judged" and r.config.get("routing") in _ARMS)
+    settings = _settings(report, judged, "routing", "lr")
     if not settings:
         return None
     first = settings[0]
     runs = [read(TrainingRun, r, arm=_ARMS[r.config["routing"]], seed=r.seed, run=r.run) for r in first]
-    setting = dict(sorted(first[0].setting(("routing",)).items()))
+    setting = dict(sorted(first[0].setting(("routing", "lr")).items()))
     return LeakWorth(tuple(sorted(runs, key=lambda run: (run.arm, run.seed, run.run))), setting, len(settings) - 1)
 
 

@@ -56,9 +56,14 @@ def training(arm, seed, nats, masked=None, steps=350, **result):
         "pattern": "HH",
         "routing": routing,
         "steps": steps,
+        "stage": "judged",
         "corpus": {"name": "tiny", "sha256": "00", "bytes": 9},
     }
-    own = {"valid_nats": nats, "clean_mask_nats": masked, "influence": influence(leak=0.1 if arm == "council" else 0.0)}
+    own = {
+        "valid_nats": nats,
+        "clean_mask_blocks": None if masked is None else [masked],
+        "influence": influence(leak=0.1 if arm == "council" else 0.0),
+    }
     return Record("language-model", config, seed, {**own, **result}, {}, 1.0)
 
 
@@ -327,7 +332,7 @@ JSON = st.recursive(
 )
 KEYS = (
     "valid_nats",
-    "clean_mask_nats",
+    "clean_mask_blocks",
     "influence",
     "audit",
     "leaky",
@@ -343,7 +348,9 @@ NAMES = ("language-model", "kill-matrix", "layer-cost", "selection-attack")
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.sampled_from(NAMES), st.dictionaries(st.sampled_from(KEYS), JSON), st.sampled_from(["causal", "council", 3]))
 def test_records_of_any_shape_are_rendered(name, result, arm):
-    record = Record(name, {"routing": arm, "pattern": "H", "twin": arm, "layer": arm}, 0, result, {}, 0.0)
+    record = Record(
+        name, {"routing": arm, "stage": "judged", "pattern": "H", "twin": arm, "layer": arm}, 0, result, {}, 0.0
+    )
     report = Report((), Evidence((record,)))
     for render in RENDERERS:
         assert render(report)

@@ -18,12 +18,18 @@ def void(scale: str, causal: Sequence[Sequence[Trained]], arms: Sequence[Sequenc
     """
     runs = runs_of(*arms)
     if any(leaks(arm) for arm in causal):
-        reason = f"An arm that has to be causal leaks, which voids its perplexity ({scale})."
-        return Judgement(ClaimVerdict.INCONCLUSIVE, reason, "A causal model.", "none", None, runs, gate=False)
+        reason = "An arm that has to be causal leaks, which voids its perplexity."
+        return Judgement(
+            ClaimVerdict.INCONCLUSIVE, reason, "A causal model.", "none", None, runs, gate=False, details=f"{scale}."
+        )
     if not all(passes(arm) for arm in causal):
-        reason = f"Some probe could not decide on an arm that has to be causal; that is not a PASS ({scale})."
-        return Judgement(ClaimVerdict.INCONCLUSIVE, reason, "Probes that can decide.", "none", None, runs)
+        reason = "Some probe could not decide on an arm that has to be causal; that is not a PASS."
+        return Judgement(
+            ClaimVerdict.INCONCLUSIVE, reason, "Probes that can decide.", "none", None, runs, details=f"{scale}."
+        )
     if lost := diverged(*arms):
-        reason = f"{lost} of {len(runs)} runs diverged, so perplexities cannot be paired ({scale})."
-        return Judgement(ClaimVerdict.INCONCLUSIVE, reason, "Runs that converge.", "none", None, runs)
+        reason = f"{lost} of {len(runs)} runs diverged, so perplexities cannot be paired."
+        return Judgement(
+            ClaimVerdict.INCONCLUSIVE, reason, "Runs that converge.", "none", None, runs, details=f"{scale}."
+        )
     return None

@@ -1,81 +1,118 @@
-"""What the claims read from the training runs: arms paired by seed, their losses, and the audits of the weights."""
+"""What the claims read from the training runs: arms paired by seed and block of text, and the audits of the weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from audits.claims.figures import DotColumn
-from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Record
-from audits.experiments.language_models._language_model import KIND, SIZES, Arm
-from audits.statistics.comparison import PairedComparison, compare_paired
+from audits.experiments.language_models._arm import JUDGED, SIZES, Arm, arm_of
+from audits.experiments.language_models._tuning import KIND
+from audits.statistics.comparison import PairedComparison
+from audits.statistics.crossed import Matrix, crossed
 
 SEEDS = 3  # the pre-registered number of paired seeds, at least
-_VARIED = ("pattern", "routing", "chunk")
+Blocks = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One trained model: its losses in nats per token (None where not finite) and the audit of its weights."""
+    """One trained model: nats per token of each block of the validation slice, and the audit of its weights.
+
+    `blocks` is None where not finite; `masked` the same weights' under the clean mask, None for an arm that has it.
+    """
 
     seed: int
     run: str
-    valid_nats: float | None
-    clean_mask_nats: float | None
+    blocks: Blocks | None
+    masked: Blocks | None
     diverged: bool
     verdict: str
-    findings: tuple[dict[str, Any], ...]
+    findings: tuple[dict[str, Any], ...] = ()
+    result: Mapping[str, Any] = field(default_factory=dict)
+    rate: float = 0.0
+
+    @property
+    def nats(self) -> float:
+        """The mean loss."""
+        return mean(self.blocks)
+
+    @property
+    def masked_nats(self) -> float:
+        """The mean loss under the clean mask."""
+        return mean(self.masked)
+
+
+def mean(blocks: Blocks | None) -> float:
+    """The mean of the blocks.
+
+    Raises:
+        ValueError: there are none although the model did not diverge.
+    """
+    if blocks is None:
+        raise ValueError("a model that did not diverge has no finite loss: the evidence contradicts itself")
+    return sum(blocks) / len(blocks)
+
+
+Runs = tuple[Trained, ...]
 
 
 @dataclass(frozen=True)
 class Models:
-    """The language models of one tier and one setting: everything but pattern, routing and chunk is equal."""
+    """The judged language models of one tier, by arm and seed; of several records of one the last counts."""
 
     tier: str
-    records: tuple[Record, ...]
+    by_arm: Mapping[Arm, Runs]
+    setting: Mapping[str, Any]
 
-    def of(self, arm: Arm) -> tuple[Trained, ...]:
+    def of(self, arm: Arm) -> Runs:
         """The trained models of an arm, by seed."""
-        wanted = (arm.pattern, arm.routing, arm.chunk or SIZES[self.tier].chunk)
-        found = [r for r in self.records if tuple(r.config[name] for name in _VARIED) == wanted]
-        return tuple(sorted((_trained(record) for record in found), key=lambda model: model.seed))
+        return self.by_arm.get(arm, ())
 
     def complete(self, arms: Iterable[Arm]) -> bool:
         """Whether every arm has been trained with at least `SEEDS` seeds that all arms share."""
-        return len(self.seeds(arms)) >= SEEDS
-
-    def seeds(self, arms: Iterable[Arm]) -> tuple[int, ...]:
-        """The seeds that all arms have."""
         shared = [{model.seed for model in self.of(arm)} for arm in arms]
-        return tuple(sorted(set.intersection(*shared))) if shared else ()
-
-    def paired(self, arms: Sequence[Arm]) -> tuple[tuple[Trained, ...], ...]:
-        """The models of every arm with the seeds that all arms have, [arms][seeds]."""
-        seeds = self.seeds(arms)
-        return tuple(tuple(model for model in self.of(arm) if model.seed in seeds) for arm in arms)
+        return bool(shared) and len(set.intersection(*shared)) >= SEEDS
 
     @property
     def scale(self) -> str:
         """The scale of the runs in a few words."""
-        if not self.records:
+        c = self.setting
+        if not c:
             return "no runs"
-        c, size = self.records[-1].config, SIZES[self.tier]
-        shape = f"{size.layers} layers, width {c['d_model']}, n = {c['seq_len']}, {c['steps']} steps"
-        return f"{self.tier} tier: {shape}, on {c['corpus']['name']}"
+        shape = f"n = {c['seq_len']}, {c['steps']} steps of {c['batch']}, each arm's rate tuned"
+        return f"{self.tier} tier: {shape if len(SIZES[self.tier].rates) > 1 else shape.split(', each')[0]}"
 
 
 def models(evidence: Evidence) -> Models:
-    """The models in the setting of the last run."""
-    found = evidence.latest_varying(KIND, _VARIED)
-    return Models(str(found[-1].config["tier"]) if found else "quick", found)
+    """The models of the evidence, which is that of one tier."""
+    found: dict[Arm, dict[int, Trained]] = {}
+    setting: Mapping[str, Any] = {}
+    for record in evidence.records:
+        if record.experiment == KIND and record.config.get("stage") == JUDGED:
+            found.setdefault(arm_of(record.config), {})[record.seed] = _trained(record)
+            setting = record.config
+    by_arm = {arm: tuple(runs[seed] for seed in sorted(runs)) for arm, runs in found.items()}
+    return Models(str(setting.get("tier", "quick")), by_arm, setting)
 
 
-def tier_arms(trained: Models, arms: Callable[[Options], Iterable[Arm]]) -> tuple[Arm, ...]:
-    """The arms of a study at the tier of the models."""
-    return tuple(arms(Options(trained.tier)))
+def _trained(record: Record) -> Trained:
+    result, audit = record.result, record.result["audit"]
+    blocks, masked = result["block_nats"], result["clean_mask_blocks"]
+    return Trained(
+        record.seed,
+        record.run,
+        None if blocks is None else tuple(blocks),
+        None if masked is None else tuple(masked),
+        result["diverged"],
+        str(audit["verdict"]),
+        tuple(audit["findings"]),
+        result,
+        float(record.config["lr"]),
+    )
 
 
 def runs_of(*arms: Sequence[Trained]) -> tuple[str, ...]:
@@ -83,30 +120,39 @@ def runs_of(*arms: Sequence[Trained]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(model.run for arm in arms for model in arm))
 
 
-def losses(arm: Sequence[Trained]) -> list[float]:
-    """Validation losses in nats.
+def differences(weighted: Sequence[tuple[float, Sequence[Trained]]], *, masked: bool = False) -> Matrix:
+    """A weighted sum of arms in nats, [seeds that all have][blocks].
 
-    Raises:
-        ValueError: a model has none although it did not diverge.
+    Args:
+        weighted: weights and arms.
+        masked: take the first arm's losses under the clean mask.
     """
-    return [finite(model.valid_nats) for model in arm]
+    known = [{model.seed: model for model in arm} for _, arm in weighted]
+    seeds = sorted(set.intersection(*(set(arm) for arm in known)))
+    return [
+        [
+            sum(weight * value for (weight, _), value in zip(weighted, values, strict=True))
+            for values in zip(*(_blocks(arm[seed], masked and not at) for at, arm in enumerate(known)), strict=True)
+        ]
+        for seed in seeds
+    ]
 
 
-def finite(nats: float | None) -> float:
-    """The loss, which a model that did not diverge must have."""
-    if nats is None:
+def _blocks(model: Trained, masked: bool) -> Blocks:
+    blocks = model.masked if masked else model.blocks
+    if blocks is None:
         raise ValueError("a model that did not diverge has no finite loss: the evidence contradicts itself")
-    return nats
+    return blocks
 
 
-def compare(treated: Sequence[Trained], control: Sequence[Trained]) -> PairedComparison:
-    """Treated minus control in nats, paired by seed."""
-    return compare_paired(losses(treated), losses(control))
+def compare(treated: Sequence[Trained], control: Sequence[Trained], *, masked: bool = False) -> PairedComparison:
+    """Treated minus control in nats, paired by seed and block; `masked` takes the treated under the clean mask."""
+    return crossed(differences([(1.0, treated), (-1.0, control)], masked=masked))
 
 
 def diverged(*arms: Sequence[Trained]) -> int:
     """How many of the models diverged."""
-    return sum(model.diverged for arm in arms for model in arm)
+    return sum(model.diverged or model.blocks is None for arm in arms for model in arm)
 
 
 def leaks(arm: Sequence[Trained]) -> bool:
@@ -119,15 +165,16 @@ def passes(arm: Sequence[Trained]) -> bool:
     return bool(arm) and all(model.verdict == "PASS" for model in arm)
 
 
-def ratio_text(test: PairedComparison) -> str:
+def ratio_text(test: PairedComparison, digits: int = 3) -> str:
     """A difference of nats as a ratio of perplexities with its 95 % interval."""
     middle, low, high = (math.exp(v) for v in (test.difference, test.interval.low, test.interval.high))
-    return f"{middle:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def perplexity(arm: Sequence[Trained]) -> str:
+def perplexity(arm: Sequence[Trained], *, masked: bool = False) -> str:
     """The geometric mean perplexity of an arm."""
-    return f"{math.exp(sum(losses(arm)) / len(arm)):.1f}"
+    values = [model.masked_nats if masked else model.nats for model in arm]
+    return f"{math.exp(sum(values) / len(values)):.1f}"
 
 
 def detectable_text(test: PairedComparison) -> str:
@@ -135,22 +182,16 @@ def detectable_text(test: PairedComparison) -> str:
     return f"{100 * math.expm1(test.mde):.1f} % of perplexity (80 % power, alpha {test.alpha}, {test.n} paired seeds)"
 
 
+def rates_text(arm: Sequence[Trained], tier: str) -> str:
+    """The learning rate of an arm, marked where it lies at an edge of the grid."""
+    rates = SIZES[tier].rates
+    chosen = arm[0].rate
+    return f"{chosen:g}" + (" (edge)" if len(rates) > 1 and chosen in (min(rates), max(rates)) else "")
+
+
 def column(label: str, arm: Sequence[Trained], *, masked: bool = False) -> DotColumn:
     """An arm's perplexities as a column of points; `masked` takes those under the clean mask."""
-    scored = [(model.seed, model.clean_mask_nats if masked else model.valid_nats) for model in arm]
-    points = tuple((seed, math.exp(nats)) for seed, nats in scored if nats is not None)
+    scored = [(model.seed, model.masked if masked else model.blocks) for model in arm]
+    points = tuple((seed, math.exp(mean(blocks))) for seed, blocks in scored if blocks is not None)
     style = "masked" if masked else "leaky" if leaks(arm) else "causal"
     return DotColumn(label, style, points, failed=len(arm) - len(points))
-
-
-def _trained(record: Record) -> Trained:
-    audit = record.result["audit"]
-    return Trained(
-        record.seed,
-        record.run,
-        record.result["valid_nats"],
-        record.result["clean_mask_nats"],
-        record.result["diverged"],
-        str(audit["verdict"]),
-        tuple(audit["findings"]),
-    )

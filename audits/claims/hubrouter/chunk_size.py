@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.figures import Dots
@@ -12,28 +13,23 @@ from audits.claims.hubrouter._gate import void
 from audits.claims.hubrouter._paper import HUB_GPT, JAMBA, PRINTED_ALONE, SOURCE
 from audits.claims.hubrouter._trained import SEEDS as TRAINED_SEEDS
 from audits.claims.hubrouter._trained import (
-    Trained,
+    Runs,
     column,
     compare,
-    losses,
+    differences,
     models,
     perplexity,
     ratio_text,
     runs_of,
-    tier_arms,
 )
+from audits.claims.hubrouter.attack_council_worth import NAMES
 from audits.evidence.ledger import Evidence
-from audits.experiments.language_models import chunk_size
+from audits.experiments.language_models.leak_dose import BY_CHUNK, CHUNKS, clean
 from audits.formatting import Table, p_text, percent
 from audits.statistics.comparison import PairedComparison
-from audits.statistics.contrast import contrast, slope_weights
-from audits.statistics.equivalence import (
-    Equivalence,
-    equivalence_paired,
-    margin_with_power,
-    smallest_margin,
-    smallest_margin_paired,
-)
+from audits.statistics.contrast import slope_weights
+from audits.statistics.crossed import crossed, within
+from audits.statistics.equivalence import margin_with_power, smallest_margin
 from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.summary import Reading, pooled_sd
 
@@ -65,99 +61,106 @@ def _row(reading: Reading, n: int) -> tuple[str, ...]:
 def judge(evidence: Evidence) -> Judgement:
     """Judge by the runs; where there are too few, say what the printed numbers would allow to prove."""
     found = models(evidence)
-    arms = tier_arms(found, chunk_size.arms)
-    if not arms or not found.complete(arms):
+    base = clean(found.tier)
+    arms = {size: replace(base, chunk=size) for size in sorted({base.chunk, *CHUNKS[found.tier]})}
+    if len(arms) < 2 or not found.complete(arms.values()):
         return replace(judge_printed(), missing=True)
-    trained = found.paired(arms)
-    chunks = chunk_size.CHUNKS[found.tier]
-    return judge_runs(Sweep(chunks, trained[::2], trained[1::2]), found.scale)
+    fixed = {size: found.of(arm) for size, arm in arms.items()}
+    leaky = {
+        dose: {size: found.of(replace(arm, routing=dose)) for size, arm in arms.items()}
+        for dose in BY_CHUNK
+        if found.complete([replace(arm, routing=dose) for arm in arms.values()])
+    }
+    return judge_runs(Sweep(fixed, leaky), found.scale)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Hub-GPT at every chunk size [chunks][seeds], after the council fix and before it, paired by seed."""
+    """Hub-GPT at every chunk size, after the council fix, and before it by the dose of the leak; paired by seed."""
 
-    chunks: tuple[int, ...]
-    fixed: Sequence[Sequence[Trained]]
-    leaky: Sequence[Sequence[Trained]]
-
-    @property
-    def widest(self) -> tuple[int, int]:
-        """The two chunk sizes whose strictly causal losses differ most in the mean."""
-        means = [sum(losses(arm)) for arm in self.fixed]
-        return means.index(min(means)), means.index(max(means))
+    fixed: Mapping[int, Runs]
+    leaky: Mapping[str, Mapping[int, Runs]]
 
     @property
-    def effect(self) -> PairedComparison:
-        """The largest difference between chunk sizes after the fix, worst minus best, nats."""
-        best, worst = self.widest
-        return compare(self.fixed[worst], self.fixed[best])
+    def effect(self) -> tuple[int, int, PairedComparison]:
+        """The chunk sizes that differ most after the fix, the worse first, and their difference in nats."""
+        means = {size: sum(model.nats for model in runs) / len(runs) for size, runs in self.fixed.items()}
+        worst, best = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+        return worst, best, compare(self.fixed[worst], self.fixed[best])
 
     @property
-    def equivalence(self) -> Equivalence:
-        """The hardest of the tests that two chunk sizes are equivalent after the fix: all have to hold."""
-        pairs = [(a, b) for at, a in enumerate(self.fixed) for b in self.fixed[at + 1 :]]
-        tests = [equivalence_paired(losses(a), losses(b), MARGIN) for a, b in pairs]
-        return max(tests, key=lambda test: test.p)
+    def equivalence(self) -> float:
+        """The p of the hardest of the tests that two chunk sizes are equivalent after the fix: all have to hold."""
+        return max(within(differences([(1.0, a), (-1.0, b)]), MARGIN) for a, b in combinations(self.fixed.values(), 2))
 
     @property
-    def artefact(self) -> PairedComparison:
-        """Nats gained by each doubling of C with the leak, less those gained without it; negative is the leak's."""
-        weights = slope_weights([math.log2(c) for c in self.chunks])
-        arms = [losses(arm) for arm in (*self.leaky, *self.fixed)]
-        return contrast(arms, (*weights, *(-w for w in weights)), ALPHA)
+    def artefacts(self) -> Mapping[str, PairedComparison]:
+        """Nats that each doubling of C adds to a dose's loss, less those that it adds without the leak."""
+        weights = slope_weights([math.log2(size) for size in self.fixed])
+        return {
+            dose: crossed(
+                differences(
+                    [
+                        (sign * weight, arms[size])
+                        for weight, size in zip(weights, self.fixed, strict=True)
+                        for sign, arms in ((1.0, runs), (-1.0, self.fixed))
+                    ]
+                )
+            )
+            for dose, runs in self.leaky.items()
+        }
 
     @property
     def verdict(self) -> ClaimVerdict:
-        """Both halves have to hold; either can be refuted."""
-        effect, artefact = self.effect, self.artefact
-        if effect.interval.low > MARGIN or (artefact.significant and artefact.difference > 0):
+        """Both halves have to hold; an effect beyond the margin refutes, doses that disagree leave the claim open."""
+        if self.effect[2].interval.low > MARGIN:
             return ClaimVerdict.REFUTED
-        proved = self.equivalence.p <= ALPHA and artefact.significant
+        larger_helps = [test.significant and test.difference < 0 for test in self.artefacts.values()]
+        proved = self.equivalence <= ALPHA and bool(larger_helps) and all(larger_helps)
         return ClaimVerdict.SUPPORTED if proved else ClaimVerdict.INCONCLUSIVE
 
 
 def judge_runs(sweep: Sweep, scale: str) -> Judgement:
     """The judgement on trained models."""
-    arms = [*sweep.fixed, *sweep.leaky]
-    if problem := void(scale, sweep.fixed, arms):
+    arms = [*sweep.fixed.values(), *(runs for by_size in sweep.leaky.values() for runs in by_size.values())]
+    if problem := void(scale, list(sweep.fixed.values()), arms):
         return problem
-    effect, artefact, tost = sweep.effect, sweep.artefact, sweep.equivalence
-    best, worst = (sweep.chunks[at] for at in sweep.widest)
+    worst, best, effect = sweep.effect
+    tost, artefacts = sweep.equivalence, sweep.artefacts
+    helped = [NAMES.get(dose, dose) for dose, test in artefacts.items() if test.significant and test.difference < 0]
     return Judgement(
         sweep.verdict,
-        f"After the fix the largest difference is that of C = {worst} against {best}: {ratio_text(effect)} times the "
-        f"perplexity; the hardest equivalence within {100 * MARGIN:.0f} % has p = {p_text(tost.p)}. Each doubling of C "
-        f"changes perplexity with the leak by a factor of {ratio_text(artefact)} beyond what it does without "
-        f"(p = {p_text(artefact.p)}, {artefact.n} paired seeds, {scale}).",
-        f"For equivalence {effect.n} seeds prove at best a margin of {smallest_margin_paired(effect.sd, effect.n):.3f} "
-        f"nats; for the artefact {artefact.seeds_needed or 'more'} seeds.",
-        minimum_detectable_effect=f"a factor of {math.exp(artefact.mde):.3f} for each doubling of C "
-        f"({percent(POWER)} power, alpha {ALPHA}, {artefact.n} paired seeds)",
-        seeds_needed=artefact.seeds_needed,
+        f"After the fix C = {worst} has {ratio_text(effect)} times the perplexity of {best}; larger C gains from "
+        f"{len(helped)} of {len(artefacts)} doses.",
+        "The paper's dose of the leak, which it does not describe: the sign of its effect of C hangs on it.",
+        minimum_detectable_effect=f"a factor of {math.exp(effect.mde):.3f} between chunk sizes "
+        f"({percent(POWER)} power, alpha {ALPHA}, {effect.n} paired seeds)",
+        seeds_needed=effect.seeds_needed,
         evidence=runs_of(*arms),
-        tables=(_run_table(sweep), margins()),
-        figures=_figures(sweep),
-        p=max(tost.p, artefact.p),
+        details=f"The hardest equivalence within {100 * MARGIN:.0f} % has p = {p_text(tost)}. A larger C gains from: "
+        f"{', '.join(helped) or 'none'} ({scale}).",
+        tables=(_run_table(sweep), _artefact_table(artefacts), margins()),
+        figures=(_figure(sweep),),
+        p=tost,
     )
 
 
 def _run_table(sweep: Sweep) -> Table:
-    rows = (
-        (str(c), perplexity(fixed), perplexity(leaky), ratio_text(compare(leaky, fixed)))
-        for c, fixed, leaky in zip(sweep.chunks, sweep.fixed, sweep.leaky, strict=True)
-    )
-    return Table("Perplexity by chunk size", ("C", "after the fix", "before it", "before / after"), tuple(rows))
+    sizes = tuple(sweep.fixed)
+    rows = [("after the fix", *(perplexity(runs) for runs in sweep.fixed.values()))]
+    rows += [(NAMES.get(d, d), *(perplexity(by_size[s]) for s in sizes)) for d, by_size in sweep.leaky.items()]
+    return Table("Perplexity by chunk size", ("reading", *(f"C = {size}" for size in sizes)), tuple(rows))
 
 
-def _figures(sweep: Sweep) -> tuple[Dots, ...]:
-    after = tuple(column(f"C = {c}", arm) for c, arm in zip(sweep.chunks, sweep.fixed, strict=True))
-    before = tuple(column(f"C = {c}, leak", arm) for c, arm in zip(sweep.chunks, sweep.leaky, strict=True))
-    label = "validation perplexity"
-    return (
-        Dots("The chunk size after the council fix", label, after),
-        Dots("The chunk size before the council fix", label, before, log=True),
-    )
+def _artefact_table(artefacts: Mapping[str, PairedComparison]) -> Table:
+    rows = tuple((NAMES.get(d, d), str(t.n), ratio_text(t), p_text(t.p)) for d, t in artefacts.items())
+    header = ("dose", "seeds", "factor of perplexity a doubling of C, beyond that without the leak", "p")
+    return Table("What C does with the leak and not without", header, rows)
+
+
+def _figure(sweep: Sweep) -> Dots:
+    after = tuple(column(f"C = {size}", runs) for size, runs in sweep.fixed.items())
+    return Dots("The chunk size after the council fix", "validation perplexity", after)
 
 
 def judge_printed() -> Judgement:
@@ -166,11 +169,12 @@ def judge_printed() -> Judgement:
     reach = ", ".join(f"±{smallest_margin(sd, n, ALPHA):.2f} at {n}" for n in SEEDS)
     return Judgement(
         ClaimVerdict.NOT_TESTABLE,
-        f'The abstract prints no numbers for any chunk size, and "little effect" has no margin. With the seed SD '
-        f"printed elsewhere ({sd:.2f} PPL, borrowed) the smallest margins that can be proved are {reach} seeds an arm, "
-        f"in PPL. {PRINTED_ALONE}",
+        'The abstract prints no number for any chunk size, and "little effect" has no margin.',
         "Perplexities by chunk size and seed, before and after the fix, and a margin named beforehand; the two "
         "halves of the claim are an equivalence test after the fix and a difference of gains between before and after.",
+        details=f"With the seed SD printed elsewhere ({sd:.2f} PPL, borrowed) the smallest margins that can be proved "
+        f"are "
+        f"{reach} seeds an arm, in PPL. {PRINTED_ALONE}",
         tables=(margins(),),
     )
 
@@ -180,10 +184,12 @@ CLAIM = Claim(
     statement="After the council fix the chunk size C has little effect; the benefit seen before it was an artefact of "
     "the bidirectional-council leak.",
     source=SOURCE,
-    test=f"After the fix: paired two one-sided tests (TOST) at alpha {ALPHA} within {MARGIN} nats between all sizes. "
-    f"Before: the gain for each doubling of C of the leaky model less that of the fixed one, paired by seed, at alpha "
-    f"{ALPHA}. SUPPORTED only if both hold, at least {TRAINED_SEEDS} paired seeds. Without runs: NOT_TESTABLE.",
-    refuted_by="A difference between chunk sizes beyond the margin after the fix, or equal gains before and after it.",
+    test=f"After the fix: two one-sided tests within {MARGIN} nats between all sizes, over seeds and text, at alpha "
+    f"{ALPHA}. Before it, for each dose of the leak: what a doubling of C brings beyond what it brings without. "
+    f"SUPPORTED "
+    f"if both hold, at every dose; REFUTED if the largest difference after the fix lies wholly beyond the margin; at "
+    f"least {TRAINED_SEEDS} paired seeds, rates tuned. Without runs: NOT_TESTABLE.",
+    refuted_by="A difference between chunk sizes wholly beyond the margin after the fix.",
     judge=judge,
-    needs=("chunk-size",),
+    needs=("leak-dose",),
 )

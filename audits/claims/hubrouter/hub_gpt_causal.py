@@ -8,7 +8,7 @@ from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
 from audits.claims.hubrouter._paper import SOURCE
 from audits.claims.hubrouter._trained import SEEDS, models
 from audits.evidence.ledger import Evidence
-from audits.experiments.language_models._language_model import SIZES, Arm
+from audits.experiments.language_models._arm import SIZES
 from audits.formatting import Table
 from hubrouter.patterns import hub_gpt
 
@@ -16,7 +16,8 @@ from hubrouter.patterns import hub_gpt
 def judge(evidence: Evidence) -> Judgement:
     """Every trained strictly causal Hub-GPT must pass every applicable probe; one leak refutes, and fails the gate."""
     found = models(evidence)
-    checked = found.of(Arm(hub_gpt(SIZES[found.tier].layers)))
+    size = SIZES[found.tier]
+    checked = found.of(size.arm(hub_gpt(size.layers)))
     verdicts = {model.verdict for model in checked}
     if len(checked) < SEEDS and "LEAK" not in verdicts:
         return no_run_yet(f"{SEEDS} trained Hub-GPTs")
@@ -31,7 +32,8 @@ def judge(evidence: Evidence) -> Judgement:
         "One input that moves an earlier output.",
         evidence=runs,
         tables=(table,),
-        details=f"Every probe for the first seed, the quick preset for the others, {found.scale}. This holds for our "
+        details=f"The quick preset, which sees every planted leak, for the first seed, a gradient check for the "
+        f"others, {found.scale}. This holds for our "
         "implementation: a council mask alone is not enough (see attack-selection).",
     )
     if "LEAK" in verdicts:
@@ -53,8 +55,9 @@ CLAIM = Claim(
     id="hub-gpt-causal",
     statement="Hub-GPT's routing is strictly causal (after the council fix).",
     source=SOURCE,
-    test="Train Hub-GPT with three seeds and audit the trained weights with every probe in float64: all must pass.",
+    test="Train Hub-GPT with at least three seeds and audit the trained weights, the first by the quick preset, the "
+    "others by a gradient check: all must pass.",
     refuted_by="One probe that finds an earlier output moved by a later token above its measured noise floor.",
     judge=judge,
-    needs=("leak-worth",),
+    needs=("systems",),
 )

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
 from audits.claims.hubrouter._paper import FAMILY, HUB_GPT, JAMBA, PRINTED_ALONE, SOURCE, from_print
+from audits.claims.hubrouter._parts import variants
+from audits.claims.hubrouter._ratio import RULE, parts_table, ratio
 from audits.claims.hubrouter._trained import (
     SEEDS,
-    Trained,
+    Models,
+    Runs,
     column,
     compare,
     detectable_text,
     models,
     ratio_text,
-    runs_of,
-    tier_arms,
 )
 from audits.evidence.ledger import Evidence
-from audits.experiments.language_models import hybrids
+from audits.experiments.language_models._arm import SIZES
+from audits.experiments.language_models.systems import as_large_as_jamba, own_chunk, systems
 from audits.formatting import Table, p_text, percent
 from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.multiplicity import holm_among_unknown, largest_family
@@ -98,14 +99,18 @@ def judge_printed(hub: Printed, baseline: Printed, family: int) -> Judgement:
     seeds = max((v.seeds for v in views if v.seeds is not None), default=None)
     effect = ", ".join(f"{v.detectable:.1f} PPL if ± is the {v.reading}" for v in views)
     survives = min(largest_family(v.test.p, ALPHA) for v in views)
-    held = ("under neither", "under one only", "under both")[sum(view.adjusted <= ALPHA for view in views)]
+    held = ("under neither reading", "under one reading", "under both readings")[
+        sum(view.adjusted <= ALPHA for view in views)
+    ]
     return Judgement(
         verdict,
-        f"The difference of {views[0].test.difference:.1f} PPL gives {found}; corrected for {family} comparisons it "
-        f"is significant {held}; under both readings it would be in a family of at most {survives}. {PRINTED_ALONE}",
+        f"Three seeds an arm: the difference of {views[0].test.difference:.1f} PPL is significant {held} of ± after "
+        "correction.",
         f"The meaning of ±, the per-seed values, or {seeds} seeds an arm.",
         minimum_detectable_effect=f"{effect} ({hub.n} seeds, {percent(POWER)} power, alpha {ALPHA} over {family})",
         seeds_needed=seeds,
+        details=f"{found}; corrected for {family} comparisons; under both readings it would be significant in a family "
+        f"of at most {survives}. {PRINTED_ALONE}",
         tables=(comparison(views, family), design(views, family)),
     )
 
@@ -113,45 +118,66 @@ def judge_printed(hub: Printed, baseline: Printed, family: int) -> Judgement:
 def judge(evidence: Evidence) -> Judgement:
     """Judge by the runs; from the printed numbers alone where there are too few."""
     printed, found = judge_printed(HUB_GPT, JAMBA, FAMILY), models(evidence)
-    arms = tier_arms(found, hybrids.arms)
-    pair = (arms[-1], arms[0])
-    if not found.complete(pair):
+    named = systems(SIZES[found.tier])
+    arms = (named["Hub-GPT"], named["Jamba"])
+    if not found.complete(arms):
         return replace(printed, missing=True)
-    hub_gpt, jamba = found.paired(pair)
-    return judge_runs(hub_gpt, jamba, found.scale, printed)
-
-
-def judge_runs(hub_gpt: Sequence[Trained], jamba: Sequence[Trained], scale: str, printed: Judgement) -> Judgement:
-    """The judgement on trained models; the printed numbers are reported with it."""
-    if problem := void(scale, [hub_gpt, jamba], [hub_gpt, jamba]):
+    hub_gpt, jamba = (found.of(arm) for arm in arms)
+    if problem := void(found.scale, [hub_gpt, jamba], [hub_gpt, jamba]):
         return replace(problem, tables=printed.tables)
-    test = compare(hub_gpt, jamba)
-    worse = ClaimVerdict.SUPPORTED if test.difference > 0 else ClaimVerdict.REFUTED
-    columns = (column("Jamba", jamba), column("Hub-GPT, strictly causal", hub_gpt))
+    result = ratio(found, ("Hub-GPT", "Jamba"), arms, HUB_GPT.mean / JAMBA.mean)
     return Judgement(
-        worse if test.significant else ClaimVerdict.INCONCLUSIVE,
-        f"Strictly causal Hub-GPT has {ratio_text(test)} times the perplexity of Jamba (p = {p_text(test.p)}, {test.n} "
-        f"paired seeds, {scale}). {from_print(printed.reason)}",
-        f"{test.seeds_needed or 'More'} paired seeds at this scale, or the paper's scale.",
-        minimum_detectable_effect=detectable_text(test),
-        seeds_needed=test.seeds_needed,
-        evidence=runs_of(hub_gpt, jamba),
-        tables=printed.tables,
-        figures=(Dots("The cost of strict causality", "validation perplexity", columns),),
-        p=test.p,
+        result.verdict,
+        result.sentence,
+        "The paper's scale, text and tokeniser.",
+        minimum_detectable_effect=detectable_text(result.test),
+        seeds_needed=result.test.seeds_needed,
+        evidence=result.runs,
+        details=f"{result.details} {_against(found, hub_gpt)}{found.scale}. {from_print(printed)}",
+        tables=(
+            parts_table(found, "What explains Hub-GPT's perplexity", {"Hub-GPT": variants(found, arms[0])}),
+            result.table(),
+            *printed.tables,
+        ),
+        figures=(_figure(found, hub_gpt, jamba), result.figure()),
+        p=result.test.p,
     )
+
+
+def _against(found: Models, hub_gpt: Runs) -> str:
+    """Hub-GPT against the Transformer, and both at Jamba's size: what the hybrid's Mamba layers alone explain."""
+    transformer = found.of(systems(SIZES[found.tier])["Transformer"])
+    if not transformer:
+        return ""
+    said = f"Against the Transformer the ratio is {ratio_text(compare(hub_gpt, transformer))}"
+    larger = {letter: found.of(arm) for letter, arm in as_large_as_jamba(found.tier).items()}
+    if all(larger.values()) and larger:
+        said += f", with both as large as Jamba {ratio_text(compare(larger['H'], larger['A']))}"
+    return f"{said}. "
+
+
+def _figure(found: Models, hub_gpt: Runs, jamba: Runs) -> Dots:
+    named = systems(SIZES[found.tier])
+    alone, transformer = found.of(own_chunk(named["Hub-GPT"])), found.of(named["Transformer"])
+    columns = (
+        column("Jamba", jamba),
+        *((column("Transformer", transformer),) if transformer else ()),
+        column("Hub-GPT, strictly causal", hub_gpt),
+        *((column("Hub-GPT, own chunk alone", alone),) if alone else ()),
+    )
+    return Dots("The cost of strict causality", "validation perplexity", columns)
 
 
 CLAIM = Claim(
     id="hub-gpt-ppl",
     statement="The strictly causal Hub-GPT has a measurable quality cost: about 3 PPL worse than Jamba.",
     source=f"{SOURCE}; ± is not defined there, and Jamba's number of seeds is taken to be Hub-GPT's",
-    test=f"Hub-GPT and Jamba trained alike, at least {SEEDS} paired seeds, paired t on nats at alpha {ALPHA}, both "
-    "audited first: SUPPORTED if Hub-GPT is worse. From print alone: Welch's two-sided test with ± read as SD and as "
-    f"SEM, Holm over about {FAMILY} claims (those that cannot be computed count as p = 1): SUPPORTED only if worse at "
-    f"alpha {ALPHA} under both readings.",
-    refuted_by="Hub-GPT significantly better than Jamba; from print, under both readings after the same correction.",
+    test=f"Hub-GPT and Jamba, each rate tuned, at least {SEEDS} paired seeds, both audited first. {RULE} From print "
+    "alone: Welch's two-sided test with ± read as SD and as SEM, Holm over about "
+    f"{FAMILY} claims (those that cannot be computed count as p = 1): SUPPORTED only if worse at alpha {ALPHA} under "
+    "both readings.",
+    refuted_by="A printed ratio outside our interval at every width and on both texts.",
     judge=judge,
-    needs=("hybrids",),
+    needs=("systems", "scaling"),
     published={"Hub-GPT PPL": str(HUB_GPT), "Jamba PPL": str(JAMBA)},
 )

@@ -8,10 +8,22 @@ from audits.claims.claim import Claim, ClaimVerdict, Judgement
 from audits.claims.figures import Dots
 from audits.claims.hubrouter._gate import void
 from audits.claims.hubrouter._paper import HUB_GPT, JAMBA, PRINTED_ALONE, SOURCE, from_print
-from audits.claims.hubrouter._replacement import Replacement, replacement_table
-from audits.claims.hubrouter._trained import SEEDS, column, detectable_text, models, runs_of, tier_arms
+from audits.claims.hubrouter._parts import variants
+from audits.claims.hubrouter._ratio import RULE, parts_table, ratio
+from audits.claims.hubrouter._trained import (
+    SEEDS,
+    Runs,
+    column,
+    compare,
+    detectable_text,
+    leaks,
+    models,
+    ratio_text,
+    runs_of,
+)
 from audits.evidence.ledger import Evidence
-from audits.experiments.language_models import hybrids
+from audits.experiments.language_models._arm import SIZES
+from audits.experiments.language_models.systems import own_chunk, systems
 from audits.formatting import Table, p_text, percent
 from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.power import seeds_needed, welch_rule
@@ -58,12 +70,13 @@ def judge_printed(hub: float, baseline: float) -> Judgement:
     seeds = seeds_needed(lambda n: welch_rule(tip.sigma, tip.sigma, n, ALPHA), gap, POWER)
     return Judgement(
         ClaimVerdict.NOT_TESTABLE,
-        f"One run an arm: the gap of {gap:.1f} PPL has no noise of its own to be compared with, and is within noise if "
-        f"the seed SD exceeds {tip.sigma:.2f} PPL (two-sided, alpha {ALPHA}). SDs borrowed from the paper's other runs "
-        f"would put it outside noise (p at most {p_text(worst)}), but they belong to other models and, at 3 runs each, "
-        f"allow SDs up to {above:.1f}. {PRINTED_ALONE}",
+        f"One run an arm: the gap of {gap:.1f} PPL is within noise if the seed SD exceeds {tip.sigma:.2f} PPL.",
         f"Both models trained with {seeds} or more seeds an arm: enough for this gap ({percent(POWER)} power) even "
         "at the tipping point. First both must pass the causality gate.",
+        details=f"Two-sided, alpha {ALPHA}. SDs borrowed from the paper's other runs would put the gap outside noise "
+        f"(p at most {p_text(worst)}), but they belong to other models and, at 3 runs each, allow SDs up to "
+        f"{above:.1f}. "
+        f"{PRINTED_ALONE}",
         tables=(sensitivity(gap),),
     )
 
@@ -71,42 +84,46 @@ def judge_printed(hub: float, baseline: float) -> Judgement:
 def judge(evidence: Evidence) -> Judgement:
     """Judge by the runs; from the printed numbers alone where there are too few."""
     printed, found = judge_printed(HUB_JAMBA_PPL, JAMBA_PPL), models(evidence)
-    arms = tier_arms(found, hybrids.arms)[:3]
+    named = systems(SIZES[found.tier])
+    arms = tuple(named[name] for name in ("Hub-Jamba", "Jamba", "Hub-Jamba, bidirectional"))
     if not found.complete(arms):
         return replace(printed, missing=True)
-    jamba, causal, bidirectional = found.paired(arms)
-    return judge_runs(Replacement("Hub-Jamba", jamba, causal, bidirectional), found.scale, printed)
-
-
-def judge_runs(found: Replacement, scale: str, printed: Judgement) -> Judgement:
-    """The judgement on trained models; the printed numbers are reported with it."""
-    arms = (found.control, found.causal, found.bidirectional)
-    if problem := void(scale, [found.control, found.causal], arms):
+    hybrid, jamba, leaky = (found.of(arm) for arm in arms)
+    if problem := void(found.scale, [hybrid, jamba], [hybrid, jamba, leaky]):
         return replace(problem, tables=printed.tables)
-    strict = found.strict
+    result = ratio(found, ("Hub-Jamba", "Jamba"), (arms[0], arms[1]), HUB_JAMBA_PPL / JAMBA_PPL)
+    seen = "leaks" if leaks(leaky) else "shows no leak"
     return Judgement(
-        found.verdict,
-        f"{found.sentence} ({scale}.) {from_print(printed.reason)}",
-        f"{strict.seeds_needed or 'More'} paired seeds at this scale, or the paper's scale; for SUPPORTED the strictly "
-        "causal arm has to be better.",
-        minimum_detectable_effect=detectable_text(strict),
-        seeds_needed=strict.seeds_needed,
-        evidence=runs_of(*arms),
-        tables=(replacement_table("Perplexity, geometric means over seeds", [found]), *printed.tables),
-        figures=(_figure(found),),
-        p=strict.p,
+        result.verdict,
+        result.sentence,
+        "The paper's scale, text and tokeniser; for SUPPORTED the strictly causal arm has to be better by the printed "
+        "ratio.",
+        minimum_detectable_effect=detectable_text(result.test),
+        seeds_needed=result.test.seeds_needed,
+        evidence=tuple(dict.fromkeys((*result.runs, *runs_of(leaky)))),
+        details=f"{result.details} With bidirectional routing, whose audit {seen}, the ratio is "
+        f"{ratio_text(compare(leaky, jamba))}; its weights under the clean mask have "
+        f"{ratio_text(compare(leaky, jamba, masked=True))}. {found.scale}. {from_print(printed)}",
+        tables=(
+            parts_table(found, "What explains Hub-Jamba's perplexity", {"Hub-Jamba": variants(found, arms[0])}),
+            result.table(),
+            *printed.tables,
+        ),
+        figures=(_figure(hybrid, jamba, leaky, found.of(own_chunk(arms[0]))), result.figure()),
+        p=result.test.p,
     )
 
 
-def _figure(found: Replacement) -> Dots:
+def _figure(hybrid: Runs, jamba: Runs, leaky: Runs, alone: Runs) -> Dots:
     return Dots(
         "Which gain survives strict causality",
         "validation perplexity",
         (
-            column("Jamba (attention)", found.control),
-            column("Hub-Jamba, strictly causal", found.causal),
-            column("Hub-Jamba, bidirectional", found.bidirectional),
-            column("the same weights, clean mask", found.bidirectional, masked=True),
+            column("Jamba (attention)", jamba),
+            column("Hub-Jamba, strictly causal", hybrid),
+            *((column("the same, own chunk alone", alone),) if alone else ()),
+            column("Hub-Jamba, bidirectional", leaky),
+            column("the same weights, clean mask", leaky, masked=True),
         ),
         log=True,
     )
@@ -117,12 +134,10 @@ CLAIM = Claim(
     statement=f"Hub-Jamba reaches a perplexity of {HUB_JAMBA_PPL} against Jamba's {JAMBA_PPL:.1f}, "
     f"{100 * (1 - HUB_JAMBA_PPL / JAMBA_PPL):.1f} % better.",
     source=f"{SOURCE}; the abstract itself calls it a single seed, possibly within seed noise",
-    test=f"Jamba and Hub-Jamba in both arms of routing, at least {SEEDS} paired seeds, paired t on nats at alpha "
-    f"{ALPHA}, each arm audited first: SUPPORTED if strictly causal Hub-Jamba is better, REFUTED if it is worse or if "
-    "only a leaking arm is better. From print alone (one seed an arm): NOT_TESTABLE, with the seed SD at which the gap "
-    "would be exactly significant, and borrowed SDs marked as such.",
-    refuted_by="Several seeds an arm in which causal Hub-Jamba is not better, or a gap that only a leaky arm shows.",
+    test=f"Jamba and strictly causal Hub-Jamba, each rate tuned, at least {SEEDS} paired seeds, both audited first. "
+    f"{RULE} From print alone (one seed an arm): NOT_TESTABLE.",
+    refuted_by="A printed ratio outside our interval at every width and on both texts.",
     judge=judge,
-    needs=("hybrids",),
+    needs=("systems", "scaling"),
     published={"Hub-Jamba PPL (1 seed)": str(HUB_JAMBA_PPL), "Jamba PPL (1 seed)": str(JAMBA_PPL)},
 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from audits.auditor.audit import audit
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
-from audits.experiments.language_models._language_model import AUDITED, SELECTION, SIZES, build, timeless
+from audits.experiments.language_models._arm import SIZES, arm_of
+from audits.experiments.language_models._doses import SELECTION
+from audits.experiments.language_models._language_model import AUDITED, build, timeless
+from audits.experiments.language_models.leak_dose import LAYERS
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from hubrouter.patterns import hub_gpt
 
@@ -15,16 +19,15 @@ VOCAB = 256
 
 def runs(options: Options) -> tuple[RunSpec, ...]:
     """Random weights of three seeds; training is not needed for a leak to exist."""
-    size = SIZES[options.tier]
-    shape = {"d_model": size.d_model, "chunk": size.chunk, "k": size.k, "n_hubs": size.n_hubs}
-    config = {"tier": options.tier, "pattern": hub_gpt(size.layers), "routing": SELECTION, **shape}
+    arm = SIZES[options.tier].arm(hub_gpt(LAYERS), routing=SELECTION)
+    config = {"tier": options.tier, **asdict(arm)}
     return tuple(RunSpec("selection-attack", config, seed, f"selection attack, seed {seed}") for seed in range(3))
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
     """Audit Hub-GPT with the published fix and selection inside the chunk."""
     progress(0, 1, "auditing")
-    model = build(spec.config, VOCAB, spec.seed)
+    model = build(arm_of(spec.config), VOCAB, spec.seed)
     name = f"Hub-GPT with a causal council mask and selection inside the chunk, seed {spec.seed}"
     result = audit(model, seq_len=6 * spec.config["chunk"], seed=spec.seed, device=options.device, target=name)
     verdicts = {probe.name: str(probe.verdict) for probe in result.probes}

@@ -1,220 +1,249 @@
 """One language model trained, evaluated and audited: the run that several studies share.
 
-A study lists arms; an arm is a layer pattern, how its hub layers route, and their chunk size. Equal arms of two studies
-are one run. All sizes are our choice, because the paper prints none: `quick` and `full` are what shows at small scale
-on a CPU, `paper` has the paper's 12 layers, n = 1024 and 3000 steps.
+A study lists cells: an arm and how many seeds judge it. Equal arms of two studies are one run. All sizes are our
+choice, because the paper prints none: `quick` and `full` are what shows at small scale on a CPU, `paper` has the
+paper's 12 layers, n = 1024 and 3000 steps. The protocol is docs/protocol.md.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from audits.auditor.audit import audit
 from audits.auditor.presets import PRESETS
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.language_models._arm import BIDIRECTIONAL, CAUSAL, FIRST_SEED, SIZES, TUNING, Arm, Size, arm_of
+from audits.experiments.language_models._doses import COUNCIL, ROUTINGS, SAFE, readable
 from audits.experiments.language_models._selection import selection_shares
+from audits.experiments.language_models._tuning import KIND, Cells, judged_runs, stream, tuning_runs
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.training.corpus import Corpus, load_corpus
-from audits.experiments.training.training import TrainingConfig, evaluate, train, unigram_nats
+from audits.experiments.training.evaluation import window_nats
+from audits.experiments.training.training import TrainingConfig, train, unigram_nats
 from audits.instruments.influence import influence_map
-from audits.leaks import hub_bidirectional_council, hub_selection_in_chunk
 from audits.subject.settings import Settings
-from hubrouter import HubRouter, ModelConfig, SequenceModel
+from hubrouter import ModelConfig, SequenceModel
+from hubrouter.adaptive import hub_counts, open_hubs
 
-KIND = "language-model"
-CAUSAL, BIDIRECTIONAL, COUNCIL, SELECTION = "causal", "bidirectional", "council", "selection"
-# How the hub layers route. All have the same parameters, so weights can be moved into the strictly causal layer.
-ROUTINGS: Mapping[str, Callable[[ModelConfig], HubRouter] | None] = {
-    CAUSAL: None,
-    BIDIRECTIONAL: None,  # ModelConfig.causal is off: the layer as published for hybrids
-    COUNCIL: hub_bidirectional_council.layer,
-    SELECTION: hub_selection_in_chunk.layer,
-}
-# What does not decide the losses: instruments look at the trained weights afterwards; the tokens are part of the
-# configuration, however they were read; a resumed run ends bit for bit like one that was never stopped.
+# What does not decide the losses: the plan's numbers and the tokens are part of the configuration; instruments look at
+# the trained weights afterwards; a resumed run ends bit for bit like one that was never stopped.
 NOT_HASHED = (
     *OTHER_IMPLEMENTATIONS,
     "audits.auditor.audit",
+    "audits.auditor.presets",
+    "audits.experiments.language_models._arm",
     "audits.experiments.language_models._selection",
     "audits.experiments.training.checkpoint",
     "audits.experiments.training.corpus",
     "audits.instruments.influence",
-    "audits.auditor.presets",
     "audits.subject.settings",
 )
-MAPPED = 64  # positions of the influence map
-SHOWN = 2  # findings kept of an audit
-
-
-@dataclass(frozen=True)
-class Size:
-    """The scale of a tier."""
-
-    layers: int
-    d_model: int
-    n_hubs: int
-    k: int
-    chunk: int
-    vocab_size: int
-    steps: int
-    batch: int
-    seq_len: int
-    lr: float
-    seeds: int
-    valid_tokens: int
-
-
 # Of an audit that a run records a re-check compares the verdict: places, times and wording change with the auditor.
 AUDITED = ("audit.findings*", "audit.probes*", "audit.settings*", "audit.schema", "audit.target")
-SIZES = {
-    "quick": Size(2, 64, 8, 4, 16, 1024, 350, 16, 128, 4e-3, 3, 65_536),
-    "full": Size(4, 64, 8, 4, 16, 1024, 650, 8, 128, 4e-3, 5, 65_536),
-    "paper": Size(12, 512, 8, 16, 64, 8192, 3000, 32, 1024, 6e-4, 5, 524_288),
-}
+BLOCKS = 64  # of the validation slice, each of consecutive windows: their noise is part of every interval
+STAGES = (0.1, 0.25, 0.5)  # of training, at which the loss is looked at on a quarter of the validation slice
+MAPPED = 64  # positions of the influence map
+SHOWN = 2  # findings kept of an audit
+GROWTH = 8  # times the training length at which operations are counted too
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One side of a comparison; `chunk` None is the tier's."""
-
-    pattern: str
-    routing: str = CAUSAL
-    chunk: int | None = None
-
-
-def language_models(arms: Iterable[Arm], options: Options) -> tuple[RunSpec, ...]:
-    """Every arm with every seed of the tier, seed by seed; the corpus is part of the configuration, by its content."""
-    size, arms = SIZES[options.tier], tuple(arms)
-    if not arms:
-        return ()
-    shape = {name: value for name, value in asdict(size).items() if name not in ("layers", "chunk", "seeds")}
-    shared = {"tier": options.tier, **shape, "corpus": corpus_named(options, size)}
-    return tuple(
-        RunSpec(KIND, {**shared, **_named(arm, size)}, seed, f"train {arm.pattern} {arm.routing}, seed {seed}")
-        for seed in range(size.seeds)
-        for arm in arms
-    )
-
-
-def corpus_named(options: Options, size: Size) -> dict[str, Any]:
-    """The corpus by its name, its content and its tokens, once it is known to be long enough."""
-    corpus = load_corpus(options.corpus, size.vocab_size)
-    corpus.require(size.seq_len, size.batch)
-    tokens = hashlib.sha256(corpus.train.numpy().tobytes() + b"|" + corpus.valid.numpy().tobytes()).hexdigest()[:16]
-    return {"name": corpus.name, "sha256": corpus.sha256, "bytes": corpus.n_bytes, "tokens": tokens}
-
-
-def _named(arm: Arm, size: Size) -> dict[str, Any]:
-    return {"pattern": arm.pattern, "routing": arm.routing, "chunk": arm.chunk or size.chunk}
-
-
-def study(name: str, arms: Callable[[Options], Iterable[Arm]]) -> Experiment:
-    """An experiment that trains these arms."""
+def study(name: str, cells: Cells) -> Experiment:
+    """An experiment on these cells: rates first, then the judged runs."""
     return Experiment(
         name,
-        lambda options: language_models(arms(options), options),
+        lambda options: tuning_runs(cells(options.tier), options),
         execute,
         kind=KIND,
         not_hashed=NOT_HASHED,
         not_compared=AUDITED,
+        follow_up=lambda options, fresh: judged_runs(cells(options.tier), options, fresh),
     )
 
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
-    """Train one arm with one seed, then look at what it learnt."""
-    config = spec.config
-    corpus = load_corpus(options.corpus, config["vocab_size"])
-    model = build(config, corpus.vocab_size, spec.seed).to(options.device)
-    kept = None if options.checkpoints is None else Path(options.checkpoints) / "training.safetensors"
-    outcome = train(model, corpus, training(config), spec.seed, progress, checkpoint=kept)
+    """Train one arm with one seed; a judged run is then evaluated and audited, another tells its loss in tuning."""
+    config, arm = spec.config, arm_of(spec.config)
+    corpus = load_corpus(arm.text or options.corpus, config["vocab_size"])
+    valid, tuning = slices(corpus, config)
+    model = build(arm, corpus.vocab_size, spec.seed).to(options.device)
+    if config["stage"] == TUNING:
+        outcome = learn(model, corpus, config, spec.seed, progress, options)
+        return {"tuning_nats": mean_nats(model, tuning, config), **outcome}
+    stages: list[list[float | None]] = []
+    looking = partial(_looking, model, valid[: config["valid_tokens"] // 4], config, stages, progress)
+    outcome = learn(model, corpus, config, spec.seed, looking, options)
     progress(config["steps"], config["steps"], "evaluating and auditing the trained weights")
-    valid = nats(model, corpus, config)
+    blocks = block_nats(model, valid, config)
     return {
-        "curve": [list(point) for point in outcome.curve],
-        "diverged": outcome.diverged,
-        "valid_nats": valid,
-        "clean_mask_nats": None if config["routing"] == CAUSAL else nats(_cleaned(model, spec), corpus, config),
-        "unigram_nats": unigram_nats(corpus.train, corpus.valid, corpus.vocab_size),
-        "bits_per_byte": None if valid is None else corpus.bits_per_byte(valid),
+        **outcome,
+        "stages": stages,
+        "valid_nats": None if blocks is None else sum(blocks) / len(blocks),
+        "block_nats": blocks,
+        "clean_mask_blocks": None if arm.routing in SAFE else block_nats(_cleaned(model, arm), valid, config),
+        "unigram_nats": unigram_nats(corpus.train, valid, corpus.vocab_size),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "selection": _selection(model, corpus, spec),
-        **_examined(model, spec, options.device),
+        "operations": {str(n): _operations(model, n) for n in (config["seq_len"], GROWTH * config["seq_len"])},
+        "hubs_left": list(hub_counts(model)) if arm.price else [],
+        "readable": _readable(model, valid, config, arm),
+        "selection": _selection(model, valid, arm, spec.seed),
+        **_examined(model, arm, spec, options.device),
     }
 
 
-def training(config: Mapping[str, Any]) -> TrainingConfig:
-    """The schedule of a run."""
-    steps = config["steps"]
-    return TrainingConfig(steps, config["batch"], config["seq_len"], config["lr"], warmup=steps // 10)
+def slices(corpus: Corpus, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """The held-out tokens for judging, and those for tuning: the last ones, at most a third."""
+    tuning = min(config["tuning_tokens"], corpus.valid.numel() // 3)
+    return corpus.valid[:-tuning][: config["valid_tokens"] + 1], corpus.valid[-tuning:]
 
 
-def build(config: Mapping[str, Any], vocab_size: int, seed: int, *, clean: bool = False) -> SequenceModel:
+def learn(
+    model: nn.Module, corpus: Corpus, config: Mapping[str, Any], seed: int, progress: Progress, options: Options
+) -> dict[str, Any]:
+    """Train by a run's configuration; long runs keep checkpoints, and so are not looked at on the way."""
+    steps, price = config["steps"], config.get("price", 0.0)
+    schedule = TrainingConfig(steps, config["batch"], config["seq_len"], config["lr"], warmup=steps // 10)
+    kept = options.checkpoints if config["tier"] == "paper" else None
+    outcome = train(
+        model,
+        corpus,
+        schedule,
+        stream(seed, "order"),
+        progress,
+        checkpoint=None if kept is None else Path(kept) / "training.safetensors",
+        penalty=(lambda trained: price * open_hubs(trained)) if price else None,
+    )
+    return {"curve": [list(point) for point in outcome.curve], "diverged": outcome.diverged}
+
+
+def build(arm: Arm, vocab_size: int, seed: int, *, clean: bool = False) -> SequenceModel:
     """The untrained model of an arm; arms with the same parameters get the same weights from the same seed.
 
     Args:
-        config: of the run.
+        arm: of the run.
         vocab_size: of the tokeniser, which may be smaller than asked for.
-        seed: of the weights.
+        seed: of the run.
         clean: build the strictly causal model of the same parameters instead.
     """
-    routing = CAUSAL if clean else config["routing"]
+    routing = CAUSAL if clean else arm.routing
     layer = ROUTINGS[routing]
     shape = ModelConfig(
         vocab_size=vocab_size,
-        pattern=config["pattern"],
-        d_model=config["d_model"],
-        n_hubs=config["n_hubs"],
-        k=config["k"],
-        chunk=config["chunk"],
+        pattern=arm.pattern,
+        d_model=arm.width,
+        n_hubs=arm.hubs,
+        k=arm.k,
+        chunk=arm.chunk,
         causal=routing != BIDIRECTIONAL,
+        council=arm.council,
+        selection=arm.selection,
+        readout=arm.readout,
+        adaptive_hubs=arm.price > 0,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return SequenceModel(shape, None if layer is None else {"H": layer})
+        torch.manual_seed(stream(seed, "weights"))
+        model = SequenceModel(shape)
+        if layer is not None:  # some leaky layers draw more numbers than they keep
+            clean_weights = model.state_dict()
+            model = SequenceModel(shape, {"H": layer})
+            model.load_state_dict(clean_weights)
+        for block in model.blocks if arm.mlp else ():
+            block.mlp = nn.Sequential(
+                nn.Linear(arm.width, arm.mlp, bias=False), nn.GELU(), nn.Linear(arm.mlp, arm.width, bias=False)
+            )
+    return model
 
 
-def _cleaned(model: SequenceModel, spec: RunSpec) -> SequenceModel:
+def _cleaned(model: SequenceModel, arm: Arm) -> SequenceModel:
     """The same weights in the strictly causal model."""
-    control = build(spec.config, model.config.vocab_size, spec.seed, clean=True).to(model.embedding.weight.device)
+    control = build(arm, model.config.vocab_size, 0, clean=True).to(model.embedding.weight.device)
     control.load_state_dict(model.state_dict())
     return control
 
 
-def nats(model: SequenceModel, corpus: Corpus, config: Mapping[str, Any]) -> float | None:
-    """Validation nats per token; None for a model that diverged, because evidence holds finite numbers only."""
-    found = evaluate(model, corpus.valid, config["seq_len"], config["batch"], config["valid_tokens"])
-    return found if math.isfinite(found) else None
+def block_nats(model: nn.Module, tokens: Tensor, config: Mapping[str, Any]) -> list[float] | None:
+    """Nats per token of each block of the slice; None for a model that diverged: evidence holds finite numbers only."""
+    found = window_nats(model, tokens, config["seq_len"], config["batch"], config["valid_tokens"])
+    blocks = min(BLOCKS, len(found))
+    means = found[: len(found) // blocks * blocks].view(blocks, -1).mean(1)
+    return [round(float(value), 6) for value in means] if means.isfinite().all() else None
 
 
-def _selection(model: SequenceModel, corpus: Corpus, spec: RunSpec) -> dict[str, Any]:
+def mean_nats(model: nn.Module, tokens: Tensor, config: Mapping[str, Any]) -> float | None:
+    """Nats per token; None where not finite."""
+    found = float(window_nats(model, tokens, config["seq_len"], config["batch"], tokens.numel()).mean())
+    return found if found < float("inf") else None
+
+
+def _looking(
+    model: nn.Module,
+    tokens: Tensor,
+    config: Mapping[str, Any],
+    stages: list[list[float | None]],
+    progress: Progress,
+    done: int,
+    total: int,
+    note: str = "",
+) -> None:
+    """Progress that looks at the loss on the way."""
+    if config["tier"] != "paper" and done in [round(share * total) for share in STAGES]:
+        stages.append([done, mean_nats(model, tokens, config)])
+    progress(done, total, note)
+
+
+def _operations(model: SequenceModel, length: int) -> int:
+    """Floating-point operations of a forward pass of one sequence, counted."""
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, length, dtype=torch.long, device=model.embedding.weight.device))
+    return int(counter.get_total_flops())
+
+
+def _readable(model: SequenceModel, tokens: Tensor, config: Mapping[str, Any], arm: Arm) -> float | None:
+    if set(arm.pattern) != {"H"}:
+        return None
+    length = config["seq_len"] // arm.chunk * arm.chunk
+    windows = tokens[: tokens.numel() // length * length].view(-1, length)[:64]
+    return readable(model, windows.to(model.embedding.weight.device))
+
+
+def _selection(model: SequenceModel, tokens: Tensor, arm: Arm, seed: int) -> dict[str, Any]:
     """From where the hub layers select, untrained and trained; nothing where the layer is not the causal one."""
-    if spec.config["routing"] != CAUSAL or "H" not in spec.config["pattern"]:
+    if arm.routing != CAUSAL or "H" not in arm.pattern or arm.council == "chunk":
         return {}
-    tokens = corpus.valid.to(model.embedding.weight.device)
-    fresh = build(spec.config, corpus.vocab_size, spec.seed).to(tokens.device)
+    tokens = tokens.to(model.embedding.weight.device)
+    fresh = build(arm, model.config.vocab_size, seed).to(tokens.device)
     return {"fresh": selection_shares(fresh, tokens), "trained": selection_shares(model, tokens)}
 
 
-def _examined(model: SequenceModel, spec: RunSpec, device: str) -> dict[str, Any]:
-    """The audit of the trained weights and, for the first seed of a Hub-GPT, their influence map.
-
-    The first seed meets every probe, the others the quick preset, which sees every planted leak.
-    """
-    config, chunk = spec.config, spec.config["chunk"]
-    name = f"trained {config['pattern']}, {config['routing']} routing, seed {spec.seed}"
-    probes = PRESETS["quick"] if spec.seed else None
-    result = audit(model, seq_len=6 * chunk, seed=spec.seed, device=device, target=name, probes=probes)
+def _examined(model: SequenceModel, arm: Arm, spec: RunSpec, device: str) -> dict[str, Any]:
+    """The audit of the trained weights and, for the first seed of a small Hub-GPT, their influence map."""
+    name = f"trained {arm.pattern}, {arm.routing} routing, seed {spec.seed}"
+    probes = probes_for(arm, spec.seed, SIZES[spec.config["tier"]])
+    result = audit(model, seq_len=6 * arm.chunk, seed=spec.seed, device=device, target=name, probes=probes)
     examined: dict[str, Any] = {"audit": timeless(result.to_dict())}
-    if spec.seed == 0 and set(config["pattern"]) == {"H"} and config["routing"] in (CAUSAL, COUNCIL):
-        examined["influence"] = influence_map(model, Settings(seq_len=max(MAPPED, 2 * chunk), device=device))
+    if spec.seed == FIRST_SEED and arm in (Arm("HH"), Arm("HH", COUNCIL)):
+        examined["influence"] = influence_map(model, Settings(seq_len=max(MAPPED, 2 * arm.chunk), device=device))
     return examined
+
+
+def probes_for(arm: Arm, seed: int, size: Size) -> tuple[str, ...] | None:
+    """What a trained model meets: whether a layer can see the future is a matter of its code, not of its weights.
+
+    The first seed at the tier's own scale meets the quick preset, which sees every planted leak, all others a gradient
+    check; the first seed of a dose shows that it leaks.
+    """
+    if seed != FIRST_SEED:
+        return ("gradient",)
+    if arm.routing not in SAFE:
+        return ("perturbation",)
+    base = not arm.text and (arm.width, arm.chunk) == (size.width, size.chunk)
+    return PRESETS["quick"] if base else ("gradient",)
 
 
 def timeless(document: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from torch import Tensor
 from audits.experiments.training.corpora.dataset import DATASET_PREFIX, read_dataset
 from audits.experiments.training.corpora.file import read_file
 from audits.experiments.training.corpora.library import read_standard_library
+from audits.experiments.training.corpora.prose import PROSE, read_prose
 from audits.experiments.training.corpora.text import CorpusError, Text
 
 __all__ = ["Corpus", "CorpusError", "cache_folder", "load_corpus"]
@@ -99,8 +100,8 @@ def load_corpus(path: str | None = None, vocab_size: int = DEFAULT_VOCAB_SIZE) -
     """Read, split and tokenise a corpus, from the cache where it was done before.
 
     Args:
-        path: a UTF-8 text file, or `hf:NAME[:CONFIG]` for a dataset of the Hugging Face Hub or a folder of one; None
-            is the standard library of the running Python.
+        path: a UTF-8 text file, or `hf:NAME[:CONFIG]` for a dataset of the Hugging Face Hub or a folder of one;
+            `python:prose` is the running Python's documentation and docstrings, None its standard library.
         vocab_size: tokens wanted, at least 256.
 
     Raises:
@@ -126,6 +127,8 @@ def _read(path: str | None) -> Text:
     """The text, from where the user said."""
     if path is None:
         return read_standard_library()
+    if path == PROSE:
+        return read_prose()
     return read_dataset(path) if path.startswith(DATASET_PREFIX) else read_file(Path(path))
 
 

@@ -44,6 +44,23 @@ def evaluate(model: nn.Module, tokens: Tensor, seq_len: int, batch: int, max_tok
     return total / used
 
 
+def window_nats(model: nn.Module, tokens: Tensor, seq_len: int, batch: int, max_tokens: int) -> Tensor:
+    """Nats per token of each window that `evaluate` sees, float64 [windows], where differences need their noise."""
+    windows = min((tokens.numel() - 1) // seq_len, max(1, max_tokens // seq_len))
+    if windows < 1:
+        raise TrainingError(f"{tokens.numel()} tokens do not fill a window of {seq_len}; give a longer text")
+    used, device = windows * seq_len, device_of(model)
+    pairs = zip(
+        tokens[:used].view(-1, seq_len).split(batch), tokens[1 : used + 1].view(-1, seq_len).split(batch), strict=True
+    )
+    with mode(model, training=False), torch.no_grad():
+        found = [
+            F.cross_entropy(model(x.to(device)).double().transpose(1, 2), y.to(device), reduction="none").mean(1)
+            for x, y in pairs
+        ]
+    return torch.cat(found).cpu()
+
+
 def unigram_nats(train: Tensor, valid: Tensor, vocab_size: int) -> float:
     """Nats per token of the validation part under the training part's token counts, each plus one.
 

@@ -21,7 +21,7 @@ def read_standard_library() -> Text:
     root = Path(sysconfig.get_path("stdlib"))
     digest = hashlib.sha256()
     parts: dict[bool, list[str]] = {True: [], False: []}
-    for name, data in _library_files(root):
+    for name, data in library_files(root):
         try:
             document = data.decode("utf-8")
         except UnicodeDecodeError:
@@ -35,7 +35,7 @@ def read_standard_library() -> Text:
     return Text(name, digest.hexdigest(), tuple(parts[False]), tuple(parts[True]))
 
 
-def _library_files(root: Path) -> Iterator[tuple[str, bytes]]:
+def library_files(root: Path) -> Iterator[tuple[str, bytes]]:
     """Relative path and bytes of every source file, in the order of the paths; unreadable files are left out."""
     paths = {file.relative_to(root).as_posix(): file for file in root.rglob("*.py")}
     for name in sorted(paths):
