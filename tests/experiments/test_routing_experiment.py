@@ -108,7 +108,7 @@ def test_what_chooses_a_rate_judges_nothing() -> None:
 
 
 def test_the_quick_tier_is_cheap_and_waits_for_no_tuning() -> None:
-    assert len(runs(Options("quick"))) == 2 * 2 * 3
+    assert len(runs(Options("quick"))) == 3 * 2 * 3
     assert follow_up(Options("quick"), Evidence()) == ()
     assert {len(seeds(name)) for name in ROWS} == {3, 10}
     assert {arm.task for arm in arms("paper")} < {arm.task for arm in arms("full")}

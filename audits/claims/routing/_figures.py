@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Reference, Series
 from audits.claims.routing._runs import Cell
-from audits.experiments.routing._task import TASKS, content_ceiling
 
 MOST = 6  # series in a figure, which must stay distinguishable
 
@@ -29,7 +28,7 @@ def learning_curves(title: str, cells: Sequence[Cell]) -> Curves:
         Series(f"{cell.row.name} ({len(cell.seeds)} seeds)", "causal" if cell.row.causal else "other", _curve(cell))
         for cell in cells
     )
-    note = "Means over seeds at the middle learning rate; bars reach from the lowest seed to the highest."
+    note = "Means over seeds at the tuned learning rate; bars reach from the lowest seed to the highest."
     references = levels(cells[0])
     return Curves(title, "sequences trained on", "routing precision", series, note, references=references)
 
@@ -47,11 +46,7 @@ def _curve(cell: Cell) -> tuple[CurvePoint, ...]:
 def levels(cell: Cell) -> tuple[Reference, ...]:
     """What precision is read against: exact chance, and what content alone can reach with same-key distractors."""
     chance = Reference("exact chance", cell.average("chance"))
-    ceiling = content_ceiling(TASKS[str(cell.seeds[0].config["tier"])][cell.task])
-    whole = cell.row.router in ("segment_mean", "segment_max", "memory_banks") or cell.row.budget
-    if ceiling is None or whole:
-        return (chance,)
-    return (chance, Reference("ceiling of content alone", ceiling))
+    return (chance,) if cell.ceiling is None else (chance, Reference("ceiling of content alone", cell.ceiling))
 
 
 def precision_dots(title: str, cells: Sequence[Cell], note: str = "", *, tasks: bool = False) -> Dots:

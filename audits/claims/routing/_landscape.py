@@ -11,6 +11,7 @@ from audits.experiments.routing._rows import ROWS, Row
 from audits.experiments.routing.causality import NAME as CAUSALITY
 from audits.experiments.routing.causality import spec_of
 from hubrouter.diagnostic.config import representation
+from hubrouter.diagnostic.scores import normalised
 
 SEEN = {"PASS": "causal: PASS", "LEAK": "reads the future"}
 STYLE = {"PASS": "causal", "LEAK": "other"}
@@ -48,15 +49,23 @@ def landscape(cells: Sequence[Cell], audits: Mapping[str, Record]) -> tuple[Dots
     return tuple(
         Dots(
             f"The landscape: representations of cost {growth}",
-            "routing precision, 0 chance, 1 always",
+            "routing precision normalised by exact chance (0) and always (1)",
             tuple(_column(cell, audits) for cell in part),
-            "A label names the mechanism, the cost of its representation and the audit's word on that; a router "
-            "sees all positions by its nature.",
+            "Eight distractors carry the query's key, so that content alone reaches 4 of 9. A label names the "
+            "mechanism, the cost of its representation and the audit's word on that; a router sees all positions by "
+            "its nature.",
             joined=False,
-            references=(Reference("exact chance", 0.0), Reference("routes from here on", ROUTES)),
+            references=_ceilings(best),
         )
         for growth, part in panels.items()
     )
+
+
+def _ceilings(cells: Sequence[Cell]) -> tuple[Reference, ...]:
+    """Chance, what content alone can reach on the same scale, and the threshold."""
+    ceilings = [normalised(cell.ceiling, cell.average("chance")) for cell in cells if cell.ceiling is not None]
+    content = [Reference("content alone at best", value) for value in ceilings[:1]]
+    return (Reference("exact chance", 0.0), *content, Reference("routes from here on", ROUTES))
 
 
 def _column(cell: Cell, audits: Mapping[str, Record]) -> DotColumn:

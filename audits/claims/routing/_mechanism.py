@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
+from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
 from audits.claims.routing._figures import curves_of
 from audits.claims.routing._runs import (
     CHANCE,
@@ -28,15 +28,17 @@ from audits.claims.routing._runs import (
     runs_of,
     scale,
     short_of,
+    stays_above,
 )
 from audits.evidence.ledger import Evidence
-from audits.experiments.routing._plan import BANDIT_SEEDS, NAME, RATES, SEEDS
-from audits.experiments.routing._task import FAR, FEW, MANY, MQAR, MQAR_VALUE, PLAIN, VALUE, WIDE
+from audits.experiments.routing._plan import BANDIT_SEEDS, NAME, RATES, SEEDS, arms
+from audits.experiments.routing._task import FAR, FEW, MANY, MQAR, MQAR_VALUE, PLAIN, SMALL, VALUE, WIDE
 
 # What a check says where it holds, and where it does not.
 _WORDS = {
     routes.__name__: ("routes", "does not route"),
     at_chance.__name__: ("is at chance", "is above chance"),
+    stays_above.__name__: ("is above chance", "is at chance"),
     short_of.__name__: ("does not route", "routes"),
     no_better.__name__: ("finds no more than content alone", "finds more than content alone"),
 }
@@ -45,8 +47,9 @@ READING = {
     FEW: "4 like distractors",
     MANY: "32 like distractors",
     PLAIN: "distractors of other keys",
-    VALUE: "the value as the target",
+    VALUE: "the value as target",
     WIDE: "512 tokens",
+    SMALL: "32 token values",
     MQAR: "MQAR's keys as targets",
     MQAR_VALUE: "MQAR's values as targets",
 }
@@ -57,7 +60,7 @@ class Assertion:
     """What a claim asserts of one mechanism: in every reading, each a version of the mechanism on one of the task.
 
     Attributes:
-        check: `routes`, `at_chance`, `short_of` or `no_better`.
+        check: `routes`, `at_chance`, `stays_above`, `short_of` or `no_better`.
         row: the mechanism, by its name in the experiment.
         tasks: on which it was run.
         key: the result whose precision is meant.
@@ -70,10 +73,11 @@ class Assertion:
     key: str = "precision"
     also: tuple[str, ...] = ()
 
-    @property
-    def wanted(self) -> tuple[tuple[str, str], ...]:
-        """Every mechanism and task that it needs."""
-        return tuple((row, task) for row in (self.row, *self.also) for task in self.tasks)
+    def wanted(self, tier: str) -> tuple[tuple[str, str], ...]:
+        """The mechanisms and tasks of it that are run at a tier."""
+        run = {(arm.name, arm.task) for arm in arms(tier)}
+        every = ((row, task) for row in (self.row, *self.also) for task in self.tasks)
+        return tuple(pair for pair in every if pair in run)
 
     @property
     def words(self) -> str:
@@ -85,15 +89,15 @@ class Assertion:
         """The mechanism in words."""
         return f"random projections of {row}" if self.key == "random_projection" else row
 
-    def unread(self, holds: bool | None) -> str | None:
-        """The reading that this outcome needs and that was not run.
+    def unread(self, holds: bool | None, run: Collection[str]) -> str | None:
+        """The reading that this outcome needs and that is not among those that were run.
 
         Content goes furthest where distractors carry other keys, and least far among 32 like ones.
         """
-        if holds is None or self.check is no_better or self.tasks[0].startswith(MQAR):
+        if holds is None or self.check in (no_better, stays_above) or self.tasks[0].startswith(MQAR):
             return None
         needed = MANY if holds == (self.check is routes) else PLAIN
-        return None if needed in self.tasks else needed
+        return None if needed in run else needed
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,12 @@ class Finding:
     @property
     def holds(self) -> bool | None:
         """What all readings agree on, the decisive one included."""
-        found = agreed(self.checks)
-        return found if self.assertion.unread(found) is None else None
+        return None if self.unread else agreed(self.checks)
+
+    @property
+    def unread(self) -> str | None:
+        """The reading that what was run lacks."""
+        return self.assertion.unread(agreed(self.checks), {check.cell.task for check in self.checks})
 
     @property
     def why_open(self) -> str:
@@ -116,16 +124,15 @@ class Finding:
         if yes and no:
             held, lost = _WORDS[self.assertion.check.__name__]
             row = self.assertion.named(self.assertion.row)
-            return f"The reading decides: {row} {held} with {_at(yes[0])}, and {lost} with {_at(no[0])}."
-        missing = self.assertion.unread(agreed(self.checks))
-        if missing is not None:
-            return f"{self.assertion.named(self.assertion.row)} was not run with {READING[missing]}, which decides."
+            return f"The reading decides: {row} {held} ({_at(yes[0])}) and {lost} ({_at(no[0])})."
+        if self.unread:
+            return f"{self.assertion.named(self.assertion.row)} was not run with {READING[self.unread]}, which decides."
         check = next(check for check in self.checks if check.holds is None)
         return f"{check.cell.row.name} stays open with {_at(check)}: normalised precision {check.mean.mean:.2f}."
 
 
 def _at(check: Check) -> str:
-    bare = "" if check.cell.row.positions else " and no positions"
+    bare = "" if check.cell.row.positions else ", no positions"
     return READING[check.cell.task] + bare
 
 
@@ -166,9 +173,10 @@ def mechanism_claim(
     fixed = (ClaimVerdict.NOT_TESTABLE, untestable) if untestable else (ClaimVerdict.INCONCLUSIVE, undecided)
 
     def judge(evidence: Evidence) -> Judgement:
-        if at_paper and routing_runs(evidence).tier == "paper":
-            return _by(at_paper, (ClaimVerdict.INCONCLUSIVE, ""))(evidence)
-        return _by(assertions, fixed)(evidence)
+        tier = routing_runs(evidence).tier
+        if at_paper and tier == "paper":
+            return _by(at_paper, (ClaimVerdict.INCONCLUSIVE, ""), tier)(evidence)
+        return _by(assertions, fixed, tier)(evidence)
 
     return Claim(
         claim_id,
@@ -183,33 +191,37 @@ def mechanism_claim(
     )
 
 
-def _by(assertions: Sequence[Assertion], fixed: tuple[ClaimVerdict, str]) -> Callable[[Evidence], Judgement]:
-    wanted = tuple(dict.fromkeys(pair for item in assertions for pair in item.wanted))
+def _by(assertions: Sequence[Assertion], fixed: tuple[ClaimVerdict, str], tier: str) -> Callable[[Evidence], Judgement]:
+    for item in assertions:
+        if not item.wanted(tier):
+            return lambda _: no_run_yet(f"{item.row} at tier {tier}")
+    wanted = tuple(dict.fromkeys(pair for item in assertions for pair in item.wanted(tier)))
     return judge_cells(wanted, partial(_judge, assertions, fixed))
 
 
 def _judge(assertions: Sequence[Assertion], fixed: tuple[ClaimVerdict, str], cells: Sequence[Cell]) -> Judgement:
     by_name = {(cell.row.name, cell.task): cell for cell in cells}
     findings = [
-        Finding(item, tuple(item.check(by_name[pair], item.key) for pair in item.wanted)) for item in assertions
+        Finding(item, tuple(item.check(by_name[p], item.key) for p in _known(item, by_name))) for item in assertions
     ]
     checks = [check for finding in findings for check in finding.checks]
-    verdict = decide([finding.holds for finding in findings])
+    verdict = fixed[0] if fixed[1] else decide([finding.holds for finding in findings])
     effect, needed = open_effect(checks)
-    judgement = Judgement(
+    return Judgement(
         verdict,
-        _reason(verdict, findings),
+        fixed[1] or _reason(verdict, findings),
         "The paper's own generator, sizes and code; or a learning rate and length of training at which it differs.",
         minimum_detectable_effect=effect,
         seeds_needed=needed if verdict is ClaimVerdict.INCONCLUSIVE else None,
         details=f"{'. '.join(dict.fromkeys(check.text for check in checks))} ({scale(cells)}).",
         evidence=runs_of(cells),
-        tables=(cells_table(list(by_name.values())),),
-        figures=curves_of(list(by_name.values())),
+        tables=(cells_table(cells),),
+        figures=curves_of([cell for cell in cells if cell.task == FAR]),
     )
-    if not fixed[1]:
-        return judgement
-    return replace(judgement, verdict=fixed[0], reason=fixed[1], seeds_needed=needed if needed is not None else SEEDS)
+
+
+def _known(item: Assertion, by_name: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(row, task) for row in (item.row, *item.also) for task in item.tasks if (row, task) in by_name]
 
 
 def _reason(verdict: ClaimVerdict, findings: Sequence[Finding]) -> str:

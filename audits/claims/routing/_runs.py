@@ -50,11 +50,12 @@ class Cell:
     seeds: tuple[Record, ...]
     swept: tuple[Record, ...]
     long: tuple[Record, ...] = ()
+    times: int = 1  # as long as usual
 
     @property
     def name(self) -> str:
-        """Mechanism and task."""
-        return f"{self.row.name} ({self.task})"
+        """Mechanism, task and length of training."""
+        return f"{self.row.name} ({self.task}{f', {self.times} times as long' if self.times > 1 else ''})"
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ class Cell:
         zeros = [float(record.result["chance"]) if zero is None else zero for record in records]
         asked = int(records[0].config["held_out"])
         asked = min(asked, HELD_OUT) if self.row.recipe == "bandit" else asked
-        error = math.sqrt(found * (1 - found) / asked) / (1 - zeros[0])
+        error = math.sqrt(max(found * (1 - found), 0.0) / asked) / (1 - zeros[0])
         return mean_of_runs([normalised(*pair) for pair in zip(values, zeros, strict=True)], error, LEVEL)
 
     def average(self, key: str) -> float:
@@ -131,16 +132,17 @@ class Runs:
     tier: str
     by_question: Mapping[str, Record]
 
-    def cell(self, name: str, task: str = FAR) -> Cell | None:
+    def cell(self, name: str, task: str = FAR, times: int = 1) -> Cell | None:
         """The planned runs of a mechanism on a task; None where a seed or a rate of them is missing."""
         row, tier = ROWS[name], self.tier
         lr = winner(tier, name, self.by_question) if tuned(tier, name) else MIDDLE
         if lr is None:
             return None
-        found, swept = self._records(judged_specs(tier, Arm(task, name), lr)), self._records(tuning_specs(tier, name))
-        longer = task == FAR and name in LONGER and tier != "quick"
+        found = self._records(judged_specs(tier, Arm(task, name, times), lr))
+        swept = self._records(tuning_specs(tier, name))
+        longer = (task, times) == (FAR, 1) and name in LONGER and tier != "quick"
         more = self._records(judged_specs(tier, Arm(task, name, LONGER[name]), lr)) if longer else ()
-        return None if found is None or swept is None or more is None else Cell(row, task, found, swept, more)
+        return None if found is None or swept is None or more is None else Cell(row, task, found, swept, more, times)
 
     def _records(self, specs: Iterable[RunSpec]) -> tuple[Record, ...] | None:
         found = [self.by_question.get(run_hash(spec.experiment, spec.config, spec.seed)) for spec in specs]
@@ -155,17 +157,17 @@ def routing_runs(evidence: Evidence) -> Runs:
 
 
 def judge_cells(
-    wanted: Sequence[tuple[str, str]], rule: Callable[[Sequence[Cell]], Judgement]
+    wanted: Sequence[tuple[str, str] | tuple[str, str, int]], rule: Callable[[Sequence[Cell]], Judgement]
 ) -> Callable[[Evidence], Judgement]:
-    """A judge by these mechanisms on these tasks; not verified where one of them has not been run."""
+    """A judge by these mechanisms, tasks and lengths of training; not verified where one of them has not been run."""
 
     def judge(evidence: Evidence) -> Judgement:
         runs = routing_runs(evidence)
-        cells = [runs.cell(name, task) for name, task in wanted]
+        cells = [runs.cell(*pair) for pair in wanted]
         known = [cell for cell in cells if cell is not None]
         if len(known) < len(cells):
-            missing = next(f"{name} ({task})" for (name, task), cell in zip(wanted, cells, strict=True) if cell is None)
-            return no_run_yet(missing)
+            missing = next(pair for pair, cell in zip(wanted, cells, strict=True) if cell is None)
+            return no_run_yet(f"{missing[0]} ({missing[1]})")
         return rule(known)
 
     return judge
@@ -202,6 +204,12 @@ def at_chance(cell: Cell, key: str = "precision") -> Check:
     low, high = mean.interval.low, mean.interval.high
     holds = False if low > CHANCE else True if max(high, best(cell, key)) <= CHANCE else None
     return Check(cell, holds, _described(cell, key), mean, mean.runs_to_resolve(abs(mean.mean - CHANCE)))
+
+
+def stays_above(cell: Cell, key: str = "precision") -> Check:
+    """Whether it is above chance."""
+    check = at_chance(cell, key)
+    return replace(check, holds=negated(check.holds))
 
 
 def no_better(cell: Cell, key: str = "precision") -> Check:
@@ -297,11 +305,11 @@ def _row(cell: Cell) -> tuple[str, ...]:
     beyond, longer = cell.beyond_content, cell.long_mean
     return (
         cell.row.name,
-        cell.task,
+        cell.task + (f", {cell.times} times as long" if cell.times > 1 else ""),
         f"{len(cell.seeds)}" + _diverged(cell.seeds),
         f"{100 * cell.average('precision'):.1f}",
         f"{100 * cell.average('chance'):.1f}",
-        "all" if cell.ceiling is None else f"{100 * cell.ceiling:.1f}",
+        "does not apply" if cell.ceiling is None else f"{100 * cell.ceiling:.1f}",
         interval_text(cell.mean()),
         "does not apply" if beyond is None else interval_text(beyond),
         f"{100 * cell.average('accuracy'):.1f}",

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
 from audits.claims.figures import DotColumn, Dots, Reference
-from audits.claims.routing._runs import Cell, cells_table, judge_cells, routes, runs_of, scale
-from audits.experiments.routing._plan import NAME, SEEDS
-from audits.experiments.routing._rows import rows
-from audits.experiments.routing._task import FAR, TASKS
+from audits.claims.routing._runs import Cell, below, cells_table, judge_cells, routes, runs_of, scale
+from audits.experiments.routing._plan import NAME, SEEDS, TRAINED_OUT
+from audits.experiments.routing._task import FAR, SMALL, TASKS
 from audits.statistics.mean import Mean, mean_of_runs
 
 GAP = 0.1  # of all questions: what counts as the same (our choice)
+RISE = 0.05  # of accuracy, by twice the training: below it a head counts as trained out (our choice)
+SHOWN = ("attention", "attention-causal", "flow", "perceiver, M = 16")
 
 
 def gap(cell: Cell) -> Mean:
@@ -22,60 +23,78 @@ def gap(cell: Cell) -> Mean:
     return mean_of_runs([r.result["precision"] - r.result["accuracy"] for r in cell.seeds], error)
 
 
+def rise(shorter: Cell, longer: Cell) -> Mean:
+    """What the accuracy of one head gains by longer training, paired by seed."""
+    pairs = zip(longer.seeds, shorter.seeds, strict=True)
+    return mean_of_runs([float(long.result["accuracy"] - short.result["accuracy"]) for long, short in pairs])
+
+
 def rule(cells: Sequence[Cell]) -> Judgement:
-    """Every mechanism that routes."""
-    routing = [cell for cell in cells if routes(cell).holds and cell.row.recipe != "bandit"]
-    gaps = [gap(cell) for cell in routing]
-    if any(found.interval.low > GAP for found in gaps):
-        verdict = ClaimVerdict.REFUTED
-    elif gaps and all(found.interval.high <= GAP for found in gaps):
-        verdict = ClaimVerdict.SUPPORTED
-    else:
-        verdict = ClaimVerdict.INCONCLUSIVE
-    widest = max((found.half_width for found in gaps), default=math.nan)
-    pairs = zip(routing, gaps, strict=True)
-    far = max(pairs, key=lambda pair: pair[1].mean, default=None)
+    """By the layer whose head is trained longest; others are shown."""
+    shorter, longest, *others = cells
+    found, gained = gap(longest), rise(shorter, longest)
+    verdict, reason = _verdict(longest, found, gained)
     return Judgement(
         verdict,
-        f"{len(routing)} mechanisms route here; "
-        + (
-            f"of {far[0].row.name} precision exceeds accuracy by {100 * far[1].mean:.0f} points (95 % interval "
-            f"{100 * far[1].interval.low:.0f} to {100 * far[1].interval.high:.0f}). "
-            if far
-            else ""
-        )
-        + f"The paper prints 99.5 % with an accuracy of 32.2, and 98.4 with 74.5 ({scale(cells)}: too short a "
-        "training for the head, which is part of the point).",
-        "Training until the head has learned what the router found.",
-        minimum_detectable_effect=f"{widest:.2f} of all questions ({SEEDS} seeds, 95 %)",
+        reason,
+        "A head that goes on learning after accuracy has stopped rising here, or a task with fewer values.",
+        minimum_detectable_effect=f"{found.half_width:.2f} of all questions ({SEEDS} seeds, 95 %)",
+        seeds_needed=found.runs_to_resolve(abs(found.mean - GAP)) if verdict is ClaimVerdict.INCONCLUSIVE else None,
+        details=f"Precision less accuracy: {_text(found)}; accuracy gained by training {longest.times} instead of "
+        f"{shorter.times} times as long as usual: {_text(gained)}. The paper prints 99.5 % with an accuracy of 32.2, "
+        f"and 98.4 with 74.5 ({scale([longest])}).",
         evidence=runs_of(cells),
         tables=(cells_table(cells),),
-        figures=(_figure(routing),) if routing else (),
+        figures=(_figure([longest, *others]),),
     )
+
+
+def _verdict(cell: Cell, found: Mean, gained: Mean) -> tuple[ClaimVerdict, str]:
+    read, right = (f"{100 * cell.average(key):.0f} %" for key in ("precision", "accuracy"))
+    if not routes(cell).holds:
+        return (
+            ClaimVerdict.INCONCLUSIVE,
+            f"Not shown: the layer whose head is trained out reads only {read} of the answers.",
+        )
+    if found.interval.high <= GAP:
+        return ClaimVerdict.REFUTED, f"With its head trained out one attention layer predicts {right} and reads {read}."
+    if found.interval.low > GAP and below(gained, RISE):
+        return ClaimVerdict.SUPPORTED, f"One attention layer reads {read} and predicts {right}, and no longer improves."
+    return (
+        ClaimVerdict.INCONCLUSIVE,
+        f"One attention layer reads {read} and predicts {right}; twice the training added {100 * gained.mean:.0f} "
+        "points.",
+    )
+
+
+def _text(found: Mean) -> str:
+    return f"{found.mean:+.3f} (95 % interval {found.interval.low:+.3f} to {found.interval.high:+.3f})"
 
 
 def _figure(cells: Sequence[Cell]) -> Dots:
     columns = [
-        DotColumn(f"{cell.row.name}: {key}", style, tuple((r.seed, float(r.result[key])) for r in cell.seeds))
+        DotColumn(f"{cell.name}: {key}", style, tuple((r.seed, float(r.result[key])) for r in cell.seeds))
         for cell in cells
         for key, style in (("precision", "other"), ("accuracy", "control"))
     ]
-    values = TASKS[str(cells[0].seeds[0].config["tier"])][FAR].vocab_size - 1
-    references = (Reference("accuracy by chance", 1 / values),)
-    return Dots(
-        "What is read and what is predicted", "share of questions", tuple(columns), joined=False, references=references
-    )
+    values = TASKS[str(cells[0].seeds[0].config["tier"])][SMALL].vocab_size - 1
+    references = (Reference(f"accuracy by chance of {values} values", 1 / values),)
+    title = "What is read and what is predicted"
+    return Dots(title, "share of questions", tuple(columns), joined=False, references=references)
 
 
 CLAIM = Claim(
     id="attack-routing-accuracy",
-    statement="Routing precision is a proxy for task accuracy.",
+    statement="Routing precision is no proxy for accuracy: answers are read and, with the head trained out, missed.",
     source="our attack on arXiv:2603.20997, which argues by precision and prints accuracy in brackets",
     kind=Kind.ATTACK,
-    test=f"Every mechanism that routes, at least {SEEDS} seeds: precision less accuracy on the same questions, 95 % "
-    f"interval. REFUTED if it lies above {GAP} for one of them, SUPPORTED if it lies below for all.",
-    refuted_by="A mechanism that reads the answer and does not predict it.",
-    judge=judge_cells([(name, FAR) for name in rows("full")], rule),
+    test=f"One attention layer on 32 token values, trained {TRAINED_OUT[1]} times as long as usual, {SEEDS} seeds: "
+    f"precision less accuracy on the same questions, 95 % interval. SUPPORTED if it lies above {GAP} and accuracy "
+    f"gained at most {RISE} since {TRAINED_OUT[0]} times; REFUTED if it lies up to {GAP}.",
+    refuted_by="A head that, trained long enough, predicts what the router reads.",
+    judge=judge_cells(
+        [*(("attention", SMALL, times) for times in TRAINED_OUT), *((name, FAR, 1) for name in SHOWN)], rule
+    ),
     published={"bidirectional Mamba": "99.5 % (accuracy 32.2 %)", "attention": "98.4 % (accuracy 74.5 %)"},
     needs=(NAME,),
 )

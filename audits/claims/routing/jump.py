@@ -8,7 +8,7 @@ from audits.claims.figures import CurvePoint, Curves, Series
 from audits.claims.routing._figures import levels
 from audits.claims.routing._runs import SOURCE, Cell, judge_cells, runs_of, scale
 from audits.evidence.ledger import Record
-from audits.experiments.routing._plan import NAME, SEEDS
+from audits.experiments.routing._plan import LONGER, NAME, SEEDS
 from audits.experiments.routing._task import FAR
 from audits.formatting import Table
 from audits.statistics.mean import mean_of_runs
@@ -47,12 +47,14 @@ def rule(cells: Sequence[Cell]) -> Judgement:
     total = int(cell.seeds[0].config["steps"]) * int(cell.seeds[0].config["batch"])
     return Judgement(
         verdict,
-        f"Of the whole rise, {found.mean:.2f} (95 % interval {low:.2f} to {high:.2f}, {found.n} seeds) falls into "
-        f"{EPOCH} sequences, one of the paper's epochs; a straight line would have {min(1, EPOCH / total):.2f} there "
-        f"({scale(cells)}). Within one epoch the rise has steps: what content alone achieves comes first.",
+        f"Of the whole rise {100 * found.mean:.0f} % falls into one epoch's sequences, where a straight line would "
+        f"have {100 * min(1, EPOCH / total):.0f} %.",
         "The paper's curves between the epochs.",
         minimum_detectable_effect=f"{found.half_width:.2f} of the rise ({found.n} seeds, 95 %)",
         seeds_needed=found.runs_to_resolve(abs(found.mean - MOST)) if verdict is ClaimVerdict.INCONCLUSIVE else None,
+        details=f"An epoch of the paper has {EPOCH} sequences. The share is {found.mean:.2f} (95 % interval {low:.2f} "
+        f"to {high:.2f}, {found.n} seeds; {scale(cells)}). Within one epoch the rise has steps: what content alone "
+        "achieves comes first.",
         evidence=runs_of(cells),
         tables=(_table(cell),),
         figures=(_figure(cell),),
@@ -81,10 +83,10 @@ CLAIM = Claim(
     id="routing-jump",
     statement="Routing precision of one attention layer jumps from 2.8 to 99.4 % within one epoch.",
     source=SOURCE,
-    test=f"At least {SEEDS} seeds: the largest rise of held-out precision over {EPOCH} sequences, the paper's epoch, "
-    f"as a share of the whole rise, 95 % interval. SUPPORTED from {MOST} on.",
+    test=f"{SEEDS} seeds, {LONGER['attention']} times as long as usual: the largest rise of held-out precision over "
+    f"{EPOCH} sequences, the paper's epoch, as a share of the whole rise, 95 % interval. SUPPORTED from {MOST} on.",
     refuted_by=f"A share below {MOST}: precision that rises gradually over several epochs.",
-    judge=judge_cells([("attention", FAR)], rule),
+    judge=judge_cells([("attention", FAR, LONGER["attention"])], rule),
     published={"within epoch 10": "2.8 to 99.4 %"},
     needs=(NAME,),
 )

@@ -6,7 +6,7 @@ A row gives the claim's id, what was published, the numbers as printed, and what
 
 from audits.claims.claim import Kind
 from audits.claims.routing._mechanism import Assertion, mechanism_claim
-from audits.claims.routing._runs import at_chance, no_better, routes, short_of
+from audits.claims.routing._runs import at_chance, no_better, routes, short_of, stays_above
 from audits.experiments.routing._task import FAR, FEW, MANY, MQAR, MQAR_VALUE, PLAIN, VALUE, WIDE
 
 EVERY = (FAR, FEW, MANY, PLAIN, VALUE)
@@ -176,6 +176,14 @@ CLAIMS = (
         {},
         Assertion(no_better, "hub scores", (FAR, MANY)),
         source="our attack on arXiv:2604.22442, by the diagnostic of arXiv:2603.20997",
+        kind=Kind.ATTACK,
+    ),
+    mechanism_claim(
+        "attack-routing-same-key",
+        "Raw embeddings that are trained are above chance in every reading: the answer repeats the query's token.",
+        {"raw embeddings": "1.2 %"},
+        Assertion(stays_above, "raw", EVERY, also=("raw, no positions",)),
+        source="our attack on arXiv:2603.20997, which says neither what its distractors carry nor what its target is",
         kind=Kind.ATTACK,
     ),
 )

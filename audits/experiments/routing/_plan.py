@@ -56,7 +56,7 @@ LONGER = {
     **dict.fromkeys(_BANDITS, 4),
 }
 TRAINED_OUT = (4, 8)  # times as long on `SMALL`: whether the accuracy of one layer of attention still rises
-QUICK: dict[str, tuple[str, ...]] = dict.fromkeys((FAR, PLAIN), ("raw", "bloom filter"))
+QUICK: dict[str, tuple[str, ...]] = dict.fromkeys((FAR, PLAIN, VALUE), ("raw, no positions", "bloom filter"))
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Size:
 
 
 SIZES = {
-    "quick": Size(64, 4, 300, 32, 50, 256),
+    "quick": Size(64, 4, 300, 16, 50, 256),
     "full": Size(64, 4, 800, 16, 100, 512),
     "paper": Size(128, 4, 10_000, 32, 250, 1024),
 }
