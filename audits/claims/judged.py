@@ -56,10 +56,10 @@ class Report:
             run for item in self.judged for judged in item.at_every_tier for run in judged.judgement.evidence
         )
 
-    def tally(self) -> tuple[tuple[ClaimVerdict, int], ...]:
-        """How many claims have each verdict: the ones that occur, in the order of reading."""
-        counted = [(v, sum(item.judgement.verdict == v for item in self.judged)) for v in READING_ORDER]
-        return tuple((verdict, number) for verdict, number in counted if number)
+    def tally(self, kind: Kind) -> tuple[tuple[ClaimVerdict, int], ...]:
+        """How many claims of a kind have each verdict: the ones that occur, in the order of reading."""
+        found = [item.judgement.verdict for item in self.judged if item.claim.kind is kind]
+        return tuple((verdict, found.count(verdict)) for verdict in READING_ORDER if verdict in found)
 
 
 def report_of(evidence: Evidence, claims: tuple[Claim, ...] | None = None) -> Report:

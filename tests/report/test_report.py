@@ -27,7 +27,7 @@ from audits.report.claims.junit import junit, outcome
 from audits.report.claims.leaks_json import Document, leaks_json
 from audits.report.claims.markdown import markdown
 from audits.report.claims.marks import claim_mark, flags, tally_text
-from audits.report.claims.prose import worth_sentence
+from audits.report.claims.prose import HEADLINES, story
 from audits.report.render.escape import code, markup
 from audits.report.render.escape import markdown as markdown_text
 from audits.report.render.junit import Outcome
@@ -244,7 +244,7 @@ def test_claims_are_read_in_the_order_of_what_needs_attention():
     order = [ClaimVerdict.NOT_TESTABLE, ClaimVerdict.SUPPORTED, ClaimVerdict.REFUTED, ClaimVerdict.ERROR]
     report = sample(*(judged(v.lower(), v) for v in order))
     assert [item.judgement.verdict for item in report.in_reading_order] == order[::-1]
-    assert tally_text(report) == "4 claims: 1 ERROR, 1 FAIL, 1 PASS, 1 NOT TESTABLE"
+    assert tally_text(report) == "4 published claims: 1 ERROR, 1 FAIL, 1 PASS, 1 NOT TESTABLE"
 
 
 def test_minimum_detectable_effect_seeds_and_tables_reach_both_documents():
@@ -277,15 +277,12 @@ def worth_of(*runs):
     return leak_worth(Report((), Evidence(runs)))
 
 
-def test_the_story_follows_the_losses():
-    clean = training("clean", 0, 4.0)
-    text = worth_sentence(worth_of(clean, training("council", 0, 3.9, 4.2)))
-    assert f"from {math.exp(4.0):.1f} to {math.exp(3.9):.1f} (lower in 1 of 1 paired seed)" in text
-    assert "does not survive" in text
-    assert "Part of the gain survives" in worth_sentence(worth_of(clean, training("council", 0, 3.9, 3.95)))
-    assert "no gain" in worth_sentence(worth_of(clean, training("council", 0, 4.1, 4.2)))
-    assert "were not scored" in worth_sentence(worth_of(clean, training("council", 0, 3.9)))
-    assert NO_RUN in worth_sentence(worth_of(clean))
+def test_the_story_is_told_by_the_reasons_of_claims_that_have_runs():
+    leak, routing = (judged(name, reason=f"What {name} found.") for name in HEADLINES)
+    assert story(Report((routing, leak), Evidence()))[0] == f"What {HEADLINES[0]} found. What {HEADLINES[1]} found."
+    unrun = judged(HEADLINES[1], missing=True)
+    assert story(Report((leak, unrun), Evidence()))[0] == f"What {HEADLINES[0]} found."
+    assert NO_RUN in story(Report((unrun,), Evidence()))[0]
 
 
 def test_diverged_runs_are_left_out_of_a_mean_and_counted():

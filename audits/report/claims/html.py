@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audits.claims.claim import Kind
 from audits.claims.hubrouter._figures import flops_curves, perplexity_dots, time_curves
 from audits.claims.judged import Report
 from audits.claims.tool import _peers as peers
@@ -102,12 +103,15 @@ def _head(report: Report) -> str:
 
 
 def _tally(report: Report) -> str:
-    """How many claims have each verdict."""
+    """How many published claims have each verdict, and the tally of all kinds in words."""
     tiles = []
-    for verdict, amount in report.tally():
+    for verdict, amount in report.tally(Kind.PUBLISHED):
         mark = claim_mark(verdict)
         tiles.append(f'<li class="tone-{mark.tone}"><b>{amount}</b><span>{markup(mark.text)}</span></li>')
-    return f'<ul class="tally" aria-label="{markup(tally_text(report))}">{"".join(tiles)}</ul>' if tiles else ""
+    text = tally_text(report)
+    return (f'<ul class="tally" aria-label="{markup(text)}">{"".join(tiles)}</ul>' if tiles else "") + paragraph(
+        text, "soft"
+    )
 
 
 def _foot(report: Report) -> str:

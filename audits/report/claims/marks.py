@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
+from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim, Kind
 from audits.claims.judged import Report
 from audits.formatting import count
 from audits.report.render.marks import Mark
@@ -15,6 +15,7 @@ _CLAIM_MARKS = {
     ClaimVerdict.INCONCLUSIVE: Mark("○", "INCONCLUSIVE", "neutral"),
     ClaimVerdict.NOT_TESTABLE: Mark("○", "NOT TESTABLE", "neutral"),
 }
+_KINDS = {Kind.PUBLISHED: "published claim", Kind.ATTACK: "attack", Kind.SELF_TEST: "self-test"}
 
 
 def claim_mark(verdict: ClaimVerdict) -> Mark:
@@ -23,9 +24,14 @@ def claim_mark(verdict: ClaimVerdict) -> Mark:
 
 
 def tally_text(report: Report) -> str:
-    """How many claims have each verdict: "3 claims: 1 PASS, 2 INCONCLUSIVE"."""
-    parts = ", ".join(f"{number} {claim_mark(verdict).word}" for verdict, number in report.tally())
-    return f"{count(len(report.judged), 'claim')}{': ' + parts if parts else ''}"
+    """How many claims of each kind have each verdict: "35 published claims: 1 PASS, 2 FAIL; 9 attacks: 9 PASS"."""
+    return "; ".join(_tally_of(report, kind) for kind in Kind if report.tally(kind)) or "0 claims"
+
+
+def _tally_of(report: Report, kind: Kind) -> str:
+    found = report.tally(kind)
+    parts = ", ".join(f"{number} {claim_mark(verdict).word}" for verdict, number in found)
+    return f"{count(sum(number for _, number in found), _KINDS[kind])}: {parts}"
 
 
 def flags(judged: JudgedClaim) -> tuple[str, ...]:

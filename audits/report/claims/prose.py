@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
-from audits.claims.hubrouter._figures import CLEAN, COUNCIL, MASKED, Column, columns
 from audits.claims.judged import NO_RUN, Report
-from audits.claims.views import KillMatrix, LeakWorth, kill_matrix, leak_worth
-from audits.formatting import count, number, perplexity
+from audits.claims.views import KillMatrix, LeakWorth, kill_matrix
+from audits.formatting import count, number
 
+HEADLINES = ("attack-council-worth", "attack-own-chunk")  # claims whose reasons a reader meets first
 SUBTITLE = "Published claims about a sequence model, put to tests that were fixed beforehand."
 
 METHOD = (
@@ -20,7 +20,8 @@ METHOD = (
     "A model that must be causal first passes a causality gate; if it leaks, its perplexity claims are void.",
     "The auditor itself is audited: each probe is run on planted leaks and their clean controls (the kill matrix), "
     "and a probe that was not run, or could not have seen anything, says UNDETERMINED and never PASS.",
-    "Arms are compared seed by seed (paired); mean perplexities are exponentials of mean nats: geometric means.",
+    "Arms are compared seed by seed (paired), and the noise of the text is part of every interval; mean perplexities "
+    "are exponentials of mean nats: geometric means. Learning rates are chosen on a slice of text that judges nothing.",
 )
 
 _TIERS = {
@@ -41,37 +42,6 @@ def limits_of(item: JudgedClaim) -> tuple[str, ...]:
     if not item.judgement.gate:
         limits.append("A model that had to be causal was not: perplexities of this claim do not count.")
     return tuple(limits)
-
-
-def _leak_sentence(clean: Column, leaky: Column, masked: Column) -> str:
-    """The gain of the bidirectional council, and what remains of it under the causal mask."""
-    sentence = (
-        f"Letting the council see later tokens takes validation perplexity from {perplexity(clean.nats)} to "
-        f"{perplexity(leaky.nats)} ({_pairs(clean, leaky)})"
-    )
-    if masked.nats is None or clean.nats is None or leaky.nats is None:
-        return f"{sentence}; the leaky weights were not scored under the causal mask."
-    sentence += f"; the same weights under the causal mask score {perplexity(masked.nats)}."
-    if leaky.nats >= clean.nats:
-        return f"{sentence} In these runs the leak brings no gain."
-    survives = masked.nats < clean.nats
-    return f"{sentence} {'Part of the gain survives' if survives else 'The improvement does not survive'} the mask."
-
-
-def _pairs(clean: Column, leaky: Column) -> str:
-    """In how many seeds that both arms have the leaky one scores lower."""
-    base = dict(clean.scores)
-    shared = [nats < base[seed] for seed, nats in leaky.scores if seed in base]
-    return f"lower in {sum(shared)} of {count(len(shared), 'paired seed')}" if shared else "no paired seeds"
-
-
-def worth_sentence(worth: LeakWorth | None) -> str:
-    """The story of the training runs in one or two sentences, computed from their losses."""
-    shown = {column.title: column for column in columns(worth)} if worth else {}
-    clean, leaky, masked = (shown.get(title) for title in (CLEAN, COUNCIL, MASKED))
-    if not clean or not leaky or not masked or not clean.scores or not leaky.scores:
-        return f"What a leak is worth in training is {NO_RUN}."
-    return _leak_sentence(clean, leaky, masked)
 
 
 def kill_sentence(matrix: KillMatrix) -> str:
@@ -102,8 +72,10 @@ def battery_sentence(matrix: KillMatrix) -> str:
 
 
 def story(report: Report) -> tuple[str, str]:
-    """The two sentences of the first screen."""
-    return worth_sentence(leak_worth(report)), kill_sentence(kill_matrix(report))
+    """The two sentences of the first screen: what leaks and routing are worth, and how the auditor does."""
+    found = {item.claim.id: item.judgement for item in report.judged}
+    said = [found[name].reason for name in HEADLINES if name in found and not found[name].missing]
+    return " ".join(said) or f"What a leak is worth in training is {NO_RUN}.", kill_sentence(kill_matrix(report))
 
 
 def expectation_sentence(report: Report) -> str:
