@@ -48,7 +48,7 @@ def failures() -> Table:
 
 def judge(evidence: Evidence) -> Judgement:
     """Judge by the runs; from the printed words alone where there are too few."""
-    last = {r.seed: r for r in evidence.records if r.experiment == experiment.NAME and r.config["stage"] == JUDGED}
+    last = {r.seed: r for r in evidence.records if r.experiment == experiment.NAME and r.config.get("stage") == JUDGED}
     if len(last) < SEEDS:
         return replace(judge_printed(), missing=True)
     arms = {way: tuple(_trained(last[seed], way) for seed in sorted(last)) for way in (*STARTS, *CONTROLS, *WAYS)}
