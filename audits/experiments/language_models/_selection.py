@@ -22,12 +22,12 @@ def selection_shares(model: SequenceModel, tokens: Tensor) -> list[dict[str, Any
         {"n": n, "layer": number, **_shares(layer.selected(x), layer.config.chunk)}
         for n in LENGTHS
         if len(tokens) >= n
-        for number, (layer, x) in enumerate(_inputs(model, tokens[None, :n]))
+        for number, (layer, x) in enumerate(hub_inputs(model, tokens[None, :n]))
     ]
 
 
 @torch.no_grad()
-def _inputs(model: SequenceModel, tokens: Tensor) -> list[tuple[HubRouter, Tensor]]:
+def hub_inputs(model: SequenceModel, tokens: Tensor) -> list[tuple[HubRouter, Tensor]]:
     """Each hub layer with its input."""
     found: list[tuple[HubRouter, Tensor]] = []
     hooks = [
