@@ -11,6 +11,7 @@ from audits.experiments.calibration import _rates as rates
 from audits.experiments.calibration import calibration
 from audits.experiments.calibration._noise import NOISE
 from audits.statistics.counts import Counts
+from audits.statistics.crossed import crossed
 from audits.statistics.equivalence import equivalence, equivalence_paired
 from audits.statistics.multiplicity import holm
 from audits.statistics.paired import paired
@@ -48,6 +49,11 @@ def test_the_batches_give_the_p_values_of_the_tests_in_use(n):
     assert means.two_sample_p(a, b) == pytest.approx([two_sample(x, y).p for x, y in rows])
     assert means.paired_tost_p(a - b, 2.0) == pytest.approx([equivalence_paired(x, y, 2.0).p for x, y in rows])
     assert means.welch_tost_p(a, b, 2.0) == pytest.approx([equivalence(x, y, 2.0).p for x, y in rows])
+
+
+def test_the_batch_of_crossed_tests_gives_their_p_values():
+    values = np.random.default_rng(54).standard_normal((20, 4, 6)) + 0.3
+    assert means.crossed_p(values) == pytest.approx([crossed(rows).p for rows in values.tolist()])
 
 
 def test_the_batch_of_holm_rejects_what_holm_rejects():

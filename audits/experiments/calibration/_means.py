@@ -21,6 +21,7 @@ SIZES = (3, 5, 10)
 EFFECT = 2.0  # SDs of a per-seed difference (paired) or of a run (unpaired)
 MARGIN = 2.0  # of the equivalence tests, in the same units
 FAMILY = 20
+BLOCKS = 64  # of text
 FAMILY_EFFECT = 4.0
 
 
@@ -59,6 +60,15 @@ def welch_tost_p(a: Floats, b: Floats, margin: float) -> Floats:
     return np.asarray(np.maximum(above, below))
 
 
+def crossed_p(values: Floats) -> Floats:
+    """Two-sided p of the mean of crossed seeds and blocks of text, [draws, n, blocks] -> [draws]."""
+    seeds, blocks = values.mean(2), values.mean(1)
+    of_seeds, of_text = (part.var(axis=1, ddof=1) / part.shape[1] for part in (seeds, blocks))
+    total = of_seeds + of_text
+    df = total**2 / (of_seeds**2 / (seeds.shape[1] - 1) + of_text**2 / (blocks.shape[1] - 1))
+    return np.asarray(2 * stats.t.sf(np.abs(values.mean((1, 2))) / np.sqrt(total), df))
+
+
 def cases() -> Iterator[Case]:
     """Every test of means in its settings."""
     for (name, noise), n in product(NOISE.items(), SIZES):
@@ -73,6 +83,10 @@ def cases() -> Iterator[Case]:
         yield Case("unpaired TOST", n, at, _welch_tost(n, MARGIN), inside, _welch_tost(n, 0.0))
         together = "normal noise, four arms, luck of the seed shared"
         yield Case("difference of differences", n, together, _contrast(n), f"{EFFECT:g} SD", _contrast(n, EFFECT))
+        text = "noise of the seeds and of the text alike, on the same blocks of text"
+        yield Case("crossed seeds and text", n, text, _crossed(n), f"{EFFECT:g} SD", _crossed(n, EFFECT))
+        alone = "the noise of the text, which all seeds share, is not in the test"
+        yield Case("paired t over seeds alone", n, text, _seeds_alone(n), trap=alone)
         family = f"{FAMILY} paired t tests, any false rejection"
         yield Case("Holm", n, family, _holm(n), f"{FAMILY_EFFECT:g} SD in one of them", _holm(n, FAMILY_EFFECT))
     for n in (3, 5):
@@ -124,6 +138,20 @@ def _contrast(n: int, effect: float = 0.0) -> Trial:
         return paired_p((arms[0] - arms[1]) - (arms[2] - arms[3]) + effect) <= ALPHA
 
     return trial
+
+
+def _on_blocks(rng: np.random.Generator, draws: int, n: int) -> Floats:
+    """Differences [draws, n, BLOCKS]: seeds of SD 1, blocks that move the mean as much, a residual of SD 1."""
+    seeds, text = normal(rng, (draws, n, 1)), normal(rng, (draws, 1, BLOCKS)) * math.sqrt(BLOCKS / n)
+    return seeds + text + normal(rng, (draws, n, BLOCKS))
+
+
+def _crossed(n: int, effect: float = 0.0) -> Trial:
+    return lambda rng, draws: crossed_p(_on_blocks(rng, draws, n) + effect) <= ALPHA
+
+
+def _seeds_alone(n: int) -> Trial:
+    return lambda rng, draws: paired_p(_on_blocks(rng, draws, n).mean(2)) <= ALPHA
 
 
 def _holm(n: int, effect: float = 0.0) -> Trial:
