@@ -89,3 +89,16 @@ def _fit(differences: Matrix) -> _Crossed:
         raise ValueError("all seeds are equal: they did not take effect")
     n, many = values.shape
     return _Crossed(float(values.mean()), float(seeds.std(ddof=1)), n, float(blocks.var(ddof=1)) / many, many)
+
+
+def slope_weights(doses: Sequence[float]) -> tuple[float, ...]:
+    """The weights [arms] whose sum is the least-squares slope over `doses` (take log2 of a chunk or a width).
+
+    Raises:
+        ValueError: fewer than 2 different doses, or one that is not finite.
+    """
+    x = np.asarray(doses, dtype=np.float64)
+    if x.ndim != 1 or not np.isfinite(x).all() or np.unique(x).size < 2:
+        raise ValueError("a slope needs at least 2 different finite doses")
+    centred = x - x.mean()
+    return tuple((centred / (centred @ centred)).tolist())

@@ -6,42 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from audits.statistics.contrast import contrast, contrast_sides, difference_of_differences, slope_weights
+from audits.statistics.crossed import slope_weights
 from audits.statistics.equivalence import equivalence, equivalence_paired, smallest_margin_paired
 from audits.statistics.multiplicity import holm_by_claim
 
-LEAKY_LARGE, LEAKY_SMALL = [4.0, 4.3, 4.1, 4.4], [4.6, 4.8, 4.5, 5.0]
 CLEAN_LARGE, CLEAN_SMALL = [5.0, 5.2, 5.1, 5.3], [5.1, 5.2, 5.15, 5.45]
 
 
-def test_a_difference_of_differences_is_the_t_test_of_one_number_a_seed():
-    found = difference_of_differences(LEAKY_LARGE, LEAKY_SMALL, CLEAN_LARGE, CLEAN_SMALL)
-    each = np.subtract(LEAKY_LARGE, LEAKY_SMALL) - np.subtract(CLEAN_LARGE, CLEAN_SMALL)
-    known = stats.ttest_1samp(each, 0.0)
-    bounds = known.confidence_interval(0.95)
-    assert (found.difference, found.p) == pytest.approx((each.mean(), known.pvalue))
-    assert (found.interval.low, found.interval.high) == pytest.approx((bounds.low, bounds.high))
-    assert (found.n, found.smallest_permutation_p) == (4, 2 / 2**4)
-
-
-def test_what_all_arms_of_a_seed_share_cancels_out_of_a_contrast():
-    luck = np.array([100.0, -50.0, 7.0, 0.0])
-    arms = [np.asarray(arm) + luck for arm in (LEAKY_LARGE, LEAKY_SMALL, CLEAN_LARGE, CLEAN_SMALL)]
-    plain = difference_of_differences(LEAKY_LARGE, LEAKY_SMALL, CLEAN_LARGE, CLEAN_SMALL)
-    shifted = difference_of_differences(*arms)
-    assert (shifted.difference, shifted.p) == pytest.approx((plain.difference, plain.p))
-
-
-def test_the_contrast_with_slope_weights_is_the_mean_of_the_slopes_of_each_seed():
+def test_the_weights_of_a_slope_give_the_slope_of_each_seed():
     doses = [math.log2(c) for c in (16, 32, 64, 128)]
     arms = np.random.default_rng(41).normal(size=(4, 6))
     slopes = [stats.linregress(doses, arms[:, seed]).slope for seed in range(6)]
-    assert contrast(arms.tolist(), slope_weights(doses)).difference == pytest.approx(np.mean(slopes))
-
-
-def test_an_arm_of_weight_zero_takes_no_part_even_where_it_diverged():
-    plain = contrast([LEAKY_LARGE, CLEAN_LARGE], (1, -1))
-    assert contrast([LEAKY_LARGE, [math.nan] * 4, CLEAN_LARGE], (1, 0, -1)) == plain
+    assert np.asarray(slope_weights(doses)) @ arms == pytest.approx(np.asarray(slopes))
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)
@@ -62,12 +38,6 @@ def test_the_provable_margin_is_the_one_at_which_the_same_values_are_exactly_at_
         for alpha in (0.05, 0.01):
             provable = test(CLEAN_LARGE, CLEAN_SMALL, 1.0, alpha).provable
             assert test(CLEAN_LARGE, CLEAN_SMALL, provable, alpha).p == pytest.approx(alpha, rel=1e-6)
-
-
-def test_the_sides_of_a_contrast_can_be_shown_equivalent():
-    sides = contrast_sides([LEAKY_LARGE, LEAKY_SMALL, CLEAN_LARGE, CLEAN_SMALL], (1, -1, -1, 1))
-    assert equivalence_paired(sides.plus, sides.minus, 1.0).p < 0.05
-    assert equivalence_paired(sides.plus, sides.minus, 0.3).p > 0.5
 
 
 def test_the_smallest_paired_margin_is_provable_with_equal_means_and_this_sd():
@@ -98,14 +68,6 @@ def test_claims_whose_p_nobody_can_compute_count_in_the_family_of_holm():
 
 
 BAD = [
-    (lambda: contrast([[1.0, 2.0], [2.0, 3.5]], (1.0,)), "one weight for each arm"),
-    (lambda: contrast([], ()), "one weight for each arm"),
-    (lambda: contrast([[1.0, 2.0], [2.0]], (1.0, -1.0)), "equally many seeds"),
-    (lambda: contrast([[1.0, 2.0], [2.0, 3.5]], (1.0, -0.5)), "sum to zero"),
-    (lambda: contrast([[1.0, 2.0], [2.0, 3.5]], (0.0, 0.0)), "not all zero"),
-    (lambda: contrast([[1.0, 2.0], [2.0, 3.5]], (math.nan, 1.0)), "finite"),
-    (lambda: contrast([[1.0, 2.0], [2.0, 3.0]], (1.0, -1.0)), "seeds did not take effect"),
-    (lambda: contrast([[1.0, math.inf], [2.0, 3.0]], (1.0, -1.0)), "not finite"),
     (lambda: slope_weights((2.0, 2.0)), "2 different"),
     (lambda: equivalence_paired([1.0, 2.0], [1.0, 2.5], 0.0), "fix it before"),
     (lambda: equivalence_paired([1.0, 2.0], [1.0, 2.5], math.nan), "fix it before"),
