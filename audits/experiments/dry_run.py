@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from audits.evidence.experiment import Experiment, Options, RunSpec
-from audits.experiments.language_models import families, leak_dose, leak_price, retrofit, scaling, systems
+from audits.experiments.language_models import distant, families, leak_dose, leak_price, retrofit, scaling, systems
 from audits.experiments.language_models._arm import SIZES, TUNING, TUNING_SEED
 from audits.experiments.language_models._tuning import spec_of
 from audits.experiments.routing import diagnostic, hub_count
@@ -34,7 +34,8 @@ def shrunk(spec: RunSpec, **more: Any) -> RunSpec:
     """The run for two steps of one sequence, evaluated on as little as goes."""
     few = {"steps": STEPS, "batch": 1, "every": STEPS, "held_out": 8}
     windows = {"valid_tokens": spec.config.get("seq_len", 0), "tuning_tokens": spec.config.get("seq_len", 0) + 1}
-    changes = {key: value for key, value in (few | windows).items() if key in spec.config}
+    stages = [stage | {"steps": 1, "batch": 1} for stage in spec.config.get("stages", ())[-STEPS:]]
+    changes = {key: v for key, v in (few | windows | {"stages": stages}).items() if key in spec.config}
     return replace(spec, config=spec.config | changes | more)
 
 
@@ -80,6 +81,7 @@ def hub_counts(options: Options) -> Iterator[Cell]:
 
 PARTS: dict[str, Callable[[Options], Iterator[Cell]]] = {
     "language-models": language_models,
+    "distant": lambda options: once(distant.EXPERIMENT, options, "task", "arm"),
     "leak-price": lambda options: once(leak_price.EXPERIMENT, options, "twin"),
     "routing": routing,
     "hub-count": hub_counts,
