@@ -241,11 +241,7 @@ def _curves(task: Task) -> Curves:
 
 def _by_distance(results: Sequence[dict[str, Any]]) -> tuple[Point, ...]:
     bins = zip(*(result["distances"] for result in results), strict=True)
-    return tuple(
-        Point((rows[0][0] + rows[0][1]) / 2, fmean(map(share, rows)), count=str(rows[0][2]))
-        for rows in bins
-        if rows[0][2]
-    )
+    return tuple(Point((rows[0][0] + rows[0][1]) / 2, fmean(map(share, rows))) for rows in bins if rows[0][2])
 
 
 CLAIM = Claim(
