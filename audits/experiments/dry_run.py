@@ -26,8 +26,9 @@ Cell = tuple[str, Callable[[], object]]  # a name, and what builds and trains it
 STEPS = 2
 
 
-def quiet(_done: int, _total: int, _note: str = "") -> None:
+def quiet(done: int, total: int, note: str = "") -> None:
     """No progress is shown."""
+    del done, total, note
 
 
 def shrunk(spec: RunSpec, **more: Any) -> RunSpec:
@@ -71,12 +72,11 @@ def hub_counts(options: Options) -> Iterator[Cell]:
     size = replace(hub_count.SIZES[options.tier], steps=STEPS, batch=1, held_out=1, every=STEPS)
     for spec in {(s.config["hubs"], s.config["arm"]): s for s in hub_count.runs(options)}.values():
         hubs, weight = int(spec.config["hubs"]), size.penalty if spec.config["arm"] == "orthogonal" else 0.0
-        yield (
-            f"hub-count: M = {hubs}, {spec.config['arm']}",
-            lambda hubs=hubs, weight=weight: hub_count.learn(
-                hub_count.build(size, hubs, 0), size, 1e-3, weight, 0, quiet
-            ),
-        )
+        yield f"hub-count: M = {hubs}, {spec.config['arm']}", partial(_routed, size, hubs, weight)
+
+
+def _routed(size: hub_count.Size, hubs: int, weight: float) -> object:
+    return hub_count.learn(hub_count.build(size, hubs, 0), size, 1e-3, weight, 0, quiet)
 
 
 PARTS: dict[str, Callable[[Options], Iterator[Cell]]] = {

@@ -92,7 +92,7 @@ def test_published_numbers_are_shown_as_printed(claim_id, figure):
 
 
 def test_hub_gpt_is_inconclusive_with_the_figures_of_both_readings(judged):
-    reason = judged["hub-gpt-ppl"].reason
+    reason = judged["hub-gpt-ppl"].details
     assert "p = 0.0063 if ± is the SD" in reason
     assert "p = 0.031 if ± is the SEM" in reason
 
@@ -129,18 +129,18 @@ def test_borrowed_sds_are_labelled_as_borrowed_and_shown_under_both_readings(jud
     (table,) = judged["hub-jamba-ppl"].tables
     assert "BORROWED" in table.title
     assert [row[2] for row in table.rows] == ["0.40", "0.69", "0.70", "1.21"]
-    assert "other models" in judged["hub-jamba-ppl"].reason
+    assert "other models" in judged["hub-jamba-ppl"].details
 
 
 def test_picking_the_best_of_more_arms_lowers_the_tipping_point_of_the_graduated_sweep():
-    reasons = [graduated_25.judge_printed(268.0, 282.4, arms).reason for arms in (1, 4)]
-    assert "or 6.19 PPL" in reasons[0]
-    assert "or 4.71 PPL" in reasons[1]
-    assert all("exceeds 5.20 PPL" in reason for reason in reasons)
+    one, four = (graduated_25.judge_printed(268.0, 282.4, arms) for arms in (1, 4))
+    assert "exceeds 6.19 PPL" in one.reason
+    assert "exceeds 4.71 PPL" in four.reason
+    assert all("the limit is 5.20 PPL" in judgement.details for judgement in (one, four))
 
 
 def test_the_margins_that_could_be_proved_for_the_chunk_size_are_the_known_ones(judged):
-    assert "±0.99 at 3, ±0.67 at 5, ±0.44 at 10" in judged["chunk-size"].reason
+    assert "±0.99 at 3, ±0.67 at 5, ±0.44 at 10" in judged["chunk-size"].details
     assert chunk_size.borrowed_sd(Reading.SEM) == pytest.approx(3**0.5 * chunk_size.borrowed_sd(Reading.SD))
 
 
