@@ -23,6 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--corpus", metavar="TEXT", help=CORPUS_HELP)
+    parser.add_argument("--hotpot", metavar="FILE", help="HotpotQA's JSON, for the claim routing-bm25")
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
     add_executor(parser)
     add_reports(parser)

@@ -27,6 +27,7 @@ class Options:
     device: str = "cpu"
     corpus: str | None = None  # a file, or "hf:NAME"; None is the embedded default
     checkpoints: str | None = None  # the folder that long runs keep their state in; None keeps none
+    hotpot: str | None = None  # a file of HotpotQA; None leaves what it would decide open
 
 
 @dataclass(frozen=True)

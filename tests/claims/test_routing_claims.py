@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -338,6 +340,20 @@ def test_bm25_on_invented_questions_decides_nothing() -> None:
     assert found.verdict is ClaimVerdict.NOT_TESTABLE
     assert "36/40" in found.details
     assert bm25.chance_of(1) == pytest.approx(0.125)
+
+
+def test_bm25_is_decided_by_a_file_of_hotpotqa(tmp_path: Path) -> None:
+    file = tmp_path / "dev.json"
+    file.write_text(files("hubrouter.diagnostic").joinpath("data/hotpot_small.json").read_text())
+    options = Options(hotpot=str(file))
+    bundled, given = retrieval.runs(options)
+    results = [retrieval.execute(spec, options, lambda *_: None) for spec in (bundled, given)]
+    assert results[0] == results[1]
+    both = Evidence((record(given, results[1]), record(bundled, results[0])))
+    assert CLAIMS["routing-bm25"].judge(both).verdict is ClaimVerdict.SUPPORTED  # 32 of 40, which holds 82.7 %
+    for hits, verdict in ((400, SUPPORTED), (200, OPEN), (50, REFUTED)):
+        made = {"found": [True] * hits + [False] * (484 - hits), "chance": 0.24, "supported": [2] * 484}
+        assert CLAIMS["routing-bm25"].judge(Evidence((record(given, made),))).verdict is verdict
 
 
 def test_attacks_are_ours_and_assert_what_they_attack_with() -> None:

@@ -27,6 +27,7 @@ from audits.report.claims.what_probes_see import what_probes_see
 from audits.report.files import append_summary, write_reports
 from audits.report.write import ReportError, write_text
 from audits.subject.settings import Settings, SubjectError
+from hubrouter.diagnostic.tasks.hotpot import HotpotError
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         gathered = _gathered(options, _needed(chosen), Ledger(folder / "evidence"))
         report = report_of(gathered.evidence)
         written = write_everything(report, options)
-    except (CorpusError, ExecutorError, LedgerError, ReportError, SubjectError) as problem:
+    except (CorpusError, ExecutorError, HotpotError, LedgerError, OSError, ReportError, SubjectError) as problem:
         raise CommandError(str(problem), CANNOT_RUN) from problem
     print_kill_matrix(report, console)
     print_claims(report, console)
@@ -66,7 +67,8 @@ def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledge
         Settings(device=options.device).check()
     folder = checkpoint_folder(options)
     executor = chosen_executor(options, folder)
-    wished = Options(options.tier, options.device, options.corpus, None if folder is None else str(folder))
+    kept = None if folder is None else str(folder)
+    wished = Options(options.tier, options.device, options.corpus, kept, options.hotpot)
     return gather(needed, wished, ledger, fresh=options.fresh, console=Console(stderr=True), executor=executor)
 
 

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from hubrouter.diagnostic.bm25 import bm25_scores
-from hubrouter.diagnostic.tasks.hotpot import PICKED, SEGMENTS, small
+from hubrouter.diagnostic.tasks.hotpot import PICKED, SEGMENTS, load, small
 
-NAME = "routing-retrieval"
-
-
-def runs(options: Options) -> tuple[RunSpec, ...]:  # noqa: ARG001
-    """The small set that comes with the code; nothing in it is random."""
-    config = {"questions": "small", "count": len(small()), "segments": SEGMENTS, "picked": PICKED}
-    return (RunSpec(NAME, config, 0, "BM25 on the small HotpotQA-style set"),)
+NAME, SMALL = "routing-retrieval", "small"
 
 
-def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:  # noqa: ARG001
+def runs(options: Options) -> tuple[RunSpec, ...]:
+    """The small set that comes with the code, and the user's file by its content; nothing is random.
+
+    Raises:
+        HotpotError: the file is not HotpotQA.
+        OSError: it cannot be read.
+    """
+    shared = {"segments": SEGMENTS, "picked": PICKED}
+    found = [RunSpec(NAME, {"questions": SMALL, "count": len(small())} | shared, 0, "BM25 on the small set")]
+    if options.hotpot is not None:
+        digest = hashlib.sha256(Path(options.hotpot).read_bytes()).hexdigest()
+        config = {"questions": digest, "count": len(load(Path(options.hotpot)))} | shared
+        found.append(RunSpec(NAME, config, 0, f"BM25 on {Path(options.hotpot).name}"))
+    return tuple(found)
+
+
+def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
     """Rank, pick and look."""
-    questions = small()
+    of_user = None if spec.config["questions"] == SMALL else options.hotpot
+    questions = small() if of_user is None else load(Path(of_user))
     found = []
     for done, question in enumerate(questions):
         picked = bm25_scores(question).sort(descending=True, stable=True).indices[:PICKED].tolist()
