@@ -17,6 +17,7 @@ import audits.experiments.training.corpora.library
 import audits.experiments.training.corpus
 from audits.experiments.training.corpora.file import read_file
 from audits.experiments.training.corpora.library import read_standard_library
+from audits.experiments.training.corpora.prose import read_prose
 from audits.experiments.training.corpus import Corpus, CorpusError, cache_folder, load_corpus
 
 WORDS = "the hub reads every token and no token reads the hub before its time\n"
@@ -65,7 +66,7 @@ def test_library_sources_become_tokens_in_two_parts(monkeypatch: pytest.MonkeyPa
 
 def test_the_default_has_no_tests_or_installed_packages_in_it() -> None:
     root = Path(sysconfig.get_path("stdlib"))
-    names = [name for name, _ in audits.experiments.training.corpora.library._library_files(root)]
+    names = [name for name, _ in audits.experiments.training.corpora.library.library_files(root)]
     assert {"abc.py", "json/decoder.py", "unittest/mock.py"} <= set(names)
     assert names == sorted(names)
     assert not any("/test/" in f"/{name}" or "site-packages" in name or "_sysconfigdata" in name for name in names)
@@ -278,3 +279,11 @@ def test_a_text_too_short_to_train_on_is_refused_when_its_size_is_known(tmp_path
     assert corpus.n_bytes == len(content)
     with pytest.raises(CorpusError, match=r"corpus short.txt: its (training|validation) part has \d+ tokens.*longer"):
         corpus.require(seq_len=128, batch=16)
+
+
+def test_the_prose_of_python_is_a_corpus_whose_parts_share_no_document() -> None:
+    text = read_prose()
+    assert len(text.train) > 3 * len(text.valid) > 30
+    assert not set(text.train) & set(text.valid)
+    assert not any("def __init__" in part[:200] for part in text.valid[:20])
+    assert sum(map(len, text.valid)) > 300_000  # room for a tuning slice and a validation slice
