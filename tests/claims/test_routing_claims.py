@@ -24,6 +24,7 @@ from audits.experiments.routing import causality, retrieval
 from audits.experiments.routing._plan import BANDIT_SEEDS, NAME, RATES, TRAINED_OUT, TUNING_SEED, follow_up, runs
 from audits.experiments.routing._rows import ROWS, rows
 from audits.experiments.routing._task import FAR, MANY, MQAR, PLAIN, SMALL, VALUE
+from audits.experiments.training.corpus import CorpusError
 
 CLAIMS = {claim.id: claim for claim in all_claims() if "routing" in claim.id}
 SUPPORTED, REFUTED, OPEN = ClaimVerdict.SUPPORTED, ClaimVerdict.REFUTED, ClaimVerdict.INCONCLUSIVE
@@ -354,6 +355,16 @@ def test_bm25_is_decided_by_a_file_of_hotpotqa(tmp_path: Path) -> None:
     for hits, verdict in ((400, SUPPORTED), (200, OPEN), (50, REFUTED)):
         made = {"found": [True] * hits + [False] * (484 - hits), "chance": 0.24, "supported": [2] * 484}
         assert CLAIMS["routing-bm25"].judge(Evidence((record(given, made),))).verdict is verdict
+
+
+def test_a_file_that_is_not_hotpotqa_is_refused_in_one_line(tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text('[{"question": 1}]')
+    for path in (other, tmp_path / "absent.json"):
+        with pytest.raises(CorpusError) as refused:
+            retrieval.runs(Options(hotpot=str(path)))
+        assert "\n" not in str(refused.value)
+        assert path.name in str(refused.value)
 
 
 def test_attacks_are_ours_and_assert_what_they_attack_with() -> None:

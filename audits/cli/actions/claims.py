@@ -27,7 +27,6 @@ from audits.report.claims.what_probes_see import what_probes_see
 from audits.report.files import append_summary, write_reports
 from audits.report.write import ReportError, write_text
 from audits.subject.settings import Settings, SubjectError
-from hubrouter.diagnostic.tasks.hotpot import HotpotError
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         gathered = _gathered(options, _needed(chosen), Ledger(folder / "evidence"))
         report = report_of(gathered.evidence)
         written = write_everything(report, options)
-    except (CorpusError, ExecutorError, HotpotError, LedgerError, OSError, ReportError, SubjectError) as problem:
+    except (CorpusError, ExecutorError, LedgerError, ReportError, SubjectError) as problem:
         raise CommandError(str(problem), CANNOT_RUN) from problem
     print_kill_matrix(report, console)
     print_claims(report, console)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.experiments.training.corpora.text import CorpusError
 from hubrouter.diagnostic.bm25 import bm25_scores
-from hubrouter.diagnostic.tasks.hotpot import PICKED, SEGMENTS, load, small
+from hubrouter.diagnostic.tasks.hotpot import PICKED, SEGMENTS, HotpotError, load, small
 
 NAME, SMALL = "routing-retrieval", "small"
 
@@ -17,14 +18,16 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
     """The small set that comes with the code, and the user's file by its content; nothing is random.
 
     Raises:
-        HotpotError: the file is not HotpotQA.
-        OSError: it cannot be read.
+        CorpusError: the file cannot be read, or is not HotpotQA.
     """
     shared = {"segments": SEGMENTS, "picked": PICKED}
     found = [RunSpec(NAME, {"questions": SMALL, "count": len(small())} | shared, 0, "BM25 on the small set")]
     if options.hotpot is not None:
-        digest = hashlib.sha256(Path(options.hotpot).read_bytes()).hexdigest()
-        config = {"questions": digest, "count": len(load(Path(options.hotpot)))} | shared
+        try:
+            digest = hashlib.sha256(Path(options.hotpot).read_bytes()).hexdigest()
+            config = {"questions": digest, "count": len(load(Path(options.hotpot)))} | shared
+        except (HotpotError, OSError) as problem:
+            raise CorpusError(str(problem)) from problem
         found.append(RunSpec(NAME, config, 0, f"BM25 on {Path(options.hotpot).name}"))
     return tuple(found)
 
