@@ -22,12 +22,11 @@ from audits.statistics.crossed import crossed, slope_weights
 
 RULE = (
     "The 95 % interval of the ratio of perplexities over seeds and text. SUPPORTED: it lies on the claimed side of 1 "
-    "and "
-    "holds the printed ratio. REFUTED: the printed ratio lies outside at every width of the scaling study, and no "
-    "trend "
-    "over widths leads towards it. What only a leaking arm shows is void."
+    "and holds the printed ratio. REFUTED: the printed ratio lies outside at every width of the scaling study, and no "
+    "trend over widths leads towards it. What only a leaking arm shows is void."
 )
 MARGIN = 0.01  # nats: a part that changes less contributes nothing (fixed beforehand)
+Pairs = Mapping[tuple[str, int], tuple[Runs, Runs]]  # treated and control by text and width
 NAMES = {"": "source code"}  # of the texts; another is prose
 
 
@@ -124,20 +123,20 @@ class Ratio:
 def ratio(found: Models, names: tuple[str, str], arms: tuple[Arm, Arm], printed: float) -> Ratio:
     """The comparison of the treated arm with its control at the tier's scale, over widths, and by parts."""
     treated, control = (found.of(arm) for arm in arms)
-    scaled = _scaled(found, arms)
-    alone = found.of(own_chunk(arms[0]))
+    alone, pairs = found.of(own_chunk(arms[0])), _pairs(found, arms)
+    complete = pairs if len(pairs) == len(TEXTS) * len(WIDTHS[found.tier]) else {}
     return Ratio(
         *names,
         printed,
         compare(treated, control),
-        scaled,
-        _slope(found, arms),
+        tuple(AtWidth(width, text, compare(*pair)) for (text, width), pair in complete.items()),
+        _slope(WIDTHS[found.tier], complete) if complete else None,
         compare(treated, alone) if alone else None,
-        runs_of(treated, control, alone, *(runs for pair in _pairs(found, arms).values() for runs in pair)),
+        runs_of(treated, control, alone, *(runs for pair in pairs.values() for runs in pair)),
     )
 
 
-def _pairs(found: Models, arms: tuple[Arm, Arm]) -> Mapping[tuple[str, int], tuple[Runs, Runs]]:
+def _pairs(found: Models, arms: tuple[Arm, Arm]) -> Pairs:
     """Both arms at every width on every text that has runs of both."""
     pairs = {
         (text, width): tuple(found.of(replace(arm, width=width, text=text)) for arm in arms)
@@ -147,17 +146,8 @@ def _pairs(found: Models, arms: tuple[Arm, Arm]) -> Mapping[tuple[str, int], tup
     return {at: (pair[0], pair[1]) for at, pair in pairs.items() if all(pair)}
 
 
-def _scaled(found: Models, arms: tuple[Arm, Arm]) -> tuple[AtWidth, ...]:
-    pairs = _pairs(found, arms)
-    complete = len(pairs) == len(TEXTS) * len(WIDTHS[found.tier])
-    return tuple(AtWidth(w, t, compare(*pair)) for (t, w), pair in pairs.items()) if complete else ()
-
-
-def _slope(found: Models, arms: tuple[Arm, Arm]) -> PairedComparison | None:
+def _slope(widths: Sequence[int], pairs: Pairs) -> PairedComparison:
     """Nats of the difference for each doubling of the width; the blocks of both texts side by side."""
-    widths, pairs = WIDTHS[found.tier], _pairs(found, arms)
-    if not widths or len(pairs) < len(TEXTS) * len(widths):
-        return None
     weights = slope_weights([math.log2(width) for width in widths])
     by_text = [
         differences(

@@ -182,6 +182,12 @@ def detectable_text(test: PairedComparison) -> str:
     return f"{100 * math.expm1(test.mde):.1f} % of perplexity (80 % power, alpha {test.alpha}, {test.n} paired seeds)"
 
 
+def bidirectional_text(leaky: Sequence[Trained], control: Sequence[Trained]) -> str:
+    """What a bidirectional arm, which is void where it leaks, has against its control."""
+    seen = "leaks" if leaks(leaky) else "shows no leak"
+    return f"With bidirectional routing, whose audit {seen}, the ratio is {ratio_text(compare(leaky, control))}"
+
+
 def rates_text(arm: Sequence[Trained], tier: str) -> str:
     """The learning rate of an arm, marked where it lies at an edge of the grid."""
     rates = SIZES[tier].rates

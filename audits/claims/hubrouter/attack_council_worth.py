@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
-from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Reference, Series
+from audits.claims.figures import CurvePoint, Curves, Dots, Reference, Series
 from audits.claims.hubrouter._gate import void
 from audits.claims.hubrouter._trained import (
     SEEDS,
@@ -39,6 +39,11 @@ NAMES = {
     "selection": "top 4 of the chunk, causal mask",
     **{f"later top {count}": f"clean mask and the chunk's top {count}" for count in (1, 2, 4, 8)},
 }
+
+
+def named(dose: str) -> str:
+    """A dose in the words of the reports."""
+    return NAMES.get(dose, dose)
 
 
 @dataclass(frozen=True)
@@ -105,20 +110,17 @@ def judge(evidence: Evidence) -> Judgement:
 def judge_doses(found: Models, base: Runs, known: tuple[Dose, ...]) -> Judgement:
     """The judgement on trained doses, of which one is the dense one."""
     family = holm([*(dose.gain.p for dose in known), *(dose.masked.p for dose in known)], ALPHA)
-    better = {d.name for d, no in zip(known, family.rejected, strict=False) if no and d.gain.difference < 0}
-    lost = {
-        d.name for d, no in zip(known, family.rejected[len(known) :], strict=True) if no and d.masked.difference > 0
-    }
-    kept = {
-        d.name for d, no in zip(known, family.rejected[len(known) :], strict=True) if no and d.masked.difference < 0
-    }
+    differs, exchanged = family.rejected[: len(known)], family.rejected[len(known) :]
+    better = {dose.name for dose, no in zip(known, differs, strict=True) if no and dose.gain.difference < 0}
+    lost = {dose.name for dose, no in zip(known, exchanged, strict=True) if no and dose.masked.difference > 0}
+    kept = {dose.name for dose, no in zip(known, exchanged, strict=True) if no and dose.masked.difference < 0}
     verdict = ClaimVerdict.INCONCLUSIVE
     if better & kept:
         verdict = ClaimVerdict.REFUTED
     elif better and better <= lost:
         verdict = ClaimVerdict.SUPPORTED
     dense = next(dose for dose in known if dose.name == COUNCIL)
-    fitting = [NAMES.get(dose.name, dose.name) for dose in known if dose.fits]
+    fitting = [named(dose.name) for dose in known if dose.fits]
     return Judgement(
         verdict,
         f"Doses of the leak lower perplexity by {_range(known, better)}; under the clean mask "
@@ -128,11 +130,9 @@ def judge_doses(found: Models, base: Runs, known: tuple[Dose, ...]) -> Judgement
         seeds_needed=dense.gain.seeds_needed,
         evidence=runs_of(base, *(dose.runs for dose in known)),
         details=f"The dense dose has {ratio_text(dense.gain)} times the perplexity of clean training, its weights "
-        f"under the "
-        f"clean mask {ratio_text(dense.masked)} times. The published {percent_of(PRINTED)} fits: "
+        f"under the clean mask {ratio_text(dense.masked)} times. The published {percent_of(PRINTED)} fits: "
         f"{', '.join(fitting) or 'none of them'}. A bidirectional Hub-Jamba is our inference: the abstract does not "
-        f"call "
-        f"it so ({found.scale}).",
+        f"call it so ({found.scale}).",
         tables=(_table(base, known),),
         figures=tuple(
             filter(None, (_dose_figure(known), _perplexities(base, known), *_by_chunk(found), _stages(base, known)))
@@ -160,7 +160,7 @@ def _table(base: Runs, known: tuple[Dose, ...]) -> Table:
     )  # fmt: skip
     rows = tuple(
         (
-            NAMES.get(dose.name, dose.name),
+            named(dose.name),
             "none" if dose.readable is None else f"{dose.readable:.3f}",
             "blurred" if dose.predicted is None else f"{dose.predicted:.2f}",
             f"{-dose.gain.difference:.3f}",
@@ -181,7 +181,7 @@ def _dose_figure(known: tuple[Dose, ...]) -> Curves | None:
     if len(shown) < 2:
         return None
     points = tuple(
-        CurvePoint(d.predicted or 0.0, -d.gain.difference, -d.gain.interval.high, -d.gain.interval.low, NAMES[d.name])
+        CurvePoint(d.predicted or 0.0, -d.gain.difference, -d.gain.interval.high, -d.gain.interval.low, named(d.name))
         for d in shown
     )
     most = points[-1].x
@@ -197,9 +197,7 @@ def _dose_figure(known: tuple[Dose, ...]) -> Curves | None:
 
 
 def _perplexities(base: Runs, known: tuple[Dose, ...]) -> Dots:
-    columns: list[DotColumn] = [column("strictly causal", base)]
-    for dose in known:
-        columns += [column(NAMES.get(dose.name, dose.name), dose.runs)]
+    columns = [column("strictly causal", base), *(column(named(dose.name), dose.runs) for dose in known)]
     dense = next(dose for dose in known if dose.name == COUNCIL)
     columns.append(column("dense, the same weights, clean mask", dense.runs, masked=True))
     return Dots("Perplexity by dose", "validation perplexity", tuple(columns), log=True)
@@ -214,7 +212,7 @@ def _by_chunk(found: Models) -> tuple[Curves, ...]:
         return ()
     styles = ("leaky", "masked", "other", "control", "causal")
     series = tuple(
-        Series(NAMES.get(name, name), style, tuple(_at_size(size, by_size[size], name) for size in sizes))
+        Series(named(name), style, tuple(_at_size(size, by_size[size], name) for size in sizes))
         for name, style in zip(names, styles, strict=False)
     )
     return (Curves("The gain by chunk size", "chunk size C", "gain, nats", series, "Bars: 95 %.", log_x=True),)
@@ -229,7 +227,7 @@ def _stages(base: Runs, known: tuple[Dose, ...]) -> Curves | None:
     """The gain over training, means over seeds, on a part of the validation slice."""
     shown = [dose for dose in known if dose.name in ("later top 1", "later top 4", SUMMARY, COUNCIL)]
     series = tuple(
-        Series(NAMES[dose.name], style, _gains(base, dose.runs))
+        Series(named(dose.name), style, _gains(base, dose.runs))
         for dose, style in zip(shown, ("other", "control", "masked", "leaky"), strict=False)
     )
     if not all(s.points for s in series):

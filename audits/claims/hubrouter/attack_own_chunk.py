@@ -117,11 +117,9 @@ CLAIM = Claim(
     statement="At this scale HubRouter's hubs and selection add nothing to attention inside the own chunk.",
     source="our attack on every perplexity of arXiv:2604.22442 that a hub model has",
     kind=Kind.ATTACK,
-    test=f"Hub-GPT, Hub-Jamba and the Transformer with a quarter replaced, each against the same with its own chunk "
-    f"alone "
-    f"and no read-out of the hubs, each rate tuned, at least {SEEDS} paired seeds, all audited. SUPPORTED if no "
-    f"interval "
-    f"reaches a gain of {MARGIN} nats, REFUTED if one lies wholly beyond it.",
+    test="Hub-GPT, Hub-Jamba and the Transformer with a quarter replaced, each against the same with its own chunk "
+    f"alone and no read-out of the hubs, each rate tuned, at least {SEEDS} paired seeds, all audited. SUPPORTED if no "
+    f"interval reaches a gain of {MARGIN} nats, REFUTED if one lies wholly beyond it.",
     refuted_by=f"A hub model whose routing lowers its loss by more than {MARGIN} nats.",
     judge=judge,
     needs=("systems", "families"),

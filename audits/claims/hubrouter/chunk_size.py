@@ -22,7 +22,7 @@ from audits.claims.hubrouter._trained import (
     ratio_text,
     runs_of,
 )
-from audits.claims.hubrouter.attack_council_worth import NAMES
+from audits.claims.hubrouter.attack_council_worth import named
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models.leak_dose import BY_CHUNK, CHUNKS, clean
 from audits.formatting import Table, p_text, percent
@@ -126,7 +126,7 @@ def judge_runs(sweep: Sweep, scale: str) -> Judgement:
         return problem
     worst, best, effect = sweep.effect
     tost, artefacts = sweep.equivalence, sweep.artefacts
-    helped = [NAMES.get(dose, dose) for dose, test in artefacts.items() if test.significant and test.difference < 0]
+    helped = [named(dose) for dose, test in artefacts.items() if test.significant and test.difference < 0]
     return Judgement(
         sweep.verdict,
         f"After the fix C = {worst} has {ratio_text(effect)} times the perplexity of {best}; larger C gains from "
@@ -147,12 +147,12 @@ def judge_runs(sweep: Sweep, scale: str) -> Judgement:
 def _run_table(sweep: Sweep) -> Table:
     sizes = tuple(sweep.fixed)
     rows = [("after the fix", *(perplexity(runs) for runs in sweep.fixed.values()))]
-    rows += [(NAMES.get(d, d), *(perplexity(by_size[s]) for s in sizes)) for d, by_size in sweep.leaky.items()]
+    rows += [(named(d), *(perplexity(by_size[s]) for s in sizes)) for d, by_size in sweep.leaky.items()]
     return Table("Perplexity by chunk size", ("reading", *(f"C = {size}" for size in sizes)), tuple(rows))
 
 
 def _artefact_table(artefacts: Mapping[str, PairedComparison]) -> Table:
-    rows = tuple((NAMES.get(d, d), str(t.n), ratio_text(t), p_text(t.p)) for d, t in artefacts.items())
+    rows = tuple((named(d), str(t.n), ratio_text(t), p_text(t.p)) for d, t in artefacts.items())
     header = ("dose", "seeds", "factor of perplexity a doubling of C, beyond that without the leak", "p")
     return Table("What C does with the leak and not without", header, rows)
 

@@ -14,10 +14,10 @@ from audits.claims.hubrouter._ratio import RULE, Ratio, parts_table, ratio
 from audits.claims.hubrouter._trained import (
     SEEDS,
     Runs,
+    bidirectional_text,
     column,
     compare,
     detectable_text,
-    leaks,
     models,
     perplexity,
     ratio_text,
@@ -40,7 +40,7 @@ ASSUMED_SDS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)  # PPL, our choice: a range about t
 
 
 def by_assumed_sd(gap: float, arms: int) -> Table:
-    """The gap's p under a range of seed SDs, for one fixed arm and for the best of `replaced` arms."""
+    """The gap's p under a range of seed SDs, for one fixed arm and for the best of `arms`."""
     rows = ((f"{sd:.0f}", p_text(single_run_p(gap, sd)), p_text(best_of_p(gap, sd, arms))) for sd in ASSUMED_SDS)
     return Table(
         f"A gap of {gap:.1f} PPL under ASSUMED seed SDs, one run an arm",
@@ -88,7 +88,8 @@ def judge(evidence: Evidence) -> Judgement:
         minimum_detectable_effect=detectable_text(result.test),
         seeds_needed=result.test.seeds_needed,
         evidence=tuple(dict.fromkeys((*result.runs, *runs_of(*causal.values(), leaky)))),
-        details=f"{result.details} {_bidirectional(leaky, control)}{found.scale}. {from_print(printed)}",
+        details=f"{result.details} {f'{bidirectional_text(leaky, control)}. ' if leaky else ''}{found.scale}. "
+        f"{from_print(printed)}",
         tables=(
             _table(control, causal),
             result.table(),
@@ -105,13 +106,6 @@ def decide(result: Ratio, others: Sequence[PairedComparison]) -> ClaimVerdict:
     beaten = any(test.significant and test.difference < 0 for test in others)
     supported = result.verdict is ClaimVerdict.SUPPORTED
     return ClaimVerdict.INCONCLUSIVE if supported and beaten else result.verdict
-
-
-def _bidirectional(leaky: Runs, control: Runs) -> str:
-    if not leaky:
-        return ""
-    seen = "leaks" if leaks(leaky) else "shows no leak"
-    return f"With bidirectional routing, whose audit {seen}, the ratio is {ratio_text(compare(leaky, control))}. "
 
 
 def _table(control: Runs, causal: Mapping[float, Runs]) -> Table:

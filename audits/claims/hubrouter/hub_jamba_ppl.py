@@ -13,10 +13,10 @@ from audits.claims.hubrouter._ratio import RULE, parts_table, ratio
 from audits.claims.hubrouter._trained import (
     SEEDS,
     Runs,
+    bidirectional_text,
     column,
     compare,
     detectable_text,
-    leaks,
     models,
     ratio_text,
     runs_of,
@@ -75,8 +75,7 @@ def judge_printed(hub: float, baseline: float) -> Judgement:
         "at the tipping point. First both must pass the causality gate.",
         details=f"Two-sided, alpha {ALPHA}. SDs borrowed from the paper's other runs would put the gap outside noise "
         f"(p at most {p_text(worst)}), but they belong to other models and, at 3 runs each, allow SDs up to "
-        f"{above:.1f}. "
-        f"{PRINTED_ALONE}",
+        f"{above:.1f}. {PRINTED_ALONE}",
         tables=(sensitivity(gap),),
     )
 
@@ -92,7 +91,6 @@ def judge(evidence: Evidence) -> Judgement:
     if problem := void(found.scale, [hybrid, jamba], [hybrid, jamba, leaky]):
         return replace(problem, tables=printed.tables)
     result = ratio(found, ("Hub-Jamba", "Jamba"), (arms[0], arms[1]), HUB_JAMBA_PPL / JAMBA_PPL)
-    seen = "leaks" if leaks(leaky) else "shows no leak"
     return Judgement(
         result.verdict,
         result.sentence,
@@ -101,8 +99,7 @@ def judge(evidence: Evidence) -> Judgement:
         minimum_detectable_effect=detectable_text(result.test),
         seeds_needed=result.test.seeds_needed,
         evidence=tuple(dict.fromkeys((*result.runs, *runs_of(leaky)))),
-        details=f"{result.details} With bidirectional routing, whose audit {seen}, the ratio is "
-        f"{ratio_text(compare(leaky, jamba))}; its weights under the clean mask have "
+        details=f"{result.details} {bidirectional_text(leaky, jamba)}; its weights under the clean mask have "
         f"{ratio_text(compare(leaky, jamba, masked=True))}. {found.scale}. {from_print(printed)}",
         tables=(
             parts_table(found, "What explains Hub-Jamba's perplexity", {"Hub-Jamba": variants(found, arms[0])}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -53,17 +53,21 @@ def rate_of(arm: Arm, tier: str, evidence: Evidence) -> float | None:
     if len(rates) < 2:
         return rates[0]
     found = {
-        float(record.config["lr"]): _tuned(record.result)
+        float(record.config["lr"]): tuned_nats(record.result)
         for record in evidence.of(KIND)
         if record.config["tier"] == tier and record.config["stage"] == TUNING and arm_of(record.config) == arm
     }
-    if set(found) < set(rates):
-        return None
-    best = min(rates, key=found.__getitem__)
-    return best if math.isfinite(found[best]) else rates[len(rates) // 2]
+    return None if set(found) < set(rates) else best_rate(rates, found)
 
 
-def _tuned(result: dict[str, Any]) -> float:
+def best_rate(rates: Sequence[float], nats: Mapping[float, float]) -> float:
+    """The rate of the lowest loss, the middle one where none is finite."""
+    best = min(rates, key=nats.__getitem__)
+    return best if math.isfinite(nats[best]) else rates[len(rates) // 2]
+
+
+def tuned_nats(result: Mapping[str, Any]) -> float:
+    """The loss on the tuning slice; infinite where the run diverged."""
     nats = result["tuning_nats"]
     return math.inf if nats is None or result["diverged"] else float(nats)
 

@@ -30,6 +30,7 @@ from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models._distant_tasks import TASKS, Questions
 from audits.experiments.language_models._selection import hub_inputs
+from audits.experiments.language_models._tuning import best_rate
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.subject.randomness import generator
 from hubrouter import ModelConfig, SequenceModel
@@ -159,13 +160,13 @@ def judged(options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:
     if options.tier == "quick":
         return ()
     seeds = range(FIRST_SEED, FIRST_SEED + SIZES[options.tier].seeds)
-    best = {(task, arm): best_rate(options, fresh, task, arm) for task in TASKS for arm in ARMS}
+    best = {(task, arm): rate_of(options, fresh, task, arm) for task in TASKS for arm in ARMS}
     return tuple(
         _run(options, task, arm, rate, seed) for seed in seeds for (task, arm), rate in best.items() if rate is not None
     )
 
 
-def best_rate(options: Options, fresh: Evidence, task: str, arm: str) -> float | None:
+def rate_of(options: Options, fresh: Evidence, task: str, arm: str) -> float | None:
     """The rate of the lowest tuning loss, the middle one where all diverge; None while a tuning run is missing."""
     rates, nats = SIZES[options.tier].rates, dict[float, float]()
     for rate in rates:
@@ -175,8 +176,7 @@ def best_rate(options: Options, fresh: Evidence, task: str, arm: str) -> float |
             return None
         found = made[-1].result["tuning_nats"]
         nats[rate] = math.inf if found is None else found
-    best = min(rates, key=nats.__getitem__)
-    return best if math.isfinite(nats[best]) else rates[len(rates) // 2]
+    return best_rate(rates, nats)
 
 
 def _run(options: Options, task: str, arm: str, rate: float, seed: int) -> RunSpec:

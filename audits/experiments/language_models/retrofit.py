@@ -28,7 +28,7 @@ from audits.experiments.language_models._language_model import (
     mean_nats,
     slices,
 )
-from audits.experiments.language_models._tuning import corpus_named, stream
+from audits.experiments.language_models._tuning import corpus_named, stream, tuned_nats
 from audits.experiments.training.corpus import Corpus, load_corpus
 from audits.experiments.training.training import TrainingConfig, batches
 from hubrouter import SequenceModel
@@ -60,15 +60,10 @@ def follow_up(options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:
     if options.tier == "quick" or len(tuned) < len(size.rates):
         return ()
     best = {
-        way: min(tuned, key=lambda record: _loss(record.result[way])).config["rates"][way]
+        way: min(tuned, key=lambda record: tuned_nats(record.result[way])).config["rates"][way]
         for way in (ATTENTION, SCRATCH, *WAYS)
     }
     return tuple(_spec(options, JUDGED, best, FIRST_SEED + number) for number in range(size.seeds))
-
-
-def _loss(found: Mapping[str, Any]) -> float:
-    nats = found["tuning_nats"]
-    return float("inf") if nats is None or found["diverged"] else float(nats)
 
 
 def _spec(options: Options, stage: str, rates: Mapping[str, float], seed: int) -> RunSpec:
