@@ -127,6 +127,15 @@ class Evidence:
         found = [record for record in self.records if record.experiment == experiment]
         return tuple(record for record in found if record.setting(varied) == found[-1].setting(varied))
 
+    @cached_property
+    def by_question(self) -> dict[str, Record]:
+        """The last record of each question."""
+        return {record.question: record for record in self.records}
+
+    def answer(self, experiment: str, config: dict[str, Any], seed: int) -> Record | None:
+        """The last record of a run, whatever code made it; None where there is none."""
+        return self.by_question.get(run_hash(experiment, config, seed))
+
     def has(self, run: str) -> bool:
         """Whether the run of this address is among the records."""
         return any(record.run == run for record in self.records)

@@ -67,24 +67,12 @@ def routing(options: Options) -> Iterator[Cell]:
         yield name, (lambda: "left out: needs a download") if ", hf:" in name else run
 
 
-def hub_counts(options: Options) -> Iterator[Cell]:
-    """Every number of hubs in both arms."""
-    size = replace(hub_count.SIZES[options.tier], steps=STEPS, batch=1, held_out=1, every=STEPS)
-    for spec in {(s.config["hubs"], s.config["arm"]): s for s in hub_count.runs(options)}.values():
-        hubs, weight = int(spec.config["hubs"]), size.penalty if spec.config["arm"] == "orthogonal" else 0.0
-        yield f"hub-count: M = {hubs}, {spec.config['arm']}", partial(_routed, size, hubs, weight)
-
-
-def _routed(size: hub_count.Size, hubs: int, weight: float) -> object:
-    return hub_count.learn(hub_count.build(size, hubs, 0), size, 1e-3, weight, 0, quiet)
-
-
 PARTS: dict[str, Callable[[Options], Iterator[Cell]]] = {
     "language-models": language_models,
     "distant": lambda options: once(distant.EXPERIMENT, options, "task", "arm"),
     "leak-price": lambda options: once(leak_price.EXPERIMENT, options, "twin"),
     "routing": routing,
-    "hub-count": hub_counts,
+    "hub-count": lambda options: once(hub_count.EXPERIMENT, options, "hubs", "arm"),
 }
 
 

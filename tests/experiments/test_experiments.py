@@ -27,9 +27,10 @@ from audits.experiments.language_models._arm import (
     arm_of,
 )
 from audits.experiments.language_models._doses import BOTH_WAYS, CAUSAL_TOP, COUNCIL, ROUTINGS, readable
-from audits.experiments.language_models._tuning import KIND, judged_runs, rate_of, spec_of, stream, tuning_runs
+from audits.experiments.language_models._tuning import KIND, judged_runs, rate_of, spec_of, tuning_runs
 from audits.experiments.registry import all_experiments
 from audits.experiments.training.corpus import load_corpus
+from audits.experiments.training.seeds import stream
 
 SMALL = Size(2, 16, 4, 2, 8, 300, 3, 2, 32, (1e-3, 2e-3), 2, 640, 320)
 
@@ -88,10 +89,10 @@ def test_every_arm_is_tuned_with_the_same_budget_before_it_is_judged(small: Opti
 
 def test_a_rate_is_known_once_all_are_tried_and_one_that_diverged_never_wins(small: Options) -> None:
     low, high = tuning_runs((Cell(Arm("AA"), 1),), small)
-    assert rate_of(Arm("AA"), "full", Evidence((tuned(low, 4.0),))) is None
-    assert rate_of(Arm("AA"), "full", Evidence((tuned(low, 4.0), tuned(high, 3.0)))) == 2e-3
-    assert rate_of(Arm("AA"), "full", Evidence((tuned(low, 4.0), tuned(high, 3.0, diverged=True)))) == 1e-3
-    assert rate_of(Arm("AA"), "full", Evidence((tuned(low, None), tuned(high, None)))) in SMALL.rates
+    assert rate_of(Arm("AA"), small, Evidence((tuned(low, 4.0),))) is None
+    assert rate_of(Arm("AA"), small, Evidence((tuned(low, 4.0), tuned(high, 3.0)))) == 2e-3
+    assert rate_of(Arm("AA"), small, Evidence((tuned(low, 4.0), tuned(high, 3.0, diverged=True)))) == 1e-3
+    assert rate_of(Arm("AA"), small, Evidence((tuned(low, None), tuned(high, None)))) in SMALL.rates
 
 
 def test_what_tunes_a_rate_and_what_judges_share_no_token(small: Options) -> None:

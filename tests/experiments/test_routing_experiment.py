@@ -27,16 +27,17 @@ from audits.experiments.routing._plan import (
     arms,
     follow_up,
     judged_specs,
+    rate_of,
     runs,
     seeds,
     spec_of,
     tuned,
-    winner,
 )
 from audits.experiments.routing._rows import ROWS
 from audits.experiments.routing._task import FAR, MANY, MQAR, MQAR_VALUE, PLAIN, TASKS, VALUE, content_ceiling
-from audits.experiments.routing._train import QUESTIONS, Recipe, questions, stream
+from audits.experiments.routing._train import QUESTIONS, Recipe, questions
 from audits.experiments.routing.causality import runs as causality_runs
+from audits.experiments.training.seeds import stream
 from hubrouter.config import ConfigError
 from hubrouter.diagnostic.config import DiagnosticConfig, representation, router
 from hubrouter.diagnostic.tasks.distant_evidence import DistantEvidence
@@ -86,8 +87,7 @@ def test_every_tuned_row_has_the_same_budget_and_is_judged_at_the_rate_that_won(
     evidence = tuning(dict(zip(RATES, (0.5, 0.9, 0.7), strict=True)))
     judged = follow_up(Options("full"), evidence)
     assert {spec.config["lr"] for spec in judged} == {RATES[1]}
-    known = {record.question: record for record in evidence.records}
-    assert winner("full", "attention", known) == RATES[1]
+    assert rate_of("full", "attention", evidence) == RATES[1]
     short = Evidence(tuple(r for r in evidence.records if r.config["name"] != "raw" or r.config["lr"] != RATES[2]))
     assert {s.config["name"] for s in judged} - {s.config["name"] for s in follow_up(Options("full"), short)} == {"raw"}
     everything = [*first, *judged]

@@ -16,7 +16,7 @@ from math import comb
 
 from audits.claims.claim import ClaimVerdict, Judgement, no_run_yet
 from audits.evidence.experiment import RunSpec
-from audits.evidence.ledger import Evidence, Record, run_hash
+from audits.evidence.ledger import Evidence, Record
 from audits.experiments.routing._bandit import HELD_OUT
 from audits.experiments.routing._plan import (
     LONGER,
@@ -25,9 +25,9 @@ from audits.experiments.routing._plan import (
     RATES,
     Arm,
     judged_specs,
+    rate_of,
     tuned,
     tuning_specs,
-    winner,
 )
 from audits.experiments.routing._rows import ROWS, Row
 from audits.experiments.routing._task import FAR, TASKS, content_ceiling
@@ -127,15 +127,15 @@ def negated(holds: bool | None) -> bool | None:
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of the diagnostic at one tier, by the question they answer."""
+    """The runs of the diagnostic at one tier."""
 
     tier: str
-    by_question: Mapping[str, Record]
+    evidence: Evidence
 
     def cell(self, name: str, task: str = FAR, times: int = 1) -> Cell | None:
         """The planned runs of a mechanism on a task; None where a seed or a rate of them is missing."""
         row, tier = ROWS[name], self.tier
-        lr = winner(tier, name, self.by_question) if tuned(tier, name) else MIDDLE
+        lr = rate_of(tier, name, self.evidence) if tuned(tier, name) else MIDDLE
         if lr is None:
             return None
         found = self._records(judged_specs(tier, Arm(task, name, times), lr))
@@ -145,7 +145,7 @@ class Runs:
         return None if found is None or swept is None or more is None else Cell(row, task, found, swept, more, times)
 
     def _records(self, specs: Iterable[RunSpec]) -> tuple[Record, ...] | None:
-        found = [self.by_question.get(run_hash(spec.experiment, spec.config, spec.seed)) for spec in specs]
+        found = [self.evidence.answer(spec.experiment, spec.config, spec.seed) for spec in specs]
         known = tuple(record for record in found if record is not None)
         return known if len(known) == len(found) else None
 
@@ -153,7 +153,7 @@ class Runs:
 def routing_runs(evidence: Evidence) -> Runs:
     """The runs of the evidence, which is that of one tier."""
     records = evidence.of(NAME)
-    return Runs(str(records[0].config["tier"]) if records else "quick", {record.question: record for record in records})
+    return Runs(str(records[0].config["tier"]) if records else "quick", evidence)
 
 
 def judge_cells(

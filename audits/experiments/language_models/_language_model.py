@@ -22,12 +22,14 @@ from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.language_models._arm import BIDIRECTIONAL, CAUSAL, FIRST_SEED, SIZES, TUNING, Arm, Size, arm_of
 from audits.experiments.language_models._doses import COUNCIL, ROUTINGS, SAFE, readable
 from audits.experiments.language_models._selection import selection_shares
-from audits.experiments.language_models._tuning import KIND, Cells, judged_runs, stream, tuning_runs
+from audits.experiments.language_models._tuning import KIND, Cells, judged_runs, tuning_runs
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.training.corpus import Corpus, load_corpus
 from audits.experiments.training.evaluation import window_nats
+from audits.experiments.training.seeds import stream
 from audits.experiments.training.training import TrainingConfig, train, unigram_nats
 from audits.instruments.influence import influence_map
+from audits.subject.randomness import pinned
 from audits.subject.settings import Settings
 from hubrouter import ModelConfig, SequenceModel
 from hubrouter.adaptive import hub_counts, open_hubs
@@ -146,8 +148,7 @@ def build(arm: Arm, vocab_size: int, seed: int, *, clean: bool = False) -> Seque
         readout=arm.readout,
         adaptive_hubs=arm.price > 0,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "weights"))
+    with pinned(stream(seed, "weights")):
         model = SequenceModel(shape)
         if layer is not None:  # some leaky layers draw more numbers than they keep
             clean_weights = model.state_dict()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -19,9 +18,9 @@ from audits.experiments.language_models._arm import (
     TUNING_SEED,
     Arm,
     Cell,
-    arm_of,
 )
 from audits.experiments.training.corpus import load_corpus
+from audits.experiments.training.tuning import best
 
 KIND = "language-model"
 Cells = Callable[[str], tuple[Cell, ...]]  # of a tier
@@ -29,16 +28,14 @@ Cells = Callable[[str], tuple[Cell, ...]]  # of a tier
 
 def tuning_runs(cells: Iterable[Cell], options: Options) -> tuple[RunSpec, ...]:
     """Every arm at every rate; none where the tier has a single rate."""
-    size = SIZES[options.tier]
-    if len(size.rates) < 2:
+    if len(SIZES[options.tier].rates) < 2:
         return ()
-    arms = dict.fromkeys(cell.tuned for cell in cells)
-    return tuple(spec_of(arm, TUNING, rate, TUNING_SEED, options) for arm in arms for rate in size.rates)
+    return tuple(spec for arm in dict.fromkeys(cell.tuned for cell in cells) for spec in tuning_specs(arm, options))
 
 
 def judged_runs(cells: Iterable[Cell], options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:
     """Every arm whose rate is known, seed by seed, so that an interrupted study has all arms of some seeds."""
-    known = [(cell, rate_of(cell.tuned, options.tier, fresh)) for cell in cells]
+    known = [(cell, rate_of(cell.tuned, options, fresh)) for cell in cells]
     return tuple(
         spec_of(cell.arm, JUDGED, rate, FIRST_SEED + number, options)
         for number in range(max((cell.seeds for cell, _ in known), default=0))
@@ -47,29 +44,23 @@ def judged_runs(cells: Iterable[Cell], options: Options, fresh: Evidence) -> tup
     )
 
 
-def rate_of(arm: Arm, tier: str, evidence: Evidence) -> float | None:
+def rate_of(arm: Arm, options: Options, evidence: Evidence) -> float | None:
     """The rate of the lowest loss on the tuning slice, the middle one where all diverge; None while one is missing."""
-    rates = SIZES[tier].rates
+    rates = SIZES[options.tier].rates
     if len(rates) < 2:
         return rates[0]
-    found = {
-        float(record.config["lr"]): tuned_nats(record.result)
-        for record in evidence.of(KIND)
-        if record.config["tier"] == tier and record.config["stage"] == TUNING and arm_of(record.config) == arm
-    }
-    return None if set(found) < set(rates) else best_rate(rates, found)
+    config = best(tuning_specs(arm, options), evidence, lambda record: tuned_nats(record.result))
+    return None if config is None else float(config["lr"])
 
 
-def best_rate(rates: Sequence[float], nats: Mapping[float, float]) -> float:
-    """The rate of the lowest loss, the middle one where none is finite."""
-    best = min(rates, key=nats.__getitem__)
-    return best if math.isfinite(nats[best]) else rates[len(rates) // 2]
+def tuning_specs(arm: Arm, options: Options) -> tuple[RunSpec, ...]:
+    """An arm at every rate."""
+    return tuple(spec_of(arm, TUNING, rate, TUNING_SEED, options) for rate in SIZES[options.tier].rates)
 
 
-def tuned_nats(result: Mapping[str, Any]) -> float:
-    """The loss on the tuning slice; infinite where the run diverged."""
-    nats = result["tuning_nats"]
-    return math.inf if nats is None or result["diverged"] else float(nats)
+def tuned_nats(result: Mapping[str, Any]) -> float | None:
+    """The loss on the tuning slice; None where the run diverged."""
+    return None if result["diverged"] else result["tuning_nats"]
 
 
 def spec_of(arm: Arm, stage: str, rate: float, seed: int, options: Options) -> RunSpec:
@@ -93,8 +84,3 @@ def _identity(path: str | None, vocab_size: int, seq_len: int, batch: int) -> di
     corpus.require(seq_len, batch)
     tokens = hashlib.sha256(corpus.train.numpy().tobytes() + b"|" + corpus.valid.numpy().tobytes()).hexdigest()[:16]
     return {"name": corpus.name, "sha256": corpus.sha256, "bytes": corpus.n_bytes, "tokens": tokens}
-
-
-def stream(seed: int, purpose: str) -> int:
-    """A seed of its own for each purpose: weights and the order of batches are drawn independently."""
-    return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:4]) >> 1

@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from audits.auditor.audit import audit
@@ -30,9 +30,11 @@ from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models._distant_tasks import TASKS, Questions
 from audits.experiments.language_models._selection import hub_inputs
-from audits.experiments.language_models._tuning import best_rate
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
-from audits.subject.randomness import generator
+from audits.experiments.training.descent import descend
+from audits.experiments.training.seeds import stream
+from audits.experiments.training.tuning import best
+from audits.subject.randomness import generator, pinned
 from hubrouter import ModelConfig, SequenceModel
 from hubrouter.diagnostic.tasks.mqar import IGNORED
 from hubrouter.shapes import Bool, Float, Int
@@ -147,12 +149,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
     """The tuning runs: every arm at every rate. None in `quick`, where no arm would learn the tasks."""
     if options.tier == "quick":
         return ()
-    return tuple(
-        _run(options, task, arm, rate, TUNING_SEED)
-        for task in TASKS
-        for arm in ARMS
-        for rate in SIZES[options.tier].rates
-    )
+    return tuple(spec for task in TASKS for arm in ARMS for spec in tuning_runs(options, task, arm))
 
 
 def judged(options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:
@@ -160,23 +157,24 @@ def judged(options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:
     if options.tier == "quick":
         return ()
     seeds = range(FIRST_SEED, FIRST_SEED + SIZES[options.tier].seeds)
-    best = {(task, arm): rate_of(options, fresh, task, arm) for task in TASKS for arm in ARMS}
+    rates = {(task, arm): rate_of(options, fresh, task, arm) for task in TASKS for arm in ARMS}
     return tuple(
-        _run(options, task, arm, rate, seed) for seed in seeds for (task, arm), rate in best.items() if rate is not None
+        _run(options, task, arm, rate, seed)
+        for seed in seeds
+        for (task, arm), rate in rates.items()
+        if rate is not None
     )
 
 
 def rate_of(options: Options, fresh: Evidence, task: str, arm: str) -> float | None:
     """The rate of the lowest tuning loss, the middle one where all diverge; None while a tuning run is missing."""
-    rates, nats = SIZES[options.tier].rates, dict[float, float]()
-    for rate in rates:
-        wanted = _run(options, task, arm, rate, TUNING_SEED)
-        made = [r for r in fresh.of(NAME) if (r.config, r.seed) == (wanted.config, wanted.seed)]
-        if not made:
-            return None
-        found = made[-1].result["tuning_nats"]
-        nats[rate] = math.inf if found is None else found
-    return best_rate(rates, nats)
+    config = best(tuning_runs(options, task, arm), fresh, lambda record: record.result["tuning_nats"])
+    return None if config is None else float(config["lr"])
+
+
+def tuning_runs(options: Options, task: str, arm: str) -> tuple[RunSpec, ...]:
+    """An arm at every rate."""
+    return tuple(_run(options, task, arm, rate, TUNING_SEED) for rate in SIZES[options.tier].rates)
 
 
 def _run(options: Options, task: str, arm: str, rate: float, seed: int) -> RunSpec:
@@ -212,10 +210,9 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
 
 def build(shape: Mapping[str, Any], seed: int) -> SequenceModel:
     """The untrained model of an arm: of one seed, all arms have the same weights wherever shapes agree."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with pinned(stream(seed, "weights")):
         model = SequenceModel(ModelConfig(**shape))
-        torch.manual_seed(seed)
+    with pinned(stream(seed, "weights")):
         common = SequenceModel(ModelConfig(**{**shape, **_PLAIN}))
     own = model.state_dict()
     shared = {name: w for name, w in common.state_dict().items() if name in own and own[name].shape == w.shape}
@@ -249,7 +246,7 @@ def rate_at(step: int, total: int, peak: float) -> float:
 
 def _losses(model: SequenceModel, config: Mapping[str, Any], seed: int, total: int) -> Iterator[float]:
     """One update a step; yields the loss before it, or not-a-number where the gradient is not finite."""
-    batches = generator(seed, "distant, batches")  # not the stream that weights are drawn from
+    batches = generator(seed, "data")
     optimizer = torch.optim.AdamW(model.parameters(), lr=config["lr"], betas=(0.9, 0.95), weight_decay=0.0)
     drawn = (
         stage.draw(config["model"]["vocab_size"], stage.batch, batches)
@@ -257,19 +254,13 @@ def _losses(model: SequenceModel, config: Mapping[str, Any], seed: int, total: i
         for _ in range(stage.steps)
     )
     for step, questions in enumerate(drawn):
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, total, config["lr"])
         asked = questions.labels != IGNORED
         device = model.embedding.weight.device
         logits = model(questions.tokens.to(device))[asked.to(device)]
         loss = F.cross_entropy(logits, questions.labels[asked].to(device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), 1.0))
-        if not math.isfinite(norm):
+        if not math.isfinite(descend(optimizer, loss, rate=rate_at(step, total, config["lr"]))):
             yield math.nan
             return
-        optimizer.step()
         yield loss.item()
 
 

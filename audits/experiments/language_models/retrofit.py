@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
-from audits.evidence.ledger import Evidence
+from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models._arm import FIRST_SEED, JUDGED, SIZES, TUNING, TUNING_SEED, arm_of
 from audits.experiments.language_models._language_model import (
     NOT_HASHED,
@@ -28,9 +28,13 @@ from audits.experiments.language_models._language_model import (
     mean_nats,
     slices,
 )
-from audits.experiments.language_models._tuning import corpus_named, stream, tuned_nats
+from audits.experiments.language_models._tuning import corpus_named, tuned_nats
 from audits.experiments.training.corpus import Corpus, load_corpus
+from audits.experiments.training.descent import descend
+from audits.experiments.training.seeds import stream
 from audits.experiments.training.training import TrainingConfig, batches
+from audits.experiments.training.tuning import best
+from audits.subject.randomness import pinned
 from hubrouter import SequenceModel
 from hubrouter.model import Block
 from hubrouter.patterns import transformer
@@ -41,6 +45,7 @@ TUNING_SHARE = 0.5  # of the pretraining steps (our choice)
 ATTENTION, SCRATCH = "attention tuned as long", "HubRouter from scratch"  # the controls
 AT_ONCE, LAYER_BY_LAYER, DISTILLED = "at once", "layer by layer", "distilled"
 WAYS = (AT_ONCE, LAYER_BY_LAYER, DISTILLED)
+TUNED = (ATTENTION, SCRATCH, *WAYS)
 
 Learn = Callable[..., bool]  # a model for some steps at a rate; whether it diverged
 
@@ -50,20 +55,22 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
     if options.tier == "quick":
         return ()
     rates = SIZES[options.tier].rates
-    return tuple(_spec(options, TUNING, dict.fromkeys((ATTENTION, SCRATCH, *WAYS), r), TUNING_SEED) for r in rates)
+    return tuple(_spec(options, TUNING, dict.fromkeys(TUNED, r), TUNING_SEED) for r in rates)
 
 
 def follow_up(options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:
     """The judged seeds, every way at its best rate."""
-    size = SIZES[options.tier]
-    tuned = [r for r in fresh.of(NAME) if (r.config["tier"], r.config["stage"]) == (options.tier, TUNING)]
-    if options.tier == "quick" or len(tuned) < len(size.rates):
-        return ()
-    best = {
-        way: min(tuned, key=lambda record: tuned_nats(record.result[way])).config["rates"][way]
-        for way in (ATTENTION, SCRATCH, *WAYS)
-    }
-    return tuple(_spec(options, JUDGED, best, FIRST_SEED + number) for number in range(size.seeds))
+    tuning, rates = runs(options), dict[str, float]()
+    for way in TUNED:
+        won = best(tuning, fresh, partial(_lost, way))
+        if won is None:
+            return ()
+        rates[way] = won["rates"][way]
+    return tuple(_spec(options, JUDGED, rates, FIRST_SEED + number) for number in range(SIZES[options.tier].seeds))
+
+
+def _lost(way: str, record: Record) -> float | None:
+    return tuned_nats(record.result[way])
 
 
 def _spec(options: Options, stage: str, rates: Mapping[str, float], seed: int) -> RunSpec:
@@ -142,11 +149,7 @@ def distil(
             teacher(inputs.to(device))
         losses = [F.mse_loss(mixer(x), y) / y.var() for mixer, (x, y) in zip(mixers, seen, strict=True)]
         loss = torch.stack(losses).sum()
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        descend(optimizer, loss, rate=schedule.rate(step))
         progress(step + 1, steps, f"distilling {float(loss.detach()):.3f}")
     for hook in hooks:
         hook.remove()
@@ -154,8 +157,7 @@ def distil(
 
 def _swapped(model: SequenceModel, seed: int) -> SequenceModel:
     """The model with HubRouter for attention; what it has no weights for is drawn from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "hubs"))
+    with pinned(stream(seed, "hubs")):
         return retrofit(model)
 
 

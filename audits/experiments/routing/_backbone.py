@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audits.evidence.experiment import Progress
-from audits.experiments.routing._train import stream
 from audits.experiments.training.corpora.library import read_standard_library
+from audits.experiments.training.descent import descend
+from audits.experiments.training.seeds import stream
+from audits.subject.randomness import generator, pinned
 from hubrouter import ModelConfig, SequenceModel
 from hubrouter.config import ConfigError
 from hubrouter.diagnostic.config import DiagnosticConfig
@@ -69,8 +71,7 @@ def load_backbone(name: str, config: DiagnosticConfig, seed: int) -> Loaded:
         raise ConfigError(f"hf:{name} cannot be loaded: {str(problem).strip().splitlines()[0]}") from problem
     if model.config.vocab_size < config.vocab_size:
         raise ConfigError(f"hf:{name} knows {model.config.vocab_size} tokens, and the task has {config.vocab_size}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "backbone"))
+    with pinned(stream(seed, "backbone")):
         return Loaded(model, model.config.hidden_size, config.d_model)
 
 
@@ -83,19 +84,15 @@ def train_backbone(config: DiagnosticConfig, seed: int, progress: Progress) -> t
     if config.vocab_size != 256:
         raise ValueError(f"a language model of bytes needs vocab_size=256, not {config.vocab_size}")
     text = torch.frombuffer(bytearray("\n".join(read_standard_library().train).encode()), dtype=torch.uint8)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "backbone"))
+    with pinned(stream(seed, "backbone")):
         model = SequenceModel(ModelConfig(256, LAYERS, d_model=config.d_model, n_heads=config.n_heads))
-    generator = torch.Generator().manual_seed(stream(seed, "text"))
+    places = generator(seed, "text")
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
     nats = torch.zeros(())
     for step in range(STEPS):
-        starts = torch.randint(len(text) - config.length - 1, (BATCH, 1), generator=generator)
+        starts = torch.randint(len(text) - config.length - 1, (BATCH, 1), generator=places)
         window = text[starts + torch.arange(config.length + 1)].long()
         nats = F.cross_entropy(model(window[:, :-1]).flatten(0, 1), window[:, 1:].flatten())
-        optimizer.zero_grad(set_to_none=True)
-        nats.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descend(optimizer, nats)
         progress(step, STEPS, f"language model {float(nats.detach()):.2f} nats a byte")
     return Frozen(model), float(nats.detach())

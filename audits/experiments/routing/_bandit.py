@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 import hubrouter.diagnostic.bandits as bandits
 from audits.evidence.experiment import Progress
-from audits.experiments.routing._train import Recipe, questions, routed, stream
+from audits.experiments.routing._train import Recipe, questions, routed
+from audits.subject.randomness import generator
 from hubrouter.diagnostic.bandits.ridge import LinearBandit
 from hubrouter.diagnostic.batch import Batch, Reading, Task
 from hubrouter.diagnostic.router import at
@@ -28,9 +29,9 @@ def learn(
     name: str, width: int, task: Task, recipe: Recipe, budget: float, seed: int, progress: Progress
 ) -> list[dict[str, float]]:
     """One round a question, as many questions as the recipe's steps; the curve of greedy picks on held-out ones."""
-    generator, data = (torch.Generator().manual_seed(stream(seed, name)) for name in ("weights", "data"))
-    embedding = torch.randn(task.vocab_size, width, generator=generator, dtype=torch.float64)
-    bandit: LinearBandit = importlib.import_module(f"{bandits.__name__}.{name}").BANDIT(width, generator)
+    weights, data = generator(seed, "weights"), generator(seed, "data")
+    embedding = torch.randn(task.vocab_size, width, generator=weights, dtype=torch.float64)
+    bandit: LinearBandit = importlib.import_module(f"{bandits.__name__}.{name}").BANDIT(width, weights)
     reading = Reading(max(1, round(budget * (task.length - 1)))) if budget else task.reading
     held_out = questions(task, recipe)
     held_out = Batch(*(part[:HELD_OUT] for part in held_out))

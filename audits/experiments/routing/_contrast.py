@@ -7,11 +7,12 @@ of the others is our reading. Embeddings stay as they were drawn.
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from audits.evidence.experiment import Progress
-from audits.experiments.routing._train import Recipe, stream
+from audits.experiments.routing._train import Recipe
+from audits.experiments.training.descent import descend
+from audits.subject.randomness import generator
 from hubrouter.diagnostic.batch import Task
 from hubrouter.diagnostic.model import RoutedModel
 from hubrouter.diagnostic.router import at
@@ -21,19 +22,16 @@ from hubrouter.diagnostic.routers.investigator import Investigator
 def pretrain(model: RoutedModel, task: Task, recipe: Recipe, seed: int, progress: Progress, device: str) -> float:
     """Train the projections alone for half of the recipe's steps; the last nats."""
     assert isinstance(model.router, Investigator)
-    generator = torch.Generator().manual_seed(stream(seed, "contrast"))
+    data = generator(seed, "contrast")
     optimizer = torch.optim.AdamW(model.router.parameters(), lr=recipe.lr)
     loss, steps = torch.zeros(()), recipe.steps // 2
     for step in range(steps):
-        batch = task.draw(recipe.batch, generator).to(device)
+        batch = task.draw(recipe.batch, data).to(device)
         with torch.no_grad():
             h = model.represent(batch)
         asked, answers = model.router.query(at(h, batch.query)), model.router.key(at(h, batch.answer))
         logits = asked @ answers.mT * model.router.scale
         loss = F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.router.parameters(), 1.0)
-        optimizer.step()
+        descend(optimizer, loss)
         progress(step, steps, f"InfoNCE {float(loss.detach()):.2f}")
     return float(loss.detach())

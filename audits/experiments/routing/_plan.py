@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from audits.evidence.experiment import Options, RunSpec
-from audits.evidence.ledger import Evidence, Record, run_hash
+from audits.evidence.ledger import Evidence, Record
 from audits.experiments.routing._rows import ROWS, Row, rows
 from audits.experiments.routing._task import FAR, FEW, MANY, MQAR, MQAR_VALUE, PLAIN, SMALL, TASKS, VALUE, WIDE
+from audits.experiments.training.tuning import best
 
 NAME = "routing"
 RATES = (1.6e-3, 4e-3, 1e-2)
@@ -96,8 +97,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
 
 def follow_up(options: Options, evidence: Evidence) -> tuple[RunSpec, ...]:
     """The judged runs of every row whose learning rate has been chosen."""
-    known = {record.question: record for record in evidence.of(NAME)}
-    chosen = {name: winner(options.tier, name, known) for name in ROWS if tuned(options.tier, name)}
+    chosen = {name: rate_of(options.tier, name, evidence) for name in ROWS if tuned(options.tier, name)}
     return _judged(options.tier, {name: rate for name, rate in chosen.items() if rate is not None})
 
 
@@ -139,14 +139,12 @@ def tuning_specs(tier: str, name: str) -> tuple[RunSpec, ...]:
     return tuple(spec_of(tier, Arm(FAR, name), TUNING_SEED, lr, asked="tuning") for lr in RATES)
 
 
-def winner(tier: str, name: str, known: Mapping[str, Record]) -> float | None:
+def rate_of(tier: str, name: str, evidence: Evidence) -> float | None:
     """The rate of the highest precision, and among equals of the highest accuracy; None while a run is missing."""
-    found = [known.get(run_hash(spec.experiment, spec.config, spec.seed)) for spec in tuning_specs(tier, name)]
-    records = [record for record in found if record is not None]
-    if not records or len(records) < len(found):
-        return None
-    best = max(records, key=lambda record: (record.result["precision"], record.result["accuracy"]))
-    return float(best.config["lr"])
+    won = best(
+        tuning_specs(tier, name), evidence, lambda record: (-record.result["precision"], -record.result["accuracy"])
+    )
+    return None if won is None else float(won["lr"])
 
 
 def spec_of(tier: str, arm: Arm, seed: int, lr: float, *, asked: str = "judged") -> RunSpec:

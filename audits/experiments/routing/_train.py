@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from audits.evidence.experiment import Progress
+from audits.experiments.training.descent import descend
+from audits.subject.randomness import generator
 from hubrouter.diagnostic.batch import Batch, Reading, Task
 from hubrouter.diagnostic.model import RoutedModel, decayed
 from hubrouter.diagnostic.router import at
@@ -46,11 +47,6 @@ class Recipe:
     asked: str = "judged"
 
 
-def stream(seed: int, purpose: str) -> int:
-    """The seed of one of a run's independent streams of random numbers: its weights, its data and so on."""
-    return int(np.random.SeedSequence((seed, *purpose.encode())).generate_state(1)[0])
-
-
 def questions(task: Task, recipe: Recipe) -> Batch:
     """The held-out questions."""
     return task.draw(recipe.held_out, torch.Generator().manual_seed(QUESTIONS[recipe.asked]))
@@ -76,17 +72,14 @@ def train(
 
 def _steps(model: RoutedModel, task: Task, recipe: Recipe, seed: int, device: str) -> Iterator[float]:
     """One update a step; yields the loss before it."""
-    generator = torch.Generator().manual_seed(stream(seed, "data"))
+    data = generator(seed, "data")
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.steps)
     for step in range(recipe.steps):
-        batch = task.draw(recipe.batch, generator).to(device)
+        batch = task.draw(recipe.batch, data).to(device)
         loss = model.loss(model(batch, task.reading), batch, decayed(step, recipe.steps))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
+        descend(optimizer, loss)
         schedule.step()
         yield loss.item()
 

@@ -11,7 +11,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
@@ -22,7 +21,9 @@ from audits.experiments.routing._contrast import pretrain
 from audits.experiments.routing._plan import NAME, SIZES, Size, follow_up, runs
 from audits.experiments.routing._rows import ROWS, Row
 from audits.experiments.routing._task import TASKS, Questions
-from audits.experiments.routing._train import Recipe, representation_measures, stream, train
+from audits.experiments.routing._train import Recipe, representation_measures, train
+from audits.experiments.training.seeds import stream
+from audits.subject.randomness import pinned
 from hubrouter.diagnostic.config import DiagnosticConfig, representation, router
 from hubrouter.diagnostic.model import RoutedModel, parameters_of
 from hubrouter.diagnostic.router import Router
@@ -64,13 +65,12 @@ def untrained_model(
         embedding = load_backbone(row.backbone.removeprefix("hf:"), config, seed)
     elif row.backbone:
         embedding, extra["backbone_nats"] = train_backbone(config, seed, progress)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "router"))
+    with pinned(stream(seed, "router")):
         routing = router(row.router).build(config)
         assert isinstance(routing, Router)
-        torch.manual_seed(stream(seed, "representation"))
+    with pinned(stream(seed, "representation")):
         below = representation(row.representation).build(config)
-        torch.manual_seed(stream(seed, "weights"))
+    with pinned(stream(seed, "weights")):
         model = RoutedModel(config, below, routing, embedding)
     return model, extra | {"parameters": parameters_of(model)}
 

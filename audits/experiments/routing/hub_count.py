@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -28,7 +28,9 @@ from torch import Tensor, nn
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.experiments.reference import OTHER_IMPLEMENTATIONS
 from audits.experiments.routing._routing_task import Batch, Task, recall
-from audits.subject.randomness import generator
+from audits.experiments.training.descent import descend
+from audits.experiments.training.seeds import stream
+from audits.subject.randomness import generator, pinned
 from hubrouter.config import RouterConfig
 from hubrouter.orthogonality import hub_orthogonality
 from hubrouter.router import HubRouter
@@ -131,7 +133,7 @@ def runs(options: Options) -> tuple[RunSpec, ...]:
 
 def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
     """Train one router; divergence is an outcome that is recorded."""
-    size = SIZES[options.tier]
+    size = Size(**{field.name: spec.config[field.name] for field in fields(Size)})
     model = build(size, int(spec.config["hubs"]), spec.seed).to(options.device)
     weight = size.penalty if spec.config["arm"] == "orthogonal" else 0.0
     result = learn(model, size, float(spec.config["lr"]), weight, spec.seed, progress)
@@ -146,8 +148,7 @@ def execute(spec: RunSpec, options: Options, progress: Progress) -> dict[str, An
 
 def build(size: Size, hubs: int, seed: int) -> Router:
     """The untrained router; the same seed gives the same weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with pinned(stream(seed, "weights")):
         return Router(size.task().vocab_size, size.router(hubs))
 
 
@@ -184,20 +185,14 @@ def outcome(curve: list[list[float]], loss: float, size: Size) -> dict[str, Any]
 
 def losses(model: Router, size: Size, lr: float, weight: float, seed: int) -> Iterator[float]:
     """One update a step; yields the batch's nats a relevant token before it, or not-a-number where it was refused."""
-    task, batches = size.task(), generator(seed, "hub count, batches")  # not the stream that weights are drawn from
+    task, batches = size.task(), generator(seed, "data")
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.1)
     for step in range(size.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1.0, (step + 1) / size.warmup)
         nats = routing_nats(model, task.draw(size.batch, batches))
         loss = nats + weight * hub_orthogonality(model) if weight else nats
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), 1.0))
-        if not math.isfinite(norm):
+        if not math.isfinite(descend(optimizer, loss, rate=lr * min(1.0, (step + 1) / size.warmup))):
             yield math.nan
             return
-        optimizer.step()
         yield nats.item()
 
 

@@ -9,13 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hubrouter.shapes import Float
+
 
 class TrainingError(Exception):
     """Training or evaluation was asked for what cannot be; the message says what is wrong and how to mend it."""
 
 
 def evaluate(model: nn.Module, tokens: Tensor, seq_len: int, batch: int, max_tokens: int | None = None) -> float:
-    """Nats per token over fixed windows that do not overlap, in eval mode; not finite where the model's logits are not.
+    """The mean of `window_nats`, which see there."""
+    return float(window_nats(model, tokens, seq_len, batch, max_tokens).mean())
+
+
+def window_nats(
+    model: nn.Module, tokens: Tensor, seq_len: int, batch: int, max_tokens: int | None = None
+) -> Float[Tensor, " windows"]:
+    """Nats per token of fixed windows that do not overlap, in eval mode; not finite where the model's logits are not.
 
     No autocast here: differences of .01 nats must not drown in bfloat16 rounding.
 
@@ -34,29 +43,13 @@ def evaluate(model: nn.Module, tokens: Tensor, seq_len: int, batch: int, max_tok
         raise TrainingError(f"{tokens.numel()} tokens do not fill a window of {seq_len}; give a longer text")
     if max_tokens is not None:
         windows = min(windows, max(1, max_tokens // seq_len))
-    used = windows * seq_len
-    inputs, targets = tokens[:used].view(windows, seq_len), tokens[1 : used + 1].view(windows, seq_len)
-    device, total = device_of(model), 0.0
-    with mode(model, training=False), torch.no_grad():
-        for at in range(0, windows, batch):
-            logits = model(inputs[at : at + batch].to(device))
-            total += cross_entropy(logits, targets[at : at + batch].to(device), "sum").item()
-    return total / used
-
-
-def window_nats(model: nn.Module, tokens: Tensor, seq_len: int, batch: int, max_tokens: int) -> Tensor:
-    """Nats per token of each window that `evaluate` sees, float64 [windows], where differences need their noise."""
-    windows = min((tokens.numel() - 1) // seq_len, max(1, max_tokens // seq_len))
-    if windows < 1:
-        raise TrainingError(f"{tokens.numel()} tokens do not fill a window of {seq_len}; give a longer text")
     used, device = windows * seq_len, device_of(model)
     pairs = zip(
         tokens[:used].view(-1, seq_len).split(batch), tokens[1 : used + 1].view(-1, seq_len).split(batch), strict=True
     )
     with mode(model, training=False), torch.no_grad():
         found = [
-            F.cross_entropy(model(x.to(device)).double().transpose(1, 2), y.to(device), reduction="none").mean(1)
-            for x, y in pairs
+            cross_entropy(model(x.to(device)), y.to(device), "none").view(y.shape).double().mean(1) for x, y in pairs
         ]
     return torch.cat(found).cpu()
 

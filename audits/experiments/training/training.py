@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from audits.evidence.experiment import Progress
 from audits.experiments.training.checkpoint import CHECKPOINT_SECONDS, Checkpoint, TrainState, run_identity
 from audits.experiments.training.corpus import Corpus
+from audits.experiments.training.descent import descend
 from audits.experiments.training.evaluation import TrainingError, cross_entropy, device_of, evaluate, mode, unigram_nats
 
 __all__ = [
@@ -207,18 +208,13 @@ class _Run:
             **run_identity(self.model),
         }
 
-    def step(self, inputs: Tensor, targets: Tensor) -> tuple[float, float]:
+    def step(self, inputs: Tensor, targets: Tensor, rate: float) -> tuple[float, float]:
         """One update; the loss before it and the gradients' norm. It is skipped where the norm is not finite."""
-        optimizer = self.standing.optimizer
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.forward(inputs.to(self.device))
         loss = cross_entropy(logits, targets.to(self.device), "mean")
-        optimizer.zero_grad(set_to_none=True)
-        (loss + self._penalty() if self.penalty else loss).backward()
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip))
-        if math.isfinite(norm):
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        minimised = loss + self._penalty() if self.penalty else loss
+        norm = descend(self.standing.optimizer, minimised, rate=rate, clip=self.config.clip)
         return loss.item(), norm
 
     def _penalty(self) -> Tensor:
@@ -239,9 +235,7 @@ def _steps(
     begun, before = time.perf_counter(), standing.seconds
     first = len(standing.losses)
     for step, (inputs, targets) in enumerate(batches(tokens, config, seed, first), first):
-        for group in standing.optimizer.param_groups:
-            group["lr"] = config.rate(step)
-        loss, norm = run.step(inputs, targets)
+        loss, norm = run.step(inputs, targets, config.rate(step))
         standing.seconds = before + time.perf_counter() - begun
         if math.isfinite(loss):
             standing.losses.append(loss)
