@@ -28,6 +28,7 @@ def zero_initialized(subject: Subject) -> tuple[str, ...]:
 @torch.no_grad()
 def reinit_zero_weights(subject: Subject, names: tuple[str, ...]) -> Subject | None:
     """The subject with small random values in the named weights; None if it does not run so."""
+    subject.restore()  # what a call left on the model may not be copied
     model: nn.Module = copy.deepcopy(subject.model)
     gen = generator(subject.settings.seed, "waking")  # the name is part of the seed
     for name in names:

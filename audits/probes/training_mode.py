@@ -1,4 +1,4 @@
-"""Training mode: the same perturbations with the model in training mode and its random generators pinned."""
+"""Training mode: the same perturbations with the model in training mode, gradients recorded, generators pinned."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _forwards(settings: Settings) -> int:
 
 PROBE = Probe(
     "training-mode",
-    "the same in training mode, generators pinned",
+    "the same in training mode with gradients, generators pinned",
     order=5,
     run=run,
     forwards=_forwards,

@@ -71,6 +71,7 @@ class Subject:
         self.noise: float | None = None
         self.reproducible = False
         self.draws_randomly: bool | None = None
+        self._weights = [self.model.get_parameter(name) for name in self.trainable] if self.copied else []
         self._snapshot = Snapshot(self.model)
         self._modes = modes
 
@@ -90,9 +91,9 @@ class Subject:
 
         Args:
             inputs: of the model.
-            training: call in training mode instead of evaluation mode.
+            training: call in training mode, gradients recorded, instead of evaluation mode without them.
             reset: first restore buffers and attributes to how the model came; False lets state carry over.
-            grad: record the graph.
+            grad: record the graph, and return the outputs with it.
             seed: of the global generators, where it is not the audit's own.
             extra_kwargs: makes further arguments from the inputs.
         """
@@ -121,15 +122,17 @@ class Subject:
         self._snapshot.restore() if reset else self._snapshot.restore_generators()
         if self.module is not None:
             self.module.train(training)
+            for weight in self._weights:
+                weight.requires_grad_(training)
         self.forwards += 1
         given = self._cast(inputs)
-        seed = self.settings.seed if seed is None else seed
-        with pinned(seed), torch.set_grad_enabled(grad), self.clock.forward(), uncompiled(), ExitStack() as stack:
+        seed, recorded = self.settings.seed if seed is None else seed, grad or training
+        with pinned(seed), torch.set_grad_enabled(recorded), self.clock.forward(), uncompiled(), ExitStack() as stack:
             for mode in self._modes:
                 stack.enter_context(mode())
             output = as_sequence(_without_exit(function, self.model, given), inputs)
             # A copy: some models return a buffer of theirs, which the next call overwrites.
-            return output.clone()
+            return output.clone() if grad else output.detach().clone()
 
     def restore(self) -> None:
         """Restore the called model to how it came, training mode included."""
