@@ -51,7 +51,8 @@ class Site:
 class Finding:
     """One leak: the earlier output (`sink`), the later input it depends on (`source`), the effect, and where it enters.
 
-    `effect` and `noise_floor` are in the units of the model's output (largest absolute difference).
+    `effect` and `noise_floor` are in the units of the model's output (largest absolute difference). `changed` says what
+    depends on it, where that is not the output that the model returns alone or first.
     """
 
     probe: str
@@ -65,6 +66,7 @@ class Finding:
     file: str | None = None
     line: int | None = None
     reproduce: str = ""
+    changed: str = "the output"
 
     @property
     def what(self) -> str:
@@ -76,7 +78,7 @@ class Finding:
             "documents": "differs from that of the same document alone",
         }
         source = f"depends on {self.source}" if self.source != Site() else without_source.get(self.probe)
-        return f"the output at {self.sink} {source or 'depends on a later input'}"
+        return f"{self.changed} at {self.sink} {source or 'depends on a later input'}"
 
 
 @dataclass(frozen=True)

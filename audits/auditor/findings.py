@@ -48,6 +48,7 @@ def findings(subject: Subject, runs: Mapping[str, ProbeRun], target: str | None)
                     file=line.file or (location.file if location else None),
                     line=line.line if line.file else (location.line if location else None),
                     reproduce=_reproduce(subject, _needed(probe, reports), target),
+                    changed=violation.changed,
                 )
             )
     return found

@@ -39,6 +39,7 @@ class Violation:
 
     `op`, `file` and `line` say where it enters, for probes that find that out. `seen_in` is the copy in which it was
     seen, where that is not the subject as it came: one in another dtype, or with its all-zero weights reinitialised.
+    `changed` says what changed at the sink.
     """
 
     source: Site
@@ -50,12 +51,13 @@ class Violation:
     file: str | None = None
     line: int | None = None
     seen_in: Subject | None = None
+    changed: str = "the output"
 
     @property
     def description(self) -> str:
         """What was changed and what changed by it, in words."""
         return (
-            f"changing position {self.source.position} changes the output at position {self.sink.position} "
+            f"changing position {self.source.position} changes {self.changed} at position {self.sink.position} "
             f"by {self.effect:.3g}"
         )
 

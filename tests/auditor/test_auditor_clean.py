@@ -131,12 +131,6 @@ def test_tokens_looked_up_in_unusual_ways_pass(model):
     assert next(p for p in result.probes if p.name == "gradient").verdict is Verdict.PASS
 
 
-def test_a_feature_model_that_writes_into_its_input_passes():
-    torch.manual_seed(0)
-    result = result_of(models.InPlace(), input="features", width=WIDTH)
-    assert result.verdict is Verdict.PASS, summary(result)
-
-
 def test_zero_weights_that_hide_nothing_do_not_spoil_a_pass():
     torch.manual_seed(0)
     result = result_of(Tokens(models.HiddenByZero(causal=True)))

@@ -179,7 +179,8 @@ def other_row(leak: PlantedLeak, model: nn.Module) -> float:
 def called_again(leak: PlantedLeak, model: nn.Module) -> float:
     inputs = draw(leak, 1, leak.seq_len, seed=1)
     first = model(inputs)
-    model(draw(leak, 1, 2 * leak.seq_len, seed=2))  # some leaks remember only calls that were longer
+    for seed in range(2, 8):  # some leaks remember only calls that were longer, or show late
+        model(draw(leak, 1, 2 * leak.seq_len, seed=seed))
     return float((first - model(inputs)).abs().max())
 
 
