@@ -59,7 +59,12 @@ def classify(
         return LeakClass.STATISTIC
     if probe == "gradient" or _differentiable(subject, violation, reports):
         return LeakClass.DENSE
-    return LeakClass.UNKNOWN if violation.pair is None else _without_gradient(subject, violation.pair, violation.effect)
+    if violation.pair is None:
+        return LeakClass.UNKNOWN
+    found = _without_gradient(subject, violation.pair, violation.effect)
+    # Of a model that refuses derivatives, a smooth response says only that there is no choice.
+    refused = "gradient" in reports and not reports["gradient"].applicable
+    return LeakClass.DENSE if refused and found is LeakClass.STATISTIC else found
 
 
 def _occurs_without_documents(violation: Violation, reports: Mapping[str, Report]) -> bool:
@@ -82,7 +87,7 @@ def _differentiable(subject: Subject, violation: Violation, reports: Mapping[str
     subject = subject.float64_reference or subject
     try:
         found = all_derivatives(subject, subject.base()) if violation.pair else None
-    except RuntimeError:  # it cannot be differentiated
+    except Exception:  # it cannot be differentiated
         return False
     return found is not None and float(found.future.max()) > rounding(subject, float(found.size.max()))
 

@@ -68,10 +68,10 @@ def _traced_again(probe: str, report: Report, leaking: Subject) -> dict[str, Rep
 def _class(
     subject: Subject, probe: str, violation: Violation, reports: Mapping[str, Report], location: Location | None
 ) -> LeakClass:
-    """The class; unknown where no time is left to determine it."""
+    """The class; unknown where no time is left to determine it, or the model refuses the calls that would."""
     try:
         return classify(subject, probe, violation, reports, location)
-    except OutOfTime:
+    except (Exception, OutOfTime):
         return LeakClass.UNKNOWN
 
 

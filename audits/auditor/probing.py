@@ -125,7 +125,7 @@ def _guarded(subject: Subject, probe: Probe) -> Report:
 
 def _unless_random(subject: Subject, report: Report) -> Report:
     """The reason why effects of different shapes decide nothing in a model that draws random numbers."""
-    if report.verdict is not Verdict.UNDETERMINED or not subject.draws_randomly:
+    if report.verdict is not Verdict.UNDETERMINED or not report.applicable or not subject.draws_randomly:
         return report
     why = "it draws random numbers in evaluation mode, others at another shape, so that shapes cannot be compared"
     return replace(report, why=f"{why}: {report.why}")

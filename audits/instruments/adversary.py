@@ -33,13 +33,14 @@ class RankingRecorder(DispatchMode):
         self.rows = rows
         self.compared: list[Tensor] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record what a ranking operation compares."""
         name, _, overload = func.__name__.partition(".")
         if name in RANKINGS and overload != "other" and args and isinstance(args[0], Tensor):
             values = args[0].detach()
             if values.is_floating_point() and values.numel() % self.rows == 0 and values.numel() > self.rows:
                 self.compared.append(values.double().reshape(self.rows, -1).nan_to_num().cpu())
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 @dataclass(frozen=True)

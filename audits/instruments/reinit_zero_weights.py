@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import nn
 
+from audits.subject.copying import deep_copy
 from audits.subject.prepare import prepare
 from audits.subject.randomness import generator
 from audits.subject.subject import Subject
@@ -19,7 +17,7 @@ def zero_initialized(subject: Subject) -> tuple[str, ...]:
 
     Not those called `bias`: they shift a sum and switch nothing off.
     """
-    if subject.module is None or not subject.copied:
+    if subject.module is None:
         return ()
     named = dict(subject.module.named_parameters())
     return tuple(n for n in subject.trainable if n.rpartition(".")[2] != "bias" and not named[n].any())
@@ -29,7 +27,9 @@ def zero_initialized(subject: Subject) -> tuple[str, ...]:
 def reinit_zero_weights(subject: Subject, names: tuple[str, ...]) -> Subject | None:
     """The subject with small random values in the named weights; None if it does not run so."""
     subject.restore()  # what a call left on the model may not be copied
-    model: nn.Module = copy.deepcopy(subject.model)
+    model = deep_copy(subject.model)
+    if model is None:
+        return None
     gen = generator(subject.settings.seed, "waking")  # the name is part of the seed
     for name in names:
         weight = model.get_parameter(name)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from audits.subject import operations
 from audits.subject.subject import Subject
 
-# The instruments in this folder and torch; code made from a string has no file.
-_HIDDEN = (str(Path(__file__).parent) + os.sep, str(Path(torch.__file__).parent), "<")
+# The instruments in this folder, what calls the subject, and torch; code made from a string has no file.
+_HIDDEN = (*(str(Path(file).parent) + os.sep for file in (__file__, operations.__file__, torch.__file__)), "<")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def run(subject: Subject) -> Report:
         return undetermined("the outputs hold NaN or infinite numbers")
     try:
         found = all_derivatives(subject, base)
-    except RuntimeError as problem:
+    except Exception as problem:
         return not_applicable(f"the model cannot be differentiated ({first_line(problem)})")
     if found is None:
         return not_applicable("no differentiable path from the input to the output")

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from audits.instruments.noise_floor import comparable, decide, max_abs_diff, noise_of
+from audits.instruments.noise_floor import (
+    comparable,
+    decide,
+    draws_randomly,
+    max_abs_diff,
+    noise_of,
+    rounding,
+    scale_of,
+)
 from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.settings import Settings
@@ -25,17 +33,29 @@ def run(subject: Subject) -> Report:
     if not comparable(whole):
         return undetermined("the outputs hold NaN or infinite numbers")
     effects, refused = {}, {}
-    for length in range(1, base.shape[1]):
+    half = max(1, base.shape[1] // 2)
+    for length in (half, *(n for n in range(1, base.shape[1]) if n != half)):
         try:
             effects[length] = float(max_abs_diff(subject.run(base[:, :length]), whole[:, :length]).max())
         except Exception as problem:
             refused[length] = type(problem).__name__
+        if length == half and effects.get(half) and _draws_by_shape(subject, base[:1], half):
+            return undetermined(f"a prefix of {half} differs from the whole sequence by {effects[half]:.2g}")
     if not effects:
         return not_applicable(f"the model takes no shorter sequence ({refused[1]})")
     if float(max_abs_diff(whole[:, :1], whole[:, -1:]).max()) == 0:
         return failed_control("all positions have the same output")
     report = _judge(subject, base, whole, effects)
     return replace(report, why=f"{report.why}{_skipped(min(effects), refused)}")
+
+
+def _draws_by_shape(subject: Subject, row: Tensor, length: int) -> bool:
+    """Whether a row and its prefix differ in a model that draws random numbers: others at another shape."""
+    if not draws_randomly(subject):
+        return False
+    whole = subject.run(row)
+    differences = max_abs_diff(subject.run(row[:, :length]), whole[:, :length])
+    return float(differences.max()) > rounding(subject, scale_of(whole))
 
 
 def _skipped(shortest: int, refused: dict[int, str]) -> str:

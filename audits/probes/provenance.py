@@ -98,6 +98,7 @@ def _plans(comparison: Comparison, found: Trace) -> Iterator[tuple[Changes, Effe
     evolved = adversary.search(comparison, gen)
     if evolved is not None:
         yield evolved.changes, evolved.effects
+    if evolved is not None and not subject.draws_randomly:  # what is drawn decides rankings by chance
         yield from _evolved_from_others(comparison, gen)
 
 

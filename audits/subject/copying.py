@@ -16,15 +16,14 @@ def copy_of(model: Any, device: str, dtype: torch.dtype | None) -> tuple[Any, bo
 
     Attributes that cannot be copied (locks, handles) are shared with the original.
     """
-    if not isinstance(model, nn.Module):
-        return model, False
-    try:
-        copied = _deepcopy(model)
-    except Exception:
+    copied = deep_copy(model) if isinstance(model, nn.Module) else None
+    if copied is None:
         return model, False
     # nn.Module.to would cast complex tensors to real ones.
     copied._apply(lambda t: t.to(device, _cast(t, dtype)))
-    return copied.requires_grad_(False).eval(), True
+    for parameter in copied.parameters():  # TorchScript's modules have no requires_grad_, and copies with a graph
+        parameter.requires_grad_(False) if parameter.is_leaf else parameter.detach_()
+    return copied.eval(), True
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
@@ -36,11 +35,22 @@ def _cast(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
     return dtype
 
 
-def _deepcopy(model: nn.Module) -> nn.Module:
+def deep_copy(model: nn.Module) -> nn.Module | None:
+    """A copy with weights and buffers of its own; None where the model cannot be copied or would share them."""
     try:
-        return copy.deepcopy(model)
+        try:
+            copied = copy.deepcopy(model)
+        except Exception:
+            copied = copy.deepcopy(model, _memo_of_uncopyable(model))
     except Exception:
-        return copy.deepcopy(model, _memo_of_uncopyable(model))
+        return None
+    return None if _storages(copied) & _storages(model) else copied
+
+
+def _storages(model: nn.Module) -> set[int]:
+    """The addresses of all weights and buffers; those on the meta device have none."""
+    tensors = (t for t in (*model.parameters(), *model.buffers()) if t.layout == torch.strided)
+    return {address for t in tensors if (address := t.untyped_storage().data_ptr())}
 
 
 def _memo_of_uncopyable(model: nn.Module) -> dict[int, Any]:

@@ -38,11 +38,12 @@ class DrawRecorder(DispatchMode):
         super().__init__()
         self.draws: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record an operation that draws."""
         if torch.Tag.nondeterministic_seeded in func.tags:
             shapes = tuple(tuple(arg.shape) for arg in args if isinstance(arg, Tensor))
             self.draws.append((func.__name__, shapes))
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 class WithoutDropout(TorchFunctionMode):

@@ -10,7 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-LOOK_UPS = (F.embedding, torch.embedding, Tensor.__getitem__, torch.index_select, Tensor.index_select)
+LOOK_UPS = (
+    *(F.embedding, torch.embedding, Tensor.__getitem__, torch.index_select, Tensor.index_select),
+    torch.ops.aten.embedding.default,  # in exported programs
+)
 
 
 class EmbeddingTap(TorchFunctionMode):

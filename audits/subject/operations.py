@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch._C import DispatchKey
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # Casting and copying are what another dtype is expected to change.
@@ -15,14 +18,30 @@ TORCH = ("aten", "prims")  # namespaces of torch itself: the same operation does
 
 
 class DispatchMode(TorchDispatchMode):
-    """Base of all dispatch modes of this project.
+    """Base of all dispatch modes of this project: subclasses say what `operation` does.
+
+    Higher-order operators (FlexAttention, `cond`, `scan`) are run as the operations they are made of.
 
     torch imports its compiler, which takes seconds, to exempt `__torch_dispatch__` from compilation. While a subject is
     called nothing is compiled (see `eager`), so these modes need no exemption.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if isinstance(func, HigherOrderOperator):
+            kernel = func.py_kernels[DispatchKey.CompositeExplicitAutograd]
+            # Some of these kernels ask whether a mode is active, and refuse.
+            with patch.dict(kernel.__globals__, _get_current_dispatch_mode=lambda: None), self:
+                return kernel(*args, **(kwargs or {}))
+        return self.operation(func, args, kwargs or {})
+
+    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one operation."""
+        raise NotImplementedError
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -37,12 +56,12 @@ class _OperationRecorder(DispatchMode):
         self.names: list[str] = []
         self.opaque = False
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = func.__name__.partition(".")[0]
         self.opaque = self.opaque or func.namespace not in TORCH
         if name not in CASTS:
             self.names.append(name)
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 class CoarseResultRecorder(DispatchMode):
@@ -52,8 +71,9 @@ class CoarseResultRecorder(DispatchMode):
         super().__init__()
         self.results: list[tuple[torch.dtype, float]] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output: Any = func(*args, **(kwargs or {}))
+    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record the results of a coarse dtype."""
+        output: Any = func(*args, **kwargs)
         for tensor in output if isinstance(output, (tuple, list)) else (output,):
             if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != torch.float64:
                 self.results.append((tensor.dtype, float(tensor.detach().double().nan_to_num().sum())))

@@ -40,6 +40,8 @@ def prepare(model: Model, settings: Settings, clock: AuditClock | None = None) -
         OutOfTime: the budget of the clock is spent.
     """
     settings.check()
+    if type(model).__name__ == "ExportedProgram":  # of torch.export, whose import takes seconds
+        model = model.module()  # type: ignore[attr-defined] # what runs it
     if not callable(model):
         raise SubjectError(f"the target is a {type(model).__name__}, not a module or callable")
     if isinstance(model, type):

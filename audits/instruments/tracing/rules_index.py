@@ -215,6 +215,8 @@ def _reach(target: Tensor, labels: list[Tensor | None], cells: Tensor, along: Te
 @rule("repeat_interleave")
 def repeat_interleave(call: Call) -> Result:
     """Repeat counts that depend on tokens affect everything after them."""
+    if call.labels.keys() == {"self"}:
+        return call.labels["self"].repeat_interleave(call.values["repeats"], call.get("dim"))
     return latest(*(m.amax() for m in call.all_labels()))
 
 

@@ -62,8 +62,8 @@ class Tracer(DispatchMode):
         tensors = [] if module is None else [*module.parameters()]
         self._weights: dict[int, bool | None] = {storage_key(t): None for t in tensors}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one operation, and compute the labels of what it writes."""
         todo = plan(func)
         if todo.kind is Kind.VIEW:
             return func(*args, **kwargs)
