@@ -31,8 +31,8 @@ def reinit_zero_weights(subject: Subject, names: tuple[str, ...]) -> Subject | N
     if model is None:
         return None
     gen = generator(subject.settings.seed, "waking")  # the name is part of the seed
-    for name in names:
-        weight = model.get_parameter(name)
+    named = dict(model.named_parameters())
+    for weight in (named[name] for name in names):
         weight.copy_(SIZE * torch.randn(weight.shape, generator=gen, dtype=torch.float64))
     try:
         return prepare(model, subject.settings, subject.clock)

@@ -71,7 +71,8 @@ class Subject:
         self.noise: float | None = None
         self.reproducible = False
         self.draws_randomly: bool | None = None
-        self._weights = [self.model.get_parameter(name) for name in self.trainable] if self.copied else []
+        named = dict(self.model.named_parameters()) if self.copied else {}
+        self._weights = [named[name] for name in self.trainable if name in named]
         self._snapshot = Snapshot(self.model)
         self._modes = modes
 
