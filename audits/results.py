@@ -48,11 +48,26 @@ class Site:
 
 
 @dataclass(frozen=True)
+class TraceStep:
+    """One step on the way of a value: the operation, the source line that called it, the position of what it wrote."""
+
+    op: str
+    file: str | None = None
+    line: int | None = None
+    position: int | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file else self.position
+        return self.op if place is None else f"{self.op} {place}"
+
+
+@dataclass(frozen=True)
 class Finding:
     """One leak: the earlier output (`sink`), the later input it depends on (`source`), the effect, and where it enters.
 
-    `effect` and `noise_floor` are in the units of the model's output (largest absolute difference). `changed` says what
-    depends on it, where that is not the output that the model returns alone or first.
+    `effect` and `noise_floor` are in the units of the model's output (largest absolute difference). `probe` is the most
+    telling that saw it, whose numbers these are; `probes` are all that did. `trace` leads from the input to the output.
+    `changed` says what depends on it, where that is not the output that the model returns alone or first.
     """
 
     probe: str
@@ -67,18 +82,13 @@ class Finding:
     line: int | None = None
     reproduce: str = ""
     changed: str = "the output"
+    probes: tuple[str, ...] = ()
+    trace: tuple[TraceStep, ...] = ()
 
     @property
-    def what(self) -> str:
-        """What depends on what: "the output at position 3, row 0 depends on position 5, row 0"."""
-        # These probes see a difference, but may know no source of it.
-        without_source = {
-            "repeat-call": "depends on an earlier call",
-            "decode": "differs between streaming and one pass",
-            "documents": "differs from that of the same document alone",
-        }
-        source = f"depends on {self.source}" if self.source != Site() else without_source.get(self.probe)
-        return f"{self.changed} at {self.sink} {source or 'depends on a later input'}"
+    def seen_by(self) -> tuple[str, ...]:
+        """All probes that saw it, the most telling first."""
+        return self.probes or (self.probe,)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def test_the_subject_passes(probe: str, outcome: AuditResult) -> None:
     if not result.applicable:
         pytest.skip(result.why)
     if result.verdict is not Verdict.PASS:
-        found = tuple(finding for finding in outcome.findings if finding.probe == probe)
+        found = tuple(finding for finding in outcome.findings if probe in finding.seen_by)
         single = replace(outcome, verdict=result.verdict, findings=found, probes=(result,))
         pytest.fail(explain(single), pytrace=False)
 

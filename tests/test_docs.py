@@ -207,7 +207,8 @@ def test_the_first_example_prints_what_the_readme_shows(
     printed = " ".join(re.sub("[╭─╮│╰╯]", "", capsys.readouterr().out).split())
     title, finding = " ".join(shown.split()).split(" 1. ")
     assert title in printed
-    assert finding.removesuffix("…") in printed
+    for part in finding.split("…"):
+        assert part.strip(" ,).") in printed
 
 
 def workflow() -> dict[str, Any]:

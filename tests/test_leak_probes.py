@@ -32,7 +32,7 @@ def test_a_leaky_subject_fails_with_the_place_and_a_line_to_reproduce():
     done = probe("--subject", target, "-rf", *SMALL)
     assert done.returncode == 1
     assert "::test_the_subject_passes[perturbation] - " in done.stdout
-    assert "perturbation: dense leak" in done.stdout
+    assert "dense leak at hubrouter/" in done.stdout
     assert f"reproduce: hubrouter-audit model {target} --vocab-size 32 --seq-len 12" in done.stdout
 
 

@@ -12,6 +12,7 @@ from audits.auditor.findings import findings
 from audits.auditor.presets import PRESETS, REPLACES_OTHERS, THOROUGH
 from audits.auditor.probing import ProbeRun, none_run, run_probes
 from audits.evidence.machine import environment
+from audits.explanation import excerpt, look_first, meaning, place, sentence
 from audits.instruments.probe import Probe, Report
 from audits.probes._registry import all_probes
 from audits.results import AuditResult, Verdict
@@ -133,14 +134,14 @@ def assert_causal(model: Model, **options: Unpack[Options]) -> None:
 
 
 def explain(result: AuditResult) -> str:
-    """A failed audit in words: positions, class, effect, floor, location, and a line to reproduce each finding."""
+    """A failed audit in words: what each finding is, where, what it means, and a line to reproduce it."""
     lines = [f"{result.target}: {result.verdict}"]
     for finding in result.findings:
-        module = f" in {finding.module!r}" if finding.module else ""
-        source = f" ({finding.file}:{finding.line})" if finding.file else ""
         lines += [
-            f"  {finding.probe}: {finding.leak_class} leak{module}{source}",
-            f"    {finding.what}: effect {finding.effect:.3g}, noise floor {finding.noise_floor:.1e}",
+            f"  {finding.leak_class} leak at {place(finding)}",
+            f"    {sentence(finding)}",
+            *(f"      {line}" for line in excerpt(finding)),
+            f"    {meaning(finding.leak_class)} Look at {look_first(finding.leak_class)}.",
             f"    reproduce: {finding.reproduce}",
         ]
     if not result.findings:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 
 from audits.auditor.classify import classify
 from audits.auditor.probing import ProbeRun, run_probes
@@ -22,9 +22,36 @@ TRACING = "provenance"  # the probe that finds lines; it is run again on a copy 
 
 
 def findings(subject: Subject, runs: Mapping[str, ProbeRun], target: str | None) -> list[Finding]:
-    """A finding for every violation, in the order of the probes."""
+    """One finding for each place and class, those first that a pair of inputs shows, in the order of the probes."""
+    return _together(_violations_found(subject, runs, target))
+
+
+def _together(found: Iterable[tuple[Finding, bool]]) -> list[Finding]:
+    """The findings of one place and class as one, each given with whether a pair of inputs shows it."""
+    groups: list[list[Finding]] = []
+    for finding, _ in sorted(found, key=lambda item: (not _placed(item[0]), item[0].op is None, not item[1])):
+        group = next((group for group in groups if _same(group[0], finding)), None)
+        groups.append([finding]) if group is None else group.append(finding)
+    return [replace(group[0], probes=tuple(dict.fromkeys(each.probe for each in group))) for group in groups]
+
+
+def _placed(finding: Finding) -> bool:
+    return (finding.file or finding.module) is not None
+
+
+def _same(one: Finding, other: Finding) -> bool:
+    """Whether a finding is the same as an earlier one: what has no operation, or no place at all, adds none to it."""
+    if (one.leak_class, one.changed) != (other.leak_class, other.changed):
+        return False
+    at_line = (one.file, one.line) == (other.file, other.line)
+    return not _placed(other) or at_line or (other.op is None and one.module == other.module)
+
+
+def _violations_found(
+    subject: Subject, runs: Mapping[str, ProbeRun], target: str | None
+) -> Iterable[tuple[Finding, bool]]:
+    """A finding for every violation, in the order of the probes, and whether a pair of inputs shows it."""
     reports = {name: run.report for name, run in runs.items()}
-    found = []
     shows = "perturbation" if "perturbation" in reports else TRACING
     shared: Location | None = None  # of that probe's violation, for probes that see the same leak without a pair
     for probe, report in reports.items():
@@ -35,23 +62,22 @@ def findings(subject: Subject, runs: Mapping[str, ProbeRun], target: str | None)
             if location is None and probe in SAME_LEAK:
                 location = shared
             line = _with_line(probe, violation, known)
-            found.append(
-                Finding(
-                    probe=probe,
-                    leak_class=_class(leaking, probe, violation, reports, location),
-                    source=violation.source,
-                    sink=violation.sink,
-                    effect=violation.effect,
-                    noise_floor=violation.noise_floor,
-                    module=location.module or "(the model's own forward)" if location else None,
-                    op=line.op,
-                    file=line.file or (location.file if location else None),
-                    line=line.line if line.file else (location.line if location else None),
-                    reproduce=_reproduce(subject, _needed(probe, reports), target),
-                    changed=violation.changed,
-                )
+            finding = Finding(
+                probe=probe,
+                leak_class=_class(leaking, probe, violation, reports, location),
+                source=violation.source,
+                sink=violation.sink,
+                effect=violation.effect,
+                noise_floor=violation.noise_floor,
+                module=location.module or "(the model's own forward)" if location else None,
+                op=line.op,
+                file=line.file or (location.file if location else None),
+                line=line.line if line.file else (location.line if location else None),
+                reproduce=_reproduce(subject, _needed(probe, reports), target),
+                changed=violation.changed,
+                trace=line.trace,
             )
-    return found
+            yield finding, violation.pair is not None
 
 
 def _traced(reports: Mapping[str, Report]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from audits.results import Site, Verdict
+from audits.results import Site, TraceStep, Verdict
 from audits.subject.settings import Settings
 from audits.subject.subject import ExtraKwargs, Subject
 
@@ -37,7 +37,8 @@ class Pair:
 class Violation:
     """One effect that causality forbids; `pair` is the evidence where a pair of inputs shows it.
 
-    `op`, `file` and `line` say where it enters, for probes that find that out. `seen_in` is the copy in which it was
+    `op`, `file` and `line` say where it enters, and `trace` how it got from there to the output, for probes that find
+    that out. `seen_in` is the copy in which it was
     seen, where that is not the subject as it came: one in another dtype, or with its all-zero weights reinitialised.
     `changed` says what changed at the sink.
     """
@@ -50,6 +51,7 @@ class Violation:
     op: str | None = None
     file: str | None = None
     line: int | None = None
+    trace: tuple[TraceStep, ...] = ()
     seen_in: Subject | None = None
     changed: str = "the output"
 

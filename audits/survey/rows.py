@@ -25,12 +25,13 @@ class Code(StrEnum):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A finding of the audit: probe and class of leak, and the place of the library where a later token enters."""
+    """A finding of the audit: probes and class of leak, and the place of the library where a later token enters."""
 
     probe: str
     leak_class: str
     file: str | None = None
     line: int | None = None
+    probes: tuple[str, ...] = ()
 
 
 class Concluded(msgspec.Struct, frozen=True):
@@ -82,8 +83,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def leak_classes(self) -> tuple[str, ...]:
         """Of the findings that count, each once."""
-        counting = (found for found in self.findings if self.counted is None or found.probe in self.counted)
-        return tuple(dict.fromkeys(found.leak_class for found in counting))
+        counted, found = self.counted, self.findings
+        counting = (f for f in found if counted is None or not counted.isdisjoint(f.probes or (f.probe,)))
+        return tuple(dict.fromkeys(f.leak_class for f in counting))
 
     @property
     def leak_class(self) -> str | None:

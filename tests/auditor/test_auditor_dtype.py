@@ -66,7 +66,7 @@ def test_a_plain_function_that_leaks_in_float32_only_is_found():
 def test_asking_for_the_dtype_finds_the_leak_with_every_probe():
     result = result_of(build(torch.bfloat16), dtype="bfloat16")
     assert {f.leak_class for f in result.findings} == {LeakClass.DENSE}
-    assert {"perturbation", "gradient", "provenance"} <= {f.probe for f in result.findings}
+    assert {"perturbation", "gradient", "provenance"} <= {probe for f in result.findings for probe in f.probes}
     assert not dtype_probe(result).applicable
 
 

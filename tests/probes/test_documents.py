@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from audits import LeakClass, SubjectError, Verdict, audit
 from audits.__main__ import main
+from audits.explanation import what
 from audits.leaks import document_forgotten_layer, document_hybrid, document_positions
 from audits.leaks._packed import ByBorders, ByIndex, ByPositions, PackedAttention, packed_model
 from audits.results import AuditResult, ProbeResult
@@ -120,7 +121,7 @@ def test_the_line_to_reproduce_a_finding_of_required_isolation_requires_it_again
 
 def test_positions_that_do_not_restart_are_a_leak_without_a_source():
     result = audit(document_positions.leaky(), vocab_size=32, seq_len=LENGTH, probes=["documents"])
-    assert "differs from that of the same document alone" in result.findings[0].what
+    assert "differs from that of the same document alone" in what(result.findings[0])
 
 
 def test_plain_positions_promise_nothing_unless_isolation_is_required():

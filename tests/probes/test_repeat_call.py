@@ -83,7 +83,7 @@ def test_features_that_a_call_changes_are_a_leak_in_plain_words(model: type[nn.M
         (LeakClass.STATE, "the caller's input")
     ]
     assert "the caller's input was changed" in result.probes[0].why
-    assert "the caller's input at position" in explain(result)
+    assert "The caller's input at position" in explain(result)
 
 
 def test_tokens_that_a_call_changes_are_a_leak_too() -> None:

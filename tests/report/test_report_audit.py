@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft4Validator
 from rich.console import Console
 
+from audits.auditor.audit import explain
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.claims.judged import NO_RUN, Report
 from audits.evidence.ledger import Evidence, Record
@@ -22,7 +23,7 @@ from audits.report.audit.sarif import fingerprint, sarif
 from audits.report.claims.console import print_claims, print_kill_matrix
 from audits.report.render.figure_influence import LARGEST, LEVELS, influence_map, largest_future, level, pooled
 from audits.report.render.svg import Scale, decades, round_ticks
-from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
+from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Site, TraceStep, Verdict
 
 BASE = Path("/project")
 # The schema of SARIF 2.1.0, in the release that sarif-om 1.0.4 was made from (tests/report/data/README.md).
@@ -61,11 +62,10 @@ def test_sarif_has_a_rule_for_every_leak_class_and_each_result_points_at_its_own
 
 
 def test_a_fingerprint_survives_another_effect_size_and_position_but_not_another_place():
-    same = replace(FINDING, effect=9.0, noise_floor=0.1, source=Site(1), line=3)
+    same = replace(FINDING, probe="x", effect=9.0, noise_floor=0.1, source=Site(1), line=3)
     assert fingerprint("t", same) == fingerprint("t", FINDING)
     for other in (
         replace(FINDING, module="x"),
-        replace(FINDING, probe="x"),
         replace(FINDING, leak_class=LeakClass.DENSE),
     ):
         assert fingerprint("t", other) != fingerprint("t", FINDING)
@@ -86,6 +86,35 @@ def test_the_fingerprint_a_code_host_reads_survives_a_shifted_line_another_seed_
     moved = replace(FINDING, line=FINDING.line + 40, op="sort", source=Site(41, 1), effect=7.0, reproduce="--seed 9")
     assert marks((moved,)) == marks((FINDING,))
     assert marks((FINDING,), "/elsewhere/m.py:f", Path("/elsewhere")) == marks((FINDING,))
+
+
+TRACE = (TraceStep("token", position=40), TraceStep("mean", "model/a.py", 9, 40), TraceStep("output", position=33))
+
+
+def test_sarif_leads_from_the_token_to_the_output():
+    document = json.loads(sarif(replace(RESULT, findings=(replace(FINDING, trace=TRACE),)), BASE))
+    assert [error.message for error in SCHEMA.iter_errors(document)] == []
+    (flow,) = document["runs"][0]["results"][0]["codeFlows"]
+    assert flow["message"]["text"] == "token 40 -> mean model/a.py:9 -> output 33"
+    steps = [step["location"] for step in flow["threadFlows"][0]["locations"]]
+    assert [step.get("physicalLocation", {}).get("region") for step in steps] == [None, {"startLine": 9}, None]
+
+
+def test_every_report_shows_all_probes_the_source_line_and_what_a_finding_means(tmp_path):
+    file = tmp_path / "model.py"
+    file.write_text("def f(x):\n    return x.mean(1)\n\n")
+    found = replace(FINDING, file=str(file), line=2, op="mean", probes=("perturbation", "gradient"), trace=TRACE)
+    result = replace(RESULT, findings=(found,))
+    for text in (printed(print_audit, result, 300), audit_html(result).replace("&gt;", ">"), explain(result)):
+        for words in ("perturbation, gradient", "> 2 |     return x.mean(1)", "no gradient shows that"):
+            assert words in text
+
+
+def test_a_dependence_on_the_length_is_not_announced_as_reading_the_future():
+    result = replace(RESULT, findings=(replace(FINDING, probe="prefix-length", leak_class=LeakClass.LENGTH),))
+    text = printed(print_audit, result, 300)
+    assert "No later token is read" in text
+    assert "changes when the sequence is cut at position 40" in text
 
 
 def test_two_findings_at_one_place_keep_two_fingerprints():
@@ -162,7 +191,7 @@ def test_the_schema_refuses_a_document_that_breaks_it():
 def test_sarif_never_holds_a_number_json_has_no_word_for():
     text = sarif(replace(RESULT, findings=(replace(FINDING, effect=math.inf, noise_floor=math.nan),)), BASE)
     result = json.loads(text, parse_constant=pytest.fail)["runs"][0]["results"][0]
-    assert result["properties"] == {"probe": "perturbation"}
+    assert result["properties"] == {"probe": "perturbation", "probes": ["perturbation"]}
 
 
 def test_sarif_says_which_probes_could_not_decide():

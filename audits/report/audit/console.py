@@ -7,8 +7,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from audits.report.audit.html import MEANING, not_run, place, probe_word
-from audits.report.audit.sarif import finding_text
+from audits.explanation import excerpt, look_first, meaning, place, sentence, trail
+from audits.report.audit.html import headline, not_run, probe_word
 from audits.report.render.console import COLOURS, marked
 from audits.report.render.marks import audit_mark
 from audits.report.render.words import LIMITS, NO_PROOF
@@ -18,11 +18,11 @@ from audits.results import AuditResult, Finding, Verdict
 def print_audit(result: AuditResult, console: Console) -> None:
     """One audit: verdict, what it means, the findings, the probes, and what a PASS does not prove."""
     mark = audit_mark(result.verdict)
-    head = Text.assemble((mark.text, f"bold {COLOURS[mark.tone]}"), "  ", result.target, "\n", MEANING[result.verdict])
+    head = Text.assemble((mark.text, f"bold {COLOURS[mark.tone]}"), "  ", result.target, "\n", headline(result))
     head.append(f"\n{not_run(result)}" if not_run(result) else "")
     console.print(Panel(head, border_style=COLOURS[mark.tone], expand=False))
     for index, finding in enumerate(result.findings, 1):
-        console.print(_finding(index, finding))
+        _print_finding(index, finding, console)
     grid = Table(title=Text("Probes"), title_justify="left")
     for heading, wrap in (("Probe", True), ("Verdict", True), ("Why", False), ("Forwards", True), ("Seconds", True)):
         grid.add_column(heading, no_wrap=wrap, justify="right" if heading in ("Forwards", "Seconds") else "left")
@@ -34,6 +34,14 @@ def print_audit(result: AuditResult, console: Console) -> None:
         console.print(Text(f"{NO_PROOF}: {LIMITS[0]}", style="dim"))
 
 
-def _finding(index: int, finding: Finding) -> Text:
-    lines = Text.assemble((f"{index}. ", "bold"), finding_text(finding), ("\n   where: ", "dim"), place(finding))
-    return lines.append(f"\n   reproduce: {finding.reproduce}", style="cyan") if finding.reproduce else lines
+def _print_finding(index: int, finding: Finding, console: Console) -> None:
+    """What and where with the source line, what it means, how the value got there, and how to see it again."""
+    console.print(Text.assemble((f"{index}. ", "bold"), sentence(finding), ("\n   where: ", "dim"), place(finding)))
+    for line in excerpt(finding):
+        style = "bold" if line.startswith(">") else "dim"
+        console.print(Text(f"     {line}", style=style), no_wrap=True, overflow="ellipsis")
+    rest = Text.assemble(("   means: ", "dim"), meaning(finding.leak_class))
+    rest.append("\n   look at: ", "dim").append(look_first(finding.leak_class))
+    for name, text, style in (("way", trail(finding), "dim"), ("reproduce", finding.reproduce, "cyan")):
+        rest.append(f"\n   {name}: {text}" if text else "", style=style)
+    console.print(rest)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from audits.explanation import excerpt, kind, look_first, meaning, place, sentence, trail
 from audits.formatting import MISSING, Table, count, number
-from audits.report.audit.sarif import finding_text
 from audits.report.render.escape import markup
 from audits.report.render.figure_influence import Matrix, influence_map, largest
 from audits.report.render.marks import Mark, audit_mark
@@ -25,11 +25,17 @@ from audits.report.render.page import (
 from audits.report.render.words import LIMITS, NO_PROOF, TIMING_NOTE
 from audits.results import AuditResult, Finding, ProbeResult, Verdict
 
-MEANING = {
+_MEANS = {
     Verdict.PASS: "No probe that could have seen a leak found one.",
-    Verdict.LEAK: "An earlier output depends on a later input: a score of this model may be read off the future.",
+    Verdict.LEAK: "The model leaks.",
     Verdict.UNDETERMINED: "The probes could not decide. This is not a PASS.",
 }
+
+
+def headline(result: AuditResult) -> str:
+    """What the verdict means; of a leak, what each class found is."""
+    classes = dict.fromkeys(finding.leak_class for finding in result.findings)
+    return " ".join(map(kind, classes)) or _MEANS[result.verdict]
 
 
 def not_run(result: AuditResult) -> str:
@@ -41,7 +47,7 @@ def not_run(result: AuditResult) -> str:
 def audit_html(result: AuditResult, influence: Matrix = ()) -> str:
     """The page; `influence` is the optional N x N map [sink][source] in units of the output."""
     mark = audit_mark(result.verdict)
-    head = verdict_head(mark, result.target) + paragraph(MEANING[result.verdict])
+    head = verdict_head(mark, result.target) + paragraph(headline(result))
     head += paragraph(not_run(result)) if not_run(result) else ""
     body = (
         _findings(result),
@@ -63,26 +69,20 @@ def _foot(result: AuditResult) -> str:
     return f"{count(len(result.findings), 'finding')} from {count(len(result.probes), 'probe')}."
 
 
-def place(finding: Finding) -> str:
-    """Where in the code, as far as it is known: "file.py:12, module blocks.0, operation softmax".
-
-    Without an operation the line is only where the module's forward begins.
-    """
-    at = f"{finding.file}:{finding.line}" if finding.file and finding.line else finding.file
-    at = at if finding.op or not at else f"somewhere in the forward at {at}"
-    parts = (at, finding.module and f"module {finding.module}", finding.op and f"operation {finding.op}")
-    return ", ".join(part for part in parts if part) or "not located"
-
-
 def _finding(index: int, finding: Finding) -> str:
+    source = "\n".join(excerpt(finding))
     facts = definitions(
         [
-            ("What", markup(finding_text(finding))),
-            ("Where", f"<code>{markup(place(finding))}</code>"),
+            ("What", markup(sentence(finding))),
+            ("Where", f"<code>{markup(place(finding))}</code>{f'<pre>{markup(source)}</pre>' if source else ''}"),
+            ("Way", f"<code>{markup(trail(finding))}</code>" if finding.trace else ""),
+            ("Means", markup(meaning(finding.leak_class))),
+            ("Look first at", markup(look_first(finding.leak_class))),
             ("Reproduce", f"<code>{markup(finding.reproduce)}</code>" if finding.reproduce else ""),
         ]
     )
-    head = f"<h3>{index}. {pill(Mark('✗', str(finding.leak_class), 'fail'))} found by {markup(finding.probe)}</h3>"
+    seen = f"seen by {markup(', '.join(finding.seen_by))}"
+    head = f"<h3>{index}. {pill(Mark('✗', str(finding.leak_class), 'fail'))} {seen}</h3>"
     return f'<article class="claim">{head}{facts}</article>'
 
 

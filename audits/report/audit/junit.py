@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from audits.report.audit.html import place
-from audits.report.audit.sarif import finding_text
+from audits.explanation import excerpt, place, sentence
 from audits.report.render.junit import Case, Outcome, junit_document
 from audits.results import AuditResult, Finding, ProbeResult, Verdict
 
@@ -24,8 +23,8 @@ def probe_outcome(probe: ProbeResult) -> Outcome:
 
 
 def _case(probe: ProbeResult, findings: tuple[Finding, ...]) -> Case:
-    own = [finding for finding in findings if finding.probe == probe.name]
-    message = finding_text(own[0]) if own else probe.why
+    own = [finding for finding in findings if probe.name in finding.seen_by]
+    message = sentence(own[0]) if own else probe.why
     text = "\n".join([probe.why, *(_lines(finding) for finding in own)])
     kind = str(own[0].leak_class) if own else str(probe.verdict)
     return Case(probe.name, probe_outcome(probe), message, kind, text, probe.seconds)
@@ -33,5 +32,5 @@ def _case(probe: ProbeResult, findings: tuple[Finding, ...]) -> Case:
 
 def _lines(finding: Finding) -> str:
     """One leak: what, where, and the line that shows it again."""
-    lines = f"{finding_text(finding)}\nwhere: {place(finding)}"
+    lines = "\n".join((sentence(finding), f"where: {place(finding)}", *excerpt(finding)))
     return f"{lines}\nreproduce: {finding.reproduce}" if finding.reproduce else lines

@@ -12,26 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from audits.formatting import number
+from audits.explanation import kind, look_first, meaning, place, sentence, trail
 from audits.jsonable import json_text
 from audits.results import AuditResult, Finding, LeakClass, Verdict
 
-_RULES = {
-    LeakClass.DENSE: "A later position reaches an earlier output along a gradient path.",
-    LeakClass.SELECTION: "A discrete choice (such as top-k) depends on later positions; no gradient shows it.",
-    LeakClass.STATISTIC: "A statistic over the sequence, detached or in a normaliser, carries later positions back.",
-    LeakClass.LENGTH: "An output changes with the length of the sequence behind it.",
-    LeakClass.BATCH: "A row of the batch depends on another row.",
-    LeakClass.STATE: "An output depends on earlier calls of the model.",
-    LeakClass.TRAINING_MODE: "The model is causal in evaluation and not in training mode.",
-    LeakClass.DECODE: "Step-by-step decoding differs from the parallel pass.",
-    LeakClass.DOCUMENT: "A packed document depends on another document.",
-    LeakClass.UNKNOWN: "An earlier output depends on a later position in a way that could not be classified.",
-}
-_MEANING = "Scores of such a model may be read off the future, and generation differs from training."
 _HELP = (
     "Run the line after 'Reproduce:' to see the finding again; with --html FILE it draws which output depends on which "
-    "input. Then follow the file, module and operation named in the finding to where a later position gets in."
+    "input. Then look at the line named in the finding, and at"
 )
 _INDEX = re.compile(r"(?<![^.])\d+(?![^.])")  # of a layer among its equals: the 3 of "layers.3.attention"
 _SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -51,12 +38,13 @@ def sarif(result: AuditResult, base: Path) -> str:
 
 
 def fingerprint(target: str, finding: Finding) -> str:
-    """What makes two findings the same leak: target, probe, class and module, whichever of equal layers it is.
+    """What makes two findings the same leak: target, class and module, whichever of equal layers it is.
 
-    Never the positions, the size of the effect, the operation or the line: those change with the seed, the machine and
-    edits elsewhere in the file, and the leak stays the same. So does the layer, where all have the same code.
+    Never the probes that were chosen, the positions, the size of the effect, the operation or the line: those change
+    with the seed, the machine and edits elsewhere in the file, and the leak stays the same. So does the layer, where
+    all have the same code.
     """
-    parts = (target, finding.probe, str(finding.leak_class), _INDEX.sub("*", finding.module or ""))
+    parts = (target, str(finding.leak_class), _INDEX.sub("*", finding.module or ""))
     return hashlib.sha256("\x1f".join(parts).encode(errors="replace")).hexdigest()[:32]
 
 
@@ -72,18 +60,11 @@ def _rule(leak_class: LeakClass) -> dict[str, Any]:
     return {
         "id": f"causality/{leak_class}",
         "name": "CausalityLeak" + "".join(part.capitalize() for part in leak_class.split("-")),
-        "shortDescription": {"text": _RULES[leak_class]},
-        "fullDescription": {"text": f"{_RULES[leak_class]} {_MEANING}"},
-        "help": {"text": _HELP},
+        "shortDescription": {"text": kind(leak_class)},
+        "fullDescription": {"text": f"{kind(leak_class)} {meaning(leak_class)}"},
+        "help": {"text": f"{_HELP} {look_first(leak_class)}."},
         "defaultConfiguration": {"level": "error"},
     }
-
-
-def finding_text(finding: Finding) -> str:
-    """A finding in one sentence."""
-    sentence = f"{finding.what[0].upper()}{finding.what[1:]} (probe {finding.probe}, class {finding.leak_class}, "
-    sentence += f"effect {number(finding.effect)}, noise floor {number(finding.noise_floor)})"
-    return sentence + (f" in module {finding.module}." if finding.module else ".")
 
 
 def _results(result: AuditResult, base: Path) -> list[dict[str, Any]]:
@@ -104,15 +85,17 @@ def _portable(target: str, base: Path) -> str:
 
 
 def _result(target: str, finding: Finding, base: Path, mark: str) -> dict[str, Any]:
-    reproduce = f" Reproduce: {finding.reproduce}" if finding.reproduce else ""
+    text = f"{sentence(finding)} Where: {place(finding)}. {meaning(finding.leak_class)}"
+    text += f" Reproduce: {finding.reproduce}" if finding.reproduce else ""
     return {
         "ruleId": f"causality/{finding.leak_class}",
         "ruleIndex": list(LeakClass).index(finding.leak_class),
         "level": "error",
-        "message": {"text": finding_text(finding) + reproduce},
+        "message": {"text": text},
         "locations": [_location(target, finding, base)],
+        **({"codeFlows": [_code_flow(finding, base)]} if finding.trace else {}),
         # The second key is the only one that GitHub reads; without it, it would hash the line, which edits change.
-        "partialFingerprints": {"causalityLeak/v1": mark, "primaryLocationLineHash": mark},
+        "partialFingerprints": {"causalityLeak/v2": mark, "primaryLocationLineHash": mark},
         "properties": _properties(finding),
     }
 
@@ -120,7 +103,8 @@ def _result(target: str, finding: Finding, base: Path, mark: str) -> dict[str, A
 def _properties(finding: Finding) -> dict[str, Any]:
     """What was measured; numbers that are not finite are left out."""
     measured = {"effect": finding.effect, "noiseFloor": finding.noise_floor}
-    return {"probe": finding.probe, **{key: x for key, x in measured.items() if math.isfinite(x)}}
+    finite = {key: x for key, x in measured.items() if math.isfinite(x)}
+    return {"probe": finding.probe, "probes": list(finding.seen_by), **finite}
 
 
 def _location(target: str, finding: Finding, base: Path) -> dict[str, Any]:
@@ -128,12 +112,25 @@ def _location(target: str, finding: Finding, base: Path) -> dict[str, Any]:
 
     There is always a file: code hosts refuse the whole document where one result has none.
     """
-    line = finding.line if finding.file and finding.line and finding.line > 0 else 1
-    place = {"artifactLocation": _artifact(finding.file or _target_file(target, base), base)}
-    location: dict[str, Any] = {"physicalLocation": {**place, "region": {"startLine": line}}}
+    file, line = (finding.file, finding.line) if finding.file else (_target_file(target, base), None)
+    location = _region(file, line, base)
     if finding.module:
         location["logicalLocations"] = [{"fullyQualifiedName": finding.module, "kind": "module"}]
     return location
+
+
+def _code_flow(finding: Finding, base: Path) -> dict[str, Any]:
+    """The way of the value, step by step; a step outside the source has words alone."""
+    steps = [
+        {"location": {"message": {"text": str(step)}, **(_region(step.file, step.line, base) if step.file else {})}}
+        for step in finding.trace
+    ]
+    return {"message": {"text": trail(finding)}, "threadFlows": [{"locations": steps}]}
+
+
+def _region(file: str, line: int | None, base: Path) -> dict[str, Any]:
+    region = {"startLine": line if line and line > 0 else 1}
+    return {"physicalLocation": {"artifactLocation": _artifact(file, base), "region": region}}
 
 
 def _target_file(target: str, base: Path) -> str:
