@@ -10,10 +10,11 @@ from torch import Tensor
 
 from audits.formatting import error_text
 from audits.instruments.noise_floor import decide, max_abs_diff, noise_of
-from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable
+from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.outputs import as_sequence
-from audits.subject.streaming import CACHES, Step, streaming
+from audits.subject.settings import SubjectError
+from audits.subject.streaming import CACHES, Step, own_stream, streaming
 from audits.subject.subject import Subject
 
 
@@ -35,15 +36,23 @@ def run(subject: Subject) -> Report:
         try:
             differences[name] = max_abs_diff(_stream(subject, step, base, sizes), whole)[0].cpu()
         except Exception as problem:
-            refused[name] = error_text(problem)
+            refused[name] = problem
+    first = next(iter(refused.values()), None)
+    raised = f"raised {error_text(first)}" if first else ""
     if not differences:
-        return not_applicable(f"streaming raised {next(iter(refused.values()))}")
+        # Who takes a cache need not return one; who has a method `stream` offers it, unless it is a stub.
+        excused = isinstance(first, NotImplementedError) or (
+            isinstance(first, SubjectError) and not own_stream(subject)
+        )
+        return (not_applicable if excused else undetermined)(f"streaming {raised}")
     other = subject.base(2)[1:]
     if not float(max_abs_diff(_stream(subject, step, other, plans[next(iter(differences))]), whole).max()):
         return failed_control("another input streams to the same output")
     report = _judge(subject, step, base, whole, differences)
-    skipped = f"; decoding {', '.join(refused)} raised {next(iter(refused.values()))}" if refused else ""
-    return replace(report, why=f"{report.why}{skipped}")
+    if not refused:
+        return report
+    verdict = Verdict.LEAK if report.verdict is Verdict.LEAK else Verdict.UNDETERMINED
+    return replace(report, verdict=verdict, why=f"{report.why}; decoding {', '.join(refused)} {raised}")
 
 
 def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, differences: dict[str, Tensor]) -> Report:

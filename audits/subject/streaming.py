@@ -24,7 +24,7 @@ def streaming(subject: Subject) -> Step | None:
     another of CACHES) and `use_cache` returns its cache, as an attribute or in a tuple; or it writes into the one it
     was given, as layers do that are part of a larger model.
     """
-    if callable(getattr(subject.model, "stream", None)):
+    if own_stream(subject):
         return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the position is part of the state
     name = next((name for name in CACHES if name in subject.convention.keywords), None)
     if name is None or "use_cache" not in subject.convention.keywords:
@@ -39,6 +39,11 @@ def streaming(subject: Subject) -> Step | None:
         return output, _cache_in(output, cache, state)
 
     return step
+
+
+def own_stream(subject: Subject) -> bool:
+    """Whether the model has a method `stream`."""
+    return callable(getattr(subject.model, "stream", None))
 
 
 def _cache_position(model: Any, piece: Tensor, past: int) -> dict[str, Tensor]:

@@ -1,0 +1,104 @@
+"""The decode probe: what streams as one pass computes, what does not, and what cannot be streamed at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from auditor_models import VOCAB, WIDTH
+from torch import Tensor, nn
+
+from audits import audit
+from audits.results import ProbeResult, Verdict
+
+LENGTH = 24
+
+
+class Sums(nn.Module):
+    """Running sums, streamed by their last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.embedding, self.head = nn.Embedding(VOCAB, WIDTH), nn.Linear(WIDTH, VOCAB)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.run(tokens, None)[0]
+
+    def run(self, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        sums = self.embedding(tokens).cumsum(1) + (0 if state is None else state)
+        return self.head(sums), sums[:, -1:]
+
+
+class Streams(Sums):
+    def stream(self, piece: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.run(piece, state)
+
+
+class Forgets(Streams):
+    def stream(self, piece: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.run(piece, None)
+
+
+class Raises(Streams):
+    def stream(self, piece: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        raise AttributeError("no attribute")
+
+
+class WrongShape(Streams):
+    def stream(self, piece: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        outputs, state = self.run(piece, state)
+        return outputs[:, :0], state
+
+
+class Stub(Streams):
+    def stream(self, piece: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+class TokenByToken(Streams):
+    """Takes one token at a time once it has a state."""
+
+    def stream(self, piece: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if state is not None and piece.shape[1] > 1:
+            raise ValueError("one token at a time")
+        return super().stream(piece, state)
+
+
+class TokenByTokenForgets(TokenByToken):
+    def stream(self, piece: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.run(piece, super().stream(piece, state)[1] * 0)
+
+
+def decoded(model: nn.Module, **options: Any) -> ProbeResult:
+    (probe,) = audit(model.eval(), vocab_size=VOCAB, seq_len=LENGTH, probes=["decode"], **options).probes
+    return probe
+
+
+VERDICTS = {
+    Streams: Verdict.PASS,
+    Forgets: Verdict.LEAK,
+    Raises: Verdict.UNDETERMINED,
+    WrongShape: Verdict.UNDETERMINED,
+    TokenByToken: Verdict.UNDETERMINED,
+    TokenByTokenForgets: Verdict.LEAK,
+}
+
+
+@pytest.mark.parametrize("kind", VERDICTS)
+def test_a_stream_passes_only_if_every_way_of_cutting_it_equals_one_pass(kind: Callable[[], nn.Module]) -> None:
+    probe = decoded(kind())
+    assert (probe.verdict, probe.applicable) == (VERDICTS[kind], True), probe.why
+
+
+def test_a_stream_that_is_a_stub_is_none() -> None:
+    assert not decoded(Stub()).applicable
+
+
+def test_a_stream_that_raises_leaves_the_whole_audit_undetermined() -> None:
+    result = audit(Raises().eval(), vocab_size=VOCAB, seq_len=LENGTH)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert [p.name for p in result.probes if p.applicable and p.verdict is not Verdict.PASS] == ["decode"]
