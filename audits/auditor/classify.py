@@ -44,8 +44,10 @@ def classify(
         probe == "documents" and not _occurs_without_documents(violation, reports)
     ):
         return DETECTED_ALONE[probe]
-    if probe == "documents" and violation.pair is None:
+    if probe in ("documents", "padding") and violation.pair is None:
         return LeakClass.LENGTH
+    if probe == "padding" and violation.pair is not None and violation.pair.compared is not None:
+        return LeakClass.DOCUMENT
     if probe not in DETECTED_ALONE and violation.pair is not None and violation.pair.training:
         return LeakClass.TRAINING_MODE
     perturbed = _under_perturbation(reports)
@@ -53,7 +55,7 @@ def classify(
         return LeakClass.LENGTH
     if probe in DETECTED_ALONE and perturbed is None:
         return DETECTED_ALONE[probe]
-    if perturbed is not None and (probe in DETECTED_ALONE or probe in ("provenance", "dtype")):
+    if perturbed is not None and (probe in DETECTED_ALONE or probe in ("provenance", "dtype", "padding")):
         return classify(subject, "perturbation", perturbed, reports, find_location(subject, perturbed))
     if location is not None and _normalises(subject, location):
         return LeakClass.STATISTIC

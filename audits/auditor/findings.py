@@ -17,7 +17,7 @@ from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 # Probes whose effects, in a model that leaks under perturbation, are the same leak.
-SAME_LEAK = ("gradient", "prefix-length", "dtype", "training-mode", "decode")
+SAME_LEAK = ("gradient", "prefix-length", "dtype", "training-mode", "decode", "padding")
 TRACING = "provenance"  # the probe that finds lines; it is run again on a copy that leaks where the subject does not
 
 

@@ -43,7 +43,6 @@ def run_probes(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]
         return {name: _with_report(run, _untried(run.report, names[0])) for name, run in runs.items()}
     with other.preserve_state():
         again = _run_each(other, [probe for probe in probes if runs[probe.name].report.applicable])
-    subject.forwards += other.forwards
     return {name: _together(run, again[name], names, other) if name in again else run for name, run in runs.items()}
 
 

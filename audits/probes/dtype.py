@@ -49,7 +49,6 @@ def _in_dtype(subject: Subject, dtype: torch.dtype, own: torch.dtype) -> Report:
     if other is None:
         return not_applicable(f"it does not run in {_name(dtype)}")
     report = _perturbed(other, dtype)
-    subject.forwards += other.forwards
     # This dtype was not asked for: what cannot be decided in it counts as not tested.
     return not_applicable(report.why) if dtype != own and report.verdict is Verdict.UNDETERMINED else report
 

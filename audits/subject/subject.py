@@ -35,7 +35,6 @@ class Subject:
         module: the copy when the model is an nn.Module.
         trainable: names of the model's parameters that training would change.
         convention: how the model is called.
-        forwards: how many forward passes have been made.
         float32_copy: the same in float32, where this one is float64 and that runs.
         float64_reference: the same in float64 throughout, where this one computes in something coarser.
         same_path: whether this one, run in place of a coarser one, provably performs the same operations.
@@ -55,7 +54,6 @@ class Subject:
         modes: Sequence[Mode] = (),
     ) -> None:
         self.settings, self.clock = settings, clock
-        self.forwards = 0
         self.original = model
         self.model, self.copied = copy_of(model, settings.device, dtype)
         self.module = self.model if isinstance(self.model, nn.Module) else None
@@ -125,7 +123,6 @@ class Subject:
             self.module.train(training)
             for weight in self._weights:
                 weight.requires_grad_(training)
-        self.forwards += 1
         given = self._cast(inputs)
         seed, recorded = self.settings.seed if seed is None else seed, grad or training
         with pinned(seed), torch.set_grad_enabled(recorded), self.clock.forward(), uncompiled(), ExitStack() as stack:
@@ -134,6 +131,11 @@ class Subject:
             output = as_sequence(_without_exit(function, self.model, given), inputs)
             # A copy: some models return a buffer of theirs, which the next call overwrites.
             return output.clone() if grad else output.detach().clone()
+
+    @property
+    def forwards(self) -> int:
+        """How many forward passes this audit has made, those of copies included."""
+        return self.clock.progress.forwards
 
     def restore(self) -> None:
         """Restore the called model to how it came, training mode included."""

@@ -48,6 +48,15 @@ def draw(leak: PlantedLeak, rows: int, length: int, seed: int) -> Tensor:
     return torch.randint(leak.vocab_size or 2, (rows, length), generator=generator)
 
 
+def padding_mask(leak: PlantedLeak, inputs: Tensor) -> dict[str, Tensor]:
+    """The mask under which a leak of padding occurs; nothing for the others."""
+    if leak.padded is None:
+        return {}
+    mask, length = torch.ones(inputs.shape, dtype=torch.int64), inputs.shape[1]
+    mask[:, {"nowhere": slice(0), "left": slice(length // 3), "right": slice(-(length // 3), None)}[leak.padded]] = 0
+    return {"attention_mask": mask}
+
+
 def reinitialised(leak: PlantedLeak, version: str) -> nn.Module:
     """The model, with ones in its all-zero weights where they hide the leak."""
     model = build(leak, version)
@@ -65,7 +74,8 @@ def largest_change(leak: PlantedLeak, version: str) -> float:
         inputs = draw(leak, 8, leak.seq_len, seed=cut)
         others = inputs.clone()
         others[:, cut:] = draw(leak, 8, leak.seq_len - cut, seed=1000 + cut)
-        outputs = [reinitialised(leak, version).to(dtype)(given)[:, :cut] for given in (inputs, others)]
+        kwargs = padding_mask(leak, inputs) if leak.leak_class in SHOWN_BY_PERTURBATION else {}
+        outputs = [reinitialised(leak, version).to(dtype)(given, **kwargs)[:, :cut] for given in (inputs, others)]
         worst = max(worst, float((outputs[0] - outputs[1]).abs().max()))
     return worst
 
@@ -167,6 +177,8 @@ def test_a_leak_that_later_inputs_do_not_show_is_shown_by_the_change_of_its_clas
 
 def shortened(leak: PlantedLeak, model: nn.Module) -> float:
     inputs = draw(leak, 1, leak.seq_len, seed=1)
+    if leak.padded:  # padding in place of what follows
+        return float((model(inputs) - model(inputs, **padding_mask(leak, inputs)))[:, :20].abs().max())
     return float((model(inputs)[:, :20] - model(inputs[:, :20])).abs().max())
 
 
@@ -196,8 +208,12 @@ def trained(leak: PlantedLeak, model: nn.Module) -> float:
 
 
 def behind_another(leak: PlantedLeak, model: nn.Module) -> float:
-    """A document of 30 tokens behind one of 18, against itself alone."""
+    """A document of 30 tokens behind one of 18, against itself alone; or what follows padding, behind other padding."""
     inputs = draw(leak, 1, 48, seed=1)
+    if leak.padded:
+        others = torch.cat((draw(leak, 1, 16, seed=2), inputs[:, 16:]), dim=1)
+        one, two = (model(given, **padding_mask(leak, given)) for given in (inputs, others))
+        return float((one - two)[:, 16:].abs().max())
     ways = {
         "cu_seqlens": torch.tensor([0, 18, 48], dtype=torch.int32),
         "seq_idx": torch.tensor([18 * [0] + 30 * [1]], dtype=torch.int32),

@@ -1,0 +1,81 @@
+"""Padding masks: the arguments that take one, and a subject that is given one in every call.
+
+Axes: B (rows), N (tokens).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audits.subject.call_convention import CallConvention
+from audits.subject.outputs import as_sequence
+from audits.subject.subject import Subject
+
+UNAMBIGUOUS = ("attention_mask", "key_padding_mask", "src_key_padding_mask", "padding_mask", "pad_mask")
+ARGUMENTS = (*UNAMBIGUOUS, "mask")  # a plain mask may mark anything
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Which positions of every row are padding; called with inputs [B, N, ...], it gives the argument that says so.
+
+    Attributes:
+        name: of the argument.
+        real: what marks a real token; 1 - real marks padding.
+        dtype: of the mask.
+        left: how many positions at the left are padding.
+        right: how many at the right.
+    """
+
+    name: str
+    real: int
+    dtype: torch.dtype
+    left: int = 0
+    right: int = 0
+
+    def __str__(self) -> str:
+        sides = [f"{n} padded at the {side}" for side, n in (("left", self.left), ("right", self.right)) if n]
+        return " and ".join(sides) or "no padding"
+
+    def __call__(self, inputs: Tensor, dtype: torch.dtype | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The mask [B, N], by the argument's name."""
+        return {self.name: (self.is_real(inputs) == bool(self.real)).to(self.dtype)}
+
+    def is_real(self, inputs: Tensor) -> Tensor:
+        """Which positions hold real tokens, bool [B, N]."""
+        position = torch.arange(inputs.shape[1], device=inputs.device)
+        return ((position >= self.left) & (position < inputs.shape[1] - self.right)).expand(inputs.shape[:2])
+
+
+def candidates(name: str) -> list[Padding]:
+    """The masks without padding that an argument may take: 1 is real in Hugging Face, False in torch."""
+    dtypes = (torch.int64, torch.bool) if name == "attention_mask" else (torch.bool, torch.int64)
+    return [Padding(name, real, dtype) for real in (1, 0) for dtype in dtypes]
+
+
+@dataclass(frozen=True)
+class PaddedCall(CallConvention):
+    """A call with a padding mask; outputs at padding mean nothing and are zero."""
+
+    padding: Padding = field(kw_only=True)
+
+    def __call__(self, model: Any, inputs: Tensor, extra_kwargs: Mapping[str, Any] | None = None, past: int = 0) -> Any:
+        """The model's outputs [B, N, F] for inputs [B, N, ...]."""
+        extra_kwargs = {**self.padding(inputs), **(extra_kwargs or {})}
+        outputs = as_sequence(super().__call__(model, inputs, extra_kwargs, past), inputs)
+        return outputs.masked_fill(~self.padding.is_real(inputs)[..., None], 0.0)
+
+
+def padded(subject: Subject, padding: Padding) -> Subject:
+    """The subject, and its copies in other dtypes, given a padding mask in every call."""
+    other = copy.copy(subject)
+    other.convention = PaddedCall(**vars(subject.convention), padding=padding)
+    other.float32_copy = subject.float32_copy and padded(subject.float32_copy, padding)
+    other.float64_reference = subject.float64_reference and padded(subject.float64_reference, padding)
+    return other
