@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from hubrouter import HubRouter, ModelConfig, RouterConfig, SequenceModel
 from hubrouter.config import COUNCILS, SELECTIONS
 from hubrouter.mixers.discover import builders
+from hubrouter.state import BLOCK
 
 VOCAB = 11
+SHORT, LONG = 20, 160  # tokens: every cut is tried up to the first
+DRAWN_CUTS = 12  # in longer sequences
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -105,6 +108,25 @@ class Case:
                         module.gates.level.copy_(torch.linspace(-1.2, 0, self.n_hubs))
         return model.to(DTYPES[self.dtype]).train(self.training)
 
+    def cuts(self) -> Tensor:
+        """Where the past is cut from the future: everywhere in short sequences, else at borders and places drawn."""
+        if self.length <= SHORT:
+            return torch.arange(1, self.length)
+        drawn = torch.randperm(self.length - 1, generator=torch.Generator().manual_seed(self.seed))[:DRAWN_CUTS] + 1
+        borders = self.chunk * torch.tensor([1, 2, self.length // self.chunk - 1, self.length // self.chunk])
+        ends = torch.tensor([1, BLOCK, BLOCK + 1, self.length - 1])
+        cuts = torch.cat([drawn, borders, borders + 1, ends]).unique()
+        return cuts[(cuts > 0) & (cuts < self.length)]
+
+    def valid(self) -> tuple[str, Tensor]:
+        """Where padding is, and a mask [1, N] of what is real: all but some tokens at an end, or here and there."""
+        position = torch.arange(self.length)
+        padded = 1 + self.seed // 3 % self.length
+        holes = torch.rand(self.length, generator=torch.Generator().manual_seed(self.seed)) < 0.7
+        masks = {"at the left": position >= padded, "at the right": position < self.length - padded, "between": holes}
+        where = sorted(masks)[self.seed % len(masks)]
+        return where, masks[where][None]
+
     def router(self) -> RouterConfig:
         """The configuration of a bare layer."""
         return self.config().router()
@@ -131,7 +153,7 @@ def layers() -> st.SearchStrategy[Case]:
     return st.builds(
         Case,
         batch=st.integers(1, 3),
-        length=st.integers(2, 20),
+        length=st.integers(2, SHORT) | st.integers(SHORT, LONG),
         n_heads=st.integers(1, 3),
         pairs=st.integers(1, 3),
         n_hubs=st.integers(1, 6),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
-from cases import DTYPES, VOCAB, Case
+from cases import DTYPES, SHORT, VOCAB, Case
 from torch import Tensor, nn
 
 from audits.auditor.audit import audit, explain
@@ -21,14 +21,14 @@ Check = Callable[..., None]
 MAGNITUDES = (1e-3, 1.0, 1e3)  # of suffixes in feature space: small for smooth paths, large to change rankings
 # Roundings allowed between different shapes; few for bfloat16, whose errors must stay below the outputs (our choice).
 ROUNDINGS = {"float64": 2**10, "float32": 2**10, "bfloat16": 2**5}
-PIECES = (1, 3, 2, 5)  # sizes of the pieces of a stream, repeated
+PIECES = (1, 3, 2, 5)  # sizes of the pieces of a short stream, repeated; a longer one comes in pieces of SHORT tokens
 
 
 @torch.no_grad()
 def suffix_swap(case: Case, model: nn.Module | None = None) -> None:
     """Everything from each cut on replaced by extreme suffixes: no output before the cut may change."""
     model = model or case.build()
-    base, cuts = case.inputs(rows=1), torch.arange(1, case.length)
+    base, cuts = case.inputs(rows=1), case.cuts()
     fresh = case.inputs(rows=len(cuts), draw=1)
     # Rows run in the slots of an equally shaped batch, so that rounding is equal too.
     before = model(base.expand(len(cuts), *base.shape[1:]).contiguous())
@@ -56,7 +56,7 @@ def prefix_length(case: Case, model: nn.Module | None = None) -> None:
     case = _without_near_ties(case)
     model, x = model or case.build(), case.inputs()
     whole = model(x)
-    for length in range(1, case.length):
+    for length in case.cuts().tolist():
         diff = _max_abs_diff(model(x[:, :length]), whole[:, :length])
         what = f"cutting the sequence at {length} changed position {int(diff.amax(0).argmax())}"
         _limit(case, "prefix_length", what, float(diff.max()), _rounding(case, whole))
@@ -68,7 +68,7 @@ def stream_in_pieces(case: Case, model: nn.Module | None = None) -> None:
     case = _without_near_ties(case)
     model, x = model or case.build(), case.inputs()
     whole = model(x)
-    for sizes in (PIECES, (1,)):
+    for sizes in (PIECES, (1,)) if case.length <= SHORT else ((SHORT,),):
         state, done = None, 0
         for index in range(case.length):
             piece = x[:, done : done + sizes[index % len(sizes)]]
@@ -79,6 +79,30 @@ def stream_in_pieces(case: Case, model: nn.Module | None = None) -> None:
             what = f"the piece of {piece.shape[1]} at position {done} differs from one pass"
             _limit(case, "stream_in_pieces", what, float(diff.max()), _rounding(case, whole))
             done += piece.shape[1]
+
+
+@torch.no_grad()
+def padding(case: Case, model: nn.Module | None = None) -> None:
+    """With padding at an end or in between: what it holds is not read, and no suffix is."""
+    model, x = model or case.build(), case.inputs(rows=1)
+    where, valid = case.valid()
+    after = model(torch.where(valid[..., None], x, case.inputs(rows=1, draw=1) * 1000), valid)
+    what = f"an output changed with what padding {where} holds"
+    _limit(case, "padding", what, float(_max_abs_diff(after, model(x, valid)).max()), 0.0)
+    suffix_swap(case, Masked(model, valid))
+
+
+class Masked(nn.Module):
+    """A layer under one mask [1, N] for all rows."""
+
+    def __init__(self, layer: nn.Module, valid: Tensor) -> None:
+        super().__init__()
+        self.layer, self.valid = layer, valid
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, D] to [B, N, D]."""
+        output: Tensor = self.layer(x, self.valid.expand(len(x), -1))
+        return output
 
 
 @torch.no_grad()
@@ -109,12 +133,12 @@ def repeat_call(case: Case, model: nn.Module | None = None) -> None:
 def gradient(case: Case, model: nn.Module | None = None) -> None:
     """No output may have a derivative with respect to a later input; features only."""
     model, x = model or case.build(), case.inputs(rows=1)
-    rows = x.expand(case.length, -1, -1).clone().requires_grad_()
-    sinks = torch.arange(case.length)
-    (found,) = torch.autograd.grad(model(rows)[sinks, sinks].sum(), rows)
-    future = found.double().abs().amax(-1).triu(1)
-    sink, source = divmod(int(future.argmax()), case.length)
-    what = f"output {sink} has a derivative with respect to input {source}"
+    sinks = case.cuts() - 1
+    rows = x.expand(len(sinks), -1, -1).clone().requires_grad_()
+    (found,) = torch.autograd.grad(model(rows)[torch.arange(len(sinks)), sinks].sum(), rows)
+    future = found.double().abs().amax(-1).where(torch.arange(case.length) > sinks[:, None], 0.0)
+    row, source = divmod(int(future.argmax()), case.length)
+    what = f"output {int(sinks[row])} has a derivative with respect to input {source}"
     _limit(case, "gradient", what, float(future.max()), 0.0)
 
 

@@ -23,6 +23,8 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrin
 settings.register_profile("leak-probes", deadline=None, print_blob=True, phases=PHASES)
 settings.load_profile("leak-probes")
 
+PROCESSES = 2
+FIRST = "test_layers.py"  # the layer that is changed most, under its fastest checks
 SUBJECT = pytest.StashKey[Model]()
 SETTINGS = pytest.StashKey[Settings]()
 DETAILS: dict[str, dict[str, Any]] = {
@@ -44,6 +46,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--subject", metavar="TARGET", help="package.module:attribute or path/to/file.py:attribute")
     for name, details in DETAILS.items():
         group.addoption(name, dest=_destination(name), default=None, **details)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Two processes where pytest-xdist is installed, unless a subject, a single test or something else is asked for."""
+    asked = any(config.getoption(name, None) for name in ("subject", "numprocesses", "usepdb", "collectonly"))
+    single = any("::" in argument for argument in config.args)
+    worker = hasattr(config, "workerinput")  # its process is one of the two
+    if config.pluginmanager.hasplugin("xdist") and not (asked or single or worker):
+        config.option.numprocesses = min(PROCESSES, os.cpu_count() or 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,11 +87,11 @@ def _checked(target: str, chosen: Settings) -> Model:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Only the tests of the subject where one is named, else all others."""
+    """Only the tests of the subject where one is named, else all others, those of the hub layer first."""
     wanted = config.getoption("subject") is not None
     kept = [item for item in items if (item.path.name == "test_subject.py") == wanted]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = kept
+    items[:] = sorted(kept, key=lambda item: item.path.name != FIRST)
 
 
 def _destination(option: str) -> str:

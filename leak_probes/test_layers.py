@@ -13,13 +13,15 @@ from checks import (
     audited,
     gradient,
     other_rows,
+    padding,
     prefix_length,
     repeat_call,
     stream_in_pieces,
     suffix_swap,
 )
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from audits.leaks import (
     hub_bidirectional_council,
@@ -30,8 +32,10 @@ from audits.leaks import (
     hub_statistics_over_time,
 )
 from hubrouter import HubRouter, ModelConfig, RouterState
+from hubrouter.council import Council, Members
+from hubrouter.state import BLOCK
 
-ON_FEATURES = (suffix_swap, prefix_length, stream_in_pieces, other_rows, repeat_call, gradient)
+ON_FEATURES = (suffix_swap, prefix_length, stream_in_pieces, padding, other_rows, repeat_call, gradient)
 ON_TOKENS = (suffix_swap, prefix_length, stream_in_pieces, other_rows, repeat_call)
 
 Builder = Callable[[ModelConfig], nn.Module]
@@ -43,6 +47,12 @@ Builder = Callable[[ModelConfig], nn.Module]
 def test_a_drawn_layer_is_strictly_causal(check: Check, case: Case) -> None:
     """Each check shrinks to its own minimal case."""
     check(case)
+
+
+@pytest.mark.parametrize("check", [suffix_swap, prefix_length, stream_in_pieces, padding])
+def test_a_layer_is_strictly_causal_across_blocks(check: Check) -> None:
+    """Sequences are routed in blocks of about a thousand tokens; this one takes two."""
+    check(Case(length=BLOCK + 30, n_heads=2, pairs=2, n_hubs=3, k=4, chunk=7, neighbours=1, seed=1))
 
 
 @pytest.mark.parametrize("check", ON_TOKENS)
@@ -92,6 +102,37 @@ class StatelessStream(HubRouter):
         """Always from the start."""
         del state
         return super().stream(x, None)
+
+
+class LateChunksLookAhead(Council):
+    """A planted leak: from the thirteenth chunk on, a query may read the next token too."""
+
+    def own_mask(self, queries: int, own: Members) -> Tensor:
+        """[B, G, L, C]."""
+        mask = super().own_mask(queries, own)
+        ahead = torch.logical_or(mask, F.pad(mask[:, :, 1:], (0, 0, 0, 1)) & own.valid[:, :, None])
+        return torch.cat([mask[:, :12], ahead[:, 12:]], dim=1)
+
+
+def late_chunks_look_ahead(config: ModelConfig) -> HubRouter:
+    """Otherwise the strictly causal layer."""
+    layer = HubRouter(config.router())
+    layer.council = LateChunksLookAhead()
+    return layer
+
+
+@pytest.mark.parametrize("check", [suffix_swap, gradient])
+def test_drawn_layers_are_long_enough_for_a_mistake_in_late_chunks(check: Check) -> None:
+    """Of as many cases as a check draws, one must show it."""
+
+    def shows(case: Case) -> bool:
+        try:
+            check(case, case.prepared(late_chunks_look_ahead(case.config())))
+        except AssertionError:
+            return True
+        return False
+
+    find(layers(), shows, settings=settings(max_examples=50, phases=[Phase.generate], database=None))
 
 
 DETECTED = [
