@@ -30,7 +30,7 @@ def tests(session: nox.Session) -> None:
 def probes(session: nox.Session) -> None:
     """Run the leak probes, as after any change of the council."""
     install(session, "audit,test")
-    session.run("pytest", "leak_probes", "-n", "2", *session.posargs)
+    session.run("pytest", "leak_probes", *session.posargs)
 
 
 @nox.session
