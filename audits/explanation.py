@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 
 from audits.formatting import number
-from audits.results import Finding, LeakClass, Site
+from audits.results import CALLERS_INPUT, Finding, LeakClass, Site
 
 _KINDS = {
     LeakClass.DENSE: "A later position reaches an earlier output along a gradient path.",
@@ -57,6 +57,7 @@ _WITHOUT_SOURCE = {  # what probes see that compare two calls and know no single
 def what(finding: Finding) -> str:
     """What depends on what: "the output at position 3, row 0 depends on position 5, row 0"."""
     seen = _WITHOUT_SOURCE.get(finding.probe) if finding.source == Site() or finding.probe == "prefix-length" else None
+    seen = "is changed by the call itself" if finding.changed == CALLERS_INPUT else seen
     seen = seen or (f"depends on {finding.source}" if finding.source != Site() else "depends on a later input")
     return f"{finding.changed} at {finding.sink} {seen.format(source=finding.source)}"
 

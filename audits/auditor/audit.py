@@ -91,6 +91,7 @@ def audit(
                 runs |= run_probes(subject, [probe for probe in chosen if probe.name not in runs])
             found = findings(subject, runs, target)
         resolved = {**asdict(subject.settings), "dtype": _name(subject)}
+        resolved |= {"outputs": [name or "the first" for name in subject.outputs], "not_judged": subject.not_judged}
     return AuditResult(
         target=target or type(model).__name__,
         verdict=overall(run.report for run in runs.values()),

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from audits.formatting import error_text
+from audits.instruments.differences import response
 from audits.instruments.locate import Location, find_location
 from audits.instruments.noise_floor import rounding, scale_of
 from audits.instruments.probe import Probe, Report, Violation, undetermined
 from audits.instruments.reinit_zero_weights import reinit_zero_weights, zero_initialized
 from audits.results import ProbeResult, Verdict
 from audits.subject.budget import OutOfTime
+from audits.subject.outputs import MAIN
 from audits.subject.subject import Subject
 
 
@@ -84,12 +86,37 @@ def _run_each(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]:
     for index, probe in enumerate(probes):
         subject.clock.begin_stage(probe.name, sum(later.forwards(subject.settings) for later in probes[index:]))
         forwards, started = subject.forwards, time.perf_counter()
-        report = _guarded(subject, probe)
+        report = _of_one_output(subject, probe, _guarded(subject, probe))
         cost = (subject.forwards - forwards, time.perf_counter() - started)
         # Located at once, while there is time.
         locations = tuple(_locate(subject, violation) for violation in report.violations)
         runs[probe.name] = ProbeRun(report, _result(probe, report, *cost), locations)
     return runs
+
+
+def _of_one_output(subject: Subject, probe: Probe, report: Report) -> Report:
+    """A leak that the outputs of a model show together, by the first of them that shows it alone."""
+    if report.verdict is not Verdict.LEAK or len(subject.outputs) == 1:
+        return report
+    for name in subject.outputs:
+        one = subject.variant(outputs=(name,))
+        if not any(_may_show(one, violation) for violation in report.violations):
+            continue
+        alone = _guarded(one, probe)
+        if alone.verdict is Verdict.LEAK and name == MAIN:
+            return alone
+        if alone.verdict is Verdict.LEAK:
+            changed = f'output "{name}"'
+            found = tuple(replace(v, changed=changed, seen_in=v.seen_in or one) for v in alone.violations)
+            return replace(alone, why=f"{changed}: {alone.why}", violations=found)
+    return report
+
+
+def _may_show(subject: Subject, violation: Violation) -> bool:
+    """Whether a subject may show a violation that another did; a pair of its own inputs decides that at once."""
+    if violation.pair is None or violation.seen_in is not None:
+        return True
+    return response(subject, violation.pair).effect > violation.noise_floor
 
 
 def none_run(probes: Sequence[Probe], why: str) -> dict[str, ProbeRun]:

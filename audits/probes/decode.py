@@ -12,7 +12,7 @@ from audits.formatting import error_text
 from audits.instruments.noise_floor import decide, max_abs_diff, noise_of
 from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
-from audits.subject.outputs import as_sequence
+from audits.subject.outputs import MAIN, as_sequence
 from audits.subject.settings import SubjectError
 from audits.subject.streaming import CACHES, Step, own_stream, streaming
 from audits.subject.subject import Subject
@@ -28,6 +28,7 @@ def run(subject: Subject) -> Report:
     step = streaming(subject)
     if step is None:
         return not_applicable(f"the model offers no stream(piece, state) and none of {', '.join(CACHES)}")
+    subject = subject.variant(outputs=(MAIN,))  # a stream may return that one alone
     base = subject.base()
     whole = subject.run(base)
     plans = _plans(base.shape[1])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from audits.instruments.noise_floor import CALLS, comparable, decide, max_abs_diff, noise_of
 from audits.instruments.probe import Probe, Report, Violation, failed_control, undetermined
-from audits.results import Site, Verdict
+from audits.results import CALLERS_INPUT, Site, Verdict
 from audits.subject.outputs import as_sequence
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
@@ -53,7 +53,7 @@ def _written(subject: Subject) -> Violation | None:
     if not worst.any():
         return None
     site = Site(int(worst.argmax()), 0)
-    return Violation(Site(), site, float(worst.max()), 0.0, changed="the caller's input")
+    return Violation(Site(), site, float(worst.max()), 0.0, changed=CALLERS_INPUT)
 
 
 def _repeated(subject: Subject) -> Report:

@@ -5,16 +5,12 @@ Axes: B (rows), N (tokens).
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from audits.subject.call_convention import CallConvention
-from audits.subject.outputs import as_sequence
 from audits.subject.subject import Subject
 
 UNAMBIGUOUS = ("attention_mask", "key_padding_mask", "src_key_padding_mask", "padding_mask", "pad_mask")
@@ -59,23 +55,6 @@ def candidates(name: str) -> list[Padding]:
     return [Padding(name, real, dtype) for real in (1, 0) for dtype in dtypes]
 
 
-@dataclass(frozen=True)
-class PaddedCall(CallConvention):
-    """A call with a padding mask; outputs at padding mean nothing and are zero."""
-
-    padding: Padding = field(kw_only=True)
-
-    def __call__(self, model: Any, inputs: Tensor, extra_kwargs: Mapping[str, Any] | None = None, past: int = 0) -> Any:
-        """The model's outputs [B, N, F] for inputs [B, N, ...]."""
-        extra_kwargs = {**self.padding(inputs), **(extra_kwargs or {})}
-        outputs = as_sequence(super().__call__(model, inputs, extra_kwargs, past), inputs)
-        return outputs.masked_fill(~self.padding.is_real(inputs)[..., None], 0.0)
-
-
 def padded(subject: Subject, padding: Padding) -> Subject:
-    """The subject, and its copies in other dtypes, given a padding mask in every call."""
-    other = copy.copy(subject)
-    other.convention = PaddedCall(**vars(subject.convention), padding=padding)
-    other.float32_copy = subject.float32_copy and padded(subject.float32_copy, padding)
-    other.float64_reference = subject.float64_reference and padded(subject.float64_reference, padding)
-    return other
+    """The subject given a padding mask in every call; outputs at padding mean nothing and are zero."""
+    return subject.variant(convention=replace(subject.convention, always=padding), real=padding.is_real)

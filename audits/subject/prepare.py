@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from audits.formatting import first_line
 from audits.subject.call_convention import call_convention
 from audits.subject.force_float64 import SpoofDtype, force_float64
 from audits.subject.operations import CoarseResultRecorder, operations
+from audits.subject.outputs import MAIN, as_sequence, further_outputs, named_tensors
 from audits.subject.packing import DOCUMENT_ARGUMENTS
 from audits.subject.progress import AuditClock
 from audits.subject.randomness import generator
@@ -51,6 +54,7 @@ def prepare(model: Model, settings: Settings, clock: AuditClock | None = None) -
     subject = _first_that_runs(model, settings, clock or AuditClock())
     with subject.preserve_state():
         settings = subject.settings = _with_batch(subject)
+        subject.outputs, subject.not_judged = _outputs(subject)
         subject.compute_dtype = _compute_dtype(subject)
     if subject.dtype == torch.float64:
         subject.float32_copy = with_dtype(subject, torch.float32)
@@ -91,6 +95,7 @@ def with_dtype(subject: Subject, dtype: torch.dtype | None, *modes: Mode) -> Sub
         return None
     try:
         other = Subject(model, subject.settings, dtype, subject.clock, modes)
+        other.outputs = subject.outputs
         with other.preserve_state():
             other.run(other.base())
             other.compute_dtype = _compute_dtype(other)
@@ -146,6 +151,31 @@ def _with_batch(subject: Subject) -> Settings:
     asked = subject.rows(subject.run(subject.base()))
     rows = _halved(subject, asked) if subject.clock.budget.seconds is None else _doubled(subject, asked)
     return subject.settings if rows == asked else replace(subject.settings, batch=rows)
+
+
+def _outputs(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The main output and those others that are finite and go with the positions at two lengths; all that do not."""
+    found: list[dict[str, Tensor]] = []
+    returned: list[str] = []
+
+    def kept(model: Any, given: Tensor) -> Any:
+        output = subject.convention(model, given)
+        found.append(further_outputs(output, given))
+        main = as_sequence(output, given)
+        returned.extend(name for name, tensor in named_tensors(output) if tensor.data_ptr() != main.data_ptr())
+        return main
+
+    length = subject.settings.seq_len
+    subject.call(kept, subject.base())
+    if found[0]:
+        with suppress(Exception):
+            subject.call(kept, subject.base(length=length - length // 2))
+    names = [name for name, tensor in found[0].items() if len(found) == 2 and _same_kind(tensor, found[1].get(name))]
+    return (MAIN, *names), tuple(dict.fromkeys(name for name in returned if name not in names))
+
+
+def _same_kind(tensor: Tensor, other: Tensor | None) -> bool:
+    return other is not None and tensor.shape[2:] == other.shape[2:] and bool(tensor.isfinite().all())
 
 
 def _halved(subject: Subject, rows: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from audits.subject.budget import OutOfTime
 from audits.subject.call_convention import call_convention
 from audits.subject.copying import copy_of
 from audits.subject.eager import uncompiled
-from audits.subject.outputs import as_sequence
+from audits.subject.outputs import MAIN, as_sequence
 from audits.subject.progress import AuditClock
 from audits.subject.randomness import generator, pinned
 from audits.subject.settings import Settings
@@ -35,6 +36,9 @@ class Subject:
         module: the copy when the model is an nn.Module.
         trainable: names of the model's parameters that training would change.
         convention: how the model is called.
+        outputs: the names of what is judged of that which it returns.
+        not_judged: the names of floating tensors that it returns and that go with no position.
+        real: makes from inputs [B, N, ...] which positions are judged, bool [B, N]; None: all.
         float32_copy: the same in float32, where this one is float64 and that runs.
         float64_reference: the same in float64 throughout, where this one computes in something coarser.
         same_path: whether this one, run in place of a coarser one, provably performs the same operations.
@@ -59,6 +63,9 @@ class Subject:
         self.module = self.model if isinstance(self.model, nn.Module) else None
         self.trainable = _trainable(model)
         self.convention = call_convention(self.model, settings.input)
+        self.outputs: tuple[str, ...] = (MAIN,)
+        self.not_judged: tuple[str, ...] = ()
+        self.real: Callable[[Tensor], Tensor] | None = None
         # What could not be copied was not cast either.
         cast = self.module is None or (self.copied and dtype is not None)
         self.dtype = dtype if cast else own_dtype(model)
@@ -128,9 +135,23 @@ class Subject:
         with pinned(seed), torch.set_grad_enabled(recorded), self.clock.forward(), uncompiled(), ExitStack() as stack:
             for mode in self._modes:
                 stack.enter_context(mode())
-            output = as_sequence(_without_exit(function, self.model, given), inputs)
+            output = self.sequence(_without_exit(function, self.model, given), inputs)
             # A copy: some models return a buffer of theirs, which the next call overwrites.
             return output.clone() if grad else output.detach().clone()
+
+    def sequence(self, output: Any, inputs: Tensor) -> Tensor:
+        """The judged outputs [B, N, F] in what the model returned for inputs; those at padding are zero."""
+        found = as_sequence(output, inputs, self.outputs)
+        return found if self.real is None else found.masked_fill(~self.real(inputs)[..., None], 0.0)
+
+    def variant(self, **attributes: Any) -> Subject:
+        """The same model called or judged in another way, and so its copies in other dtypes."""
+        other = copy.copy(self)
+        for name in ("float32_copy", "float64_reference"):
+            in_dtype = getattr(self, name)
+            setattr(other, name, in_dtype and in_dtype.variant(**attributes))
+        vars(other).update(attributes)
+        return other
 
     @property
     def forwards(self) -> int:

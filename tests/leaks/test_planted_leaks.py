@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ import audits.leaks
 from audits.leaks import all_leaks
 from audits.leaks._planted import PlantedLeak, redrawn
 from audits.results import LeakClass
+from audits.subject.outputs import further_outputs
 
 PLANTED = all_leaks()
 MODULES = [m.name for m in pkgutil.iter_modules(audits.leaks.__path__)]
@@ -48,6 +50,15 @@ def draw(leak: PlantedLeak, rows: int, length: int, seed: int) -> Tensor:
     return torch.randint(leak.vocab_size or 2, (rows, length), generator=generator)
 
 
+def joined(output: Tensor | dict[str, Any], inputs: Tensor) -> Tensor:
+    """All outputs of every position in one tensor."""
+    return (
+        output
+        if isinstance(output, Tensor)
+        else torch.cat([*further_outputs(output, inputs).values(), output["logits"]], -1)
+    )
+
+
 def padding_mask(leak: PlantedLeak, inputs: Tensor) -> dict[str, Tensor]:
     """The mask under which a leak of padding occurs; nothing for the others."""
     if leak.padded is None:
@@ -75,7 +86,9 @@ def largest_change(leak: PlantedLeak, version: str) -> float:
         others = inputs.clone()
         others[:, cut:] = draw(leak, 8, leak.seq_len - cut, seed=1000 + cut)
         kwargs = padding_mask(leak, inputs) if leak.leak_class in SHOWN_BY_PERTURBATION else {}
-        outputs = [reinitialised(leak, version).to(dtype)(given, **kwargs)[:, :cut] for given in (inputs, others)]
+        models = [reinitialised(leak, version).to(dtype) for _ in range(2)]
+        pairs = zip(models, (inputs, others), strict=True)
+        outputs = [joined(model(given, **kwargs), given)[:, :cut] for model, given in pairs]
         worst = max(worst, float((outputs[0] - outputs[1]).abs().max()))
     return worst
 
@@ -144,7 +157,7 @@ def test_outputs_are_finite_at_any_length_and_keep_the_dtype(leak, version, dtyp
     model = build(leak, version).to(dtype)
     for rows, length in ((1, 1), (3, 2), (2, 17), (1, leak.seq_len), (1, 64)):
         inputs = draw(leak, rows, length, seed=length)
-        outputs = model(inputs.to(dtype) if leak.width else inputs)
+        outputs = joined(model(inputs.to(dtype) if leak.width else inputs), inputs)
         assert outputs.shape[:2] == (rows, length)
         assert outputs.dtype == dtype
         assert outputs.isfinite().all()

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from audits.instruments.tracing.taint_map import LABEL_DTYPE, unflagged
 from audits.instruments.tracing.tracer import Escape, Tracer, tracing
-from audits.subject.outputs import as_sequence
 from audits.subject.subject import Subject
 
 
@@ -63,7 +62,9 @@ def trace_outputs(
     kept: list[tuple[Tensor, Tensor | None]] = []
 
     def traced(model: Any, given: Tensor) -> Tensor:
-        kept.append(trace_function(tracer, lambda x: as_sequence(subject.convention(model, x), inputs), given, sources))
+        kept.append(
+            trace_function(tracer, lambda x: subject.sequence(subject.convention(model, x), inputs), given, sources)
+        )
         return kept[0][0]
 
     subject.call(traced, inputs, training=training)
