@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,7 @@ from audits.subject.subject import Subject
 
 MAGNITUDES = (1e-3, 1.0, 1e3)  # of feature changes: small enough for smooth paths, large enough to flip any ranking
 SWEPT = 384  # suffixes in a sweep, each after a prefix of its own
+MAX_TRIGGERS = 8  # constants of a model that are tried as tokens, and as counts of them
 REPEATS = 3  # prefixes for each token id at least; of a large vocabulary only a sample is swept
 
 
@@ -59,11 +61,59 @@ def sweep(subject: Subject, gen: torch.Generator) -> Changes:
         magnitude = torch.tensor(MAGNITUDES, dtype=torch.float64).repeat(SWEPT // len(MAGNITUDES))
         suffix = subject.draw(SWEPT, length, gen) * magnitude[:, None, None]
     else:
-        ids = torch.randperm(vocabulary, generator=gen)[: SWEPT // REPEATS]
+        drawn, special = (
+            torch.randperm(vocabulary, generator=gen),
+            torch.tensor(special_ids(subject), dtype=torch.int64),
+        )
+        ids = torch.cat([special, drawn[~torch.isin(drawn, special)]])[: SWEPT // REPEATS]
         suffix = ids.repeat(-(-SWEPT // len(ids)))[:SWEPT, None].expand(-1, length)
     cuts = torch.randint(1, length, (SWEPT,), generator=gen)
     bases = subject.draw(SWEPT, length, gen)
     return replace(replace_from(bases, suffix, cuts), bases=bases)
+
+
+def turning(subject: Subject, gen: torch.Generator) -> Changes:
+    """Early and late suffixes that turn common decisions over: new draws, and one token throughout."""
+    length = subject.settings.seq_len
+    cuts = torch.tensor(sorted({1, max(1, length // 4), max(1, length // 2), length - 1}))
+    kinds = [subject.draw(len(cuts), length, gen), subject.draw(len(cuts), 1, gen)]
+    fresh = torch.cat([kind.expand(len(cuts), length, *kind.shape[2:]) for kind in kinds])
+    bases = subject.draw(len(fresh), length, gen)
+    return replace(replace_from(bases, fresh, cuts.repeat(len(kinds))), bases=bases)
+
+
+def triggers(subject: Subject, numbers: Sequence[int | float], gen: torch.Generator) -> Changes | None:
+    """Suffixes of the tokens that a model compares with: each alone, repeated, as often as a number says, in order.
+
+    Each row has a base of its own, without its token; None where no number is a token.
+    """
+    length, vocabulary = subject.settings.seq_len, subject.settings.vocab_size or 0
+    ids = [int(n) for n in numbers if n == int(n) and 0 <= n < vocabulary][:MAX_TRIGGERS]
+    counts = [int(n) for n in numbers if n == int(n) and 1 < n <= length // 2][:MAX_TRIGGERS]
+    if not ids or subject.settings.input == "features":
+        return None
+    rows: list[tuple[list[int], int]] = []  # tokens, and where they begin
+    for token in ids:
+        rows += [([token] * count, length // 2) for count in dict.fromkeys((1, *counts, length // 2))]
+    rows += [(ids, length // 2 - n) for n in range(min(len(ids), length // 2))]
+    bases = subject.draw(len(rows), length, gen)
+    inputs = bases.clone()
+    for row, (tokens, start) in enumerate(rows):
+        if len(set(tokens)) == 1:
+            bases[row][bases[row] == tokens[0]] = (tokens[0] + 1) % vocabulary
+        inputs[row] = bases[row]
+        kept = tokens[: length - start]
+        inputs[row, start : start + len(kept)] = torch.tensor(kept)
+        bases[row, : length // 2] = inputs[row, : length // 2]
+    return Changes(inputs, torch.full((len(rows),), length // 2), bases)
+
+
+def special_ids(subject: Subject) -> tuple[int, ...]:
+    """Those token ids of the vocabulary that a model's configuration names (`pad_token_id`, `image_token_index`)."""
+    config = getattr(subject.original, "config", None)
+    named = (value for name, value in (getattr(config, "__dict__", {})).items() if "_token_i" in name)
+    flat = (n for value in named for n in (value if isinstance(value, (list, tuple)) else (value,)))
+    return tuple(dict.fromkeys(n for n in flat if type(n) is int and 0 <= n < (subject.settings.vocab_size or 0)))
 
 
 def replace_from(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:

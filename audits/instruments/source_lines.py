@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import torch
+from torch import nn
 
 from audits.subject import operations
 from audits.subject.subject import Subject
@@ -27,16 +32,30 @@ class Frame:
 
 def user_frames() -> tuple[Frame, ...]:
     """The current Python stack from the innermost line of the subject outwards, without torch and the instruments."""
-    frames = []
+    return tuple(Frame(f.f_code.co_filename, f.f_lineno, f.f_code.co_name) for f in _stack())
+
+
+def user_numbers() -> tuple[int | float, ...]:
+    """The numbers that the subject's innermost function names: constants, variables, attributes; those in lists too."""
+    frame = next(_stack(), None)
+    if frame is None:
+        return ()
+    owners: list[Any] = [value for value in frame.f_locals.values() if isinstance(value, nn.Module)]
+    found = [*frame.f_code.co_consts, *frame.f_locals.values()]
+    for name in frame.f_code.co_names:
+        value = next((v for o in owners if (v := inspect.getattr_static(o, name, None)) is not None), None)
+        found.append(frame.f_globals.get(name) if value is None else value)
+        owners.append(value)  # a name may be an attribute of what the one before it names
+    flat = (n for v in found for n in (v if isinstance(v, (tuple, list, set, frozenset)) else (v,)))
+    return tuple(dict.fromkeys(n for n in flat if type(n) in (int, float)))
+
+
+def _stack() -> Iterator[FrameType]:
     frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if frame.f_code is Subject.call.__code__:
-            break
-        if not file.startswith(_HIDDEN):
-            frames.append(Frame(file, frame.f_lineno, frame.f_code.co_name))
+    while frame is not None and frame.f_code is not Subject.call.__code__:
+        if not frame.f_code.co_filename.startswith(_HIDDEN):
+            yield frame
         frame = frame.f_back  # type: ignore[assignment] # the loop ends with None
-    return tuple(frames)
 
 
 def display_path(file: str) -> str:

@@ -8,14 +8,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from audits.instruments import adversary, changes
+from audits.instruments import adversary, changes, decisions
+from audits.instruments.decisions import Recorded
 from audits.instruments.differences import Changes, Comparison, Effects, response
-from audits.instruments.noise_floor import comparable
+from audits.instruments.noise_floor import comparable, max_abs_diff
 from audits.instruments.probe import Pair, Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.instruments.source_lines import Frame, display_path
 from audits.instruments.tracing.attribution import Attribution, attribute
 from audits.instruments.tracing.taint_map import MAX_POSITIONS
 from audits.instruments.tracing.trace import Trace, positions, trace
+from audits.instruments.tracing.tracer import Escape
 from audits.results import Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
@@ -44,13 +46,60 @@ def run(subject: Subject) -> Report:
         return not_applicable(f"the model does not run under tracing ({type(problem).__name__})")
     if int(found.latest.max()) < 0:
         return failed_control("no output was traced back to any token")
-    silent = [e for e in found.escapes if e.silent]
+    report = Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}")
     if bool(found.leaking().any()):
-        report = _confirmed(subject, base, found, training=False) or _structural(subject, base, found)
-        return _with_training(subject, base, report)
-    if silent:
-        return not_applicable(f"values left torch through {silent[0].how} at {_at(silent[0].frame)} and were lost")
-    return _with_training(subject, base, Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}"))
+        regrouped = trace(subject, base, positions(base), grouping=True)
+        grouped = not bool(regrouped.leaking().any())
+        leak = _confirmed(subject, base, found, training=False, thorough=not grouped)
+        if leak is not None:
+            return leak
+        found = regrouped if grouped else found
+        report = Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}") if grouped else _structural(subject, base, found)
+    if report.verdict is Verdict.PASS and report.applicable:
+        report = _decided(subject, base, found, report)
+    return _with_training(subject, base, report)
+
+
+def _decided(subject: Subject, base: Tensor, found: Trace, report: Report) -> Report:
+    """A pass, unless Python read what depends on tokens and may have decided an earlier output by it."""
+    silent = next((e for e in found.escapes if e.silent and e.latest), None)
+    if silent is not None:
+        return undetermined(f"values left torch through {silent.how} at {_at(silent.frame)} and were lost")
+    reads = [e for e in found.escapes if e.latest]
+    if not reads:
+        return report
+    lines = {_at(e.frame): None for e in reads}
+    reaching = decisions.reaching(subject, base, reads)
+    leak, left = _turned_over(subject, found, reaching)
+    if leak is not None:
+        return leak
+    if left:
+        return undetermined(
+            f"a decision at {_at(left[0].frame)} depends on position {left[0].latest}; taken otherwise, it changes "
+            f"earlier outputs, and no input tried turned it over"
+        )
+    outcome = f"{'turned over' if reaching else 'taken otherwise'}, they change no earlier output"
+    return replace(report, why=f"{report.why}; decisions at {', '.join(lines)}: {outcome}")
+
+
+def _turned_over(subject: Subject, found: Trace, reads: list[Escape]) -> tuple[Report | None, list[Escape]]:
+    """The leak of a decision that some input turns over, and the reads whose decision none does."""
+    gen = generator(subject.settings.seed, "decisions")
+    numbers = [*found.compared, *(n for read in reads for n in read.constants), *changes.special_ids(subject)]
+    left = reads
+    for plan in (changes.turning(subject, gen), changes.triggers(subject, tuple(dict.fromkeys(numbers)), gen)):
+        for row in range(len(plan.cuts) if plan is not None and left else 0):
+            assert plan is not None
+            one = plan.rows(torch.tensor([row]))
+            assert one.bases is not None
+            before, after = (Recorded.of(subject, given) for given in (one.bases, one.inputs))
+            past = max_abs_diff(before.outputs, after.outputs)[0, : int(one.cuts)]
+            if float(past.max()) > 0:
+                decision, violation = Comparison(subject, one.bases).confirm(replace(one, bases=None), 0)
+                if decision.verdict is Verdict.LEAK:
+                    return _leak(subject, violation), []
+            left = [read for read in left if not before.decides_otherwise(after, read.frame)]
+    return None, left
 
 
 def _with_training(subject: Subject, base: Tensor, report: Report) -> Report:
@@ -63,18 +112,19 @@ def _with_training(subject: Subject, base: Tensor, report: Report) -> Report:
         return report
     if not bool(found.leaking().any()):
         return report
-    leak = _confirmed(subject, base, found, training=True)
+    grouped = not bool(trace(subject, base, positions(base), training=True, grouping=True).leaking().any())
+    leak = _confirmed(subject, base, found, training=True, thorough=not grouped)
     if leak is not None:
         return replace(leak, why=f"in training mode, {leak.why}")
-    if not bool(trace(subject, base, positions(base), training=True, grouping=True).leaking().any()):
+    if grouped:
         return report
     return replace(report, why=f"{report.why}; in training mode a flow that no change confirms")
 
 
-def _confirmed(subject: Subject, base: Tensor, found: Trace, *, training: bool) -> Report | None:
+def _confirmed(subject: Subject, base: Tensor, found: Trace, *, training: bool, thorough: bool = True) -> Report | None:
     """The leak that a change of later tokens confirms, with the line where it enters; None if no output changes."""
     comparison = Comparison(subject, base, training=training)
-    for plan, effects in _plans(comparison, found):
+    for plan, effects in _plans(comparison, found, thorough=thorough):
         for row in comparison.strongest(effects):
             decision, violation = comparison.confirm(plan, row)
             if decision.verdict is Verdict.LEAK:
@@ -82,8 +132,11 @@ def _confirmed(subject: Subject, base: Tensor, found: Trace, *, training: bool) 
     return None
 
 
-def _plans(comparison: Comparison, found: Trace) -> Iterator[tuple[Changes, Effects]]:
-    """The traced sources changed by themselves; then what perturbation tries; each with its effects."""
+def _plans(comparison: Comparison, found: Trace, *, thorough: bool) -> Iterator[tuple[Changes, Effects]]:
+    """The traced sources changed by themselves; then what perturbation tries; each with its effects.
+
+    Not thorough, nothing is evolved: where only an assumption of grouping separates the flow from a pass.
+    """
     subject, base = comparison.subject, comparison.base
     later = found.latest[found.leaking()].unique()
     sources = later[torch.linspace(0, len(later) - 1, min(SOURCES, len(later))).long()]
@@ -95,6 +148,12 @@ def _plans(comparison: Comparison, found: Trace) -> Iterator[tuple[Changes, Effe
     plans = [changes.singles(subject, base, gen), changes.suffixes(subject, base, gen)]
     for plan in (*plans, changes.sweep(subject, gen)):
         yield plan, comparison.measure(plan)
+    if not thorough:
+        return
+    numbers = (*found.compared, *changes.special_ids(subject))
+    triggers = changes.triggers(subject, numbers, generator(subject.settings.seed, "triggers"))
+    if triggers is not None:
+        yield triggers, comparison.measure(triggers)
     evolved = adversary.search(comparison, gen)
     if evolved is not None:
         yield evolved.changes, evolved.effects
@@ -166,9 +225,6 @@ def _lengthened(subject: Subject, pair: Pair) -> Pair:
 
 def _structural(subject: Subject, base: Tensor, found: Trace) -> Report:
     """A flow that no change confirms: it cancels, or an operation without a rule was assumed to mix everything."""
-    regrouped = trace(subject, base, positions(base), grouping=True)
-    if not bool(regrouped.leaking().any()):
-        return Report(Verdict.PASS, f"{CLEAN}{_remarks(regrouped)}")
     sink = int(found.leaking()[0].nonzero()[0])
     source = int(found.latest[0, sink])
     if found.unknown:
@@ -189,9 +245,6 @@ def _remarks(found: Trace) -> str:
     parts = [f"assuming that {text}" for text in found.assumptions]
     if found.unknown:
         parts.append(f"no rule for {', '.join(found.unknown)} (assumed to mix all inputs)")
-    reads = {_at(e.frame): e.how for e in found.escapes if not e.silent}
-    if reads:
-        parts.append(f"Python read values at {', '.join(reads)}, whose decisions were not traced")
     return "".join(f"; {part}" for part in parts)
 
 
@@ -210,6 +263,6 @@ PROBE = Probe(
     order=2,
     run=run,
     forwards=_forwards,
-    blind_to="numbers that are computed from the length itself, since no token flows there; branches that Python took; "
+    blind_to="numbers that are computed from the length itself, since no token flows there; branches on shapes; "
     "calls, rows and dtypes other than the traced ones. A flow counts only once a change of tokens shows it.",
 )

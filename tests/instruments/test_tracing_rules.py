@@ -362,8 +362,21 @@ def test_values_that_leave_for_python_are_noted_with_their_line():
 
     tracer = Tracer(None)
     traced(escaping, fed(), tracer)
-    noted = [(e.how, e.silent, e.frame.function) for e in tracer.escapes]
-    assert noted == [("_local_scalar_dense", False, "escaping"), ("tolist", True, "escaping")]
+    noted = [(e.how, e.silent, e.frame.function, 100 in e.constants) for e in tracer.escapes]
+    assert noted == [("_local_scalar_dense", False, "escaping", True), ("tolist", True, "escaping", True)]
+    assert tracer.escapes[0].latest < tracer.escapes[1].latest
+
+
+def test_numbers_that_tokens_are_compared_with_are_noted_in_their_order():
+    ids = torch.arange(6).view(1, 6)
+
+    def comparing(ids):
+        found = (ids == 4) | torch.isin(ids, torch.tensor([3, 2])) | (torch.arange(6) == 5)
+        return found & (ids.cumsum(1) >= 11) & (ids.double() > 7)
+
+    tracer = Tracer(None)
+    trace_function(tracer, comparing, ids, torch.arange(6).expand(1, 6))
+    assert list(tracer.compared) == [4, 3, 2, 11]
 
 
 def test_constants_that_leave_for_python_are_not_noted():

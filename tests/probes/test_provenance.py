@@ -12,6 +12,7 @@ from torch import nn
 
 from audits import audit
 from audits.instruments.probe import Pair
+from audits.instruments.source_lines import display_path
 from audits.instruments.tracing.attribution import attribute, positions_along
 from audits.instruments.tracing.trace import positions, trace
 from audits.leaks import PlantedLeak, all_leaks
@@ -34,6 +35,7 @@ LEAKING_LINES = {
     "block_mean_broadcast": "share.sum(-1, keepdim=True) @ x",
     "chunk_mean_routing": "affinity.masked_fill(~candidates",
     "conspiring_tokens": "bids.argmax(1",
+    "counted_token": "self.visible(len(x), x) @ x",
     "detached_sequence_mean": "return x.mean(1, keepdim=True)",
     "expert_choice_routing": "scores.topk(capacity, dim=1)",
     "faint_future": "SIZE * self.others",
@@ -179,10 +181,17 @@ def test_values_lost_to_python_leave_the_verdict_open():
     assert "tolist" in report.why
 
 
-def test_a_value_read_for_a_decision_is_named_and_passes():
+def test_a_decision_that_reaches_earlier_outputs_and_that_no_input_turns_over_leaves_the_verdict_open():
     report = report_on(lambda x: x if float(x.abs().max()) < 1e6 else x.flip(1))
-    assert report.verdict is Verdict.PASS
-    assert "decisions were not traced" in report.why
+    assert report.verdict is Verdict.UNDETERMINED
+    assert f"a decision at {display_path(__file__)}:" in report.why
+
+
+def test_lost_values_leave_the_whole_audit_open():
+    model = Mixer(lambda x: x + torch.tensor(x.mean(-1)[0].tolist(), dtype=x.dtype).cumsum(0)[None, :, None])
+    result = audit(model, vocab_size=20, seq_len=12, batch=1)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert result.findings == ()
 
 
 @torch.library.custom_op("provenance_test::half", mutates_args=())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from audits.instruments.tracing.call import Call, Result, latest, rule
+from audits.instruments.tracing.call import Call, Notes, Result, latest, rule
 
 GROUPING = "tokens sorted by an integer key interact within their own group and are put back"
 SKIPPING = "groups that no token chose add nothing"
@@ -30,11 +30,11 @@ def grouped(call: Call) -> Result:
     return call.labels_or_zeros("self").gather(call.get("dim", -1), order)
 
 
-def lists_groups(call: Call, labels: Tensor) -> bool:
-    """Whether a mask says which groups have members: one cell a group, all of which depend on the same tokens."""
-    if not call.notes.grouping or labels.ndim != 1 or len(labels) < 2 or bool((labels != labels[0]).any()):
+def lists_groups(notes: Notes, labels: Tensor) -> bool:
+    """Whether a list says which groups have members: one cell a group, all of which depend on the same tokens."""
+    if not notes.grouping or labels.ndim != 1 or len(labels) < 2 or bool((labels != labels[0]).any()):
         return False
-    call.assume(SKIPPING)
+    notes.assumptions[SKIPPING] = None
     return True
 
 

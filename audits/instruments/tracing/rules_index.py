@@ -69,7 +69,7 @@ def index(call: Call) -> Result:
 def nonzero(call: Call) -> Result:
     """Coordinates of the cells a mask keeps: each has the label of its own cell, or none in a list of groups."""
     labels = call.labels_or_zeros("self")
-    if lists_groups(call, labels):
+    if lists_groups(call.notes, labels):
         return None
     call.assume(PACKING)
     own = labels[tuple(call.out.unbind(1))] if labels.ndim else labels.expand(len(call.out))
@@ -216,7 +216,7 @@ def _reach(target: Tensor, labels: list[Tensor | None], cells: Tensor, along: Te
 def repeat_interleave(call: Call) -> Result:
     """Repeat counts that depend on tokens affect everything after them."""
     if call.labels.keys() == {"self"}:
-        return call.labels["self"].repeat_interleave(call.values["repeats"], call.get("dim"))
+        return call.labels_or_zeros("self").repeat_interleave(call.values["repeats"], call.get("dim"))
     return latest(*(m.amax() for m in call.all_labels()))
 
 

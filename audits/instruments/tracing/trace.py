@@ -23,12 +23,14 @@ class Trace:
         unknown: operations without a rule, assumed to depend on all their inputs.
         assumptions: what was assumed, in words.
         escapes: values that left for Python.
+        compared: numbers that integers which depend on tokens are compared with, in the order of the pass.
     """
 
     latest: Tensor
     unknown: tuple[str, ...]
     assumptions: tuple[str, ...]
     escapes: tuple[Escape, ...]
+    compared: tuple[int | float, ...]
 
     def leaking(self) -> Tensor:
         """Where an output depends on a later position: bool [B, N]."""
@@ -52,7 +54,8 @@ def trace(
     latest = torch.zeros(inputs.shape[:2], dtype=torch.int64)
     if labels is not None:
         latest = unflagged(labels).reshape(*inputs.shape[:2], -1).amax(-1).long().cpu()
-    return Trace(latest - 1, tuple(tracer.notes.unknown), tuple(tracer.notes.assumptions), tuple(tracer.escapes))
+    notes, compared = tracer.notes, tuple(tracer.compared)
+    return Trace(latest - 1, tuple(notes.unknown), tuple(notes.assumptions), tuple(tracer.escapes), compared)
 
 
 def trace_outputs(

@@ -12,28 +12,20 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from audits.instruments.source_lines import Frame, user_frames
+from audits.instruments.source_lines import Frame, user_frames, user_numbers
 from audits.instruments.tracing.call import ArgumentLabels, Call, Notes, Rule
 from audits.instruments.tracing.rules import SILENT, Kind, Plan, mix_all, plan
-from audits.instruments.tracing.rules_group import groups
+from audits.instruments.tracing.rules_group import groups, lists_groups
 from audits.instruments.tracing.taint_map import MASKED, TaintMap, TaintMaps, storage_key, unflagged
 from audits.subject.operations import DispatchMode
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 RANKINGS = {
-    "sort",
-    "topk",
-    "argsort",
-    "kthvalue",
-    "argmax",
-    "argmin",
-    "max",
-    "min",
-    "median",
-    "mode",
-    "cummax",
-    "cummin",
+    *("sort", "topk", "argsort", "kthvalue", "argmax", "argmin"),
+    *("max", "min", "median", "mode", "cummax", "cummin"),
 }
+COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "isin"}
+MAX_COMPARED = 16  # elements of a tensor whose values count as constants that tokens are compared with
 
 
 @dataclass(frozen=True)
@@ -43,12 +35,18 @@ class Escape:
     Attributes:
         how: the operation or method.
         frame: where in the subject.
-        silent: whether the values came back as numbers (`tolist`, `numpy`), not only for a decision.
+        latest: the latest position that it depends on.
+        silent: whether many values came back at once (`tolist`, `numpy`), not one that a decision is taken by.
+        number: which of all reads of the pass it is, from 0.
+        constants: numbers named in the function that reads it.
     """
 
     how: str
     frame: Frame | None
+    latest: int
     silent: bool
+    number: int
+    constants: tuple[int | float, ...]
 
 
 class Tracer(DispatchMode):
@@ -58,7 +56,9 @@ class Tracer(DispatchMode):
         super().__init__()
         self.taint_maps = TaintMaps()
         self.notes = Notes(grouping)
-        self.escapes: dict[Escape, None] = {}
+        self.escapes: list[Escape] = []
+        self.compared: dict[int | float, None] = {}  # numbers that the subject compares integers with, in that order
+        self._reads = 0
         tensors = [] if module is None else [*module.parameters()]
         self._weights: dict[int, bool | None] = {storage_key(t): None for t in tensors}
 
@@ -71,13 +71,16 @@ class Tracer(DispatchMode):
         values.update(kwargs)
         labels, facts = self._read(todo, values)
         if todo.kind is Kind.READ:
-            if labels and todo.name not in SILENT:
-                self.note_escape(todo.name, silent=False)
+            if todo.name not in SILENT:
+                self.note_escape(todo.name, *labels.values(), silent=False)
+                self._reads += 1
             return func(*args, **kwargs)
         if not labels:
             out = func(*args, **kwargs)
             self._set_constant(todo, values)
             return out
+        if todo.name in COMPARISONS:
+            self._note_compared(values, labels)
         if todo.kind is Kind.NONE:
             decomposed, result = self._decomposed(func, args, kwargs)
             if decomposed:
@@ -128,10 +131,22 @@ class Tracer(DispatchMode):
     def _record(self, todo: Plan, used: Rule, call: Call, targets: list[Tensor]) -> None:
         """For subclasses that record."""
 
-    def note_escape(self, how: str, *, silent: bool) -> None:
-        """Note that a value left for Python."""
-        frames = user_frames()
-        self.escapes[Escape(how, frames[0] if frames else None, silent)] = None
+    def note_escape(self, how: str, *labels: Tensor, silent: bool) -> None:
+        """Note that a value left for Python, unless its labels say that it is constant."""
+        latest = max((int(unflagged(each).max()) for each in labels if each.numel()), default=0)
+        if latest:
+            frames = user_frames()
+            where = frames[0] if frames else None
+            self.escapes.append(Escape(how, where, latest - 1, silent, self._reads, user_numbers()))
+
+    def _note_compared(self, values: dict[str, Any], labels: ArgumentLabels) -> None:
+        """Note the constants in a comparison of integers that depend on tokens."""
+        for name, value in values.items():
+            if name in labels and value.dtype not in INTEGERS:
+                return
+            few = isinstance(value, Tensor) and name not in labels and value.numel() <= MAX_COMPARED
+            numbers = value.reshape(-1).tolist() if few else [value]
+            self.compared.update(dict.fromkeys(n for n in numbers if type(n) in (int, float)))
 
     def _read(self, todo: Plan, values: dict[str, Any]) -> tuple[ArgumentLabels, _StorageFacts]:
         """The labels of the arguments that are not constant, and what is known of their storages."""
@@ -218,8 +233,8 @@ class _EscapeMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", None) in self.NAMES:
             labels = self.tracer.taint_maps.read(args[0])
-            if labels is not None and bool((labels > 0).any()):
-                self.tracer.note_escape(func.__name__, silent=True)
+            if labels is not None and not lists_groups(self.tracer.notes, labels):
+                self.tracer.note_escape(func.__name__, labels, silent=True)
         return func(*args, **(kwargs or {}))
 
 
