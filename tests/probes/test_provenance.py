@@ -23,8 +23,9 @@ from audits.subject.settings import Settings
 
 PLANTED = all_leaks()
 CLASSES = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)
-# Tracing runs in float64, and one probe by itself reinitialises no weights.
-FLOWS = [t for t in PLANTED if t.leak_class in CLASSES and t.leaks_in is None and not t.zero_initialized]
+# Tracing runs in float64 without padding, and one probe by itself reinitialises no weights.
+SHOWN = [t for t in PLANTED if t.leak_class in CLASSES and t.leaks_in is None and not t.zero_initialized]
+FLOWS = [t for t in SHOWN if t.padded is None]
 TRAINED = [t for t in PLANTED if t.leak_class is LeakClass.TRAINING_MODE]
 OTHERS = [t for t in PLANTED if t not in FLOWS and t not in TRAINED]
 
@@ -48,6 +49,7 @@ LEAKING_LINES = {
     "inverted_block_mask": "masked_fill(~self.visible(scores)",
     "inverted_boolean_mask": "masked_fill(~future(",
     "late_chunk_attention": "& ~own, -math.inf)",
+    "mask_of_recorded_graph": "queries @ keys.mT",
     "mask_times_tril": "return scores + self.trim(",
     "memory_update_before_read": "updated = memory +",
     "mixture_of_depths": "scores.topk(",
