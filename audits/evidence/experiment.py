@@ -51,6 +51,7 @@ class Experiment:
             evidence so far. It is asked again until nothing is missing.
         execute: executes one run; a module-level function, because it is called in a worker process.
         exclusive: nothing else may run on the machine meanwhile, for runs that measure time.
+        fresh_process: each run gets a process in which no other was.
         seconds: a run that takes longer is ended.
         on_failure: turns the reason why a run gave no result into one that is recorded, so that it is not tried again.
         kind: the name that runs are recorded under, the experiment's own where it is None. Studies of one kind share
@@ -66,6 +67,7 @@ class Experiment:
     runs: Callable[[Options], tuple[RunSpec, ...]]
     execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
     exclusive: bool = False
+    fresh_process: bool = False
     seconds: float | None = None
     on_failure: Callable[[str], dict[str, Any]] | None = None
     kind: str | None = None

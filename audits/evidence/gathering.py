@@ -104,6 +104,7 @@ class Gathering:
             code=code_of(experiment),
             not_hashed=experiment.not_hashed,
             exclusive=experiment.exclusive,
+            fresh_process=experiment.fresh_process,
         )
 
     def _checkpoints(self, run: str) -> Path | None:

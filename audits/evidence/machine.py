@@ -14,6 +14,7 @@ import torch
 from audits.evidence.definitions import ROOT
 
 PROJECT = "hubrouter-audit"
+CACHE_VARIABLE = "HUBROUTER_AUDIT_CACHE"
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
@@ -60,6 +61,16 @@ def device_name(device: str) -> str:
     if torch.device(device).type == "cuda" and torch.cuda.is_available():
         return torch.cuda.get_device_name(device)
     return device
+
+
+def cache_folder() -> Path | None:
+    """For what can be made again: `HUBROUTER_AUDIT_CACHE`, else the user's XDG cache folder, None without a home."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / PROJECT
+    except RuntimeError:
+        return None
 
 
 def _installed(package: str) -> str | None:

@@ -13,6 +13,11 @@ from torch import nn
 class NotBuiltError(Exception):
     """An architecture cannot be built here; the message says why in one line."""
 
+    @classmethod
+    def of(cls, problem: Exception) -> NotBuiltError:
+        """From any error, its type and text in one line."""
+        return cls(" ".join(f"{type(problem).__name__}: {problem}".split())[:300])
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -21,18 +26,27 @@ class Architecture:
     Attributes:
         name: its name in the library's registry; with a variant, followed by + and the setting's name.
         model: the class that is built.
+        package: the pinned package that it comes from, such as "linformer==0.2.3"; empty where that is the library.
     """
 
     name: str
     model: str
+    package: str = ""
 
 
 @dataclass(frozen=True)
 class TinyModel:
-    """A model built for the survey, and the size of its vocabulary; None where it does not state one."""
+    """A model built for the survey, and what it takes.
+
+    Attributes:
+        model: in evaluation mode.
+        vocab_size: number of token ids; None where the model does not state it, and for features.
+        width: features a position; None for tokens.
+    """
 
     model: nn.Module
     vocab_size: int | None
+    width: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class Library:
         architectures: all that are registered, in alphabetical order.
         recipe: arguments of a tiny model, as plain JSON values; part of what defines a run.
         build: a tiny model from its recipe, with random weights drawn from a seed; raises NotBuiltError.
+        fresh_process: no two architectures may be built in one process.
     """
 
     name: str
@@ -52,6 +67,7 @@ class Library:
     architectures: Callable[[], tuple[Architecture, ...]]
     recipe: Callable[[Architecture], dict[str, Any]]
     build: Callable[[Architecture, dict[str, Any], int], TinyModel]
+    fresh_process: bool = False
 
 
 def find_library(name: str) -> Library:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from enum import StrEnum
 from importlib.resources import files
 
 import msgspec
 from packaging.specifiers import SpecifierSet
+
+
+class Status(StrEnum):
+    """What a review says of the surveyed code."""
+
+    DEFECT = "defect"
+    FIXED = "fixed"  # a defect, mended upstream since
+    BY_DESIGN = "by design"  # what the architecture, or the setting, means to do
+    UNDECIDED = "undecided"
+    NOT_BUILT = "not built"
 
 
 class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -17,14 +28,16 @@ class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         library: its name.
         names: of the architectures.
         verdict: the explained one; any other is unexplained.
+        status: defect, fixed, by design, undecided or not built.
         reason: the explanation.
         leak_classes: the explained ones; a leak of another class is unexplained.
-        releases: where the explanation holds, such as ">=4.30,<5"; all where empty.
+        releases: of the library, or of the row's own package, where it holds, such as ">=4.30,<5"; all where empty.
     """
 
     library: str
     names: tuple[str, ...]
     verdict: str
+    status: Status
     reason: str
     leak_classes: tuple[str, ...] = ()
     releases: str = ""
@@ -39,7 +52,7 @@ def reviewed() -> tuple[Review, ...]:
 def review_of(
     reviews: Iterable[Review], library: str, release: str, name: str, verdict: str, leak_classes: tuple[str, ...]
 ) -> Review | None:
-    """The review that explains a row, None where nothing does."""
+    """The review that explains a row, None where nothing does; `release` is that of the row's own package, if any."""
     for review in reviews:
         same = review.library == library and name in review.names and review.verdict == verdict
         held = SpecifierSet(review.releases, prereleases=True).contains(release)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 
 from audits.evidence.ledger import Evidence, Record
-from audits.survey.reviews import Review, review_of
+from audits.survey.reviews import Review, Status, review_of
 
 PASS, LEAK, UNDETERMINED, NOT_BUILT = "PASS", "LEAK", "UNDETERMINED", "NOT_BUILT"
 READING_ORDER = (LEAK, UNDETERMINED, NOT_BUILT, PASS)
@@ -55,6 +56,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: its name in the library's registry.
         model: its class.
+        package: the pinned package that it comes from, where the library is a table of packages.
         seq_len: tokens of a sequence.
         verdict: PASS, LEAK, UNDETERMINED or NOT_BUILT.
         findings: of the audit.
@@ -71,6 +73,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     seq_len: int
     verdict: str
+    package: str = ""
     findings: tuple[Found, ...] = ()
     concluded: tuple[Concluded, ...] = msgspec.field(default=(), name="probes")
     settings: Settings = Settings()
@@ -135,6 +138,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         """What the review says."""
         return self.review.reason if self.review else None
 
+    @property
+    def status(self) -> Status | None:
+        """Whether the review calls it a defect, a design, or something else."""
+        return self.review.status if self.review else None
+
     def judged_by(self, probes: frozenset[str]) -> Row:
         """The row as judged by some of the probes alone."""
         if not self.probes:
@@ -161,6 +169,12 @@ class Survey:
     def tally(self) -> dict[str, int]:
         """How many rows have each verdict."""
         return {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in READING_ORDER}
+
+    @property
+    def leaks(self) -> dict[Status, int]:
+        """How many of the leaks have each status that any of them has."""
+        counts = Counter(row.status for row in self.rows if row.verdict == LEAK)
+        return {status: counts[status] for status in Status if counts[status]}
 
 
 def surveys(evidence: Evidence, reviews: Iterable[Review], today: str) -> tuple[Survey, ...]:
@@ -192,5 +206,6 @@ def _row(record: Record, reviews: tuple[Review, ...], today: str) -> Row:
     config: dict[str, Any] = record.config
     known = {"seconds": record.seconds, "code": _code(record, today)}
     row = msgspec.convert(config | record.result | known, Row)
-    review = review_of(reviews, config["library"], config["release"], row.name, row.verdict, row.leak_classes)
+    release = row.package.partition("==")[2] or config["release"]
+    review = review_of(reviews, config["library"], release, row.name, row.verdict, row.leak_classes)
     return msgspec.structs.replace(row, review=review)

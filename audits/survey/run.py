@@ -19,7 +19,7 @@ from audits.survey.limits import memory_at_most
 from audits.survey.rows import NOT_BUILT, UNDETERMINED
 
 # What these say about an architecture is part of the run's configuration, as its recipe.
-NOT_HASHED = ("audits.survey.fixups", "audits.survey.variants")
+NOT_HASHED = ("audits.survey.fixups",)
 _INSTALLED = re.compile(r"[^\s'\"]*?/(?:site|dist)-packages/")
 
 
@@ -47,9 +47,8 @@ def experiment(
     release = library.release()
     name = ledger_name(library.name, release)
     settings = {"library": library.name, "release": release, "seq_len": seq_len, "batch": batch}
-    specs = tuple(
-        RunSpec(name, {**settings, **asdict(item), "recipe": library.recipe(item)}, seed, item.name) for item in chosen
-    )
+    configs = [{**settings, **_described(item), "recipe": library.recipe(item)} for item in chosen]
+    specs = tuple(RunSpec(name, config, seed, item.name) for config, item in zip(configs, chosen, strict=True))
     return Experiment(
         name,
         lambda _: specs,
@@ -57,7 +56,13 @@ def experiment(
         seconds=seconds,
         on_failure=failed_result,
         not_hashed=NOT_HASHED,
+        fresh_process=library.fresh_process,
     )
+
+
+def _described(architecture: Architecture) -> dict[str, str]:
+    """Its attributes, as far as they hold anything."""
+    return {key: value for key, value in asdict(architecture).items() if value}
 
 
 def todays_code() -> str:
@@ -84,7 +89,9 @@ def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[
         try:
             result = audit(
                 tiny.model,
+                input="tokens" if tiny.width is None else "features",
                 vocab_size=tiny.vocab_size,
+                width=tiny.width,
                 seq_len=config["seq_len"],
                 batch=config["batch"],
                 seed=spec.seed,

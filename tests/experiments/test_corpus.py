@@ -15,10 +15,11 @@ import torch
 
 import audits.experiments.training.corpora.library
 import audits.experiments.training.corpus
+from audits.evidence.machine import cache_folder
 from audits.experiments.training.corpora.file import read_file
 from audits.experiments.training.corpora.library import read_standard_library
 from audits.experiments.training.corpora.prose import read_prose
-from audits.experiments.training.corpus import Corpus, CorpusError, cache_folder, load_corpus
+from audits.experiments.training.corpus import Corpus, CorpusError, load_corpus
 
 WORDS = "the hub reads every token and no token reads the hub before its time\n"
 

@@ -16,16 +16,18 @@ from torch import Tensor, nn
 
 from audits.cli.actions.survey import exit_code, rebuild_surveys
 from audits.evidence.code_hash import modules_behind
+from audits.evidence.definitions import ROOT
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.evidence.runner import gather
 from audits.report.survey.html import survey_html
 from audits.report.survey.json import Document, survey_json
 from audits.report.survey.markdown import survey_markdown
+from audits.report.survey.prose import tally_sentence
 from audits.survey import run
 from audits.survey.library import Architecture, Library, NotBuiltError, TinyModel
 from audits.survey.limits import memory_at_most
-from audits.survey.reviews import Review, review_of, reviewed
+from audits.survey.reviews import Review, Status, review_of, reviewed
 from audits.survey.rows import Code, Survey, surveys
 from audits.survey.shrink import shrunk
 
@@ -96,7 +98,9 @@ TOY = Library(
 def survey(monkeypatch: pytest.MonkeyPatch) -> Survey:
     monkeypatch.setattr(run, "find_library", lambda name: TOY)
     return surveys(
-        evidence(), [Review("toy", ("bidirectional",), "LEAK", "on purpose", ("dense", "statistic"))], TODAY
+        evidence(),
+        [Review("toy", ("bidirectional",), "LEAK", Status.BY_DESIGN, "on purpose", ("dense", "statistic"))],
+        TODAY,
     )[0]
 
 
@@ -160,7 +164,7 @@ def test_the_exit_code_tells_an_unexplained_leak_from_what_is_only_open(survey: 
 
 
 def test_a_review_explains_only_what_it_names() -> None:
-    review = Review("toy", ("a",), "LEAK", "why", ("dense",), releases=">=4.30,<5")
+    review = Review("toy", ("a",), "LEAK", Status.DEFECT, "why", ("dense",), releases=">=4.30,<5")
     asked = {"library": "toy", "release": "4.57.1", "name": "a", "verdict": "LEAK", "leak_classes": ("dense",)}
     assert review_of([review], **asked) is review  # type: ignore[arg-type]
     for other in (
@@ -177,8 +181,42 @@ def test_the_reviewed_file_reads_and_gives_every_reason() -> None:
     assert all(len(review.reason) > 20 and review.names for review in reviewed())
 
 
+def test_a_reviewed_defect_is_shown_on_a_page_that_exists_or_was_confirmed_by_hand() -> None:
+    for review in (review for review in reviewed() if review.status in (Status.DEFECT, Status.FIXED)):
+        page = review.reason.rpartition(" ")[2]
+        assert "confirmed by hand" in review.reason or (ROOT / page).is_file(), review.reason
+
+
+def test_a_verdict_of_no_model_is_reviewed_as_that_and_only_a_leak_as_a_defect_or_a_design() -> None:
+    kinds = {
+        "LEAK": {Status.DEFECT, Status.FIXED, Status.BY_DESIGN},
+        "NOT_BUILT": {Status.NOT_BUILT},
+        "UNDETERMINED": {Status.UNDECIDED, Status.BY_DESIGN},
+    }
+    assert all(review.status in kinds[review.verdict] for review in reviewed())
+
+
+def test_the_tables_tell_leaks_by_design_from_defects(survey: Survey) -> None:
+    assert tally_sentence(survey) == "4 architectures and variants: 1 LEAK (1 by design), 2 NOT BUILT, 1 PASS."
+    leak = next(row for row in survey.rows if row.verdict == "LEAK")
+    unexplained = replace(survey, rows=(leak, msgspec.structs.replace(leak, review=None)))
+    assert "2 LEAK (1 by design, 1 unexplained)" in tally_sentence(unexplained)
+    assert "by design: on purpose" in survey_markdown(survey)
+    models = {model["name"]: model["status"] for model in json.loads(survey_json(survey))["models"]}
+    assert models["bidirectional"] == "by design"
+    assert models["causal"] is None
+
+
+def test_a_review_of_a_package_holds_for_its_own_release(survey: Survey) -> None:
+    config = {"library": "toy", "release": "2026.11", "name": "a", "model": "A", "package": "shelf==1.4", "seq_len": 8}
+    record = Record("survey-toy", config, 0, run.failed_result("slow"), {}, 1.0)
+    for releases, found in (("<1.5", True), (">=2026", False)):
+        review = Review("toy", ("a",), "UNDETERMINED", Status.UNDECIDED, "slow", releases=releases)
+        assert surveys(Evidence((record,)), [review], TODAY)[0].rows[0].as_reviewed is found
+
+
 def test_a_review_with_an_unknown_key_is_refused() -> None:
-    entry = {"library": "toy", "names": ["a"], "nmaes": ["a"], "verdict": "LEAK", "reason": "typo"}
+    entry = {"library": "toy", "names": ["a"], "nmaes": ["a"], "verdict": "LEAK", "status": "defect", "reason": "typo"}
     with pytest.raises(msgspec.ValidationError, match="nmaes"):
         msgspec.convert(entry, Review)
 
@@ -197,8 +235,8 @@ def test_the_document_holds_what_the_contract_promises(survey: Survey) -> None:
 
 def test_tables_name_the_unexplained_first_and_escape_what_they_show(survey: Survey) -> None:
     page, text = survey_html(survey), survey_markdown(survey)
-    assert "explained: on purpose" in page
-    assert "explained: on purpose" in text
+    assert "by design: on purpose" in page
+    assert "by design: on purpose" in text
     assert text.index("needs-an-image") < text.index("bidirectional")
     assert "script-src 'sha256-" in page
     hostile = replace(survey, rows=(msgspec.structs.replace(survey.rows[0], name="<img>|`"),))

@@ -10,7 +10,7 @@ import torch
 
 from audits.cli._exits import CANNOT_RUN, CommandError
 from audits.evidence.executors import Executor, ExecutorConfig, ExecutorError, make_executor
-from audits.experiments.training.corpus import cache_folder
+from audits.evidence.machine import cache_folder
 
 
 def checkpoint_folder(options: argparse.Namespace) -> Path | None:

@@ -26,6 +26,7 @@ class Submission:
         code: the hash that the code behind `execute` must have where it is executed; empty where nobody checks.
         not_hashed: modules that this hash leaves out.
         exclusive: nothing else may run on the machine meanwhile.
+        fresh_process: no other run may have been in its process, nor come after it.
     """
 
     run: str
@@ -35,6 +36,7 @@ class Submission:
     code: str = ""
     not_hashed: tuple[str, ...] = ()
     exclusive: bool = False
+    fresh_process: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class LocalExecutor:
         self._workers = workers
         self._shared: deque[Submission] = deque()
         self._exclusive: deque[Submission] = deque()
-        self._busy: dict[Worker, str] = {}
+        self._busy: dict[Worker, Submission] = {}
         self._idle: list[Worker] = []
 
     def __enter__(self) -> Self:
@@ -53,7 +53,7 @@ class LocalExecutor:
 
     def forget(self, run: str, *, keep_log: bool = False) -> None:  # noqa: ARG002 - part of the protocol
         """End a run, and its worker with it: it can be in any state."""
-        for worker in [worker for worker, its in self._busy.items() if its == run]:
+        for worker in [worker for worker, its in self._busy.items() if its.run == run]:
             del self._busy[worker]
             worker.kill()
 
@@ -71,8 +71,8 @@ class LocalExecutor:
         except ValueError as error:
             yield Failed(submission.run, str(error))
             return
-        worker = self._idle.pop() if self._idle else Worker()
-        self._busy[worker] = submission.run
+        worker = self._idle.pop() if self._idle and not submission.fresh_process else Worker()
+        self._busy[worker] = submission
         worker.give(submission.run, data)
 
     def _event(self, worker: Worker) -> Event:
@@ -80,8 +80,10 @@ class LocalExecutor:
         event = worker.next_event()
         if event is None:
             advice = "if memory ran out, use fewer workers"
-            return Died(self._busy.pop(worker), "its worker process", worker.end(), advice)
+            return Died(self._busy.pop(worker).run, "its worker process", worker.end(), advice)
         if isinstance(event, Finished | Failed):
-            del self._busy[worker]
-            self._idle.append(worker)
+            if self._busy.pop(worker).fresh_process:
+                worker.kill()
+            else:
+                self._idle.append(worker)
         return event

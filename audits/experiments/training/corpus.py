@@ -25,20 +25,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from audits.evidence.machine import cache_folder
 from audits.experiments.training.corpora.dataset import DATASET_PREFIX, read_dataset
 from audits.experiments.training.corpora.file import read_file
 from audits.experiments.training.corpora.library import read_standard_library
 from audits.experiments.training.corpora.prose import PROSE, read_prose
 from audits.experiments.training.corpora.text import CorpusError, Text
 
-__all__ = ["Corpus", "CorpusError", "cache_folder", "load_corpus"]
+__all__ = ["Corpus", "CorpusError", "load_corpus"]
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 DEFAULT_VOCAB_SIZE = 1024
 BYTES = 256  # a byte-level vocabulary holds every byte, so that any text can be written with it
-CACHE_VARIABLE = "HUBROUTER_AUDIT_CACHE"
 CACHE_FORMAT = 1  # part of the cache's key: raise it when the split or the stored arrays change
 
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -160,16 +160,6 @@ def _tokenise(text: Text, vocab_size: int) -> _Tokens:
     """Both parts, in a vocabulary that the validation part had no say in."""
     tokeniser = _train_tokeniser(text.train, vocab_size)
     return _Tokens(_encode(tokeniser, text.train), _encode(tokeniser, text.valid), tokeniser.get_vocab_size())
-
-
-def cache_folder() -> Path | None:
-    """Where tokens are kept: `HUBROUTER_AUDIT_CACHE`, else the user's XDG cache folder, None without a home."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "hubrouter-audit"
-    except RuntimeError:
-        return None
 
 
 def _cached(text: Text, vocab_size: int) -> _Tokens:

@@ -59,7 +59,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     reviewed = prose.reviewed_text(row)
     return (
         pill(audit_mark(row.verdict)),
-        f"<b>{markup(row.name)}</b> {markup(row.model)}",
+        f"<b>{markup(row.name)}</b> {markup(prose.model_text(row))}",
         markup(", ".join(row.leak_classes)),
         markup(row.location),
         markup(reviewed) if row.as_reviewed else attention(reviewed),

@@ -6,6 +6,7 @@ import msgspec
 
 from audits.jsonable import json_text
 from audits.results import SCHEMA
+from audits.survey.reviews import Status
 from audits.survey.rows import Code, Survey
 
 
@@ -14,6 +15,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     model: str
+    package: str
     verdict: str
     leak_class: str | None
     file: str | None
@@ -21,6 +23,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     as_reviewed: bool
     explained: str | None
+    status: Status | None
     leak_classes: tuple[str, ...]
     probes: dict[str, str]
     seq_len: int

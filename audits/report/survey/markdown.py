@@ -24,7 +24,7 @@ def survey_markdown(survey: Survey) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    named = code(row.name) + f" {text(row.model)}"
+    named = code(row.name) + f" {text(prose.model_text(row))}"
     location = code(row.location) if row.location else ""
     cells = (", ".join(row.leak_classes), prose.reviewed_text(row), row.code, row.reason)
     classes, reviewed, made_by, reason = map(text, cells)

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from audits.survey.fixups import FIXUPS
+from audits.survey.fixups import FIXUPS, VARIANTS
 from audits.survey.library import Architecture, Library, NotBuiltError, TinyModel
 from audits.survey.shrink import is_config, shrunk
-from audits.survey.variants import VARIANTS
 
 MOST_PARAMETERS = 8_000_000  # what is larger after shrinking has a size that the table does not list
 
@@ -57,7 +56,7 @@ def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny
     except NotBuiltError:
         raise
     except Exception as problem:
-        raise NotBuiltError(_one_line(problem)) from problem
+        raise NotBuiltError.of(problem) from problem
     return TinyModel(model, _vocabulary(model))
 
 
@@ -99,10 +98,6 @@ def _limit(model: nn.Module) -> int:
 def _first(model: Any) -> str:
     """Some releases register several classes for one name."""
     return model if isinstance(model, str) else str(model[0])
-
-
-def _one_line(problem: Exception) -> str:
-    return " ".join(f"{type(problem).__name__}: {problem}".split())[:300]
 
 
 LIBRARY = Library("transformers", release, architectures, recipe, build)
