@@ -14,7 +14,7 @@ class NotBuiltError(Exception):
     """An architecture cannot be built here; the message says why in one line."""
 
     @classmethod
-    def of(cls, problem: Exception) -> NotBuiltError:
+    def of(cls, problem: BaseException) -> NotBuiltError:
         """From any error, its type and text in one line."""
         return cls(" ".join(f"{type(problem).__name__}: {problem}".split())[:300])
 

@@ -39,6 +39,8 @@ def offer(folder: Path, release: str, mixed: str) -> None:
             def forward(self, tokens, scale=1.0):
                 hidden = self.embedding(tokens)
                 return scale * self.head({mixed})
+        def leave(tokens, width):
+            raise SystemExit("no kernel")
         """
     name = f"shelf-{release}"
     with ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
@@ -149,12 +151,11 @@ def test_two_releases_of_a_package_do_not_meet_and_what_cannot_be_built_is_a_row
 ) -> None:
     offer(tmp_path, "1.0", CAUSAL)
     offer(tmp_path, "2.0", LEAKY)
-    absent = {"class": "shelf:Absent"}
     use(
         monkeypatch,
         new=SHELF | {"requirements": ["shelf==2.0"]},
         nowhere=SHELF | {"requirements": ["shelf==9.9"]},
-        old=SHELF | {"variants": {"absent": {"model": absent}, "call": {"call": {"scale": 0.5}}}},
+        old=SHELF | {"variants": {"exit": {"model": {"class": "shelf:leave"}}, "call": {"call": {"scale": 0.5}}}},
     )
     made = run.experiment(
         packages.LIBRARY, packages.architectures(), seq_len=12, batch=4, seed=0, seconds=120, memory=2**33
@@ -165,10 +166,10 @@ def test_two_releases_of_a_package_do_not_meet_and_what_cannot_be_built_is_a_row
         "new": "LEAK",
         "nowhere": "NOT_BUILT",
         "old": "PASS",
-        "old+absent": "NOT_BUILT",
         "old+call": "PASS",
+        "old+exit": "NOT_BUILT",
     }
-    assert "Absent" in results["old+absent"]["reason"]
+    assert results["old+exit"]["reason"] == "SystemExit: no kernel"
     assert results["new"]["findings"][0]["file"] == "shelf.py"
     assert {record.config["package"] for record in found.records} == {"shelf==1.0", "shelf==2.0", "shelf==9.9"}
     assert gather([made], Options(), Ledger(tmp_path / "ledger"), console=Console(quiet=True)).evidence == found

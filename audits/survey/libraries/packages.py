@@ -75,7 +75,7 @@ def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny
     try:
         model = _object(made.model)
         model = (Called(model, made.call) if made.call else model).eval()
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # some packages exit where a kernel is missing
         raise NotBuiltError.of(problem) from problem
     return TinyModel(model, VOCABULARY if made.width is None else None, made.width)
 
