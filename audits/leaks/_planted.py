@@ -36,7 +36,7 @@ class PlantedLeak:
 
     Both are zero-argument factories that return the same model with the same weights every time they are called (other
     weights only within `redrawn`). Token models map int64 [B, N] to [B, N, V]; feature models (`width` set) map float
-    [B, N, D] to [B, N, ...]. `leaks_in` names a dtype where the leak exists in some dtypes only; `zero_initialized`
+    [B, N, D] to [B, N, ...]. `leaks_in` names a dtype, or autocast, if the leak exists in some only; `zero_initialized`
     says that all-zero weights hide it until training; `padded` where padding must be marked in its `attention_mask` for
     it to occur: "nowhere", "left" or "right".
     """

@@ -2,96 +2,180 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from audits.instruments import changes
-from audits.instruments.differences import Changes, Comparison
-from audits.instruments.noise_floor import comparable
-from audits.instruments.probe import Probe, Report, batches, failed_control, not_applicable, undetermined
+from audits.instruments.differences import Changes, Comparison, Effects
+from audits.instruments.noise_floor import comparable, max_abs_diff, rounding, scale_of
+from audits.instruments.probe import Probe, Report, Violation, batches, failed_control, not_applicable, undetermined
 from audits.results import Verdict
+from audits.subject.operations import SizeRecorder
 from audits.subject.prepare import float64_reference, with_dtype
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
-from audits.subject.subject import Subject, own_dtype
+from audits.subject.subject import Mode, Subject, own_dtype
 
-COMMON = torch.bfloat16  # models of any dtype are trained and served in it
+ROWS = 32  # changed sequences in each dtype that few models treat in a way of its own; our choice
+MORE = 4  # times as many changes are drawn again as a sweep has, for an effect that rounding cannot explain; our choice
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A dtype of the parameters, and one that autocast computes in."""
+
+    dtype: torch.dtype
+    autocast: torch.dtype | None = None
+
+    def __str__(self) -> str:
+        name = str(self.autocast or self.dtype).removeprefix("torch.")
+        return f"{name} by autocast" if self.autocast else name
+
+    def modes(self, device: str) -> tuple[Mode, ...]:
+        """What is active during a call."""
+        kind = torch.device(device).type
+        return (partial(torch.autocast, kind, dtype=self.autocast),) if self.autocast else ()
+
+
+# Models of any dtype are trained and served in these.
+BFLOAT16 = _Way(torch.bfloat16)
+FURTHER = (
+    _Way(torch.float16),
+    _Way(torch.float32, autocast=torch.bfloat16),
+    _Way(torch.float32, autocast=torch.float16),
+)
 
 
 def run(subject: Subject) -> Report:
-    """Every cut and every position in the dtype the model came in, then in bfloat16.
+    """Every cut and every position in the dtype the model came in, then in bfloat16; some in float16 and by autocast.
 
-    Pairs with an effect are run again on the same path in float64, where rounding vanishes and a leak stays. Positive
-    control: outputs from the cut on must react.
+    Pairs with an effect are run again on the same path in float64, where rounding vanishes and a leak stays. An effect
+    that is too large for rounding is never called that: more changes are drawn, and if none shows it in float64, it is
+    undetermined. Positive control: outputs from the cut on must react.
     """
     if subject.settings.dtype is not None:
         return not_applicable(f"{subject.settings.dtype} was asked for, and only that is audited")
     if not subject.copied and subject.module is not None:
         return not_applicable("the model cannot be copied, so it was audited in its own dtype")
-    own = own_dtype(subject.original) or torch.float32  # features fed to a plain callable are usually float32
-    reports = [_in_dtype(subject, dtype, own) for dtype in dict.fromkeys((own, COMMON))]
+    own = _Way(own_dtype(subject.original) or torch.float32)  # features of a plain callable are usually float32
+    reports = []
+    for way in dict.fromkeys((own, BFLOAT16, *FURTHER)):
+        reports.append(_in_way(subject, way, own))
+        if reports[-1].verdict is Verdict.LEAK:
+            return reports[-1]
     judged = [report for report in reports if report.applicable]
-    for verdict in (Verdict.LEAK, Verdict.UNDETERMINED):
-        for report in judged:
-            if report.verdict is verdict:
-                return report
     if not judged:
-        return not_applicable("; ".join(report.why.removeprefix("not applicable: ") for report in reports))
+        return not_applicable("; ".join(report.why.removeprefix("not applicable: ") for report in reports[:2]))
+    for report in judged:
+        if report.verdict is Verdict.UNDETERMINED:
+            return replace(report, violations=())
     return Report(Verdict.PASS, f"{', '.join(r.why for r in judged)}: no output before the change differed")
 
 
-def _in_dtype(subject: Subject, dtype: torch.dtype, own: torch.dtype) -> Report:
+def _in_way(subject: Subject, way: _Way, own: _Way) -> Report:
     """The report on one dtype; not applicable where the subject was audited in it, or does not run in it."""
-    if dtype == subject.dtype:
-        return not_applicable(f"it was audited in {_name(dtype)}")
-    other = with_dtype(subject, None if dtype == own and subject.module is not None else dtype)
+    if way.dtype == subject.dtype and not way.autocast:
+        return not_applicable(f"it was audited in {way}")
+    dtype, modes = None if way == own and subject.module is not None else way.dtype, way.modes(subject.settings.device)
+    if way in FURTHER and way != own and (quick := _unmoved(subject, way, modes)) is not None:
+        return quick
+    other = with_dtype(subject, dtype, *modes)
     if other is None:
-        return not_applicable(f"it does not run in {_name(dtype)}")
-    report = _perturbed(other, dtype)
-    # This dtype was not asked for: what cannot be decided in it counts as not tested.
-    return not_applicable(report.why) if dtype != own and report.verdict is Verdict.UNDETERMINED else report
+        return not_applicable(f"it does not run in {way}")
+    report = _perturbed(other, way)
+    # What was not asked for and cannot be decided counts as not tested, unless a violation of it is known.
+    unasked = way != own and report.verdict is Verdict.UNDETERMINED and not report.violations
+    return not_applicable(report.why) if unasked else report
 
 
-def _perturbed(subject: Subject, dtype: torch.dtype) -> Report:
+def _unmoved(subject: Subject, way: _Way, modes: tuple[Mode, ...]) -> Report | None:
+    """The report where few changes move no earlier output, or the model does not run so; None where one moves."""
+    try:
+        other = Subject(subject.original, subject.settings, way.dtype, subject.clock, modes)
+        other.outputs = subject.outputs
+        with other.preserve_state():
+            plan = _plan(other, ROWS)
+            before, after = (other.run(inputs) for inputs in (subject.base().expand_as(plan.inputs), plan.inputs))
+    except Exception:
+        return not_applicable(f"it does not run in {way}")
+    effects = Effects.of(max_abs_diff(before, after).cpu(), plan.cuts)
+    if not comparable(before) or not effects.future.any():
+        return not_applicable(f"the outputs in {way} are not finite, or do not react")
+    return None if effects.past.any() else Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in {way}")
+
+
+def _plan(subject: Subject, rows: int | None = None) -> Changes:
+    """Every position and suffix of the base changed, or some of them."""
+    gen = generator(subject.settings.seed, "dtype")
+    plan = Changes.join([make(subject, subject.base(), gen) for make in (changes.singles, changes.suffixes)])
+    return plan.rows(torch.randperm(len(plan.cuts), generator=gen)[: min(rows, subject.rows())]) if rows else plan
+
+
+def _perturbed(subject: Subject, way: _Way) -> Report:
     with subject.preserve_state():
         comparison = Comparison(subject, subject.base())
         if not comparable(comparison.base_outputs):
-            return undetermined(f"the outputs in {_name(dtype)} hold NaN or infinite numbers")
-        gen = generator(subject.settings.seed, "dtype")
-        plan = Changes.join([make(subject, comparison.base, gen) for make in (changes.singles, changes.suffixes)])
-        return _judge(comparison, plan, dtype)
+            return undetermined(f"the outputs in {way} hold NaN or infinite numbers")
+        return _judge(comparison, _plan(subject), way)
 
 
-def _judge(comparison: Comparison, plan: Changes, dtype: torch.dtype) -> Report:
+def _judge(comparison: Comparison, plan: Changes, way: _Way) -> Report:
     subject, effects = comparison.subject, comparison.measure(plan)
     if not float(effects.future.max()):
-        return failed_control(f"no change of the input changed any output in {_name(dtype)}")
+        return failed_control(f"no change of the input changed any output in {way}")
     if float(effects.past.max()) > comparison.noise:
         subject.float64_reference = float64_reference(subject)
     doubt: Report | None = None
     for row in comparison.strongest(effects):
         decision, violation = comparison.confirm(plan, row)
         if decision.verdict is Verdict.LEAK:
-            violation = replace(violation, seen_in=subject)
-            return Report(Verdict.LEAK, f"in {_name(dtype)}, {violation.description}", (violation,))
+            return _leak(violation, subject, way)
+        effect = f"in {way} outputs before the change differed by {violation.effect:.1e}"
+        if not comparison.noise and violation.effect > (most := _most_rounding(subject)):
+            why = f"{effect}, too much for rounding, but {MORE} more sweeps of changes showed nothing in float64"
+            return _drawn_again(subject, way, most) or Report(Verdict.UNDETERMINED, why, (violation,))
         if decision.verdict is Verdict.UNDETERMINED:
-            effect = f"outputs before the change differed by {violation.effect:.1e}"
-            doubt = undetermined(f"in {_name(dtype)} {effect}, perhaps by rounding alone")
-    return doubt or Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in {_name(dtype)}")
+            doubt = undetermined(f"{effect}, perhaps by rounding alone")
+    return doubt or Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in {way}")
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _most_rounding(subject: Subject) -> float:
+    """The largest effect that rounding may have on outputs: they, or numbers on the way to them, may be large."""
+    with SizeRecorder() as recorder:
+        outputs = subject.run(subject.base())
+    return rounding(subject, max(recorder.largest, scale_of(outputs)))
+
+
+def _drawn_again(subject: Subject, way: _Way, most: float) -> Report | None:
+    """A leak larger than rounding that more changes show in float64, on the path of the other dtype if there is one."""
+    exact = subject.float64_reference
+    if exact is None:
+        return None
+    for draw in range(MORE):
+        with exact.preserve_state():
+            comparison = Comparison(exact, exact.base())
+            plan = changes.sweep(exact, generator(exact.settings.seed, "dtype", draw))
+            for row in comparison.strongest(comparison.measure(plan)):
+                decision, violation = comparison.confirm(plan, row)
+                if decision.verdict is Verdict.LEAK and violation.effect > most:
+                    return _leak(violation, exact, way)
+    return None
+
+
+def _leak(violation: Violation, subject: Subject, way: _Way) -> Report:
+    violation = replace(violation, seen_in=subject)
+    return Report(Verdict.LEAK, f"in {way}, {violation.description}", (violation,))
 
 
 def _forwards(settings: Settings) -> int:
-    return 2 * (batches(settings, changes.count_changes(settings)) + 4)
+    return 2 * (batches(settings, changes.count_changes(settings)) + 4) + 2 * len(FURTHER)
 
 
 PROBE = Probe(
     "dtype",
-    "the same in the model's own dtype and in bfloat16",
+    "the same in the model's own dtype, in bfloat16, float16 and by autocast",
     order=7,
     run=run,
     forwards=_forwards,

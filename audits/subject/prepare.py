@@ -86,7 +86,7 @@ def _check_arguments(model: Model, settings: Settings) -> None:
 
 
 def with_dtype(subject: Subject, dtype: torch.dtype | None, *modes: Mode) -> Subject | None:
-    """The subject computed in another dtype (None: its own), under modes; None where it does not run so.
+    """The subject computed in another dtype (None: its own), under more modes; None where it does not run so.
 
     What it returns has neither a `float32_copy` nor a `float64_reference`.
     """
@@ -94,7 +94,7 @@ def with_dtype(subject: Subject, dtype: torch.dtype | None, *modes: Mode) -> Sub
     if not isinstance(model, nn.Module) and subject.settings.input == "tokens":
         return None
     try:
-        other = Subject(model, subject.settings, dtype, subject.clock, modes)
+        other = Subject(model, subject.settings, dtype, subject.clock, (*subject.modes, *modes))
         other.outputs = subject.outputs
         with other.preserve_state():
             other.run(other.base())

@@ -43,6 +43,7 @@ class Subject:
         float64_reference: the same in float64 throughout, where this one computes in something coarser.
         same_path: whether this one, run in place of a coarser one, provably performs the same operations.
         original: the model as it was given.
+        modes: what is active during a call.
         noise: how far calls that ought to be equal differ; None until measured.
         draws_randomly: whether outputs in evaluation mode depend on the global generators; None until tried.
         reproducible: whether an effect has been measured repeatedly and was equal to the last bit.
@@ -79,7 +80,7 @@ class Subject:
         named = dict(self.model.named_parameters()) if self.copied else {}
         self._weights = [named[name] for name in self.trainable if name in named]
         self._snapshot = Snapshot(self.model)
-        self._modes = modes
+        self.modes = modes
 
     # -- calling -------------------------------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ class Subject:
         given = self._cast(inputs)
         seed, recorded = self.settings.seed if seed is None else seed, grad or training
         with pinned(seed), torch.set_grad_enabled(recorded), self.clock.forward(), uncompiled(), ExitStack() as stack:
-            for mode in self._modes:
+            for mode in self.modes:
                 stack.enter_context(mode())
             output = self.sequence(_without_exit(function, self.model, given), inputs)
             # A copy: some models return a buffer of theirs, which the next call overwrites.

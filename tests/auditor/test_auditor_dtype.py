@@ -47,6 +47,56 @@ def test_a_leak_in_one_dtype_is_found_by_default_and_named_and_placed(dtype):
     assert str(dtype).removeprefix("torch.") in dtype_probe(result).why
 
 
+@pytest.mark.parametrize("way", ["float16", "bfloat16 by autocast", "float16 by autocast"])
+def test_a_leak_in_float16_or_under_autocast_alone_is_found_and_named(way):
+    class LeaksThere(models.Mixer):
+        def after(self, y: Tensor, x: Tensor) -> Tensor:
+            autocast = torch.is_autocast_enabled("cpu") and f"{torch.get_autocast_dtype('cpu')} by autocast"
+            now = str(autocast or x.dtype).removeprefix("torch.")
+            return y + 0.1 * x.flip(1) if now == way else y
+
+    torch.manual_seed(0)
+    result = result_of(Tokens(LeaksThere()))
+    assert {(f.probe, f.leak_class, f.module) for f in result.findings} == {("dtype", LeakClass.DENSE, "mixer")}
+    assert f"in {way}, changing position" in dtype_probe(result).why
+
+
+class Jumps(models.Mixer):
+    """Moves every output by 0.7 where something about the whole sequence or its end is odd."""
+
+    def after(self, y: Tensor, x: Tensor) -> Tensor:
+        return y + 0.7 * self.is_odd(x).to(y.dtype)[:, None, None]
+
+
+class RoundingDecides(Jumps):
+    """Two ways to the same number differ: in float64 never by so much."""
+
+    def is_odd(self, x: Tensor) -> Tensor:
+        return ((x / 3).sum((1, 2)) - x.sum((1, 2)) / 3).abs() > 1e-8
+
+
+class LastBitDecides(Jumps):
+    """The same happens in every dtype, to other inputs in each."""
+
+    def is_odd(self, x: Tensor) -> Tensor:
+        last = x[:, -1, 0].exp()
+        return last / 7 * 7 != last
+
+
+def test_a_jump_in_float32_is_never_put_down_to_rounding():
+    torch.manual_seed(0)
+    result = result_of(Tokens(RoundingDecides()), probes=["dtype"])
+    assert (result.verdict, result.findings) == (Verdict.UNDETERMINED, ())
+    assert "too much for rounding" in dtype_probe(result).why
+
+
+def test_a_jump_is_searched_for_in_float64():
+    torch.manual_seed(4)  # none of the sequences that show it in float32 shows it in float64
+    result = result_of(Tokens(LastBitDecides()), probes=["dtype"])
+    assert {finding.leak_class for finding in result.findings} == {LeakClass.SELECTION}
+    assert result.findings[0].effect > 0.1
+
+
 def test_a_leak_in_the_half_precision_a_model_came_in_is_found():
     result = result_of(build(torch.float16).to(torch.float16))
     assert [finding.probe for finding in result.findings] == ["dtype"]

@@ -79,7 +79,8 @@ def reinitialised(leak: PlantedLeak, version: str) -> nn.Module:
 @torch.no_grad()
 def largest_change(leak: PlantedLeak, version: str) -> float:
     """The largest change before a cut when everything from the cut on is drawn again; every call has its own model."""
-    worst, dtype = 0.0, getattr(torch, leak.leaks_in or "float64")
+    autocast = leak.leaks_in == "autocast"
+    worst, dtype = 0.0, torch.float32 if autocast else getattr(torch, leak.leaks_in or "float64")
     for cut in CUTS:
         inputs = draw(leak, 8, leak.seq_len, seed=cut)
         others = inputs.clone()
@@ -87,7 +88,8 @@ def largest_change(leak: PlantedLeak, version: str) -> float:
         kwargs = padding_mask(leak, inputs) if leak.leak_class in SHOWN_BY_PERTURBATION else {}
         models = [reinitialised(leak, version).to(dtype) for _ in range(2)]
         pairs = zip(models, (inputs, others), strict=True)
-        outputs = [joined(model(given, **kwargs), given)[:, :cut] for model, given in pairs]
+        with torch.autocast("cpu", enabled=autocast):
+            outputs = [joined(model(given, **kwargs), given)[:, :cut] for model, given in pairs]
         worst = max(worst, float((outputs[0] - outputs[1]).abs().max()))
     return worst
 
