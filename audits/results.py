@@ -10,6 +10,7 @@ from typing import Any
 from audits.jsonable import json_text
 
 SCHEMA = 1
+STRUCTURAL = "structural only"  # how a probe's reason begins where a flow exists that changes nothing
 CALLERS_INPUT = "the caller's input"  # what a finding says has changed, where it is no output
 
 

@@ -72,6 +72,16 @@ def sweep(subject: Subject, gen: torch.Generator) -> Changes:
     return replace(replace_from(bases, suffix, cuts), bases=bases)
 
 
+def stirring(subject: Subject, base: Tensor, cut: int, gen: torch.Generator) -> Changes:
+    """Two suffixes from a cut on, after each of four prefixes: three of one token, whose extremes later ones exceed."""
+    length = base.shape[1]
+    prefixes = subject.draw(4, length, gen)
+    prefixes[:3] = prefixes[:3, :1]
+    cuts = torch.full((4,), cut)
+    one, two = (replace_from(prefixes, subject.draw(4, length, gen), cuts) for _ in range(2))
+    return replace(two, bases=one.inputs)
+
+
 def turning(subject: Subject, gen: torch.Generator) -> Changes:
     """Early and late suffixes that turn common decisions over: new draws, and one token throughout."""
     length = subject.settings.seq_len

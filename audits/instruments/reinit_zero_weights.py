@@ -1,4 +1,4 @@
-"""Weights that are all zero switch their paths off: a copy in which they are not shows what training will enable."""
+"""Copies with other weights: all-zero ones switch paths off that training will enable; others may only happen to."""
 
 from __future__ import annotations
 
@@ -23,17 +23,29 @@ def zero_initialized(subject: Subject) -> tuple[str, ...]:
     return tuple(n for n in subject.trainable if n.rpartition(".")[2] != "bias" and not named[n].any())
 
 
-@torch.no_grad()
 def reinit_zero_weights(subject: Subject, names: tuple[str, ...]) -> Subject | None:
     """The subject with small random values in the named weights; None if it does not run so."""
+    return _with_weights(subject, dict.fromkeys(names, SIZE), "waking")  # the word is part of the seed
+
+
+def redraw_weights(subject: Subject, factor: float) -> Subject | None:
+    """The subject with all trainable weights drawn anew, at a factor of their size; None if it does not run so."""
+    named = dict(subject.module.named_parameters()) if subject.module is not None else {}
+    sizes = {name: factor * float(named[name].detach().square().mean().sqrt()) for name in subject.trainable}
+    return _with_weights(subject, sizes, "redrawn")
+
+
+@torch.no_grad()
+def _with_weights(subject: Subject, sizes: dict[str, float], purpose: str) -> Subject | None:
+    """The subject with normal values of these standard deviations in the named weights."""
     subject.restore()  # what a call left on the model may not be copied
-    model = deep_copy(subject.model)
+    model = deep_copy(subject.model) if subject.module is not None else None
     if model is None:
         return None
-    gen = generator(subject.settings.seed, "waking")  # the name is part of the seed
+    gen = generator(subject.settings.seed, purpose)
     named = dict(model.named_parameters())
-    for weight in (named[name] for name in names):
-        weight.copy_(SIZE * torch.randn(weight.shape, generator=gen, dtype=torch.float64))
+    for name, size in sizes.items():
+        named[name].copy_(size * torch.randn(named[name].shape, generator=gen, dtype=torch.float64))
     try:
         return prepare(model, subject.settings, subject.clock)
     except Exception:

@@ -13,12 +13,14 @@ from audits.instruments.decisions import Recorded
 from audits.instruments.differences import Changes, Comparison, Effects, response
 from audits.instruments.noise_floor import comparable, max_abs_diff
 from audits.instruments.probe import Pair, Probe, Report, Violation, failed_control, not_applicable, undetermined
+from audits.instruments.reinit_zero_weights import redraw_weights
 from audits.instruments.source_lines import Frame, display_path
 from audits.instruments.tracing.attribution import Attribution, attribute
+from audits.instruments.tracing.blocking import blocking
 from audits.instruments.tracing.taint_map import MAX_POSITIONS
 from audits.instruments.tracing.trace import Trace, positions, trace
 from audits.instruments.tracing.tracer import Escape
-from audits.results import Verdict
+from audits.results import STRUCTURAL, Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
@@ -26,6 +28,8 @@ from audits.subject.subject import Subject
 
 SOURCES = 48  # later tokens changed to confirm a traced flow, at most
 DRAWS = 3  # changes tried for each of them
+FACTORS = (1.0, 0.2, 5.0)  # of the size of weights drawn anew, to open what is closed and to free what is saturated
+LONGER = 2  # times the length, at which some flows show
 RETRIES = 4  # further inputs from which changes are evolved to confirm a flow through a choice
 CLEAN = "no output depends on a later token, by any path executed"
 
@@ -46,7 +50,7 @@ def run(subject: Subject) -> Report:
         return not_applicable(f"the model does not run under tracing ({type(problem).__name__})")
     if int(found.latest.max()) < 0:
         return failed_control("no output was traced back to any token")
-    report = Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}")
+    report, literal = Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}"), found
     if bool(found.leaking().any()):
         regrouped = trace(subject, base, positions(base), grouping=True)
         grouped = not bool(regrouped.leaking().any())
@@ -57,7 +61,7 @@ def run(subject: Subject) -> Report:
         report = Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}") if grouped else _structural(subject, base, found)
     if report.verdict is Verdict.PASS and report.applicable:
         report = _decided(subject, base, found, report)
-    return _with_training(subject, base, report)
+    return _with_training(subject, base, report, literal)
 
 
 def _decided(subject: Subject, base: Tensor, found: Trace, report: Report) -> Report:
@@ -102,8 +106,8 @@ def _turned_over(subject: Subject, found: Trace, reads: list[Escape]) -> tuple[R
     return None, left
 
 
-def _with_training(subject: Subject, base: Tensor, report: Report) -> Report:
-    """The report on evaluation mode, or what training mode adds to a pass: a leak that occurs there only."""
+def _with_training(subject: Subject, base: Tensor, report: Report, evaluated: Trace) -> Report:
+    """The report on evaluation mode, or what training mode adds to a pass: a flow that occurs there only."""
     if report.verdict is not Verdict.PASS or subject.module is None:
         return report
     try:
@@ -112,13 +116,13 @@ def _with_training(subject: Subject, base: Tensor, report: Report) -> Report:
         return report
     if not bool(found.leaking().any()):
         return report
-    grouped = not bool(trace(subject, base, positions(base), training=True, grouping=True).leaking().any())
-    leak = _confirmed(subject, base, found, training=True, thorough=not grouped)
+    known = torch.equal(found.latest, evaluated.latest) or not bool(
+        trace(subject, base, positions(base), training=True, grouping=True).leaking().any()
+    )
+    leak = _confirmed(subject, base, found, training=True, thorough=not known)
     if leak is not None:
         return replace(leak, why=f"in training mode, {leak.why}")
-    if grouped:
-        return report
-    return replace(report, why=f"{report.why}; in training mode a flow that no change confirms")
+    return report if known else undetermined(f"in training mode a flow that no change confirms; {report.why}")
 
 
 def _confirmed(subject: Subject, base: Tensor, found: Trace, *, training: bool, thorough: bool = True) -> Report | None:
@@ -224,7 +228,7 @@ def _lengthened(subject: Subject, pair: Pair) -> Pair:
 
 
 def _structural(subject: Subject, base: Tensor, found: Trace) -> Report:
-    """A flow that no change confirms: it cancels, or an operation without a rule was assumed to mix everything."""
+    """A flow that no change confirms: it cancels, a function did not respond, or an operation has no rule."""
     sink = int(found.leaking()[0].nonzero()[0])
     source = int(found.latest[0, sink])
     if found.unknown:
@@ -232,12 +236,39 @@ def _structural(subject: Subject, base: Tensor, found: Trace) -> Report:
         return not_applicable(f"no rule for {names}: assumed to mix all its inputs, but no change confirmed a leak")
     place = attribute(subject, Pair(base, base, source), sink, follow_values=False)
     through = f" through {place.op} at {_at(place.frame)}" if place else ""
-    flow = f"structural only: position {source} reaches position {sink}{through}"
+    flow = f"{STRUCTURAL}: position {source} reaches position {sink}{through}"
     if place is None or place.discrete:
         return undetermined(f"{flow}; it passes a discrete choice, which no change tried has flipped")
-    return Report(
-        Verdict.PASS, f"{flow}, but no change of later tokens changed an earlier output: it cancels{_remarks(found)}"
-    )
+    for cut in dict.fromkeys(((sink + source + 1) // 2, base.shape[1] // 2)):
+        gen = generator(subject.settings.seed, "blocking", cut)
+        blocked = blocking(subject, changes.stirring(subject, base, cut, gen))
+        if blocked is not None:
+            return undetermined(f"{flow}; {blocked[0]} at {_at(blocked[1])} responded to none of the changes tried")
+    longer = _suffix_leak(subject, subject.base(length=LONGER * base.shape[1]))
+    if longer is not None:
+        return _leak(subject, longer)
+    for factor in FACTORS:
+        other = redraw_weights(subject, factor)
+        if other is not None and _suffix_leak(other, base) is not None:
+            return undetermined(f"{flow}; with weights drawn anew, {factor:g} times as large, later tokens get through")
+    return Report(Verdict.PASS, f"{flow}, but it cancels, with other weights too{_remarks(found)}")
+
+
+def _suffix_leak(subject: Subject, base: Tensor) -> Violation | None:
+    """The leak that a changed suffix confirms; None where there is none, or the model does not take the input."""
+    try:
+        with subject.preserve_state():
+            comparison = Comparison(subject, base)
+            if not comparable(comparison.base_outputs):
+                return None
+            plan = changes.suffixes(subject, base, generator(subject.settings.seed, "structural"))
+            for row in comparison.strongest(comparison.measure(plan)):
+                decision, violation = comparison.confirm(plan, row)
+                if decision.verdict is Verdict.LEAK:
+                    return violation
+    except Exception:
+        return None
+    return None
 
 
 def _remarks(found: Trace) -> str:

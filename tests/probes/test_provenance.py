@@ -17,6 +17,7 @@ from audits.instruments.tracing.attribution import attribute, positions_along
 from audits.instruments.tracing.trace import positions, trace
 from audits.leaks import PlantedLeak, all_leaks
 from audits.probes.provenance import run
+from audits.report.audit.html import headline
 from audits.results import LeakClass, Verdict
 from audits.subject.prepare import prepare
 from audits.subject.settings import Settings
@@ -32,6 +33,7 @@ OTHERS = [t for t in PLANTED if t not in FLOWS and t not in TRAINED]
 # The source line that the finding must name, by a part of its text: the operation by which the later token enters. If a
 # defect consists of a constant (a mask, a padding), this is the operation that applies it.
 LEAKING_LINES = {
+    "auxiliary_head": "avg_pool1d(y, 3",
     "barely_open_gate": "queries @ keys.mT",
     "block_mean_broadcast": "share.sum(-1, keepdim=True) @ x",
     "chunk_mean_routing": "affinity.masked_fill(~candidates",
@@ -154,6 +156,83 @@ def test_a_flow_that_cancels_is_reported_as_structural_and_passes(mix):
     assert "structural only" in report.why
     assert f"{Path(__file__).name}:" in report.why
     assert not report.violations
+
+
+def dead(x):
+    return (x.mean(1, keepdim=True) - 100.0).relu()
+
+
+def saturated(x):
+    return (x @ x.mT + 1e5 * torch.eye(x.shape[1])).softmax(-1) @ x
+
+
+def compared(x):
+    return ((x @ x.mT).amax(-1, keepdim=True) > 1e4) * x
+
+
+def dead_beside_what_cancels(x):
+    return fourier(x) + dead(x)
+
+
+@pytest.mark.parametrize(
+    ("mix", "name"),
+    [(dead, "relu"), (saturated, "_softmax"), (compared, "gt"), (dead_beside_what_cancels, "relu")],
+)
+def test_a_flow_that_ends_in_what_did_not_respond_leaves_the_verdict_open(mix, name):
+    report = report_on(mix)
+    assert report.verdict is Verdict.UNDETERMINED
+    assert f"; {name} at {display_path(__file__)}:" in report.why
+
+
+class Gated(Mixer):
+    """A product with a gate that is zero for every token of the vocabulary, and for other weights is not."""
+
+    def __init__(self, mix):
+        super().__init__(mix)
+        self.gate, self.bias = nn.Linear(8, 8), nn.Parameter(torch.full((8,), -50.0))
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        return self.head(x + (self.gate(x) + self.bias).relu() * self.mix(x))
+
+
+@pytest.mark.parametrize("mix", [lambda x: x.flip(1), lambda x: x.cumsum(1)])
+def test_a_flow_through_a_gate_that_other_weights_open_leaves_the_verdict_open(mix):
+    torch.manual_seed(0)
+    report = run(prepare(Gated(mix), Settings(vocab_size=20, seq_len=24)))
+    flows = bool((mix(torch.arange(3.0).view(1, 3, 1))[0, 0] > 0).any())
+    assert report.verdict is (Verdict.UNDETERMINED if flows else Verdict.PASS)
+    assert ("drawn anew" in report.why) is flows
+
+
+def test_a_flow_that_shows_at_twice_the_length_is_a_leak():
+    def beyond(x):
+        total = x.flip(1).cumsum(1).flip(1)
+        return (total - total.detach()) + (total.detach() if x.shape[1] > 24 else 0)
+
+    report = report_on(beyond)
+    assert report.verdict is Verdict.LEAK
+    assert report.violations[0].source.position >= 24 or report.violations[0].pair.base.shape[1] == 48
+
+
+def test_hard_attention_to_the_past_and_choices_after_what_cancels_pass():
+    def hard(x):
+        best = (x @ x.mT).masked_fill(later(x), -torch.inf).argmax(-1)
+        return nn.functional.one_hot(best, x.shape[1]).to(x) @ x
+
+    def chosen(x):
+        y = fourier(x)
+        return y * (y.argmax(-1, keepdim=True) + 1) + y.relu()
+
+    assert report_on(hard).verdict is Verdict.PASS
+    assert report_on(chosen).verdict is Verdict.PASS
+
+
+def test_the_headline_of_a_pass_says_that_a_flow_cancels_and_where():
+    result = audit(Mixer(total_minus_suffix), vocab_size=20, seq_len=24, probes=["provenance"])
+    assert result.verdict is Verdict.PASS
+    assert f"flip at {display_path(__file__)}:" in headline(result)
+    assert "cancels" not in headline(audit(Mixer(lambda x: x), vocab_size=20, seq_len=24, probes=["provenance"]))
 
 
 def penalised(penalty):

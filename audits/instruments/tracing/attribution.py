@@ -191,7 +191,7 @@ class _Walk:
         """Elements of each argument with the source's label, by where they are and whether the two passes differ."""
         event = self.recorder.events[number]
         found = {}
-        for key, labels in _arguments(event):
+        for key, labels in arguments(event):
             mask = unflagged(labels) == SOURCE
             position = positions_along(_origin(event, key).shape, self.length, chunked=self.chunked)
             if position is None:
@@ -201,7 +201,7 @@ class _Walk:
                 kinds = {Where.LEAKING: before, Where.UNKNOWN: torch.zeros_like(before), Where.OWN: ~before}
                 mask = mask & kinds[where]
             if differing and self.other:
-                one, two = _value(event, key), _value(self.other[number], key)
+                one, two = value_of(event, key), value_of(self.other[number], key)
                 mask = mask & (one != two) if one.shape == two.shape else mask
             found[key] = mask
         return found
@@ -254,7 +254,7 @@ class _Walk:
         )
 
 
-def _arguments(event: Event) -> Iterator[tuple[Argument, Tensor]]:
+def arguments(event: Event) -> Iterator[tuple[Argument, Tensor]]:
     """All labels of an event's arguments with their keys."""
     for name, labels in event.call.labels.items():
         if isinstance(labels, list):
@@ -272,17 +272,18 @@ def _origin(event: Event, key: Argument) -> Tensor:
     return _pick(event.origins[key[0]], key[1])
 
 
-def _value(event: Event, key: Argument) -> Tensor:
+def value_of(event: Event, key: Argument) -> Tensor:
+    """An argument as it was before the operation."""
     return _pick(event.call.values[key[0]], key[1])
 
 
-def _restores(event: Event, target: int, index: int, restored: dict[Argument, Tensor]) -> bool:
-    """Whether the target's element has the source's label when only these elements of the arguments have it.
+def restored_labels(event: Event, target: int, restored: dict[Argument, Tensor]) -> Tensor | None:
+    """The labels of a target when only these elements of the arguments have the source's label.
 
     The others keep label 1: they are still no constants, so that nothing they hold starts to annihilate.
     """
     new: ArgumentLabels = {}
-    for key, labels in _arguments(event):
+    for key, labels in arguments(event):
         # Label 2 lowered to 1; the flag of masked elements stays.
         lowered = torch.where(unflagged(labels) == SOURCE, (labels & MASKED) | 1, labels).to(LABEL_DTYPE)
         if key in restored:
@@ -291,7 +292,12 @@ def _restores(event: Event, target: int, index: int, restored: dict[Argument, Te
             new[key[0]] = lowered
         else:
             new.setdefault(key[0], [None] * len(event.call.labels[key[0]]))[key[1]] = lowered
-    found = event.labels_with(new, target)
+    return event.labels_with(new, target)
+
+
+def _restores(event: Event, target: int, index: int, restored: dict[Argument, Tensor]) -> bool:
+    """Whether the target's element then has the source's label."""
+    found = restored_labels(event, target, restored)
     return found is not None and int(unflagged(found.reshape(-1)[index])) == SOURCE
 
 

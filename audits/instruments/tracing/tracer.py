@@ -112,7 +112,7 @@ class Tracer(DispatchMode):
             may_hold_zero=self._may_hold_zero,
             notes=self.notes,
         )
-        targets = _tensors(out) or [v for n in todo.written for v in _tensors(values.get(n))]
+        targets = tensors_in(out) or [v for n in todo.written for v in tensors_in(values.get(n))]
         used = todo.rule
         found = None if used is None else _labels(used, call, targets)
         if found is None:
@@ -175,7 +175,7 @@ class Tracer(DispatchMode):
     def _set_constant(self, todo: Plan, values: dict[str, Any]) -> None:
         """All inputs are constant, so what was written is constant, whatever it held before."""
         for name in todo.written:
-            for target in _tensors(values.get(name)):
+            for target in tensors_in(values.get(name)):
                 self.taint_maps.write(target, None)
 
     def _decomposed(self, func: Any, args: Any, kwargs: Any) -> tuple[bool, Any]:
@@ -252,11 +252,12 @@ def tracing(tracer: Tracer) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def tensors_in(value: Any) -> list[Tensor]:
+    """All tensors in nested lists and tuples."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, (list, tuple)):
-        return [t for v in value for t in _tensors(v)]
+        return [t for v in value for t in tensors_in(v)]
     return []
 
 

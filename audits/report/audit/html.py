@@ -23,7 +23,7 @@ from audits.report.render.page import (
     verdict_head,
 )
 from audits.report.render.words import LIMITS, NO_PROOF, TIMING_NOTE
-from audits.results import AuditResult, Finding, ProbeResult, Verdict
+from audits.results import STRUCTURAL, AuditResult, Finding, ProbeResult, Verdict
 
 _MEANS = {
     Verdict.PASS: "No probe that could have seen a leak found one.",
@@ -35,7 +35,10 @@ _MEANS = {
 def headline(result: AuditResult) -> str:
     """What the verdict means; of a leak, what each class found is."""
     classes = dict.fromkeys(finding.leak_class for finding in result.findings)
-    return " ".join(map(kind, classes)) or _MEANS[result.verdict]
+    flow = next((p.why.partition(", but")[0] for p in result.probes if p.why.startswith(STRUCTURAL)), None)
+    if flow is None or result.verdict is not Verdict.PASS:
+        return " ".join(map(kind, classes)) or _MEANS[result.verdict]
+    return f"{_MEANS[result.verdict]} A flow from a later token cancels ({flow}): try a longer sequence."
 
 
 def not_run(result: AuditResult) -> str:

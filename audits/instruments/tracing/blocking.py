@@ -1,0 +1,120 @@
+"""Where a flow that changes nothing ends: in terms that cancel, or in an operation that did not respond.
+
+Later tokens are changed several times. An element of an earlier position whose inputs moved, and which never did, is
+where the flow ends. Sums, products and transforms of what moved cancel. Anything else (a comparison, a saturated
+softmax, a dead unit) only did not respond to these changes, and may respond to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from audits.instruments.differences import Changes
+from audits.instruments.source_lines import Frame
+from audits.instruments.tracing.attribution import (
+    SOURCE,
+    Argument,
+    arguments,
+    positions_along,
+    restored_labels,
+    value_of,
+)
+from audits.instruments.tracing.record import Event, Recorder
+from audits.instruments.tracing.taint_map import storage_key, unflagged
+from audits.instruments.tracing.trace import trace_outputs
+from audits.instruments.tracing.tracer import tensors_in
+from audits.subject.subject import Subject
+
+EXTREMES = {"amax", "amin", "max", "min"}
+MOVED = 1e-6  # of the largest element of a tensor: a larger difference is no rounding; our choice
+STILL = 1e-12  # of an element itself: a smaller difference is; our choice
+# Terms of these cancel, or a factor that later tokens do not move is zero, which other weights or tokens change.
+COMBINING = {
+    *("add", "sub", "rsub", "mul", "div", "sum", "mean", "cumsum", "mm", "bmm", "addmm", "baddbmm", "convolution"),
+    *("_fft_r2c", "_fft_c2c", "_fft_c2r", "where", "masked_fill", "index_add", "scatter_add", "native_layer_norm"),
+}
+
+
+def blocking(subject: Subject, pairs: Changes) -> tuple[str, Frame | None] | None:
+    """The operation, and its line, that kept changes away from earlier positions without cancelling them.
+
+    Args:
+        subject: the model.
+        pairs: a few changes with one cut and a base each.
+
+    Returns:
+        None where every flow cancels, or the passes differ in their operations.
+    """
+    assert pairs.bases is not None
+    cut, length = int(pairs.cuts[0]), pairs.inputs.shape[1]
+    sources = (torch.arange(length) >= cut).long().expand(1, length)
+    recorded = [
+        (_events(subject, base, sources), _events(subject, changed, sources))
+        for base, changed in zip(pairs.bases.split(1), pairs.inputs.split(1), strict=True)
+    ]
+    first = recorded[0][0]
+    alike = [both for both in recorded if all(_names(events) == _names(first) for events in both)]
+    used = {storage_key(tensor) for event in first for tensor in tensors_in(list(event.origins.values()))}
+    for number, event in enumerate(first):
+        if event.layout or event.call.name in COMBINING or not {storage_key(t) for t in event.targets} & used:
+            continue
+        for target, out in enumerate(tensors_in(event.call.out)):
+            earlier = _earlier(out.shape, length, cut)
+            fed, still = torch.zeros_like(earlier), earlier
+            for one, two in ((events[number], others[number]) for events, others in alike):
+                results = (tensors_in(each.call.out)[target] for each in (one, two))
+                if one.targets[target].shape == out.shape:
+                    fed, still = fed | _fed(one, two, target), still & _equal(*results)
+            # Of extremes some must respond: where another element is the largest, a change does not show.
+            needed = fed & earlier if event.call.name in EXTREMES else fed & still
+            if bool(needed.any()) and bool((still | ~needed).all()):
+                return event.call.name, next(iter(event.frames), None)
+    return None
+
+
+def _names(events: Sequence[Event]) -> list[str]:
+    return [event.call.name for event in events]
+
+
+def _events(subject: Subject, inputs: Tensor, sources: Tensor) -> list[Event]:
+    recorder = Recorder(subject.module)
+    trace_outputs(subject, recorder, inputs, sources, training=False)
+    return recorder.events
+
+
+def _earlier(shape: torch.Size, length: int, cut: int) -> Tensor:
+    """Which elements belong to positions before the cut; all, where that is unknown. Rows count in a square of both."""
+    if len(shape) > 1 and shape[-1] == shape[-2] == length:
+        return (torch.arange(length) < cut)[:, None].expand(shape)
+    position = positions_along(shape, length)
+    return torch.ones(shape, dtype=torch.bool) if position is None else position < cut
+
+
+def _fed(event: Event, other: Event, target: int) -> Tensor:
+    """Which elements of a target depend on elements that moved between two passes."""
+    moved: dict[Argument, Tensor] = {}
+    for key, labels in arguments(event):
+        one, two = value_of(event, key), value_of(other, key)
+        if one.shape == two.shape:
+            moved[key] = (unflagged(labels) == SOURCE) & _differs(one, two)
+    found = restored_labels(event, target, moved) if any(bool(m.any()) for m in moved.values()) else None
+    shape = event.targets[target].shape
+    return torch.zeros(shape, dtype=torch.bool) if found is None else unflagged(found) == SOURCE
+
+
+def _differs(one: Tensor, two: Tensor) -> Tensor:
+    """Which elements differ clearly, of tensors of one shape."""
+    if not one.is_floating_point() or not one.numel():
+        return one != two
+    largest = one.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs().max()
+    return (one != two) & ~((one - two).abs() <= MOVED * largest)
+
+
+def _equal(one: Tensor, two: Tensor) -> Tensor:
+    """Which elements are equal but for rounding; none where the shapes differ."""
+    if one.shape != two.shape:
+        return torch.zeros_like(one, dtype=torch.bool)
+    return (one == two) | ((one - two).abs() <= STILL * one.abs()) if one.is_floating_point() else one == two
