@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from audits.formatting import error_text
-from audits.instruments.noise_floor import decide, max_abs_diff, noise_of
+from audits.instruments.noise_floor import decide, max_abs_diff, noise_of, rounding, scale_of
 from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.outputs import MAIN, as_sequence
 from audits.subject.settings import SubjectError
-from audits.subject.streaming import CACHES, Step, own_stream, streaming
+from audits.subject.streaming import CACHES, OTHERS, Step, is_guess, own_stream, streaming
 from audits.subject.subject import Subject
 
 
@@ -27,7 +27,7 @@ def run(subject: Subject) -> Report:
     """
     step = streaming(subject)
     if step is None:
-        return not_applicable(f"the model offers no stream(piece, state) and none of {', '.join(CACHES)}")
+        return not_applicable(f"the model offers no stream(piece, state) and none of {', '.join((*CACHES, *OTHERS))}")
     subject = subject.variant(outputs=(MAIN,))  # a stream may return that one alone
     base = subject.base()
     whole = subject.run(base)
@@ -42,18 +42,26 @@ def run(subject: Subject) -> Report:
     raised = f"raised {error_text(first)}" if first else ""
     if not differences:
         # Who takes a cache need not return one; who has a method `stream` offers it, unless it is a stub.
-        excused = isinstance(first, NotImplementedError) or (
-            isinstance(first, SubjectError) and not own_stream(subject)
-        )
+        excuses = NotImplementedError if own_stream(subject) else (NotImplementedError, SubjectError)
+        excused = is_guess(subject) or isinstance(first, excuses)
         return (not_applicable if excused else undetermined)(f"streaming {raised}")
     other = subject.base(2)[1:]
     if not float(max_abs_diff(_stream(subject, step, other, plans[next(iter(differences))]), whole).max()):
         return failed_control("another input streams to the same output")
     report = _judge(subject, step, base, whole, differences)
+    understood = any(_continues(subject, whole, differences[name], plans[name]) for name in differences)
+    if is_guess(subject) and not (understood and (report.verdict is Verdict.LEAK or not refused)):
+        return not_applicable("its cache is not continued piece by piece: give it a method stream(piece, state)")
     if not refused:
         return report
     verdict = Verdict.LEAK if report.verdict is Verdict.LEAK else Verdict.UNDETERMINED
     return replace(report, verdict=verdict, why=f"{report.why}; decoding {', '.join(refused)} {raised}")
+
+
+def _continues(subject: Subject, whole: Tensor, differences: Tensor, sizes: list[int]) -> bool:
+    """Whether the second of some pieces equals one pass, so that the cache was understood."""
+    second = differences[sizes[0] : sum(sizes[:2])]
+    return float(second.max()) <= rounding(subject, scale_of(whole))
 
 
 def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, differences: dict[str, Tensor]) -> Report:

@@ -51,7 +51,7 @@ def run(subject: Subject) -> Report:
 
 def _draws_by_shape(subject: Subject, row: Tensor, length: int) -> bool:
     """Whether a row and its prefix differ in a model that draws random numbers: others at another shape."""
-    if not draws_randomly(subject):
+    if noise_of(subject) or not draws_randomly(subject):
         return False
     whole = subject.run(row)
     differences = max_abs_diff(subject.run(row[:, :length]), whole[:, :length])

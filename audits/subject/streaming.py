@@ -14,6 +14,8 @@ from audits.subject.subject import Subject
 
 Step = Callable[[Any, Tensor, Any, int], tuple[Any, Any]]  # (model, piece, state, positions before) -> (output, state)
 CACHES = ("past_key_values", "cache_params", "state")  # of Hugging Face: attention; Mamba and xLSTM; RWKV
+OTHERS = ("cache", "kv_cache", "past_kv", "prev_hiddens")  # of other libraries: what they hold and return is a guess
+SWITCHES = ("use_cache", "return_cache", "return_intermediates")  # arguments that make a model return its cache
 METHODS = ("update", "get_seq_length")  # by which a cache is recognised among the items of a tuple
 
 
@@ -26,19 +28,30 @@ def streaming(subject: Subject) -> Step | None:
     """
     if own_stream(subject):
         return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the position is part of the state
-    name = next((name for name in CACHES if name in subject.convention.keywords), None)
-    if name is None or "use_cache" not in subject.convention.keywords:
+    keywords = subject.convention.keywords
+    found = ((c, s) for c in (*CACHES, *OTHERS) for s in (*SWITCHES, f"return_{c}") if {c, s} <= keywords)
+    cache, switch = next(found, (None, ""))
+    if cache is None:
         return None
-    cache: str = name
-    takes_position = cache == "cache_params" and "cache_position" in subject.convention.keywords
+    named: str = cache
+    takes_position = cache == "cache_params" and "cache_position" in keywords
+    # x-transformers asks whether the piece comes alone or after all that is in the cache.
+    alone = {"input_not_include_cache": True} if "input_not_include_cache" in keywords else {}
 
     def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
         position = _cache_position(model, piece, past) if takes_position and state is not None else {}
         state = _initial_cache(model) if state is None else state
-        output = subject.convention(model, piece, {cache: state, "use_cache": True, **position}, past)
-        return output, _cache_in(output, cache, state)
+        output = subject.convention(model, piece, {named: state, switch: True, **position, **alone}, past)
+        if named in OTHERS and isinstance(output, (tuple, list)):
+            return output, output[-1]
+        return output, _cache_in(output, named, state)
 
     return step
+
+
+def is_guess(subject: Subject) -> bool:
+    """Whether only the names of arguments say that, and how, the model is continued."""
+    return not own_stream(subject) and not set(CACHES) & subject.convention.keywords
 
 
 def own_stream(subject: Subject) -> bool:

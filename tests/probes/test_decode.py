@@ -102,3 +102,47 @@ def test_a_stream_that_raises_leaves_the_whole_audit_undetermined() -> None:
     result = audit(Raises().eval(), vocab_size=VOCAB, seq_len=LENGTH)
     assert result.verdict is Verdict.UNDETERMINED
     assert [p.name for p in result.probes if p.applicable and p.verdict is not Verdict.PASS] == ["decode"]
+
+
+# -- caches under other names --------------------------------------------------------------------------------------
+
+
+class Caches(Sums):
+    """Returns outputs and its cache where asked to."""
+
+    lost_after = 10**6
+
+    def forward(self, tokens: Tensor, cache: Any = None, return_cache: bool = False) -> Any:
+        state, seen = cache or (None, 0)
+        outputs, state = self.run(tokens, state)
+        seen += tokens.shape[1]
+        return (outputs, (state * (seen < self.lost_after), seen)) if return_cache else outputs
+
+
+class CachesAndForgets(Caches):
+    """Loses the first tokens once there are many."""
+
+    lost_after = 9
+
+
+class CachesWithTheWholeInput(Caches):
+    """Expects what is in the cache in its input too."""
+
+    def forward(self, tokens: Tensor, cache: Any = None, return_cache: bool = False) -> Any:
+        seen = 0 if cache is None else cache[1]
+        return super().forward(tokens[:, seen:] if seen < tokens.shape[1] else tokens * 0, cache, return_cache)
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "applicable"),
+    [
+        (Caches, Verdict.PASS, True),
+        (CachesAndForgets, Verdict.LEAK, True),
+        (CachesWithTheWholeInput, Verdict.UNDETERMINED, False),
+    ],
+)
+def test_a_cache_of_another_name_is_judged_where_it_is_understood(
+    kind: Callable[[], nn.Module], verdict: Verdict, applicable: bool
+) -> None:
+    probe = decoded(kind())
+    assert (probe.verdict, probe.applicable) == (verdict, applicable), probe.why
