@@ -40,6 +40,8 @@ def classify(
     the future, and a document that differs from itself alone in a model whose prefixes depend on the length has class
     length.
     """
+    if violation.source.row != violation.sink.row and violation.source.row is not None:
+        return LeakClass.BATCH
     if probe in ("isolation", "repeat-call") or (
         probe == "documents" and not _occurs_without_documents(violation, reports)
     ):
@@ -79,12 +81,14 @@ def _occurs_without_documents(violation: Violation, reports: Mapping[str, Report
 def _under_perturbation(reports: Mapping[str, Report]) -> Violation | None:
     """The violation that a pair of inputs shows in evaluation mode: by perturbation, or by tracing in its place."""
     found = _violations(reports, "perturbation" if "perturbation" in reports else "provenance")
-    return next((v for v in found if v.pair is not None and not v.pair.training), None)
+    within_rows = (v for v in found if v.pair is not None and v.source.row == v.sink.row)
+    return next((v for v in within_rows if v.pair is not None and not v.pair.training), None)
 
 
 def _differentiable(subject: Subject, violation: Violation, reports: Mapping[str, Report]) -> bool:
     """Whether some output has a derivative with respect to a later input; computed here where no probe did."""
-    if "gradient" in reports and violation.seen_in is None:
+    among_rows = violation.pair is not None and len(violation.pair.base) > 1  # the gradient probe judges a row alone
+    if "gradient" in reports and violation.seen_in is None and not among_rows:
         return bool(_violations(reports, "gradient"))
     subject = subject.float64_reference or subject
     try:
@@ -146,5 +150,5 @@ def _small_perturbation(subject: Subject, pair: Pair, size: float) -> _Changed |
             after = subject.run(pair.base, training=pair.training)
         if not tap.taken:
             return None
-    differences = max_abs_diff(before, after)[0]
+    differences = max_abs_diff(before, after)[pair.row]
     return _Changed(float(differences[: pair.cut].max()), float(differences[pair.cut :].max()))

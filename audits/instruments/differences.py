@@ -82,11 +82,11 @@ class Response:
 
 
 def response(subject: Subject, pair: Pair) -> Response:
-    """Both inputs of a pair, each run alone, compared where they must agree: before the cut as a rule."""
+    """Both inputs of a pair, each in a call of its own, compared where they must agree: before the cut as a rule."""
     before = subject.run(pair.base, training=pair.training, extra_kwargs=pair.extra_kwargs)
     after = subject.run(pair.changed, training=pair.training, extra_kwargs=pair.extra_kwargs)
     scale = max(scale_of(before), scale_of(after))
-    return Response(max_abs_diff(before, after)[0, slice(*pair.must_agree)].cpu(), scale)
+    return Response(max_abs_diff(before, after)[pair.row, slice(*pair.must_agree)].cpu(), scale)
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class JudgedPair:
     pair: Pair
     response: Response
     decision: SignificanceDecision
+    source: Site | None = None  # where it is not the pair's own row
 
     @property
     def leaks(self) -> bool:
@@ -104,9 +105,41 @@ class JudgedPair:
 
     def violation(self) -> Violation:
         """The source and the position before it with the largest difference."""
-        sink = int(self.response.differences.argmax())
-        floor = self.decision.noise_floor
-        return Violation(Site(self.pair.cut, 0), Site(sink, 0), self.response.effect, floor, self.pair)
+        row, sink = self.pair.row, self.pair.must_agree[0] + int(self.response.differences.argmax())
+        source, floor = self.source or Site(self.pair.cut, row), self.decision.noise_floor
+        return Violation(source, Site(sink, row), self.response.effect, floor, self.pair)
+
+
+def judge(subject: Subject, pair: Pair, noise: float | None = None) -> JudgedPair:
+    """Leak or rounding, of a pair whose outputs must agree."""
+    found = response(subject, pair)
+    decision = decide(
+        subject,
+        found.effect,
+        lambda other: response(other, pair).effect,
+        same_shape=True,
+        scale=found.scale,
+        noise=noise,
+    )
+    return JudgedPair(pair, found, decision)
+
+
+def judge_other_rows(subject: Subject, bases: Tensor, changed: Tensor, row: int, noise: float) -> JudgedPair:
+    """Whether one row [R, N, ...], which is the same in both, depends on the others; if so, on which one at least."""
+
+    def from_row(first: int) -> JudgedPair:
+        kept = torch.cat([bases[:first], changed[first:]])
+        return judge(subject, Pair(bases, kept, 0, compared=(0, bases.shape[1]), row=row), noise)
+
+    judged, low, high = from_row(0), 0, len(bases) - 1
+    while judged.leaks and low < high:
+        middle = (low + high + 1) // 2
+        trial = from_row(middle)
+        if trial.leaks:
+            judged, low = trial, middle
+        else:
+            high = middle - 1
+    return replace(judged, source=Site(None, low))
 
 
 def latest_source(pair: Pair, stop: int, leaks: Callable[[Pair], bool]) -> Pair:
@@ -173,7 +206,30 @@ class Comparison:
         if one.bases is not None:
             own = Comparison(self.subject, one.bases, training=self.training)
             return own.confirm(Changes(one.inputs, one.cuts), 0)
-        judged = self._judge(Pair(self.base, one.inputs, int(one.cuts[0]), self.training))
+        return self._narrowed(Pair(self.base, one.inputs, int(one.cuts[0]), self.training))
+
+    def confirm_among_rows(self, changes: Changes, row: int) -> tuple[SignificanceDecision, Violation]:
+        """The same for a change that acts in its batch only: by itself there, else by the changes of the other rows."""
+        first = row - row % self.rows
+        part = changes.rows(torch.arange(first, min(first + self.rows, len(changes.cuts))))
+        bases = self.base.expand_as(part.inputs) if part.bases is None else part.bases
+        row, cut = row - first, int(changes.cuts[row])
+        together = self._judge(Pair(bases, part.inputs, cut, self.training, row=row))
+        if together.decision.verdict is Verdict.PASS:
+            return together.decision, together.violation()
+        own, others = bases.clone(), part.inputs.clone()
+        own[row], others[row] = part.inputs[row], bases[row]
+        found = self._narrowed(Pair(bases, own, cut, self.training, row=row))
+        if found[0].verdict is not Verdict.LEAK:
+            by_others = judge_other_rows(self.subject, bases, others, row, self.noise)
+            found = by_others.decision, by_others.violation()
+        if found[0].verdict is not Verdict.LEAK:  # neither explains it
+            return replace(together.decision, verdict=Verdict.UNDETERMINED), together.violation()
+        return found
+
+    def _narrowed(self, pair: Pair) -> tuple[SignificanceDecision, Violation]:
+        """The decision on a pair; of a leak, with its source narrowed down."""
+        judged = self._judge(pair)
         if judged.leaks:
             # What is confirmed remains so, though there may be no time left to find the latest source.
             with contextlib.suppress(OutOfTime):
@@ -183,16 +239,8 @@ class Comparison:
 
     def _judge(self, pair: Pair) -> JudgedPair:
         """Leak or rounding; where the subject is noisy, its noise is measured again around this very change."""
-        found, noise = response(self.subject, pair), self.noise
+        noise = self.noise
         if noise:
             after = self.subject.run(self.base, training=self.training)
             noise = max(noise, 4 * float(max_abs_diff(self.base_outputs, after).max()))
-        decision = decide(
-            self.subject,
-            found.effect,
-            lambda other: response(other, pair).effect,
-            same_shape=True,
-            scale=found.scale,
-            noise=noise,
-        )
-        return JudgedPair(pair, found, decision)
+        return judge(self.subject, pair, noise)

@@ -78,7 +78,8 @@ def record_calls(subject: Subject, pair: Pair, inputs: Tensor) -> list[ModuleCal
     def hook(name: str) -> Any:
         def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             caller = next(iter(user_frames()), None)
-            calls.append(ModuleCall(name, module, caller, _tensors((args, kwargs)), _tensors(output)))
+            inputs, outputs = (_of_row(_tensors(each), pair) for each in ((args, kwargs), output))
+            calls.append(ModuleCall(name, module, caller, inputs, outputs))
 
         return record
 
@@ -101,6 +102,12 @@ def _tensors(value: Any) -> tuple[Tensor, ...]:
     if isinstance(value, (tuple, list)):
         return tuple(t for item in value for t in _tensors(item))
     return ()
+
+
+def _of_row(tensors: tuple[Tensor, ...], pair: Pair) -> tuple[Tensor, ...]:
+    """Of tensors that hold the rows of a pair, the compared row."""
+    rows, own = len(pair.base), slice(pair.row, pair.row + 1)
+    return tuple(t[own] if rows > 1 and t.ndim and len(t) == rows else t for t in tensors)
 
 
 def _differ(

@@ -5,23 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from audits.results import Verdict
+from audits.subject.dropout import DrawRecorder
+from audits.subject.fewer_bits import FewerBits
 from audits.subject.randomness import generator
-from audits.subject.subject import Subject
+from audits.subject.subject import Subject, own_dtype
 
-# Going from float32 to float64 shrinks rounding by 2^-29. Two rounding errors of the same computation differ by chance,
-# so 2^9 of that ratio is the margin; an effect that shrinks by less than 2^-20 is not rounding.
+# Rounding shrinks by 2^-29 from float32 to float64. Two rounding errors of one computation differ by chance, so 2^9 of
+# that is the margin; an effect that shrinks by less than 2^-20 is not ordinary rounding.
 SHRINKAGE = 2.0**-20
 # Rounding errors of a few dozen operations, in units of eps times the output: smaller effects cannot be distinguished.
 ROUNDINGS = 64.0
 CALLS = 8  # in which the noise of a subject that is not deterministic is measured; our choice
-# Tables of a model made in a coarse dtype keep that rounding when it is cast, and calls of different shape may read
-# different tables for the same value (decays in a chunk and from step to step); our choice.
-TABLES = 8.0
+# Grids that a small effect is measured on: bits fewer, and the offset at which values are rounded up; our choice.
+GRIDS = ((1, 0.5), (5, 0.75), (3, 0.25), (6, 0.5), (2, 0.75), (4, 0.875), (5, 0.375), (3, 0.625))
+LARGEST_ROUNDING = 2.0**-11  # of the output: the square root of float32's; a larger effect is never rounding
+FAR = 64.0  # times the typical size of outputs: beyond, an element counts relative to its own size; our choice
+SAMPLE = 256  # elements that show the typical size
 
 
 @dataclass(frozen=True)
@@ -43,17 +48,35 @@ def comparable(outputs: Tensor) -> bool:
 def max_abs_diff(a: Tensor, b: Tensor) -> Tensor:
     """Largest absolute difference at each position, [R, N] float64, of outputs [R, N, F].
 
-    Not-a-number against not-a-number counts as equal, against a number as an infinite difference.
+    An element `FAR` above the typical size (a token forbidden by -1e9) counts relative to its own size, so that neither
+    its difference nor its rounding hides the others'. Not-a-number against not-a-number counts as equal, against a
+    number as an infinite difference.
     """
     a, b = a.detach().double(), b.detach().double()
-    difference = (a - b).abs()
+    difference, most = (a - b).abs(), far(a)
+    if all(bool(-most <= low and high <= most) for low, high in (a.aminmax(), b.aminmax())):
+        return difference.amax(-1)
+    difference = difference * (most / torch.maximum(a.abs(), b.abs())).clamp(max=1)
     difference = torch.where((a == b) | (a.isnan() & b.isnan()), 0.0, difference)
     return difference.masked_fill(difference.isnan(), float("inf")).amax(-1)
 
 
+def far(outputs: Tensor) -> float:
+    """`FAR` times the typical size of outputs [R, N, F]: the median of distinct absolute values in the first row.
+
+    Of distinct ones, because constants, fill values and zeros may be most of them. Infinite where all are zero.
+    """
+    row = outputs[0].flatten()
+    if len(row) > SAMPLE:  # a stride of the golden ratio falls in step with no axis
+        row = row[torch.arange(SAMPLE, device=row.device) * int(0.618034 * len(row)) % len(row)]
+    sizes = row.double().abs().unique()
+    sizes = sizes[sizes.isfinite() & (sizes > 0)]
+    return FAR * float(sizes[len(sizes) // 2]) if len(sizes) else math.inf
+
+
 def scale_of(outputs: Tensor) -> float:
-    """The largest finite absolute output: rounding is relative to it."""
-    return float(outputs.double().nan_to_num(nan=0, posinf=0, neginf=0).abs().max())
+    """The largest finite absolute output that is not far above the typical size: rounding is relative to it."""
+    return min(far(outputs), float(outputs.double().nan_to_num(nan=0, posinf=0, neginf=0).abs().max()))
 
 
 def noise_of(subject: Subject) -> float:
@@ -105,29 +128,44 @@ def decide(
     """
     noise = noise_of(subject) if noise is None else noise
     finest = max(noise, ROUNDINGS * torch.finfo(torch.float64).eps * scale)
-    if effect <= noise or (subject.compute_dtype == torch.float64 and effect <= finest):
+    in_float64 = subject.compute_dtype == torch.float64
+    if effect <= noise or (in_float64 and effect <= finest):
         return SignificanceDecision(Verdict.PASS, noise if effect <= noise else finest)
     coarsest = max(noise, rounding(subject, scale))
-    if subject.is_float64_throughout and subject.float32_copy is not None:
-        floor = max(finest, _finite(measure(subject.float32_copy)) * SHRINKAGE)
-    elif subject.float64_reference is not None:
-        floor = max(finest, _finite(effect) * SHRINKAGE)
-        if measure(subject.float64_reference) <= floor:  # gone in float64: rounding, unless larger than rounding can be
+    exact, found, floor = subject if in_float64 else subject.float64_reference, effect, coarsest
+    if exact is not None:
+        found = effect if in_float64 else measure(exact)
+        single = measure(subject.float32_copy) if subject.float32_copy is not None else 0.0 if in_float64 else effect
+        floor = max(finest, _finite(single) * SHRINKAGE)
+        if not in_float64 and found <= floor:  # gone in float64: rounding, unless larger than rounding can be
             # Equal shapes round nearly alike; on the same path no branch on the dtype can hide the effect in float64.
-            other_path = same_shape and not subject.float64_reference.same_path
+            other_path = same_shape and not exact.same_path
             doubtful = other_path and effect > max(noise, coarsest / 8)
             return SignificanceDecision(Verdict.UNDETERMINED if doubtful else Verdict.PASS, max(coarsest, finest))
-        floor = floor if same_shape else max(floor, coarsest * TABLES / ROUNDINGS)
-    else:
-        floor = coarsest
-        if effect <= floor and same_shape:
-            return SignificanceDecision(Verdict.UNDETERMINED, floor)
-    if effect > floor and not noise and not _is_reproduced(subject, effect, measure, floor):
+    elif effect <= floor and same_shape:
+        return SignificanceDecision(Verdict.UNDETERMINED, floor)
+    if found > floor and not noise and not _is_reproduced(subject, effect, measure, floor):
         subject.noise = 4 * effect
         return SignificanceDecision(Verdict.PASS, subject.noise)
-    if effect > floor and not same_shape and draws_randomly(subject):
+    if found > floor and not same_shape and draws_randomly(subject):
         return SignificanceDecision(Verdict.UNDETERMINED, floor)
-    return SignificanceDecision(Verdict.LEAK if effect > floor else Verdict.PASS, floor)
+    if floor < found <= LARGEST_ROUNDING * scale:
+        floor = max(floor, _movement(exact or subject, found, measure))
+    if found > floor:
+        return SignificanceDecision(Verdict.LEAK, floor)
+    return SignificanceDecision(
+        Verdict.PASS, max(floor, effect)
+    )  # what the copy in float64 explains, rounding explains
+
+
+def _movement(subject: Subject, effect: float, measure: Callable[[Subject], float]) -> float:
+    """Four times how far an effect moves when arithmetic has fewer bits: a leak hardly moves, rounding far."""
+    origin, moved = own_dtype(subject.original), 0.0
+    for fewer, offset in GRIDS:
+        if moved < effect:
+            with subject.under(partial(FewerBits, fewer, offset, origin)):
+                moved = max(moved, 4 * abs(measure(subject) - effect))
+    return moved
 
 
 def draws_randomly(subject: Subject) -> bool:
@@ -137,6 +175,17 @@ def draws_randomly(subject: Subject) -> bool:
         one, two = (subject.run(base, seed=each) for each in (seed, seed + 1))
         subject.draws_randomly = bool(max_abs_diff(one, two).max() > 0)
     return subject.draws_randomly
+
+
+def rows_draw_apart(subject: Subject) -> bool:
+    """Whether a call draws random numbers, its own generators' too: at another shape, rows after the first get others.
+
+    Fused attention counts among the operations that draw even where it drops nothing.
+    """
+    base = subject.base()
+    with DrawRecorder() as recorder:
+        subject.run(base)
+    return any(not name.startswith("_scaled_dot_product") for name, _ in recorder.draws)
 
 
 def _is_reproduced(subject: Subject, effect: float, measure: Callable[[Subject], float], floor: float) -> bool:

@@ -16,7 +16,8 @@ from audits.subject.subject import ExtraKwargs, Subject
 class Pair:
     """Two inputs that agree before `cut`: a causal model's outputs agree there too. Each [1, N] or [1, N, D].
 
-    With packed documents (`extra_kwargs` gives the model their boundaries), it is the outputs of another document than
+    Of several rows [R, N, ...] it is the outputs of `row` that must agree, wherever the other rows differ. With packed
+    documents (`extra_kwargs` gives the model their boundaries), it is the outputs of another document than
     the changed one that must agree: those from `compared[0]` to before `compared[1]`.
     """
 
@@ -26,6 +27,7 @@ class Pair:
     training: bool = False
     extra_kwargs: ExtraKwargs | None = None
     compared: tuple[int, int] | None = None
+    row: int = 0
 
     @property
     def must_agree(self) -> tuple[int, int]:
@@ -58,10 +60,9 @@ class Violation:
     @property
     def description(self) -> str:
         """What was changed and what changed by it, in words."""
-        return (
-            f"changing position {self.source.position} changes {self.changed} at position {self.sink.position} "
-            f"by {self.effect:.3g}"
-        )
+        position = self.source.position
+        source = self.source if position is None else f"position {position}"
+        return f"changing {source} changes {self.changed} at position {self.sink.position} by {self.effect:.3g}"
 
 
 @dataclass(frozen=True)

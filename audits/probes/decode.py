@@ -74,7 +74,7 @@ def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, difference
 
     # Measured around the streams again: what drifts with time is no effect of streaming.
     noise = max(noise_of(subject), 4 * float(max_abs_diff(whole, subject.run(base)).max()))
-    decision = decide(subject, effect, measure, same_shape=False, scale=float(whole.abs().max()), noise=noise)
+    decision = decide(subject, effect, measure, same_shape=False, scale=scale_of(whole), noise=noise)
     if decision.verdict is Verdict.LEAK:
         sink = int(differences[name].argmax())
         violation = Violation(Site(), Site(sink, 0), effect, decision.noise_floor)

@@ -133,7 +133,8 @@ def _judge(comparison: Comparison, plan: Changes, way: _Way) -> Report:
         if decision.verdict is Verdict.LEAK:
             return _leak(violation, subject, way)
         effect = f"in {way} outputs before the change differed by {violation.effect:.1e}"
-        if not comparison.noise and violation.effect > (most := _most_rounding(subject)):
+        most = max(decision.noise_floor, _most_rounding(subject))
+        if not comparison.noise and violation.effect > most:
             why = f"{effect}, too much for rounding, but {MORE} more sweeps of changes showed nothing in float64"
             return _drawn_again(subject, way, most) or Report(Verdict.UNDETERMINED, why, (violation,))
         if decision.verdict is Verdict.UNDETERMINED:

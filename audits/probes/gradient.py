@@ -7,7 +7,7 @@ from torch import Tensor
 
 from audits.formatting import first_line
 from audits.instruments.derivatives import all_derivatives, derivatives
-from audits.instruments.noise_floor import comparable, decide
+from audits.instruments.noise_floor import comparable, decide, rounding
 from audits.instruments.probe import (
     Pair,
     Probe,
@@ -38,7 +38,7 @@ def run(subject: Subject) -> Report:
     if found is None:
         return not_applicable("no differentiable path from the input to the output")
     if found.size.isnan().any():
-        return undetermined("derivatives are NaN")
+        return not_applicable("some derivatives are NaN, as where a slope is infinite")
     if not found.size.any():
         return failed_control("every derivative is zero")
     future = found.future
@@ -55,6 +55,9 @@ def run(subject: Subject) -> Report:
     )
     if decision.verdict is Verdict.UNDETERMINED:
         return undetermined(f"a future derivative of {effect:.1e} cannot be distinguished from rounding here")
+    floor = max(decision.noise_floor, 2 * effect, rounding(subject, float(found.size.max())))
+    if decision.verdict is Verdict.PASS and float(future.max()) > floor:
+        return undetermined(f"a future derivative of {future.max():.1e} shows among other rows of a batch only")
     if decision.verdict is Verdict.PASS:
         return Report(
             Verdict.PASS, f"no output has a derivative with respect to any of its {base.shape[1] - 1} later inputs"

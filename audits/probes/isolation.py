@@ -2,101 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor
 
-from audits.instruments.noise_floor import comparable, decide, max_abs_diff, noise_of, scale_of
+from audits.instruments.differences import judge_other_rows
+from audits.instruments.noise_floor import comparable, decide, max_abs_diff, noise_of, rows_draw_apart, scale_of
 from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
-ROWS = 4
-DRAWS = 3
+HALVES = 5  # times a half of the rows is replaced, then the other half, at least; our choice
 
 
 def run(subject: Subject) -> Report:
-    """Each row replaced in turn while the others stay; then a row alone against the same row in a batch.
+    """Half of the rows replaced while the others stay; then every row against itself in a smaller batch.
 
-    Positive control: the replaced row's own output must change.
+    The halves are chosen by the digits of the rows' numbers, so that for any two rows each is once replaced while the
+    other stays. Positive control: the replaced rows' own outputs must change.
     """
-    rows = min(ROWS, subject.settings.batch)
-    if rows < 2:
+    base = subject.base(subject.rows(subject.run(subject.base())))
+    if len(base) < 2:
         return not_applicable("one row at a time: the batch was set to 1, or the model takes no more")
-    base = subject.base(rows)
     before = subject.run(base)
     if not comparable(before):
         return undetermined("the outputs hold NaN or infinite numbers")
-    trials = _trials(subject, base)
-    differences = {key: max_abs_diff(before, subject.run(changed)) for key, changed in trials.items()}
-    if not any(float(difference[row].max()) for (row, _), difference in differences.items()):
-        return failed_control("replacing a row changed no output, not even its own")
-    (row, draw), worst = max(differences.items(), key=lambda item: float(_others(item[1], item[0][0]).max()))
-    found = _judge_replaced(subject, base, trials[row, draw], row, worst)
-    return found or _judge_alone(subject, rows)
+    reacted, worst, effect = False, None, 0.0
+    for changed, replaced in _trials(subject, base):
+        differences = max_abs_diff(before, subject.run(changed)).amax(1).cpu()
+        reacted |= bool(differences[replaced].any())
+        others = differences.masked_fill(replaced, 0.0)
+        if float(others.max()) > effect:
+            worst, effect = (changed, int(others.argmax())), float(others.max())
+    if not reacted:
+        return failed_control("replacing rows changed no output, not even their own")
+    return (worst and _judge_replaced(subject, base, *worst)) or _judge_smaller(subject, base, before)
 
 
-def _trials(subject: Subject, base: Tensor) -> dict[tuple[int, int], Tensor]:
-    """Batches with one row replaced, by row and draw."""
+def _trials(subject: Subject, base: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches with half of their rows replaced, and which ones those are [R]."""
     gen = generator(subject.settings.seed, "isolation")
-    trials = {}
-    for row in range(len(base)):
-        for draw in range(DRAWS):
-            changed = base.clone()
-            fresh = subject.draw(1, base.shape[1], gen)[0]
-            changed[row] = fresh * 10.0**draw if subject.settings.input == "features" else fresh
-            trials[row, draw] = changed
-    return trials
+    row, digits = torch.arange(len(base)), (len(base) - 1).bit_length()
+    for draw in range(max(HALVES, digits)):
+        fresh = subject.draw(len(base), base.shape[1], gen)
+        fresh = fresh * 10.0 ** (draw % 3) if subject.settings.input == "features" else fresh
+        for digit in (0, 1):
+            replaced = row // 2 ** (draw % digits) % 2 == digit
+            yield torch.where(replaced.view(-1, *[1] * (base.ndim - 1)), fresh, base), replaced
 
 
-def _others(differences: Tensor, row: int) -> Tensor:
-    """The differences with those of one row set to zero."""
-    kept = differences.clone()
-    kept[row] = 0
-    return kept
-
-
-def _judge_replaced(subject: Subject, base: Tensor, changed: Tensor, row: int, differences: Tensor) -> Report | None:
-    """The report on replacing a row; None where no other row depends on it."""
-    effect = float(_others(differences, row).max())
-
-    def measure(other: Subject) -> float:
-        return float(_others(max_abs_diff(other.run(base), other.run(changed)), row).max())
-
-    one, two, after = (subject.run(given) for given in (base, changed, base))
+def _judge_replaced(subject: Subject, base: Tensor, changed: Tensor, row: int) -> Report | None:
+    """The report on replacing rows; None where a row that stayed does not depend on them."""
+    one, _, after = (subject.run(given) for given in (base, changed, base))
     # State outside the model may look like an effect of other rows.
     noise = max(noise_of(subject), 4 * float(max_abs_diff(one, after).max()))
-    scale = max(scale_of(one), scale_of(two))
-    decision = decide(subject, effect, measure, same_shape=True, scale=scale, noise=noise)
-    if decision.verdict is Verdict.PASS:
+    judged = judge_other_rows(subject, base, changed, row, noise)
+    found = judged.violation()
+    if judged.decision.verdict is Verdict.PASS:
         return None
-    if decision.verdict is Verdict.UNDETERMINED:
-        return undetermined(f"another row changed a row by {effect:.1e}, which cannot be distinguished from rounding")
-    sink_row, sink = divmod(int(_others(differences, row).argmax()), base.shape[1])
-    violation = Violation(Site(None, row), Site(sink, sink_row), effect, decision.noise_floor)
-    return Report(Verdict.LEAK, f"replacing row {row} changes row {sink_row} by {effect:.3g}", (violation,))
+    if judged.decision.verdict is Verdict.UNDETERMINED:
+        return undetermined(f"other rows changed a row by {found.effect:.1e}, perhaps by rounding alone")
+    why = f"replacing row {found.source.row} changes row {row} by {found.effect:.3g}"
+    return Report(Verdict.LEAK, why, (found,))
 
 
-def _judge_alone(subject: Subject, replaced: int) -> Report:
-    """A row's outputs must not depend on how many rows there are: some defects need many."""
-    base = subject.base(subject.rows(subject.run(subject.base())))
-    before = subject.run(base)
+def _judge_smaller(subject: Subject, base: Tensor, before: Tensor) -> Report:
+    """A row's outputs must not depend on how many rows there are, nor on its place among them.
+
+    Rows are compared alone, in two, in four and so on, which gives each another place in a smaller batch; where rows
+    draw random numbers, the first one alone.
+    """
+    pieces = [slice(2**i - 1, min(2 ** (i + 1) - 1, len(base))) for i in range(len(base).bit_length())]
+    pieces = pieces[:1] if rows_draw_apart(subject) else pieces
+    differences = {piece.start: max_abs_diff(before[piece], subject.run(base[piece])).cpu() for piece in pieces}
+    first = max(differences, key=lambda start: float(differences[start].max()))
+    piece, found = slice(first, first + len(differences[first])), differences[first]
 
     def measure(other: Subject) -> float:
-        return float(max_abs_diff(other.run(base)[:1], other.run(base[:1])).max())
+        return float(max_abs_diff(other.run(base)[piece], other.run(base[piece])).max())
 
-    alone = max_abs_diff(before[:1], subject.run(base[:1]))
-    effect = float(alone.max())
+    effect, (row, sink) = float(found.max()), divmod(int(found.argmax()), base.shape[1])
     decision = decide(subject, effect, measure, same_shape=False, scale=scale_of(before))
+    sizes = f"a batch of {len(found)} and of {len(base)}"
     if decision.verdict is Verdict.LEAK:
-        violation = Violation(Site(None, 1), Site(int(alone.argmax()), 0), effect, decision.noise_floor)
-        return Report(Verdict.LEAK, f"row 0 differs by {effect:.3g} alone and in a batch of {len(base)}", (violation,))
-    why = f"{replaced * DRAWS} replaced rows: no other row changed, and a row alone is the same as in {len(base)} rows"
+        violation = Violation(Site(None, 0 if first else 1), Site(sink, first + row), effect, decision.noise_floor)
+        return Report(Verdict.LEAK, f"row {first + row} differs by {effect:.3g} in {sizes}", (violation,))
+    why = f"rows replaced in {len(base)}: no other row changed, and every row is the same in a smaller batch"
     return Report(decision.verdict, why)
 
 
 def _forwards(settings: Settings) -> int:
-    return DRAWS * min(ROWS, settings.batch) + 8
+    digits = (settings.batch - 1).bit_length()
+    return 2 * max(HALVES, digits) + digits + 9
 
 
 PROBE = Probe(

@@ -28,7 +28,6 @@ class _SearchState:
         past: largest difference before a cut, in a batch, confirmed or not.
         future: largest difference at or after a cut.
         beyond: largest difference after a position that alone was changed.
-        batch_only: whether outputs of rows changed in a batch that do not change alone.
         doubts: what could not be distinguished from rounding.
     """
 
@@ -37,7 +36,6 @@ class _SearchState:
     past: float = 0.0
     future: float = 0.0
     beyond: float = 0.0
-    batch_only: bool = False
     doubts: list[str] = field(default_factory=list)
 
 
@@ -82,16 +80,13 @@ def _cut_short(comparison: Comparison, state: _SearchState, why: str) -> Report:
 
 
 def _search(comparison: Comparison, state: _SearchState) -> None:
-    """All plans in turn until one leaks; where rows influence each other, the first two again one row at a time."""
+    """All plans in turn until one leaks."""
     subject, base = comparison.subject, comparison.base
     gen = generator(subject.settings.seed, "perturbation")
     singles, suffixes = changes.singles(subject, base, gen), changes.suffixes(subject, base, gen)
     state.beyond = _try(comparison, singles, state)
     _try(comparison, suffixes, state)
     _search_further(comparison, gen, state)
-    if state.batch_only and state.leak is None:
-        for plan in (singles, suffixes):
-            _try(comparison, plan, state, rows=1)
 
 
 def _search_further(comparison: Comparison, gen: torch.Generator, state: _SearchState) -> None:
@@ -102,41 +97,42 @@ def _search_further(comparison: Comparison, gen: torch.Generator, state: _Search
         _judge(comparison, evolved.changes, evolved.effects, state)
 
 
-def _try(comparison: Comparison, plan: Changes, state: _SearchState, rows: int | None = None) -> float:
+def _try(comparison: Comparison, plan: Changes, state: _SearchState) -> float:
     """Measure and judge a plan, unless a leak is known; returns the largest difference beyond a cut."""
     beyond = 0.0
-    for part in _portions(comparison, plan, rows):
+    for part in _portions(comparison, plan):
         if state.leak is None:
-            effects = comparison.measure(part, rows)
+            effects = comparison.measure(part)
             _judge(comparison, part, effects, state)
             beyond = max(beyond, float(effects.beyond.max()))
     return beyond
 
 
-def _portions(comparison: Comparison, plan: Changes, rows: int | None) -> Iterator[Changes]:
+def _portions(comparison: Comparison, plan: Changes) -> Iterator[Changes]:
     """The whole plan; where time may run out, batches in random order: the first ones cover the whole length."""
     if comparison.subject.clock.budget.seconds is None:
         yield plan
         return
     order = torch.randperm(len(plan.cuts), generator=generator(comparison.subject.settings.seed, "order"))
-    for part in order.split(rows or comparison.rows):
+    for part in order.split(comparison.rows):
         yield plan.rows(part)
 
 
 def _judge(comparison: Comparison, plan: Changes, effects: Effects, state: _SearchState) -> None:
-    """Run the strongest rows of a plan again, alone."""
+    """Run the strongest rows of a plan again, alone, and in their batch what moves in company only."""
     state.rows += len(plan.cuts)
     state.past = max(state.past, float(effects.past.max()))
     state.future = max(state.future, float(effects.future.max()))
     for row in comparison.strongest(effects):
         decision, violation = comparison.confirm(plan, row)
+        explained = max(decision.noise_floor, 2 * violation.effect)
+        if decision.verdict is Verdict.PASS and float(effects.past[row]) > explained:
+            decision, violation = comparison.confirm_among_rows(plan, row)
         if decision.verdict is Verdict.LEAK:
             state.leak = violation
             return
         if decision.verdict is Verdict.UNDETERMINED:
             state.doubts.append(f"{violation.effect:.1e} at floor {decision.noise_floor:.1e}")
-        # Effects that rows show in a batch only are for the isolation probe, but may hide what each shows alone.
-        state.batch_only |= float(effects.past[row]) > max(decision.noise_floor, 2 * violation.effect)
 
 
 def _planned(settings: Settings) -> int:

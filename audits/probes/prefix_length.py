@@ -13,6 +13,7 @@ from audits.instruments.noise_floor import (
     max_abs_diff,
     noise_of,
     rounding,
+    rows_draw_apart,
     scale_of,
 )
 from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable, undetermined
@@ -68,7 +69,7 @@ def _skipped(shortest: int, refused: dict[int, str]) -> str:
 
 
 def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, float]) -> Report:
-    """Judge the length with the largest effect, each row alone: influence between rows is for the isolation probe."""
+    """Judge the length with the largest effect, each row alone; what shows among other rows only decides nothing."""
     worst = max(effects, key=lambda length: effects[length])
     alone = [max_abs_diff(subject.run(row[:, :worst]), subject.run(row)[:, :worst])[0] for row in base.split(1)]
     row = max(range(len(alone)), key=lambda index: float(alone[index].max()))
@@ -82,8 +83,11 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
 
     # Measured around the pair again: state outside the model is not restored, and is no effect of the length.
     noise = max(noise_of(subject), 4 * float(max_abs_diff(whole, subject.run(base)).max()))
-    scale = float(whole.abs().max())
+    scale = scale_of(whole)
     decision = decide(subject, effect, measure, same_shape=False, scale=scale, noise=noise)
+    floor = max(decision.noise_floor, 2 * effect, rounding(subject, scale))
+    if decision.verdict is Verdict.PASS and effects[worst] > floor and not rows_draw_apart(subject):
+        return undetermined(f"cutting the sequence at {worst} changes rows by {effects[worst]:.1e} among others only")
     if decision.verdict is not Verdict.LEAK:
         why = (
             f"{len(effects)} prefixes agree with the whole sequence to {effect:.1e} (floor {decision.noise_floor:.1e})"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.instruments.noise_floor import CALLS, comparable, decide, max_abs_diff, noise_of
+from audits.instruments.noise_floor import CALLS, comparable, decide, max_abs_diff, noise_of, scale_of
 from audits.instruments.probe import Probe, Report, Violation, failed_control, undetermined
 from audits.results import CALLERS_INPUT, Site, Verdict
 from audits.subject.outputs import as_sequence
@@ -77,7 +77,7 @@ def _repeated(subject: Subject) -> Report:
         found = _after(other, *pairs[name])
         return 0.0 if found is None else float(found.max())
 
-    decision = decide(subject, effect, measure, same_shape=True, scale=float(first.abs().max()), noise=noise)
+    decision = decide(subject, effect, measure, same_shape=True, scale=scale_of(first), noise=noise)
     if decision.verdict is Verdict.UNDETERMINED:
         return undetermined(f"after {name} the output differs by {effect:.1e}, perhaps by rounding alone")
     if decision.verdict is Verdict.PASS:

@@ -171,6 +171,15 @@ class Subject:
         finally:
             self.restore()
 
+    @contextmanager
+    def under(self, mode: Mode) -> Iterator[None]:
+        """Calls under one mode more."""
+        before, self.modes = self.modes, (*self.modes, mode)
+        try:
+            yield
+        finally:
+            self.modes = before
+
     def rows(self, outputs: Tensor | None = None) -> int:
         """How many rows to feed at once, given one row's outputs."""
         if outputs is None:

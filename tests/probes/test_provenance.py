@@ -24,9 +24,9 @@ from audits.subject.settings import Settings
 
 PLANTED = all_leaks()
 CLASSES = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)
-# Tracing runs in float64 without padding, and one probe by itself reinitialises no weights.
+# Tracing runs in float64 on the first row without padding, and one probe by itself reinitialises no weights.
 SHOWN = [t for t in PLANTED if t.leak_class in CLASSES and t.leaks_in is None and not t.zero_initialized]
-FLOWS = [t for t in SHOWN if t.padded is None]
+FLOWS = [t for t in SHOWN if t.padded is None and t.name != "later_rows"]
 TRAINED = [t for t in PLANTED if t.leak_class is LeakClass.TRAINING_MODE]
 OTHERS = [t for t in PLANTED if t not in FLOWS and t not in TRAINED]
 
@@ -40,9 +40,11 @@ LEAKING_LINES = {
     "conspiring_tokens": "bids.argmax(1",
     "counted_token": "self.visible(len(x), x) @ x",
     "detached_sequence_mean": "return x.mean(1, keepdim=True)",
+    "distance_decay": "weights.sum(-1, keepdim=True)",
     "expert_choice_routing": "scores.topk(capacity, dim=1)",
     "faint_future": "SIZE * self.others",
     "finite_mask_outgrown": "return scores + penalties",
+    "forbidden_token": "return x.mean(1, keepdim=True)",
     "global_key_selection": "ranks.topk(min(KEYS",
     "group_norm_over_time": "self.norm(x.mT).mT",
     "hub_bidirectional_council": "F.scaled_dot_product_attention(",
@@ -348,10 +350,10 @@ def test_a_leak_of_training_mode_gets_its_class_and_line_from_provenance():
 def test_rows_as_sources_show_influence_between_rows(leak):
     for version, depends in ((leak.leaky, True), (leak.clean, False)):
         subject = subject_of(version(), leak)
-        base = subject.base(2)
-        rows = torch.arange(2)[:, None].expand(base.shape[:2])
-        below = trace(subject, base, rows).latest[0].max() == 1
-        above = trace(subject, base, 1 - rows).latest[1].max() == 1
+        base = subject.base(8)
+        rows = torch.arange(8)[:, None].expand(base.shape[:2])
+        below = trace(subject, base, rows).latest[0].max() > 0
+        above = trace(subject, base, 7 - rows).latest[7].max() > 0
         assert bool(below | above) == depends
 
 
