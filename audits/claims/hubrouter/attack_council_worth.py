@@ -26,7 +26,7 @@ from audits.claims.hubrouter._trained import (
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models._doses import COUNCIL, SUMMARY
 from audits.experiments.language_models.leak_dose import CHUNKS, CONTROLS, DOSES, clean
-from audits.formatting import Table, p_text
+from audits.formatting import Table, count, p_text
 from audits.statistics.comparison import PairedComparison
 from audits.statistics.levels import ALPHA
 from audits.statistics.multiplicity import holm
@@ -123,8 +123,7 @@ def judge_doses(found: Models, base: Runs, known: tuple[Dose, ...]) -> Judgement
     fitting = [named(dose.name) for dose in known if dose.fits]
     return Judgement(
         verdict,
-        f"Doses of the leak lower perplexity by {_range(known, better)}; under the clean mask "
-        f"{'every such gain is lost' if better and better <= lost else 'not every gain is lost'}.",
+        f"Doses of the leak lower perplexity by {_range(known, better)}; under the clean mask {_lost(better, lost, kept)}.",
         "A dose whose weights keep their gain under the clean mask.",
         minimum_detectable_effect=detectable_text(dense.gain),
         seeds_needed=dense.gain.seeds_needed,
@@ -144,6 +143,14 @@ def judge_doses(found: Models, base: Runs, known: tuple[Dose, ...]) -> Judgement
 def percent_of(share: float) -> str:
     """A share with one decimal."""
     return f"{100 * share:.1f} %"
+
+
+def _lost(better: set[str], lost: set[str], kept: set[str]) -> str:
+    """What becomes of the gains under the clean mask."""
+    if better and better <= lost:
+        return "every such gain is lost"
+    kept_too = f"{len(better & kept)}" if better & kept else "none"
+    return f"{len(better & lost)} of {count(len(better), 'gain')} are shown lost, {kept_too} kept"
 
 
 def _range(known: tuple[Dose, ...], better: set[str]) -> str:
