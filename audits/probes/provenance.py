@@ -50,16 +50,18 @@ def run(subject: Subject) -> Report:
         return not_applicable(f"the model does not run under tracing ({type(problem).__name__})")
     if int(found.latest.max()) < 0:
         return failed_control("no output was traced back to any token")
-    report, literal = Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}"), found
-    if bool(found.leaking().any()):
+    literal = found
+    leaking, reads = bool(found.leaking().any()), any(e.latest for e in found.escapes)
+    if leaking or reads:
         regrouped = trace(subject, base, positions(base), grouping=True)
         grouped = not bool(regrouped.leaking().any())
-        leak = _confirmed(subject, base, found, training=False, thorough=not grouped)
+        leak = _confirmed(subject, base, found, training=False, thorough=not grouped) if leaking else None
         if leak is not None:
             return leak
         found = regrouped if grouped else found
-        report = Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}") if grouped else _structural(subject, base, found)
-    if report.verdict is Verdict.PASS and report.applicable:
+    clean = not bool(found.leaking().any())
+    report = Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}") if clean else _structural(subject, base, found)
+    if report.verdict is Verdict.PASS:
         report = _decided(subject, base, found, report)
     return _with_training(subject, base, report, literal)
 
