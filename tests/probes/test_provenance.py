@@ -47,6 +47,7 @@ LEAKING_LINES = {
     "forbidden_token": "return x.mean(1, keepdim=True)",
     "global_key_selection": "ranks.topk(min(KEYS",
     "group_norm_over_time": "self.norm(x.mT).mT",
+    "halting_together": "going.any(1, keepdim=True)",
     "hub_bidirectional_council": "F.scaled_dot_product_attention(",
     "hub_bidirectional_layer": "logits.detach().amax(-1)",
     "in_block_mixing": "self.weights() @ blocks",
