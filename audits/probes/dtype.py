@@ -18,7 +18,7 @@ from audits.subject.randomness import generator
 from audits.subject.settings import Settings
 from audits.subject.subject import Mode, Subject, own_dtype
 
-ROWS = 32  # changed sequences in each dtype that few models treat in a way of its own; our choice
+ROWS = 16  # changed sequences in each dtype that few models treat in a way of its own; our choice
 MORE = 4  # times as many changes are drawn again as a sweep has, for an effect that rounding cannot explain; our choice
 
 
@@ -57,6 +57,8 @@ def run(subject: Subject) -> Report:
     """
     if subject.settings.dtype is not None:
         return not_applicable(f"{subject.settings.dtype} was asked for, and only that is audited")
+    if subject.module is None and subject.settings.input == "tokens":
+        return not_applicable("a plain callable of tokens has one dtype")
     if not subject.copied and subject.module is not None:
         return not_applicable("the model cannot be copied, so it was audited in its own dtype")
     own = _Way(own_dtype(subject.original) or torch.float32)  # features of a plain callable are usually float32

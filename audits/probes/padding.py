@@ -19,7 +19,7 @@ from audits.subject.randomness import generator
 from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
-ROWS = 32  # changed sequences with each mask; our choice
+ROWS = 16  # changed sequences with each mask; our choice
 SHARE = 3  # one position in so many is padding; our choice
 
 

@@ -64,36 +64,44 @@ class _OperationRecorder(DispatchMode):
         return func(*args, **kwargs)
 
 
-class CoarseResultRecorder(DispatchMode):
-    """Records dtype and checksum of every result of a coarser dtype than float64, in order."""
+class _ResultRecorder(DispatchMode):
+    """Records something of every floating result, in order."""
+
+    def record(self, result: Tensor) -> None:
+        """Take note of one."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output: Any = func(*args, **(kwargs or {}))
+        for tensor in output if isinstance(output, (tuple, list)) else (output,):
+            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel():
+                self.record(tensor.detach())
+        return output
+
+
+class CoarseResultRecorder(_ResultRecorder):
+    """Records dtype and checksum of every result of a coarser dtype than float64."""
 
     def __init__(self) -> None:
         super().__init__()
         self.results: list[tuple[torch.dtype, float]] = []
 
-    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Record the results of a coarse dtype."""
-        output: Any = func(*args, **kwargs)
-        for tensor in output if isinstance(output, (tuple, list)) else (output,):
-            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dtype != torch.float64:
-                self.results.append((tensor.dtype, float(tensor.detach().double().nan_to_num().sum())))
-        return output
+    def record(self, result: Tensor) -> None:
+        """The dtype and the sum of the finite elements."""
+        if result.dtype != torch.float64:
+            self.results.append((result.dtype, float(result.double().nan_to_num().sum())))
 
 
-class SizeRecorder(DispatchMode):
+class SizeRecorder(_ResultRecorder):
     """Records the largest size of results, of each what nine in ten of its elements exceed: a mask is no size."""
 
     def __init__(self) -> None:
         super().__init__()
         self.largest = 0.0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output: Any = func(*args, **(kwargs or {}))
-        for tensor in output if isinstance(output, (tuple, list)) else (output,):
-            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel():
-                size = tensor.detach().double().nan_to_num(0, 0, 0).abs().flatten()
-                self.largest = max(self.largest, float(size.kthvalue(len(size) // 10 + 1).values))
-        return output
+    def record(self, result: Tensor) -> None:
+        """The tenth of the way from the smallest to the largest element."""
+        size = result.double().nan_to_num(0, 0, 0).abs().flatten()
+        self.largest = max(self.largest, float(size.kthvalue(len(size) // 10 + 1).values))
 
 
 def operations(call: Callable[[], object]) -> tuple[str, ...] | None:
