@@ -156,6 +156,14 @@ def latest_source(pair: Pair, stop: int, leaks: Callable[[Pair], bool]) -> Pair:
     return pair
 
 
+def judge_latest(subject: Subject, pair: Pair, stop: int) -> JudgedPair:
+    """Leak or rounding; a leak by its latest source before `stop`."""
+    judged = judge(subject, pair)
+    if not judged.leaks:
+        return judged
+    return judge(subject, latest_source(pair, stop, lambda trial: judge(subject, trial).leaks))
+
+
 class Comparison:
     """Compares rows with the base run in the same slot of an equally shaped batch, so that rounding is equal too."""
 

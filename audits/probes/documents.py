@@ -7,9 +7,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from audits.formatting import error_text
-from audits.instruments.differences import latest_source, response
+from audits.instruments.differences import judge_latest
 from audits.instruments.documents import CrossDocumentEffect, PackedRow, isolates_documents, measure_row
-from audits.instruments.noise_floor import SignificanceDecision, decide, max_abs_diff, scale_of
+from audits.instruments.noise_floor import decide, max_abs_diff, scale_of
 from audits.instruments.probe import Pair, Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.packing import (
@@ -124,21 +124,13 @@ def _judge(subject: Subject, effect: CrossDocumentEffect) -> Report:
         return _judge_alone(subject, effect)
     start, stop = effect.source
     pair = Pair(subject.base(), effect.changed, start, extra_kwargs=effect.kwargs, compared=effect.sink)
-    verdict = _decision(subject, pair).verdict
-    if verdict is Verdict.UNDETERMINED:
+    judged = judge_latest(subject, pair, stop)
+    if judged.decision.verdict is Verdict.UNDETERMINED:
         return undetermined(f"a document changed another by {effect.effect:.1e}, perhaps by rounding alone")
-    if verdict is Verdict.PASS:
+    if not judged.leaks:
         return Report(Verdict.PASS, "")
-    pair = latest_source(pair, stop, lambda trial: _decision(subject, trial).verdict is Verdict.LEAK)
-    found, floor = response(subject, pair), _decision(subject, pair).noise_floor
-    sink = pair.must_agree[0] + int(found.differences.argmax())
-    violation = Violation(Site(pair.cut, 0), Site(sink, 0), found.effect, floor, pair)
+    violation = judged.violation()
     return Report(Verdict.LEAK, f"{violation.description}, in another document", (violation,))
-
-
-def _decision(subject: Subject, pair: Pair) -> SignificanceDecision:
-    found = response(subject, pair)
-    return decide(subject, found.effect, lambda o: response(o, pair).effect, same_shape=True, scale=found.scale)
 
 
 def _judge_alone(subject: Subject, effect: CrossDocumentEffect) -> Report:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from audits.instruments import changes
-from audits.instruments.differences import Changes, Comparison, latest_source, response
-from audits.instruments.noise_floor import SignificanceDecision, comparable, decide, max_abs_diff, rounding, scale_of
+from audits.instruments.differences import Changes, Comparison, judge_latest
+from audits.instruments.noise_floor import comparable, decide, max_abs_diff, rounding, scale_of
 from audits.instruments.probe import Pair, Probe, Report, Violation, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.padding import ARGUMENTS, UNAMBIGUOUS, Padding, candidates, padded
@@ -197,24 +197,13 @@ def _hidden(subject: Subject, none: Padding, left: Padding) -> Report:
     if left.name not in UNAMBIGUOUS and bool(effects.amax(0).all()):
         return not_applicable("it hides no padding at the left from what follows")
     pair = Pair(base, changed[worst : worst + 1], 0, extra_kwargs=left, compared=(count, base.shape[1]))
-    verdict = _decision(subject, pair).verdict
-    if verdict is not Verdict.LEAK:
-        why = f"what stands in padding changed outputs by {effect:.1e}, perhaps by rounding alone"
-        return (
-            undetermined(why)
-            if verdict is Verdict.UNDETERMINED
-            else Report(verdict, "no output depends on what stands in padding")
-        )
-    pair = latest_source(pair, count, lambda trial: _decision(subject, trial).verdict is Verdict.LEAK)
-    found, floor = response(subject, pair), _decision(subject, pair).noise_floor
-    site = Site(count + int(found.differences.argmax()), 0)
-    violation = Violation(Site(pair.cut, 0), site, found.effect, floor, pair)
+    judged = judge_latest(subject, pair, count)
+    if judged.decision.verdict is Verdict.UNDETERMINED:
+        return undetermined(f"what stands in padding changed outputs by {effect:.1e}, perhaps by rounding alone")
+    if not judged.leaks:
+        return Report(Verdict.PASS, "no output depends on what stands in padding")
+    violation = judged.violation()
     return Report(Verdict.LEAK, f"given {left.name} with {left}, {violation.description}: it is padding", (violation,))
-
-
-def _decision(subject: Subject, pair: Pair) -> SignificanceDecision:
-    found = response(subject, pair)
-    return decide(subject, found.effect, lambda o: response(o, pair).effect, same_shape=True, scale=found.scale)
 
 
 def _forwards(settings: Settings) -> int:
