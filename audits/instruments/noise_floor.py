@@ -26,6 +26,7 @@ CALLS = 8  # in which the noise of a subject that is not deterministic is measur
 GRIDS = ((1, 0.5), (5, 0.75), (3, 0.25), (6, 0.5), (2, 0.75), (4, 0.875), (5, 0.375), (3, 0.625))
 LARGEST_ROUNDING = 2.0**-11  # of the output: the square root of float32's; a larger effect is never rounding
 FAR = 64.0  # times the typical size of outputs: beyond, an element counts relative to its own size; our choice
+BY_CHANCE = 8.0  # times as large the rounding of one row may be among other rows as alone; our choice
 SAMPLE = 256  # elements that show the typical size
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from audits.formatting import first_line
 from audits.instruments.derivatives import all_derivatives, derivatives
-from audits.instruments.noise_floor import comparable, decide, rounding
+from audits.instruments.noise_floor import BY_CHANCE, comparable, decide, rounding
 from audits.instruments.probe import (
     Pair,
     Probe,
@@ -55,8 +55,8 @@ def run(subject: Subject) -> Report:
     )
     if decision.verdict is Verdict.UNDETERMINED:
         return undetermined(f"a future derivative of {effect:.1e} cannot be distinguished from rounding here")
-    floor = max(decision.noise_floor, 2 * effect, rounding(subject, float(found.size.max())))
-    if decision.verdict is Verdict.PASS and float(future.max()) > floor:
+    explained = BY_CHANCE * max(decision.noise_floor, effect, rounding(subject, float(found.size.max())))
+    if decision.verdict is Verdict.PASS and float(future.max()) > explained:
         return undetermined(f"a future derivative of {future.max():.1e} shows among other rows of a batch only")
     if decision.verdict is Verdict.PASS:
         return Report(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from audits.instruments.noise_floor import (
+    BY_CHANCE,
     comparable,
     decide,
     draws_randomly,
@@ -85,8 +86,8 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
     noise = max(noise_of(subject), 4 * float(max_abs_diff(whole, subject.run(base)).max()))
     scale = scale_of(whole)
     decision = decide(subject, effect, measure, same_shape=False, scale=scale, noise=noise)
-    floor = max(decision.noise_floor, 2 * effect, rounding(subject, scale))
-    if decision.verdict is Verdict.PASS and effects[worst] > floor and not rows_draw_apart(subject):
+    explained = BY_CHANCE * max(decision.noise_floor, effect, rounding(subject, scale))
+    if decision.verdict is Verdict.PASS and effects[worst] > explained and not rows_draw_apart(subject):
         return undetermined(f"cutting the sequence at {worst} changes rows by {effects[worst]:.1e} among others only")
     if decision.verdict is not Verdict.LEAK:
         why = (
