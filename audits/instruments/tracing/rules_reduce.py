@@ -32,14 +32,14 @@ def reduce(call: Call) -> Result:
     return over(call.labels_or_zeros("self"), call.get("dim"), keepdim=bool(call.get("keepdim", False)))
 
 
-@rule("any", "all")
+@rule("any", "all", "_is_any_true", "_is_all_true")
 def quantify(call: Call) -> Result:
     """A constant True decides `any`, a constant False decides `all`."""
     labels = call.labels_or_zeros("self")
     keep = bool(call.get("keepdim", False))
     found = over(labels, call.get("dim"), keepdim=keep)
     value = call.values["self"].bool()
-    deciding = ((value if call.name == "any" else ~value) & (labels == 0)).to(labels.dtype)
+    deciding = ((value if "any" in call.name else ~value) & (labels == 0)).to(labels.dtype)
     return torch.where(over(deciding, call.get("dim"), keepdim=keep) > 0, 0, found)
 
 
