@@ -126,16 +126,20 @@ def _report(subject: Subject, none: Padding) -> Report:
 def _checks(subject: Subject, none: Padding) -> Iterator[Report]:
     """What is to be seen with no padding, with padding at the right, and at the left."""
     right, left = replace(none, right=_count(subject)), replace(none, left=_count(subject))
+    several = []
     for padding in (none, right, left):
         finite = _finite(subject, padding)
         if finite is None:
             yield not_applicable(f"skipped with {padding}: the outputs are not finite")
             continue
+        several += [padding] if finite is subject else []
         yield _causal(finite, padding)
         if padding is right:
             yield _as_unpadded(finite, none, right)
         elif padding is left:
             yield _hidden(finite, none, left)
+    if 1 < len(several) <= subject.settings.batch:
+        yield _apart(subject, several)
 
 
 def _finite(subject: Subject, padding: Padding) -> Subject | None:
@@ -206,6 +210,30 @@ def _hidden(subject: Subject, none: Padding, left: Padding) -> Report:
     return Report(Verdict.LEAK, f"given {left.name} with {left}, {violation.description}: it is padding", (violation,))
 
 
+def _apart(subject: Subject, paddings: list[Padding]) -> Report:
+    """Whether a row depends on how the others are padded: each with its own padding, and all of them with that one."""
+    base = subject.base(len(paddings))
+
+    def each_its_own(inputs: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+        masks = [padding(row, dtype)[padding.name] for padding, row in zip(paddings, inputs.split(1), strict=True)]
+        return {paddings[0].name: torch.cat(masks)}
+
+    def differences(other: Subject) -> Tensor:
+        mixed = other.run(base, extra_kwargs=each_its_own)
+        alike = [max_abs_diff(mixed, other.run(base, extra_kwargs=p)).where(p.is_real(base), 0.0) for p in paddings]
+        return torch.stack([rows[row] for row, rows in enumerate(alike)])
+
+    found = differences(subject).cpu()
+    effect, scale = float(found.max()), scale_of(padded(subject, paddings[0]).run(base))
+    decision = decide(subject, effect, lambda other: float(differences(other).max()), same_shape=False, scale=scale)
+    if decision.verdict is not Verdict.LEAK:
+        return Report(decision.verdict, "the same in a batch of differently padded rows")
+    row, sink = divmod(int(found.argmax()), base.shape[1])
+    why = f"how other rows are padded changes row {row} by {effect:.3g}"
+    violation = Violation(Site(None, int(row == 0)), Site(sink, row), effect, decision.noise_floor)
+    return Report(Verdict.LEAK, why, (violation,))
+
+
 def _forwards(settings: Settings) -> int:
     del settings
     return 0  # of most models, which take no padding mask
@@ -218,5 +246,5 @@ PROBE = Probe(
     run=run,
     forwards=_forwards,
     blind_to="everything in a model that takes no padding mask, or one whose meaning cannot be told; padding in the "
-    "middle, rows of different lengths, training mode, and choices so rare that random changes do not flip them.",
+    "middle, training mode, and choices so rare that random changes do not flip them.",
 )

@@ -198,6 +198,10 @@ def shortened(leak: PlantedLeak, model: nn.Module) -> float:
 
 def other_row(leak: PlantedLeak, model: nn.Module) -> float:
     inputs = draw(leak, 8, leak.seq_len, seed=1)
+    if leak.padded:  # padding in place of other tokens
+        masks = [padding_mask(leak, inputs)["attention_mask"], torch.ones_like(inputs)]
+        mixed = torch.cat((masks[0][:1], masks[1][1:]))
+        return float((model(inputs, attention_mask=mixed) - model(inputs, attention_mask=masks[1]))[1:].abs().max())
     others = torch.cat((draw(leak, 1, leak.seq_len, seed=2), inputs[1:]))
     return float((model(inputs) - model(others))[1:].abs().max())
 
