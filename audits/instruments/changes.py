@@ -73,12 +73,12 @@ def sweep(subject: Subject, gen: torch.Generator) -> Changes:
 
 
 def stirring(subject: Subject, base: Tensor, cut: int, gen: torch.Generator) -> Changes:
-    """Two suffixes from a cut on, after each of four prefixes: three of one token, whose extremes later ones exceed."""
+    """Two suffixes from a cut on, after each of six prefixes: three of one token, whose extremes later ones exceed."""
     length = base.shape[1]
-    prefixes = subject.draw(4, length, gen)
+    prefixes = subject.draw(6, length, gen)
     prefixes[:3] = prefixes[:3, :1]
-    cuts = torch.full((4,), cut)
-    one, two = (replace_from(prefixes, subject.draw(4, length, gen), cuts) for _ in range(2))
+    cuts = torch.full((6,), cut)
+    one, two = (replace_from(prefixes, subject.draw(6, length, gen), cuts) for _ in range(2))
     return replace(two, bases=one.inputs)
 
 

@@ -218,6 +218,17 @@ def test_a_flow_that_shows_at_twice_the_length_is_a_leak():
     assert report.violations[0].source.position >= 24 or report.violations[0].pair.base.shape[1] == 48
 
 
+def test_a_maximum_that_never_responded_passes_where_altering_it_changes_nothing():
+    def stabilised(x):
+        scores = x @ x.mT
+        weights = (scores - scores.amax(-1, keepdim=True)).exp().masked_fill(later(x), 0.0)
+        return weights @ x / weights.sum(-1, keepdim=True)
+
+    report = report_on(stabilised)
+    assert report.verdict is Verdict.PASS
+    assert "it cancels" in report.why
+
+
 def test_hard_attention_to_the_past_and_choices_after_what_cancels_pass():
     def hard(x):
         best = (x @ x.mT).masked_fill(later(x), -torch.inf).argmax(-1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from audits.instruments.differences import Changes
+from audits.instruments.noise_floor import max_abs_diff, rounding, scale_of
 from audits.instruments.source_lines import Frame
 from audits.instruments.tracing.attribution import (
     SOURCE,
@@ -22,7 +23,9 @@ from audits.instruments.tracing.attribution import (
     restored_labels,
     value_of,
 )
+from audits.instruments.tracing.call import Call, Rule
 from audits.instruments.tracing.record import Event, Recorder
+from audits.instruments.tracing.rules import Plan
 from audits.instruments.tracing.taint_map import storage_key, unflagged
 from audits.instruments.tracing.trace import trace_outputs
 from audits.instruments.tracing.tracer import tensors_in
@@ -70,9 +73,36 @@ def blocking(subject: Subject, pairs: Changes) -> tuple[str, Frame | None] | Non
                     fed, still = fed | _fed(one, two, target), still & _equal(*results)
             # Of extremes some must respond: where another element is the largest, a change does not show.
             needed = fed & earlier if event.call.name in EXTREMES else fed & still
-            if bool(needed.any()) and bool((still | ~needed).all()):
+            if not bool(needed.any()) or not bool((still | ~needed).all()):
+                continue
+            altering = _Altering(subject, number, target, needed)
+            if altering.changes_outputs(pairs.bases[:1], sources, cut):
                 return event.call.name, next(iter(event.frames), None)
     return None
+
+
+class _Altering(Recorder):
+    """Alters some elements of what one event writes, to see whether they matter to earlier outputs at all."""
+
+    def __init__(self, subject: Subject, number: int, target: int, elements: Tensor) -> None:
+        super().__init__(subject.module)
+        self.subject, self.number, self.target, self.elements = subject, number, target, elements
+
+    def changes_outputs(self, inputs: Tensor, sources: Tensor, cut: int) -> bool:
+        """Whether outputs before the cut change; so they do if the model then raises."""
+        usual = self.subject.run(inputs)
+        try:
+            altered, _ = trace_outputs(self.subject, self, inputs, sources, training=False)
+        except Exception:
+            return True
+        return float(max_abs_diff(usual, altered)[:, :cut].max()) > rounding(self.subject, scale_of(usual))
+
+    def _record(self, todo: Plan, used: Rule, call: Call, targets: list[Tensor]) -> None:
+        if len(self.events) == self.number:
+            value = targets[self.target]
+            other = ~value if value.dtype == torch.bool else value + 1 + (value * 0.1).to(value.dtype)
+            value.copy_(torch.where(self.elements, other, value))
+        super()._record(todo, used, call, targets)
 
 
 def _names(events: Sequence[Event]) -> list[str]:
