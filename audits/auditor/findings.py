@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 
 from audits.auditor.classify import classify
+from audits.auditor.parting import parted
 from audits.auditor.probing import ProbeRun, run_probes
 from audits.instruments.locate import Location
 from audits.instruments.probe import Report, Violation
@@ -62,6 +63,9 @@ def _violations_found(
             if location is None and probe in SAME_LEAK:
                 location = shared
             line = _with_line(probe, violation, known)
+            if line.file is None:
+                line, part = parted(leaking, probe, line)
+                location = part or location
             finding = Finding(
                 probe=probe,
                 leak_class=_class(leaking, probe, violation, reports, location),

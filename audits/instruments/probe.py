@@ -40,9 +40,9 @@ class Violation:
     """One effect that causality forbids; `pair` is the evidence where a pair of inputs shows it.
 
     `op`, `file` and `line` say where it enters, and `trace` how it got from there to the output, for probes that find
-    that out. `seen_in` is the copy in which it was
-    seen, where that is not the subject as it came: one in another dtype, or with its all-zero weights reinitialised.
-    `changed` says what changed at the sink.
+    that out. `seen_in` is the copy in which it was seen, where that is not the subject as it came: one in another
+    dtype, or with its all-zero weights reinitialised. `changed` says what changed at the sink. `document` is the first
+    position and end of a document that differs from itself alone, and the arguments that mark it.
     """
 
     source: Site
@@ -56,6 +56,7 @@ class Violation:
     trace: tuple[TraceStep, ...] = ()
     seen_in: Subject | None = None
     changed: str = "the output"
+    document: tuple[int, int, ExtraKwargs] | None = None
 
     @property
     def description(self) -> str:

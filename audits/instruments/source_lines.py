@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,16 +23,47 @@ _HIDDEN = (*(str(Path(file).parent) + os.sep for file in (__file__, operations._
 
 @dataclass(frozen=True)
 class Frame:
-    """A line of the subject's source."""
+    """A line of the subject's source, and the outermost package that it belongs to."""
 
     file: str
     line: int
     function: str
+    package: str = ""
 
 
 def user_frames() -> tuple[Frame, ...]:
     """The current Python stack from the innermost line of the subject outwards, without torch and the instruments."""
-    return tuple(Frame(f.f_code.co_filename, f.f_lineno, f.f_code.co_name) for f in _stack())
+    return tuple(
+        Frame(f.f_code.co_filename, f.f_lineno, f.f_code.co_name, _package(str(f.f_globals.get("__name__"))))
+        for f in _stack()
+    )
+
+
+def own_packages(module: nn.Module | None) -> frozenset[str]:
+    """The packages that the parts of a model come from; none of a plain callable."""
+    return (
+        frozenset(_package(type(part).__module__) for part in module.modules()) if module is not None else frozenset()
+    )
+
+
+def own_frame(frames: Sequence[Frame], packages: frozenset[str]) -> Frame | None:
+    """The innermost line of the model's own packages: the caller, where the operation lies in a helper of another."""
+    return next((frame for frame in frames if frame.package in packages), next(iter(frames), None))
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def innermost_module(names: Mapping[int, str]) -> str:
+    """The name of the module whose method runs, torch's included; `names` are those of modules by their id."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not Subject.call.__code__:
+        name = names.get(id(frame.f_locals.get("self")))
+        if name is not None:
+            return name
+        frame = frame.f_back  # type: ignore[assignment] # the loop ends with None
+    return ""
 
 
 def user_numbers() -> tuple[int | float, ...]:

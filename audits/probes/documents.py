@@ -145,7 +145,8 @@ def _judge_alone(subject: Subject, effect: CrossDocumentEffect) -> Report:
         return Report(Verdict.PASS, "")
     sink = effect.sink[0] + int(differences(subject).argmax())
     why = f"the document from position {effect.sink[0]} on differs by {effect.effect:.3g} from itself alone"
-    violation = Violation(Site(), Site(sink, 0), effect.effect, decision.noise_floor)
+    document = (*effect.sink, effect.kwargs)
+    violation = Violation(Site(), Site(sink, 0), effect.effect, decision.noise_floor, document=document)
     return Report(decision.verdict, why, (violation,) if decision.verdict is Verdict.LEAK else ())
 
 

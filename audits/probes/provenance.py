@@ -195,38 +195,31 @@ def _leak(subject: Subject, violation: Violation) -> Report:
     trail = ", ".join(_at(frame) for frame in found.trail)
     frame = found.frame
     located = replace(
-        violation, op=found.op, file=display_path(frame.file) if frame else None, line=frame.line if frame else None
+        violation,
+        op=found.op,
+        file=display_path(frame.file) if frame else None,
+        line=frame.line if frame else None,
+        trace=found.trace,
     )
     return Report(Verdict.LEAK, f"{why} through {found.op} at {_at(frame)} (on the way: {trail})", (located,))
 
 
 def _attributed(subject: Subject, violation: Violation) -> Attribution | None:
-    """The attribution of a confirmed leak, at a prime length if it occurs there too, else at the audit's own."""
+    """The attribution of a confirmed leak: into the last output before the source that shows it, else the strongest."""
     assert violation.pair is not None
     assert violation.sink.position is not None
-    longer, own = _lengthened(subject, violation.pair), violation.pair
+    swapped = replace(violation.pair, base=violation.pair.changed, changed=violation.pair.base)
     # A choice may pass the later token on in one of the two inputs only.
-    for pair in (longer, _swapped(longer), own, _swapped(own)):
+    for pair in (violation.pair, swapped):
         try:
-            if response(subject, pair).effect > violation.noise_floor:
-                found = attribute(subject, pair, violation.sink.position, follow_values=True)
+            nearest = int((response(subject, pair).differences > violation.noise_floor).nonzero().max())
+            for sink in dict.fromkeys((nearest, violation.sink.position)):
+                found = attribute(subject, pair, sink, follow_values=True)
                 if found is not None:
                     return found
-        except Exception:  # noqa: S112 - a model may refuse another length; a leak without a line is still a leak
+        except Exception:  # noqa: S112 - a leak without a line is still a leak
             continue
     return None
-
-
-def _swapped(pair: Pair) -> Pair:
-    return replace(pair, base=pair.changed, changed=pair.base)
-
-
-def _lengthened(subject: Subject, pair: Pair) -> Pair:
-    """The pair with the same tokens appended to both, up to a prime length that no other axis is likely to have."""
-    length = pair.base.shape[1]
-    prime = next(n for n in range(length, 2 * length + 2) if n > 1 and all(n % d for d in range(2, int(n**0.5) + 1)))
-    more = subject.draw(1, prime - length, generator(subject.settings.seed, "lengthened"))
-    return replace(pair, base=torch.cat([pair.base, more], 1), changed=torch.cat([pair.changed, more], 1))
 
 
 def _structural(subject: Subject, base: Tensor, found: Trace) -> Report:

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from audits import audit
 from audits.instruments.probe import Pair
 from audits.instruments.source_lines import display_path
-from audits.instruments.tracing.attribution import attribute, positions_along
-from audits.instruments.tracing.trace import positions, trace
+from audits.instruments.tracing.attribution import attribute
+from audits.instruments.tracing.record import Recorder
+from audits.instruments.tracing.trace import positions, trace, trace_function
 from audits.leaks import PlantedLeak, all_leaks
 from audits.probes.provenance import run
 from audits.report.audit.html import headline
@@ -31,16 +33,16 @@ TRAINED = [t for t in PLANTED if t.leak_class is LeakClass.TRAINING_MODE]
 OTHERS = [t for t in PLANTED if t not in FLOWS and t not in TRAINED]
 
 # The source line that the finding must name, by a part of its text: the operation by which the later token enters. If a
-# defect consists of a constant (a mask, a padding), this is the operation that applies it.
+# defect consists of a constant (a mask, a padding), it is the one that applies it, or makes the mask.
 LEAKING_LINES = {
-    "auxiliary_head": "avg_pool1d(y, 3",
+    "auxiliary_head": "F.avg_pool1d(y, 3, stride=1)",
     "barely_open_gate": "queries @ keys.mT",
     "block_mean_broadcast": "share.sum(-1, keepdim=True) @ x",
-    "chunk_mean_routing": "affinity.masked_fill(~candidates",
+    "chunk_mean_routing": "membership.sum(0)[:, None] @ x",
     "conspiring_tokens": "bids.argmax(1",
     "counted_token": "self.visible(len(x), x) @ x",
     "detached_sequence_mean": "return x.mean(1, keepdim=True)",
-    "distance_decay": "weights.sum(-1, keepdim=True)",
+    "distance_decay": "self.weighed(scores, x).softmax(-1)",
     "expert_choice_routing": "scores.topk(capacity, dim=1)",
     "faint_future": "SIZE * self.others",
     "finite_mask_outgrown": "return scores + penalties",
@@ -51,7 +53,7 @@ LEAKING_LINES = {
     "hub_bidirectional_council": "F.scaled_dot_product_attention(",
     "hub_bidirectional_layer": "logits.detach().amax(-1)",
     "in_block_mixing": "self.weights() @ blocks",
-    "inverted_block_mask": "masked_fill(~self.visible(scores)",
+    "inverted_block_mask": "return last <= torch.arange(queries",
     "inverted_boolean_mask": "masked_fill(~future(",
     "late_chunk_attention": "& ~own, -math.inf)",
     "mask_of_recorded_graph": "queries @ keys.mT",
@@ -75,7 +77,7 @@ LEAKING_LINES = {
 # A chunk's prefix has no position that a tracer could know, so the line named is one that made it; the defect is on the
 # way that is reported.
 ON_THE_WAY = {
-    "hub_own_chunk_summary": "part[:, 1:], part[:, -1:]",
+    "hub_own_chunk_summary": "logits.detach().amax(-1)",
     "hub_statistics_over_time": "flat.mean(1)[:, None, None]",
 }
 
@@ -390,17 +392,120 @@ def test_nothing_is_attributed_where_nothing_flows():
     assert attribute(subject, Pair(base, base, 31), 17, follow_values=False) is None
 
 
+def chunks(x, size=8):
+    return functional.pad(x, (0, 0, 0, -x.shape[1] % size)).unflatten(1, (-1, size))
+
+
 @pytest.mark.parametrize(
-    ("shape", "position"),
-    [((1, 7, 4), 3), ((4, 7), 3), ((1, 2, 4, 16), 5), ((1, 7, 7), None), ((1, 1, 4), None)],
+    ("function", "numbers"),
+    [
+        (lambda x: x * x.mean(1, keepdim=True), range(1, 12)),
+        (lambda x: chunks(x) + 1, [*range(1, 12), *[0] * 5]),
+        (lambda x: chunks(x).softmax(2), [*range(1, 12), *[0] * 5]),
+        (lambda x: chunks(x).mean(2), None),
+        (lambda x: x[:, 3:].exp(), range(4, 12)),
+        (
+            lambda x: functional.conv1d(functional.pad(x.mT, (2, 0)), torch.ones(1, 3, 3).double()).mT.exp(),
+            range(1, 12),
+        ),
+        (lambda x: functional.pad(x, (0, 0, 2, 0)).unfold(1, 3, 1).amax(-1), range(1, 12)),
+        (lambda x: x @ x.mT, None),
+        (lambda x: (x @ x.mT).softmax(-1) @ x, range(1, 12)),
+    ],
 )
-def test_a_position_is_read_off_one_axis_or_two_that_chunk_the_sequence(shape, position):
-    found = positions_along(torch.Size(shape), 7)
-    if position is None:
+def test_positions_follow_cuts_and_padding_and_are_those_of_where_a_mixture_is_written(function, numbers):
+    subject = prepare(lambda x: (function(x), x)[1], Settings(input="features", width=3, seq_len=11))
+    recorder = Recorder(None)
+    trace_function(recorder, function, subject.base(), positions(subject.base()))
+    found = next(event.positions[0] for event in reversed(recorder.events) if not event.layout)
+    if numbers is None:
         assert found is None
     else:
-        index = {3: (0, 3, 0)[: len(shape)], 5: (0, 1, 1, 0)}[position]
-        assert int(found[index]) == position
+        assert found.reshape(-1, found.shape[-1])[:, 0].tolist() == list(numbers)
+
+
+class Landmarks(nn.Module):
+    """Blocks of 8 that ask by the mean of their queries, which holds their own later tokens, or by the block before."""
+
+    def __init__(self, own):
+        super().__init__()
+        torch.manual_seed(0)
+        self.own, self.embed, self.head = own, nn.Embedding(20, 16), nn.Linear(16, 20)
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        blocks = chunks(x)
+        keys = functional.pad(blocks.mean(2), (0, 0, 1, 0))
+        asked = blocks.mean(2)
+        asked = asked if self.own else functional.pad(asked, (0, 0, 1, -1))
+        before = torch.ones(asked.shape[1], keys.shape[1]).tril()
+        read = (asked @ keys.mT).masked_fill(before == 0, -1e4).softmax(-1) @ keys
+        return self.head(read.repeat_interleave(8, 1)[:, : x.shape[1]] + x)
+
+
+@pytest.mark.parametrize("length", [45, 48])
+def test_padded_blocks_are_blamed_where_the_later_token_enters_and_not_where_they_are_spread(length):
+    assert audit(Landmarks(own=False), vocab_size=20, seq_len=length).verdict is Verdict.PASS
+    (finding,) = audit(Landmarks(own=True), vocab_size=20, seq_len=length).findings
+    assert linecache.getline(finding.file, finding.line).strip() == "asked = blocks.mean(2)"
+    lines = [linecache.getline(step.file, step.line).strip() for step in finding.trace if step.file]
+    assert lines[:2] == ["x = self.embed(tokens)", "asked = blocks.mean(2)"]
+    assert (finding.trace[0].op, finding.trace[-1].op) == ("token", "output")
+
+
+class Helped(nn.Module):
+    """What mixes the positions lies in a function of another package."""
+
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.function, self.embed, self.head = function, nn.Embedding(20, 8), nn.Linear(8, 20)
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        return self.head(x + self.function(x))
+
+
+def helper(text, file="/somewhere/helpers/shifting.py"):
+    scope = {"__name__": "helpers.shifting"}
+    exec(compile(f"def function(x):\n    return {text}\n", file, "exec"), scope)
+    return scope["function"]
+
+
+def test_of_an_operation_in_a_helper_the_models_own_line_is_named_and_the_helper_stays_in_the_trace():
+    (finding,) = audit(Helped(helper("x.roll(-1, 1).sin()")), vocab_size=20, seq_len=20).findings
+    assert linecache.getline(finding.file, finding.line).strip() == "return self.head(x + self.function(x))"
+    assert "/somewhere/helpers/shifting.py" in {step.file for step in finding.trace}
+    (finding,) = audit(Helped(helper("x / x.shape[1]")), vocab_size=20, seq_len=20).findings
+    assert finding.leak_class is LeakClass.LENGTH
+    assert linecache.getline(finding.file, finding.line).strip() == "return self.head(x + self.function(x))"
+
+
+class OneAhead(nn.Module):
+    """Attention inside blocks of 8 that sees one token ahead."""
+
+    def __init__(self, ahead):
+        super().__init__()
+        torch.manual_seed(0)
+        self.ahead, self.embed, self.head = ahead, nn.Embedding(20, 8), nn.Linear(8, 20)
+
+    def mask(self, size):
+        return torch.ones(size, size).tril(
+            self.ahead,
+        )
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        blocks = chunks(x)
+        mixed = functional.scaled_dot_product_attention(blocks, blocks, blocks, self.mask(8) > 0)
+        return self.head(mixed.flatten(1, 2)[:, : x.shape[1]])
+
+
+def test_a_mask_that_shows_a_later_key_is_named_where_it_is_made():
+    assert audit(OneAhead(0), vocab_size=20, seq_len=43).verdict is Verdict.PASS
+    (finding,) = audit(OneAhead(1), vocab_size=20, seq_len=43).findings
+    assert finding.op == "tril"
+    assert linecache.getline(finding.file, finding.line).strip().startswith("return torch.ones(size, size).tril(")
 
 
 def causal_lm(kind):

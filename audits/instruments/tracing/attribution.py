@@ -1,9 +1,8 @@
 """From a leaking output back to the line of the subject where a later token first reaches an earlier position.
 
 One token, the source, has label 2, every other input has label 1. From the sink the walk goes back along elements that
-have label 2. An element's position is its index along an axis as long as the sequence (a prime length, so that no other
-axis is), or along two axes that chunk it. *Leaking* elements are at positions before the source, *own* elements are
-not. The crossing is what lies between the own element where the walk ends and the last leaking element before it.
+have label 2, to the token. *Leaking* elements are at positions before the source, *own* elements are not. The crossing
+is what lies between the own element that the walk meets first and the last leaking element before it.
 """
 
 from __future__ import annotations
@@ -17,16 +16,18 @@ import torch
 from torch import Tensor
 
 from audits.instruments.probe import Pair
-from audits.instruments.source_lines import Frame
+from audits.instruments.source_lines import Frame, display_path, own_frame
 from audits.instruments.tracing.call import ArgumentLabels
-from audits.instruments.tracing.record import Event, Recorder, cell_of, element_at
+from audits.instruments.tracing.record import Constant, Event, Recorder, cell_of, element_at
 from audits.instruments.tracing.rules_pointwise import HUGE
 from audits.instruments.tracing.taint_map import LABEL_DTYPE, MASKED, storage_key, unflagged
 from audits.instruments.tracing.trace import trace_outputs
+from audits.results import TraceStep
 from audits.subject.subject import Subject
 
 SOURCE = 2  # the label of what depends on the source
 CHOICES = {"topk", "sort", "kthvalue", "median", "round", "floor", "ceil", "trunc", "sign"}
+ORDERS = {"tril", "triu", "le", "lt", "ge", "gt"}  # what says which position comes before which
 MAX_STEPS = 2000  # longer walks are given up
 Argument = tuple[str, int]  # name, and index where the argument is a list, else -1
 
@@ -37,15 +38,17 @@ class Attribution:
 
     Attributes:
         op: the operation, without namespace.
-        frame: the innermost line of the subject that called it; None where only torch's own code was on the stack.
+        frame: the innermost line of the model's own code that called it; None where only torch's was on the stack.
         trail: the lines of the whole crossing in the order they ran, without repetition.
         discrete: the crossing passes a choice or a rounding, whose result may be equal for different inputs.
+        trace: the way of the value from the token to the output.
     """
 
     op: str
     frame: Frame | None
     trail: tuple[Frame, ...]
     discrete: bool
+    trace: tuple[TraceStep, ...]
 
 
 class Where(Enum):
@@ -58,11 +61,12 @@ class Where(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """One element on the walk: of argument `name` of an event, which passed its label on to a target of the event."""
+    """One element on the walk: of an argument of an event, which passed its label on to a target of the event."""
 
     event: int
     target: int
     name: str
+    index: int
     tensor: Tensor
     element: int
     where: Where
@@ -85,12 +89,10 @@ def attribute(subject: Subject, pair: Pair, sink: int, *, follow_values: bool) -
     if one.labels is None:
         return None
     other = two.recorder.events if two is not None and _alike(one.recorder, two.recorder) else None
-    start = _start(one, two if other is not None else None, sink)
+    start = _start(one, two if other is not None else None, pair.row, sink)
     if start is None:
         return None
-    # Two axes that look like chunks may be features by chance; the walk then ends without a crossing.
-    walks = (_Walk(one.recorder, other, pair.base.shape[1], pair.cut, chunked=chunked) for chunked in (True, False))
-    return next((found for walk in walks if (found := walk.back(one.output, start)) is not None), None)
+    return _Walk(one.recorder, other, pair.cut, sink).back(one.output, start)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class _Recording:
 
 def _recorded(subject: Subject, pair: Pair, inputs: Tensor) -> _Recording:
     sources = torch.zeros(inputs.shape[:2], dtype=torch.int64)
-    sources[:, pair.cut] = SOURCE - 1
+    sources[pair.row, pair.cut] = SOURCE - 1
     recorder = Recorder(subject.module)
     output, labels = trace_outputs(subject, recorder, inputs, sources, training=pair.training)
     return _Recording(recorder, output, labels)
@@ -114,11 +116,11 @@ def _alike(one: Recorder, two: Recorder) -> bool:
     return [e.call.name for e in one.events] == [e.call.name for e in two.events]
 
 
-def _start(one: _Recording, two: _Recording | None, sink: int) -> int | None:
+def _start(one: _Recording, two: _Recording | None, row: int, sink: int) -> int | None:
     """An element of the output at the sink that depends on the source, and one that differs if that is known."""
     assert one.labels is not None
     at = torch.zeros_like(one.labels, dtype=torch.bool)
-    at[0, sink] = True
+    at[row, sink] = True
     found = (unflagged(one.labels) == SOURCE) & at
     for allowed in ([found & (one.output != two.output)] if two is not None else []) + [found]:
         elements = allowed.reshape(-1).nonzero()
@@ -128,41 +130,37 @@ def _start(one: _Recording, two: _Recording | None, sink: int) -> int | None:
 
 
 class _Walk:
-    def __init__(
-        self, recorder: Recorder, other: list[Event] | None, length: int, source: int, *, chunked: bool
-    ) -> None:
-        self.recorder, self.other, self.length, self.source = recorder, other, length, source
-        self.chunked = chunked
+    def __init__(self, recorder: Recorder, other: list[Event] | None, source: int, sink: int) -> None:
+        self.recorder, self.other, self.source, self.sink = recorder, other, source, sink
 
     def back(self, tensor: Tensor, element: int) -> Attribution | None:
-        """Walk from an element of the output to an own element."""
+        """Walk from an element of the output to the token; None where the walk ends before it meets an own element."""
         steps: list[Step] = []
+        crossed: int | None = None  # how many steps lead to the first own element
         before = len(self.recorder.events)
-        written = None
         for _ in range(MAX_STEPS):
             written = self._writer(tensor, element, before)
             if written is None:
+                crossed = len(steps) if crossed is None else crossed
                 break
             number, target, index = written
-            where = self._where(self.recorder.events[number].targets[target].shape, index)
-            if where is Where.OWN and steps:
-                return self._attribute(steps)
+            where = self._where(self.recorder.events[number].positions[target], index)
+            if where is Where.OWN and steps and crossed is None:
+                crossed = len(steps)
             if where is Where.LEAKING and steps:
                 steps[-1] = replace(steps[-1], where=where)
             step = self._step(number, target, index)
             if step is None:
-                return None
+                break
             steps.append(step)
-            if step.where is Where.OWN:
-                return self._attribute(steps)
+            if step.where is Where.OWN and crossed is None:
+                crossed = len(steps)
             tensor, element, before = step.tensor, step.element, number
-        return self._attribute(steps) if before == 0 or written is None else None
+        return None if crossed is None else self._attribute(steps[:crossed], steps)
 
-    def _where(self, shape: torch.Size, element: int) -> Where:
-        position = positions_along(shape, self.length, chunked=self.chunked)
-        if position is None:
-            return Where.UNKNOWN
-        return Where.OWN if int(position.reshape(-1)[element]) >= self.source else Where.LEAKING
+    def _where(self, positions: Tensor | None, element: int) -> Where:
+        number = 0 if positions is None else int(positions.reshape(-1)[element])
+        return Where.UNKNOWN if not number else Where.OWN if number > self.source else Where.LEAKING
 
     def _writer(self, tensor: Tensor, element: int, before: int) -> tuple[int, int, int] | None:
         """The event that last wrote an element before some event: its number, which target, which element of it."""
@@ -184,7 +182,7 @@ class _Walk:
                 for key, mask in self._candidates(number, where, differing=differing).items():
                     if bool(mask.any()) and _restores(event, target, index, {key: mask}):
                         element = _narrow(event, target, index, key, mask)
-                        return Step(number, target, key[0], _origin(event, key), element, where)
+                        return Step(number, target, *key, _origin(event, key), element, where)
         return None
 
     def _candidates(self, number: int, where: Where, *, differing: bool) -> dict[Argument, Tensor]:
@@ -192,23 +190,16 @@ class _Walk:
         event = self.recorder.events[number]
         found = {}
         for key, labels in arguments(event):
-            mask = unflagged(labels) == SOURCE
-            position = positions_along(_origin(event, key).shape, self.length, chunked=self.chunked)
-            if position is None:
-                mask = mask if where is Where.UNKNOWN else torch.zeros_like(mask)
-            else:
-                before = position < self.source
-                kinds = {Where.LEAKING: before, Where.UNKNOWN: torch.zeros_like(before), Where.OWN: ~before}
-                mask = mask & kinds[where]
+            known = _numbers(event, key)
+            known = torch.zeros_like(labels) if known is None else known
+            own = known > self.source
+            kinds = {Where.LEAKING: (known > 0) & ~own, Where.UNKNOWN: known == 0, Where.OWN: own}
+            mask = (unflagged(labels) == SOURCE) & kinds[where]
             if differing and self.other:
                 one, two = value_of(event, key), value_of(self.other[number], key)
                 mask = mask & (one != two) if one.shape == two.shape else mask
             found[key] = mask
         return found
-
-    def _pairs(self, shape: torch.Size) -> bool:
-        """Whether a tensor relates positions to positions."""
-        return sum(size == self.length for size in shape) >= 2
 
     def _masks(self, event: Event, name: str) -> bool:
         """Whether an operation hides some elements, and the flow passed it by argument `name` as one not hidden."""
@@ -232,26 +223,82 @@ class _Walk:
                 return
             yield step
 
-    def _attribute(self, steps: list[Step]) -> Attribution | None:
+    def _attribute(self, crossed: list[Step], steps: list[Step]) -> Attribution | None:
         """In the crossing: the mask that let the token through, else the first operation that does not only move it."""
-        last = max((n for n, s in enumerate(steps) if s.where is Where.LEAKING), default=-1)
-        crossing = list(reversed(steps[last + 1 :]))
+        last = max((n for n, s in enumerate(crossed) if s.where is Where.LEAKING), default=-1)
+        crossing = list(reversed(crossed[last + 1 :]))
         events = [self.recorder.events[s.event] for s in crossing]
         if not events:
             return None
-        hiding = [*crossing, *self._onwards(steps[: last + 1], events[-1].targets[0].shape)]
+        hiding = [*crossing, *self._onwards(crossed[: last + 1], events[-1].targets[0].shape)]
         masks = [self.recorder.events[s.event] for s in hiding if self._masks(self.recorder.events[s.event], s.name)]
         computing = [e for e in events if not e.layout]
         # Pairing every position with every other is no crossing yet; what is done with the pairs may be.
-        combining = [e for e in computing if not self._pairs(e.targets[0].shape)]
+        combining = [e for e in computing if "softmax" in e.call.name or not self._pairs(e.targets[0].shape)]
+        masks = [] if self._asks(crossing) else masks
         chosen = (masks[-1:] or combining or computing or events)[0]
+        order = self._order(chosen) if masks else None
+        op, frames = (order.name, order.frames) if order is not None else (chosen.call.name, chosen.frames)
         trail = dict.fromkeys(e.frames[0] for e in events if e.frames)
         return Attribution(
-            chosen.call.name,
-            chosen.frames[0] if chosen.frames else None,
+            op,
+            own_frame(frames, self.recorder.packages),
             tuple(trail),
             any(_discrete(e, s.target) for e, s in zip(events, crossing, strict=True)),
+            self._trace(steps),
         )
+
+    def _pairs(self, shape: torch.Size) -> bool:
+        """Whether a tensor relates positions to positions."""
+        return sum(size == self.recorder.length for size in shape) >= 2
+
+    def _asks(self, crossing: list[Step]) -> bool:
+        """Whether the token is in what asks (queries, the first factor of scores): masks hide what is asked for."""
+        return any(
+            s.name == "self" and event.call.name in ("bmm", "mm") and event.positions[s.target] is None
+            for s in crossing
+            if (event := self.recorder.events[s.event])
+        )
+
+    def _order(self, event: Event) -> Constant | None:
+        """What says, deepest in a mask, which position may see which, and lets later ones be seen."""
+        left = [value for name, value in event.given().items() if name != "self"]
+        found, seen = None, set[int]()
+        while left:
+            value = left.pop(0)
+            left += [item for item in value if isinstance(item, Tensor)] if isinstance(value, (list, tuple)) else []
+            if not isinstance(value, Tensor) or (key := storage_key(value)) in seen:
+                continue
+            seen.add(key)
+            made = self.recorder.constants.get(key)
+            if made is not None and made.name in ORDERS and _shows_later(made.made):
+                found, left = made, list(made.values.values())
+            elif made is not None:
+                left += made.values.values()
+            elif key in self.recorder.writers:
+                left += self.recorder.events[self.recorder.writers[key][-1]].given().values()
+        return found
+
+    def _trace(self, steps: list[Step]) -> tuple[TraceStep, ...]:
+        """The way from the token to the output: the last operation of each line that does not only move it."""
+        found = [TraceStep("token", position=self.source)]
+        for step in reversed(steps):
+            event = self.recorder.events[step.event]
+            if event.layout or not event.frames:
+                continue
+            numbers, frame = _numbers(event, (step.name, step.index)), event.frames[0]
+            number = 0 if numbers is None else int(numbers.reshape(-1)[step.element])
+            made = TraceStep(event.call.name, display_path(frame.file), frame.line, number - 1 if number else None)
+            if (found[-1].file, found[-1].line) == (made.file, made.line):
+                found.pop()
+            found.append(made)
+        return (*found, TraceStep("output", position=self.sink))
+
+
+def _numbers(event: Event, key: Argument) -> Tensor | None:
+    """The positions of an argument's elements, counted from 1, 0 where unknown; None where no one is known."""
+    known = event.origin_positions.get(key[0])
+    return None if known is None else _pick(known, key[1])
 
 
 def arguments(event: Event) -> Iterator[tuple[Argument, Tensor]]:
@@ -312,28 +359,14 @@ def _narrow(event: Event, target: int, index: int, key: Argument, mask: Tensor) 
     return int(elements[0])
 
 
-def positions_along(shape: torch.Size, length: int, *, chunked: bool = True) -> Tensor | None:
-    """The position of every element of a tensor, broadcast to its shape; None where no or several axes could be it."""
-    axes = [axis for axis, size in enumerate(shape) if size == length]
-    if len(axes) == 1:
-        return _along(shape, axes[0], torch.arange(length))
-    if axes or not chunked:
-        return None
-    pairs = [
-        (a, b)
-        for a in range(len(shape))
-        for b in range(a + 1, len(shape))
-        if min(shape[a], shape[b]) > 1 and (shape[a] - 1) * shape[b] < length <= shape[a] * shape[b]
-    ]
-    if len(pairs) != 1:
-        return None
-    chunks, within = pairs[0]
-    starts = _along(shape, chunks, torch.arange(shape[chunks]) * shape[within])
-    return starts + _along(shape, within, torch.arange(shape[within]))
-
-
-def _along(shape: torch.Size, axis: int, numbers: Tensor) -> Tensor:
-    return numbers.reshape([-1 if a == axis else 1 for a in range(len(shape))]).expand(shape)
+def _shows_later(order: Tensor) -> bool:
+    """Whether a matrix [..., queries, keys] of what is seen, or of what is hidden, lets a query see a later key."""
+    if order.ndim < 2 or min(order.shape[-2:]) < 2:
+        return False
+    queries, keys = order.shape[-2:]
+    seen = (order != 0).reshape(-1, queries, keys)
+    seen = seen if bool(seen[:, -1, 0].any()) else ~seen  # the last query sees the first key
+    return bool(seen.triu(1 + keys - queries).any())
 
 
 def _discrete(event: Event, target: int) -> bool:

@@ -19,11 +19,11 @@ from audits.instruments.tracing.attribution import (
     SOURCE,
     Argument,
     arguments,
-    positions_along,
     restored_labels,
     value_of,
 )
 from audits.instruments.tracing.call import Call, Rule
+from audits.instruments.tracing.positions import numbered
 from audits.instruments.tracing.record import Event, Recorder
 from audits.instruments.tracing.rules import Plan
 from audits.instruments.tracing.taint_map import storage_key, unflagged
@@ -65,7 +65,7 @@ def blocking(subject: Subject, pairs: Changes) -> tuple[str, Frame | None] | Non
         if event.layout or event.call.name in COMBINING or not {storage_key(t) for t in event.targets} & used:
             continue
         for target, out in enumerate(tensors_in(event.call.out)):
-            earlier = _earlier(out.shape, length, cut)
+            earlier = _earlier(event.positions[target], out.shape, length, cut)
             fed, still = torch.zeros_like(earlier), earlier
             for one, two in ((events[number], others[number]) for events, others in alike):
                 results = (tensors_in(each.call.out)[target] for each in (one, two))
@@ -115,12 +115,14 @@ def _events(subject: Subject, inputs: Tensor, sources: Tensor) -> list[Event]:
     return recorder.events
 
 
-def _earlier(shape: torch.Size, length: int, cut: int) -> Tensor:
+def _earlier(positions: Tensor | None, shape: torch.Size, length: int, cut: int) -> Tensor:
     """Which elements belong to positions before the cut; all, where that is unknown. Rows count in a square of both."""
     if len(shape) > 1 and shape[-1] == shape[-2] == length:
         return (torch.arange(length) < cut)[:, None].expand(shape)
-    position = positions_along(shape, length)
-    return torch.ones(shape, dtype=torch.bool) if position is None else position < cut
+    axes = [axis for axis, size in enumerate(shape) if size == length]
+    if positions is None and len(axes) == 1:
+        positions = numbered(shape, axes[0])
+    return torch.ones(shape, dtype=torch.bool) if positions is None else positions <= cut  # unknown ones are 0
 
 
 def _fed(event: Event, other: Event, target: int) -> Tensor:

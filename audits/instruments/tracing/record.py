@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audits.instruments.source_lines import Frame, user_frames
+from audits.instruments.source_lines import Frame, own_packages, user_frames
 from audits.instruments.tracing.call import ArgumentLabels, Call, Rule
+from audits.instruments.tracing.positions import numbered, positions_of
 from audits.instruments.tracing.rules import Plan
-from audits.instruments.tracing.taint_map import storage_key
+from audits.instruments.tracing.taint_map import TaintMaps, storage_key
 from audits.instruments.tracing.tracer import Tracer
 
 
@@ -25,6 +26,8 @@ class Event:
         layout: it only moves elements.
         origins: the tensors given as arguments, by argument name (a list for list arguments), in their storages.
         targets: the tensors written.
+        origin_positions: of the arguments' elements, by name as above, where some are known (see `positions`).
+        positions: of the elements of each target; None where none is known.
         frames: the subject's stack, innermost first.
     """
 
@@ -33,7 +36,13 @@ class Event:
     layout: bool
     origins: dict[str, Any]
     targets: tuple[Tensor, ...]
+    origin_positions: dict[str, Any]
+    positions: tuple[Tensor | None, ...]
     frames: tuple[Frame, ...]
+
+    def given(self) -> dict[str, Any]:
+        """All arguments by name, tensors in their storages."""
+        return {**self.call.values, **self.origins}
 
     def labels_with(self, labels: ArgumentLabels, target: int) -> Tensor | None:
         """The labels of a target if the arguments had others."""
@@ -42,13 +51,33 @@ class Event:
         return None if found is None else found.expand(self.targets[target].shape)
 
 
+@dataclass(frozen=True)
+class Constant:
+    """What an operation on constants made: its name, arguments, result, and the subject's stack."""
+
+    name: str
+    values: dict[str, Any]
+    made: Tensor
+    frames: tuple[Frame, ...]
+
+
 class Recorder(Tracer):
-    """A tracer that records every event, and which events wrote to a storage."""
+    """A tracer that records every event, which events wrote to a storage, and what constants were made of."""
 
     def __init__(self, module: nn.Module | None) -> None:
         super().__init__(module)
+        self.packages = own_packages(module)
         self.events: list[Event] = []
         self.writers: dict[int, list[int]] = {}
+        self.constants: dict[int, Constant] = {}
+        self._positions = TaintMaps()
+        self.length = 0
+
+    def start(self, inputs: Tensor, labels: Tensor) -> None:
+        """Label the inputs [B, N, ...] and number their positions."""
+        super().start(inputs, labels)
+        self.length = inputs.shape[1]
+        self._positions.write(inputs, numbered(inputs.shape, 1))
 
     def _record(self, todo: Plan, used: Rule, call: Call, targets: list[Tensor]) -> None:
         # In-place calls already hold a copy of what they overwrite; other inputs may be overwritten by later calls.
@@ -57,10 +86,27 @@ class Recorder(Tracer):
         origins = {name: call.values[name] for name in call.labels}
         if todo.reads_old_value:
             origins |= {name: targets[0] for name in todo.written - todo.outputs if name in origins and targets}
-        event = Event(kept, used, todo.layout, origins, tuple(targets), user_frames())
-        for target in targets:
+        given = {name: known for name, value in origins.items() if (known := self._known(value)) is not None}
+        positions = tuple(
+            positions_of(call, used, given, n, target.shape, self.length) for n, target in enumerate(targets)
+        )
+        event = Event(kept, used, todo.layout, origins, tuple(targets), given, positions, user_frames())
+        for target, found in zip(targets, positions, strict=True):
+            self._positions.write(target, found)
             self.writers.setdefault(storage_key(target), []).append(len(self.events))
         self.events.append(event)
+
+    def _set_constant(self, todo: Plan, values: dict[str, Any], out: Any) -> None:
+        super()._set_constant(todo, values, out)
+        for made in (out,) if isinstance(out, Tensor) else ():
+            self.constants[storage_key(made)] = Constant(todo.name, values, made, user_frames())
+
+    def _known(self, value: Any) -> Any:
+        """The positions of an argument's elements, for each item of a list; None where none are known."""
+        if isinstance(value, Tensor):
+            return self._positions.read(value)
+        known = [self._positions.read(item) if isinstance(item, Tensor) else None for item in value]
+        return known if any(item is not None for item in known) else None
 
 
 def _copied(value: Any, needed: bool) -> Any:

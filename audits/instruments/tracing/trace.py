@@ -82,7 +82,7 @@ def trace_function(
     inputs = given.clone()
     labels = (sources.to(inputs.device) + 1).to(LABEL_DTYPE)
     labels = labels.reshape(*labels.shape, *[1] * (inputs.ndim - labels.ndim)).expand(inputs.shape)
-    tracer.taint_maps.write(inputs, labels)
+    tracer.start(inputs, labels)
     with tracing(tracer):
         output = function(inputs)
         return output, tracer.taint_maps.read(output)

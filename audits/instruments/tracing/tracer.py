@@ -62,6 +62,10 @@ class Tracer(DispatchMode):
         tensors = [] if module is None else [*module.parameters()]
         self._weights: dict[int, bool | None] = {storage_key(t): None for t in tensors}
 
+    def start(self, inputs: Tensor, labels: Tensor) -> None:
+        """Label the inputs [B, N, ...] of the pass."""
+        self.taint_maps.write(inputs, labels)
+
     def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operation, and compute the labels of what it writes."""
         todo = plan(func)
@@ -77,7 +81,7 @@ class Tracer(DispatchMode):
             return func(*args, **kwargs)
         if not labels:
             out = func(*args, **kwargs)
-            self._set_constant(todo, values)
+            self._set_constant(todo, values, out)
             return out
         if todo.name in COMPARISONS:
             self._note_compared(values, labels)
@@ -172,7 +176,7 @@ class Tracer(DispatchMode):
         labels = self.taint_maps.read(value)
         return unflagged(labels) if labels is not None and taint_map.masked and not todo.masked else labels
 
-    def _set_constant(self, todo: Plan, values: dict[str, Any]) -> None:
+    def _set_constant(self, todo: Plan, values: dict[str, Any], out: Any) -> None:  # noqa: ARG002 - for subclasses
         """All inputs are constant, so what was written is constant, whatever it held before."""
         for name in todo.written:
             for target in tensors_in(values.get(name)):

@@ -1,0 +1,219 @@
+"""The place of what no pair of inputs shows: where the two calls part whose outputs a probe compared."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audits.instruments.divergence import Divergence, Operation, OperationLog, Sizes, divergence
+from audits.instruments.locate import Location
+from audits.instruments.noise_floor import max_abs_diff
+from audits.instruments.probe import Violation
+from audits.instruments.source_lines import display_path
+from audits.instruments.tracing.attribution import attribute
+from audits.instruments.tracing.taint_map import storage_key
+from audits.results import CALLERS_INPUT
+from audits.subject.budget import OutOfTime
+from audits.subject.outputs import as_sequence
+from audits.subject.randomness import generator
+from audits.subject.streaming import streaming
+from audits.subject.subject import ExtraKwargs, Subject
+
+Parting = Iterator[Divergence | None]
+
+
+def parted(subject: Subject, probe: str, violation: Violation) -> tuple[Violation, Location | None]:
+    """The violation with operation, line and way where its calls part, and its module; as it was if none is found.
+
+    A pair of inputs of which one row among several moves is followed in that row.
+    """
+    find = _way(probe, violation)
+    if find is None:
+        return violation, None
+    try:
+        found = next((found for found in find(subject, violation) if found is not None), None)
+    except (Exception, OutOfTime):  # a leak without a place is still a leak
+        found = None
+    if found is None or found.frame is None:
+        return violation, None
+    file, line = display_path(found.frame.file), found.frame.line
+    located = replace(violation, op=found.op, file=file, line=line, trace=found.trace)
+    return located, None if found.module is None else Location(found.module, file, line)
+
+
+def _way(probe: str, violation: Violation) -> Callable[[Subject, Violation], Parting] | None:
+    """How the place of a violation is found; None where another instrument finds it."""
+    if violation.source.position is None and violation.source.row is not None:
+        return _company
+    if violation.pair is not None:
+        return _followed if violation.pair.row else None
+    return _WAYS.get(probe)
+
+
+def _logged(
+    subject: Subject, inputs: Tensor, extra_kwargs: ExtraKwargs | None = None, *, reset: bool = True
+) -> tuple[Tensor, list[Operation]]:
+    """The outputs of a call, and its operations."""
+    log = OperationLog(subject.module)
+
+    def call(model: Any, given: Tensor) -> Any:
+        more = extra_kwargs(given, subject.dtype or torch.float32) if extra_kwargs else None
+        with log:
+            return subject.convention(model, given, more)
+
+    return subject.call(call, inputs, reset=reset), log.operations
+
+
+def _followed(subject: Subject, violation: Violation) -> Parting:
+    """The token of one row, among others."""
+    assert violation.pair is not None
+    assert violation.sink.position is not None
+    found = attribute(subject, violation.pair, violation.sink.position, follow_values=True)
+    yield None if found is None else Divergence(found.op, found.frame, None, found.trace)
+
+
+def _cut(subject: Subject, violation: Violation) -> Parting:
+    """A whole sequence and a prefix: one of whole chunks if that differs too, so that chunks can be compared."""
+    row = violation.sink.row or 0
+    base = subject.base(row + 1)[row:]
+    length = base.shape[1]
+    whole, first = _logged(subject, base)
+    for part in ((length - 1) // 16 * 16, (length - 1) // 8 * 8, violation.source.position or 1):
+        with contextlib.suppress(Exception):  # a length that it does not take
+            cut, second = _logged(subject, base[:, :part])
+            if _differ(whole[:, :part], cut, violation):
+                yield divergence(first, second, _first(length, part))
+
+
+def _first(whole: int, part: int) -> Sizes:
+    """The first positions of a whole, or its first chunks; of other numbers all but the last of the fewer."""
+
+    def sizes(m: int, n: int) -> tuple[slice, slice, bool] | None:
+        if n and part % n == 0 and m == -(-whole // (part // n)):
+            return slice(n), slice(None), True
+        return (slice(n - 1), slice(n - 1), False) if m > n > 1 else None
+
+    return sizes
+
+
+def _company(subject: Subject, violation: Violation) -> Parting:
+    """A row in a batch, and alone."""
+    rows, row = subject.base(subject.rows(subject.run(subject.base()))), violation.sink.row or 0
+
+    def sizes(m: int, n: int) -> tuple[slice, slice, bool] | None:
+        return (slice(row * n, (row + 1) * n), slice(None), True) if m == n * len(rows) else None
+
+    yield divergence(_logged(subject, rows)[1], _logged(subject, rows[row : row + 1])[1], sizes)
+
+
+def _again(subject: Subject, violation: Violation) -> Parting:
+    """A call, and the same after others; or the operation that writes into what the caller gave."""
+    if violation.changed == CALLERS_INPUT:
+        yield _written(subject)
+        return
+    base, gen = subject.base(), generator(subject.settings.seed, "parting")
+    length = base.shape[1]
+    for inputs in (base, base[:, : max(1, length // 8)]):
+        before, first = _logged(subject, inputs)
+        for rows, size in ((1, length), (1, 2 * length), (1, max(1, length // 2)), (3, length), *[(1, length)] * 4):
+            with contextlib.suppress(Exception):  # a length that it does not take
+                subject.run(subject.draw(rows, size, gen), reset=False)
+            after, second = _logged(subject, inputs, reset=False)
+            if _differ(before, after, violation):
+                yield divergence(first, second, _equal)
+                break
+
+
+def _equal(m: int, n: int) -> None:
+    """Calls of one shape have no axes of different size that correspond."""
+    del m, n
+
+
+def _written(subject: Subject) -> Divergence | None:
+    """The operation that writes into the input."""
+    keys: list[int] = []
+    log = OperationLog(subject.module)
+
+    def call(model: Any, given: Tensor) -> Any:
+        keys.append(storage_key(given))
+        with log:
+            return subject.convention(model, given)
+
+    subject.call(call, subject.base())
+    writes = (each for each in log.operations if not each.moves and keys[0] in dict(each.outputs))
+    found = next(writes, None)
+    return None if found is None else Divergence(found.name, found.frame, found.module, ())
+
+
+def _packed(subject: Subject, violation: Violation) -> Parting:
+    """A document among others, and alone."""
+    assert violation.document is not None
+    start, stop, kwargs = violation.document
+    base = subject.base()
+
+    def sizes(m: int, n: int) -> tuple[slice, slice, bool] | None:
+        return (slice(start, stop), slice(None), True) if (m, n) == (base.shape[1], stop - start) else None
+
+    yield divergence(_logged(subject, base, kwargs)[1], _logged(subject, base[:, start:stop])[1], sizes)
+
+
+def _continued(subject: Subject, violation: Violation) -> Parting:
+    """One pass, and the piece of a stream that holds the first position that differs."""
+    step, base = streaming(subject), subject.base()
+    assert step is not None
+    length, sink = base.shape[1], violation.sink.position or 0
+    whole, first = _logged(subject, base)
+    half = max(1, length // 2)
+    for sizes in ([1] * length, [half, *[1] * (length - half)], [3] * (length // 3) + [length % 3] * (length % 3 > 0)):
+        streamed, second, past = _streamed(subject, step, base, sizes, sink)
+        if _differ(whole[:, past : past + streamed.shape[1]], streamed, violation):
+            yield divergence(first, second, _piece(length, past, streamed.shape[1]))
+
+
+def _piece(whole: int, past: int, size: int) -> Sizes:
+    """A piece of a whole, and all up to its end."""
+
+    def sizes(m: int, n: int) -> tuple[slice, slice, bool] | None:
+        if m != whole or n not in (size, past + size):
+            return None
+        return slice(past if n == size else 0, past + size), slice(None), True
+
+    return sizes
+
+
+def _streamed(
+    subject: Subject, step: Callable[..., Any], inputs: Tensor, sizes: list[int], sink: int
+) -> tuple[Tensor, list[Operation], int]:
+    """The outputs and operations of the piece that holds a position, and how many positions are before it."""
+    log, kept = OperationLog(subject.module), []
+
+    def call(model: Any, given: Tensor) -> Any:
+        state, past = None, 0
+        for piece in given.split(sizes, dim=1):
+            inside = past <= sink < past + piece.shape[1]
+            with log if inside else contextlib.nullcontext():
+                output, state = step(model, piece, state, past)
+            if inside:
+                kept.append((as_sequence(output, piece).clone(), past))
+            past += piece.shape[1]
+        return torch.zeros(*given.shape[:2], 1)
+
+    subject.call(call, inputs)
+    return kept[0][0], log.operations, kept[0][1]
+
+
+def _differ(one: Tensor, two: Tensor, violation: Violation) -> bool:
+    return float(max_abs_diff(one, two).max()) > violation.noise_floor
+
+
+_WAYS: dict[str, Callable[[Subject, Violation], Parting]] = {
+    "prefix-length": _cut,
+    "repeat-call": _again,
+    "decode": _continued,
+    "documents": _packed,
+}
