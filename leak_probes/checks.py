@@ -124,7 +124,7 @@ def repeat_call(case: Case, model: nn.Module | None = None) -> None:
     _limit(
         case,
         "repeat_call",
-        "the same input differs after other calls",
+        "a state leak: the same input differs after other calls",
         float(_max_abs_diff(model(x), before).max()),
         0.0,
     )
