@@ -71,12 +71,11 @@ def test_every_row_is_compared_with_itself_and_after_changes_of_every_other(mix)
 
 
 @pytest.mark.parametrize(("mix", "sink"), [(last_row_reads_the_first, None), (row_nine_reads_row_three, 9)])
-def test_the_row_that_is_read_is_named_by_its_module(mix, sink):
+def test_the_row_that_is_read_is_named(mix, sink):
     finding = audited(mix, "isolation").findings[0]
     assert finding.sink.row == (sink if sink is not None else finding.sink.row)
     assert finding.source.row in (0, 3)
     assert finding.source.position is None
-    assert finding.module == "(the model's own forward)"
 
 
 def test_movement_of_other_rows_is_a_leak_of_class_batch_under_perturbation_too():
