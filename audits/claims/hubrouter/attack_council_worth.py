@@ -123,7 +123,8 @@ def judge_doses(found: Models, base: Runs, known: tuple[Dose, ...]) -> Judgement
     fitting = [named(dose.name) for dose in known if dose.fits]
     return Judgement(
         verdict,
-        f"Doses of the leak lower perplexity by {_range(known, better)}; under the clean mask {_lost(better, lost, kept)}.",
+        f"Doses of the leak lower perplexity by {_range(known, better)}; under the clean mask "
+        f"{_lost(better, lost, kept)}.",
         "A dose whose weights keep their gain under the clean mask.",
         minimum_detectable_effect=detectable_text(dense.gain),
         seeds_needed=dense.gain.seeds_needed,
