@@ -128,7 +128,11 @@ def _checks(subject: Subject, none: Padding) -> Iterator[Report]:
     right, left = replace(none, right=_count(subject)), replace(none, left=_count(subject))
     several = []
     for padding in (none, right, left):
-        finite = _finite(subject, padding)
+        try:
+            finite = _finite(subject, padding)
+        except Exception as problem:  # out of time is none
+            yield not_applicable(f"skipped with {padding}: the model raised {type(problem).__name__}")
+            continue
         if finite is None:
             yield not_applicable(f"skipped with {padding}: the outputs are not finite")
             continue
