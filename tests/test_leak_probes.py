@@ -22,7 +22,7 @@ def probe(*options: str) -> subprocess.CompletedProcess[str]:
 def test_a_causal_subject_passes_every_probe():
     done = probe("--subject", "audits.leaks.hub_bidirectional_council:clean", *SMALL)
     assert done.returncode == 0, done.stdout
-    # The model takes neither packed documents nor a padding mask, so these probes are skipped; one more test asks whether anything was probed.
+    # It takes neither packed documents nor a padding mask; one more test asks whether anything was probed.
     assert f"{len(all_probes()) - 1} passed, 2 skipped" in done.stdout
     assert "test_layers" not in done.stdout
 
