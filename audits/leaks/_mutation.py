@@ -7,8 +7,8 @@ which mask its attention is given. It lives in the module itself: a deep copy of
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,14 +210,9 @@ class ConvolutionAhead(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@contextmanager
-def _sums_from_the_end() -> Iterator[None]:
+class SumsFromTheEnd(TorchFunctionMode):
     """Cumulative sums run from the end of the sequence."""
-    with _FlippedSums():
-        yield
 
-
-class _FlippedSums(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (torch.cumsum, Tensor.cumsum) and args[0].is_floating_point():
             dim = kwargs["dim"] if kwargs and "dim" in kwargs else args[1]
@@ -243,6 +238,6 @@ FAULTS: Mapping[str, Fault] = {
         Fault("in single steps", in_single_steps),
         Fault("mask shifted", during=WrongMask),
         Fault("convolution padded on both sides", during=ConvolutionAhead),
-        Fault("sums from the end", during=_sums_from_the_end),
+        Fault("sums from the end", during=SumsFromTheEnd),
     )
 }

@@ -41,9 +41,11 @@ def live(trial: Trial, clean: nn.Module, mutant: nn.Module) -> dict[str, float]:
     """The circumstances in which a fault shows, with its effect relative to the largest output."""
     found = {}
     for name, circumstance in CIRCUMSTANCES.items():
-        effects = [_effect(circumstance, trial, model) for model in (clean, mutant)]
-        if None not in effects and effects[1] > max(MARGIN * effects[0], ROUNDING[circumstance.dtype]):  # type: ignore[operator]
-            found[name] = float(f"{effects[1]:.3g}")
+        usual, effect = (_effect(circumstance, trial, model) for model in (clean, mutant))
+        if usual is None or effect is None:
+            continue
+        if effect > max(MARGIN * usual, ROUNDING[circumstance.dtype]):
+            found[name] = float(f"{effect:.3g}")
     return found
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from audits.experiments.auditor._causal import VOCAB, WIDTH
+from audits.experiments.auditor._causal import WIDTH, Tokens
 
 FUTURE, LENGTH, STREAM = "future", "length", "stream"
 MOST = 64  # positions
@@ -174,20 +174,6 @@ class Decays(Mixer):
         """One position [B, D]: what it gives, and what is remembered."""
         memory = memory * self.rates(torch.get_default_dtype()) + x
         return memory + (self.size if self.kind == STREAM else 0.0), memory
-
-
-class Tokens(nn.Module):
-    """Embedding, residual mixer, head: int64 [B, N] to [B, N, V]."""
-
-    def __init__(self, mixer: Mixer) -> None:
-        super().__init__()
-        self.embedding, self.mixer, self.head = nn.Embedding(VOCAB, WIDTH), mixer, nn.Linear(WIDTH, VOCAB)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits at every position."""
-        x = self.embedding(tokens)
-        y: Tensor = self.head(x + self.mixer(x))
-        return y
 
 
 class Streaming(Tokens):
