@@ -129,39 +129,40 @@ def judge_other_rows(subject: Subject, bases: Tensor, changed: Tensor, row: int,
 
     def from_row(first: int) -> JudgedPair:
         kept = torch.cat([bases[:first], changed[first:]])
-        return judge(subject, Pair(bases, kept, 0, compared=(0, bases.shape[1]), row=row), noise)
+        pair = Pair(bases, kept, 0, compared=(0, bases.shape[1]), row=row)
+        return replace(judge(subject, pair, noise), source=Site(None, first))
 
-    judged, low, high = from_row(0), 0, len(bases) - 1
-    while judged.leaks and low < high:
-        middle = (low + high + 1) // 2
-        trial = from_row(middle)
-        if trial.leaks:
-            judged, low = trial, middle
-        else:
-            high = middle - 1
-    return replace(judged, source=Site(None, low))
+    judged = from_row(0)
+    return _last(judged, 0, len(bases) - 1, from_row) if judged.leaks else judged
 
 
-def latest_source(pair: Pair, stop: int, leaks: Callable[[Pair], bool]) -> Pair:
-    """The leaking pair with its change kept only from as late a position before `stop` as still leaks, by bisection."""
-    low, high = pair.cut, stop - 1
+def _last(found: JudgedPair, low: int, high: int, at: Callable[[int], JudgedPair]) -> JudgedPair:
+    """The leak at as high a number up to `high` as still leaks, by bisection from the one found at `low`."""
     while low < high:
         middle = (low + high + 1) // 2
-        kept = torch.cat([pair.base[:, :middle], pair.changed[:, middle:]], dim=1)
-        trial = replace(pair, changed=kept, cut=middle)
-        if leaks(trial):
-            low, pair = middle, trial
+        trial = at(middle)
+        if trial.leaks:
+            found, low = trial, middle
         else:
             high = middle - 1
-    return pair
+    return found
+
+
+def latest_source(found: JudgedPair, stop: int, judge_pair: Callable[[Pair], JudgedPair]) -> JudgedPair:
+    """The leak with its change kept only from as late a position before `stop` as still leaks."""
+    pair = found.pair
+
+    def from_position(first: int) -> JudgedPair:
+        kept = torch.cat([pair.base[:, :first], pair.changed[:, first:]], dim=1)
+        return judge_pair(replace(pair, changed=kept, cut=first))
+
+    return _last(found, pair.cut, stop - 1, from_position)
 
 
 def judge_latest(subject: Subject, pair: Pair, stop: int) -> JudgedPair:
     """Leak or rounding; a leak by its latest source before `stop`."""
     judged = judge(subject, pair)
-    if not judged.leaks:
-        return judged
-    return judge(subject, latest_source(pair, stop, lambda trial: judge(subject, trial).leaks))
+    return latest_source(judged, stop, lambda trial: judge(subject, trial)) if judged.leaks else judged
 
 
 class Comparison:
@@ -241,8 +242,7 @@ class Comparison:
         if judged.leaks:
             # What is confirmed remains so, though there may be no time left to find the latest source.
             with contextlib.suppress(OutOfTime):
-                pair = latest_source(judged.pair, self.base.shape[1], lambda trial: self._judge(trial).leaks)
-                judged = self._judge(pair)
+                judged = latest_source(judged, self.base.shape[1], self._judge)
         return judged.decision, judged.violation()
 
     def _judge(self, pair: Pair) -> JudgedPair:

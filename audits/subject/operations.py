@@ -70,8 +70,8 @@ class _ResultRecorder(DispatchMode):
     def record(self, result: Tensor) -> None:
         """Take note of one."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output: Any = func(*args, **(kwargs or {}))
+    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        output: Any = func(*args, **kwargs)
         for tensor in output if isinstance(output, (tuple, list)) else (output,):
             if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel():
                 self.record(tensor.detach())
