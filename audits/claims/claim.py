@@ -53,6 +53,7 @@ class Judgement:
     `missing` is True where no run has been made yet: shown as not verified, but it contradicts no expectation.
     `details` are the numbers and conditions that the reason sums up. `scope` is None where it follows from the tier.
     `p` is the p value that decided, for the correction over all claims; None where no single one did.
+    `ours` is our number with its interval and seeds, in at most 8 words; empty where there is none.
     """
 
     verdict: ClaimVerdict
@@ -67,6 +68,7 @@ class Judgement:
     details: str = ""
     scope: Scope | None = None
     figures: tuple[Figure, ...] = ()
+    ours: str = ""
     p: float | None = None
 
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 from audits.formatting import Table
 from audits.report.render.escape import markup
 from audits.report.render.marks import Mark
+from audits.report.render.templates import source
 from audits.report.render.words import TITLE
 
 # Nothing is loaded, and nothing runs but a script that the page holds itself, known to the browser by its digest.
@@ -28,7 +29,7 @@ def page(
 ) -> str:
     """A whole self-contained document; `script` adds comfort, the page must read without it; `roomy` is wide."""
     body_tag = '<body class="roomy">' if roomy else "<body>"
-    style = packaged(__package__, "page.css") + more_style
+    style = source("page.css") + more_style
     policy = _POLICY + (f"; script-src 'sha256-{_digest(script)}'" if script else "")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

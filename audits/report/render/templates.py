@@ -1,0 +1,56 @@
+"""Pages from the templates in `audits/report/templates`: HTML is escaped by jinja2, Markdown by its filters."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from audits.report.render import words
+from audits.report.render.escape import code, markdown, printable
+from audits.report.render.marks import audit_mark
+
+
+def page(template: str, *, script: str = "", **values: Any) -> str:
+    """A document.
+
+    Args:
+        template: the name of a file in `audits/report/templates`; in those that end in `.html` every text is escaped.
+        script: the name of a script there, which the page holds and the browser knows by its digest. It adds comfort;
+            the page must read without it.
+        values: what the template names; a name that it lacks is an error.
+    """
+    held = source(script) if script else ""
+    digest = base64.b64encode(hashlib.sha256(held.encode()).digest()).decode()
+    return _environment().get_template(template).render(values, script=held, digest=digest)
+
+
+def source(name: str) -> str:
+    """The text of a style sheet or script among the templates."""
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("audits.report", "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_allowed,
+    )
+    environment.filters |= {"code": code, "line": markdown}
+    environment.globals |= {"words": words, "audit_mark": audit_mark}
+    return environment
+
+
+def _allowed(value: Any) -> Any:
+    """Texts without the characters that no document may hold; markup stays markup."""
+    return type(value)(printable(value)) if isinstance(value, str) else value
