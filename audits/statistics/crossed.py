@@ -9,13 +9,39 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from audits.statistics.comparison import PairedComparison
 from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.permutation import sign_flip
 from audits.statistics.summary import Interval
 
 Matrix = Sequence[Sequence[float]]
 _MOST = 200  # seeds; more are not planned for
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Treated minus control over `n` seeds, in the units of the values.
+
+    `p` is that of the t test; `permutation_p`, by flipping signs, cannot fall below `smallest_permutation_p`, whatever
+    the data. `mde` is the true difference detected with 80 % power and `seeds_needed` the seeds that detect a true
+    difference as large as the observed one; both take the estimated SD for the true one. `seeds_needed` is None where
+    the noise of the text alone hides the difference. `sd` is that of the per-seed differences.
+    """
+
+    difference: float
+    interval: Interval  # two-sided, at level 1 - alpha
+    p: float
+    permutation_p: float
+    smallest_permutation_p: float
+    mde: float
+    seeds_needed: int | None
+    n: int
+    alpha: float
+    sd: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the t test rejects at `alpha`."""
+        return self.p <= self.alpha
 
 
 @dataclass(frozen=True)

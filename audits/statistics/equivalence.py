@@ -63,12 +63,6 @@ def smallest_margin(sd: float, n: int, alpha: float = 0.05) -> float:
     return float(stats.t.isf(alpha, 2 * n - 2)) * sd * math.sqrt(2 / n)
 
 
-def smallest_margin_paired(sd: float, n: int, alpha: float = 0.05) -> float:
-    """As `smallest_margin`, for `n` pairs whose differences have the estimated SD `sd`."""
-    _check(sd, n, alpha)
-    return float(stats.t.isf(alpha, n - 1)) * sd / math.sqrt(n)
-
-
 def margin_with_power(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
     """The margin proved with probability `power` if the arms are truly equal and the true common SD is `sd`.
 

@@ -17,8 +17,7 @@ from audits.statistics.multiplicity import holm
 from audits.statistics.paired import paired
 from audits.statistics.permutation import sign_flip, two_sample
 from audits.statistics.summary import summarise
-from audits.statistics.trend_exact import trend_over_runs, trend_within_seeds
-from audits.statistics.trend_null import Direction
+from audits.statistics.trend import Direction, trend_over_runs, trend_within_seeds
 from audits.statistics.welch import welch
 
 
@@ -66,9 +65,9 @@ def test_the_batches_of_trends_give_the_p_values_of_the_trend_tests():
     outcomes = rng.random((15, 5, 8)) < 0.7
     hits = outcomes.sum(axis=1)
     for doses in (rates.HUBS, rates.LOG_HUBS):
-        known = [trend_over_runs(doses, [Counts(h, 5) for h in row], Direction.FALLING).p for row in hits.tolist()]
+        known = [trend_over_runs(doses, [Counts(h, 5) for h in row], Direction.FALLING) for row in hits.tolist()]
         assert rates.trend_p_over_runs(doses, hits, Direction.FALLING) == pytest.approx(known)
-    known = [trend_within_seeds(rates.HUBS, sweep).p for sweep in outcomes.tolist()]
+    known = [trend_within_seeds(rates.HUBS, sweep) for sweep in outcomes.tolist()]
     assert rates.trend_p_within_seeds(rates.HUBS, outcomes) == pytest.approx(known)
 
 

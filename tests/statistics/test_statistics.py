@@ -75,6 +75,21 @@ def test_paired_power_agrees_with_the_noncentral_t(n, effect):
     assert power_of(paired_rule(1.0, n), effect) == pytest.approx(exact, abs=2e-3)
 
 
+@pytest.mark.parametrize(("n_a", "n_b", "sd_a", "sd_b"), [(3, 8, 1.0, 2.0), (10, 4, 2.0, 0.5)])
+def test_welch_power_of_unequal_arms_agrees_with_a_simulation(n_a, n_b, sd_a, sd_b):
+    rng = np.random.default_rng(21)
+    rule = welch_rule(sd_a, sd_b, n_a, 0.05, n_b)
+    effect = minimum_detectable_effect(rule)
+    a, b = rng.normal(effect, sd_a, (20_000, n_a)), rng.normal(0, sd_b, (20_000, n_b))
+    measured = np.mean(stats.ttest_ind(a, b, axis=1, equal_var=False).pvalue <= 0.05)
+    assert measured == pytest.approx(0.8, abs=0.015)
+
+
+def test_against_an_arm_without_spread_the_power_is_that_of_the_one_sample_test():
+    one_sided = power_of(welch_rule(0.0, 1.0, 5), 1.5)
+    assert one_sided == pytest.approx(power_of(paired_rule(1.0, 5), 1.5), abs=5e-3)
+
+
 def test_the_size_of_the_paired_test_is_alpha():
     for n, alpha in product((2, 3, 10), (0.05, 0.0025)):
         assert power_of(paired_rule(0.3, n, alpha), 0.0) == pytest.approx(alpha, rel=0.03)
@@ -146,6 +161,17 @@ def test_the_sign_flip_test_matches_a_count_by_hand():
     sums = [sum(s * g for s, g in zip(signs, gaps, strict=True)) for signs in product((1, -1), repeat=4)]
     by_hand = 2 * np.mean([total >= sum(gaps) for total in sums])
     assert sign_flip(gaps).p == pytest.approx(by_hand)
+
+
+def test_more_seeds_than_can_be_listed_are_drawn_repeatably_and_close_to_the_t_test():
+    rng = np.random.default_rng(22)
+    a, b = rng.normal(0.45, 1, 40), rng.normal(0, 1, 40)
+    paired_, unpaired = sign_flip(a - b), two_sample(a, b)
+    assert (paired_.sampled, unpaired.sampled) == (True, True)
+    assert sign_flip(a - b) == paired_
+    assert paired_.p == pytest.approx(stats.ttest_rel(a, b).pvalue, abs=0.01)
+    assert unpaired.p == pytest.approx(stats.ttest_ind(a, b).pvalue, abs=0.02)
+    assert sign_flip(a + 9).p == sign_flip(a + 9).smallest_p > 0
 
 
 def test_permutation_tests_keep_their_false_positive_rate():
@@ -296,6 +322,7 @@ BAD = [
     (lambda: minimum_detectable_effect(paired_rule(1.0, 3), 0.01), "between the test's size"),
     (lambda: equivalence([1.0, 2.0], [1.0, 2.0], 0.0), "fix it before"),
     (lambda: smallest_margin(0.0, 3), "sd > 0"),
+    (lambda: smallest_margin(1.0, 1), "n >= 2"),
     (lambda: margin_with_power(1.0, 3, power=1.0), "power"),
     (lambda: holm_among_unknown(0.5, 0), "at least 1"),
     (lambda: holm([]), "at least one"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from audits.statistics.crossed import slope_weights
-from audits.statistics.equivalence import equivalence, equivalence_paired, smallest_margin_paired
+from audits.statistics.equivalence import equivalence, equivalence_paired
 from audits.statistics.multiplicity import holm_by_claim
 
 CLEAN_LARGE, CLEAN_SMALL = [5.0, 5.2, 5.1, 5.3], [5.1, 5.2, 5.15, 5.45]
@@ -40,12 +40,6 @@ def test_the_provable_margin_is_the_one_at_which_the_same_values_are_exactly_at_
             assert test(CLEAN_LARGE, CLEAN_SMALL, provable, alpha).p == pytest.approx(alpha, rel=1e-6)
 
 
-def test_the_smallest_paired_margin_is_provable_with_equal_means_and_this_sd():
-    gaps = [1.0, -1.0, 0.0]
-    provable = equivalence_paired(gaps, [0.0] * 3, 9.0).provable
-    assert smallest_margin_paired(float(np.std(gaps, ddof=1)), 3) == pytest.approx(provable)
-
-
 def test_pairs_that_differ_by_the_margin_are_called_equivalent_in_at_most_alpha_of_simulations():
     gaps = np.random.default_rng(43).normal(1.0, 0.5, size=(1000, 4)).tolist()
     alarms = sum(equivalence_paired(row, [0.0] * 4, 1.0).p <= 0.05 for row in gaps)
@@ -74,7 +68,6 @@ BAD = [
     (lambda: equivalence_paired([1.0, 2.0], [0.0, 1.0], 1.0), "seeds did not take effect"),
     (lambda: equivalence_paired([1.0, 2.0], [1.0], 1.0), "equally many"),
     (lambda: equivalence_paired([1.0, 2.0], [1.0, 2.5], 1.0, 0.5), "1/2"),
-    (lambda: smallest_margin_paired(1.0, 1), "n >= 2"),
     (lambda: holm_by_claim({}), "at least one"),
     (lambda: holm_by_claim({"cost": math.nan}), "cost"),
     (lambda: holm_by_claim({"a": 0.1, "b": 0.1}, family=1), "cannot hold"),

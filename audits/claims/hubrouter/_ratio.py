@@ -17,8 +17,7 @@ from audits.experiments.language_models._arm import Arm
 from audits.experiments.language_models.scaling import TEXTS, WIDTHS
 from audits.experiments.language_models.systems import own_chunk
 from audits.formatting import Table
-from audits.statistics.comparison import PairedComparison
-from audits.statistics.crossed import crossed, slope_weights
+from audits.statistics.crossed import PairedComparison, crossed, slope_weights
 
 RULE = (
     "The 95 % interval of the ratio of perplexities over seeds and text. SUPPORTED: it lies on the claimed side of 1 "

@@ -11,8 +11,7 @@ from audits.claims.figures import DotColumn
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models._arm import JUDGED, SIZES, Arm, arm_of
 from audits.experiments.language_models._tuning import KIND
-from audits.statistics.comparison import PairedComparison
-from audits.statistics.crossed import Matrix, crossed
+from audits.statistics.crossed import Matrix, PairedComparison, crossed
 
 SEEDS = 3  # the pre-registered number of paired seeds, at least
 Blocks = tuple[float, ...]

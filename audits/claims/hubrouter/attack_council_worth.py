@@ -27,7 +27,7 @@ from audits.evidence.ledger import Evidence
 from audits.experiments.language_models._doses import COUNCIL, SUMMARY
 from audits.experiments.language_models.leak_dose import CHUNKS, CONTROLS, DOSES, clean
 from audits.formatting import Table, count, p_text
-from audits.statistics.comparison import PairedComparison
+from audits.statistics.crossed import PairedComparison
 from audits.statistics.levels import ALPHA
 from audits.statistics.multiplicity import holm
 

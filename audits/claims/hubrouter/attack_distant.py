@@ -22,8 +22,7 @@ from audits.experiments.language_models.distant import (
     TUNING_SEED,
 )
 from audits.formatting import Table, number
-from audits.statistics.comparison import PairedComparison
-from audits.statistics.crossed import crossed
+from audits.statistics.crossed import PairedComparison, crossed
 
 GATE = 0.9  # accuracy of attention below which a task says nothing about the others
 MARGIN = 0.05  # of accuracy: less is nothing

@@ -26,7 +26,7 @@ from audits.experiments.language_models import families
 from audits.experiments.language_models._arm import SIZES, Arm
 from audits.experiments.language_models.systems import own_chunk, replaced, systems
 from audits.formatting import Table
-from audits.statistics.comparison import PairedComparison
+from audits.statistics.crossed import PairedComparison
 
 
 def hub_arms(found: Models) -> dict[str, Arm]:

@@ -26,8 +26,7 @@ from audits.claims.hubrouter.attack_council_worth import named
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models.leak_dose import BY_CHUNK, CHUNKS, clean
 from audits.formatting import Table, p_text, percent
-from audits.statistics.comparison import PairedComparison
-from audits.statistics.crossed import crossed, slope_weights, within
+from audits.statistics.crossed import PairedComparison, crossed, slope_weights, within
 from audits.statistics.equivalence import margin_with_power, smallest_margin
 from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.summary import Reading, pooled_sd

@@ -27,7 +27,7 @@ from audits.evidence.ledger import Evidence
 from audits.experiments.language_models._arm import BIDIRECTIONAL, SIZES
 from audits.experiments.language_models.systems import own_chunk, replaced, systems
 from audits.formatting import Table, p_text
-from audits.statistics.comparison import PairedComparison
+from audits.statistics.crossed import PairedComparison
 from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.power import seeds_needed, welch_rule
 from audits.statistics.tipping import best_of_p, best_of_tipping_point, single_run_p, tipping_point

@@ -15,7 +15,7 @@ from audits.experiments.routing.hub_count import NAME
 from audits.formatting import Table, p_text, percent
 from audits.statistics.counts import Counts, boschloo, detectable_rate, exact_power, fisher, rate_interval, runs_needed
 from audits.statistics.levels import ALPHA, POWER
-from audits.statistics.trend_design import exact_trend_power
+from audits.statistics.trend import exact_trend_power
 
 SEEDS = 5
 RELIABLE = (4, 5)  # converged seeds printed for M = 8 to 14

@@ -25,8 +25,8 @@ from audits.experiments.language_models import retrofit as experiment
 from audits.experiments.language_models._arm import JUDGED
 from audits.experiments.language_models.retrofit import ATTENTION, SCRATCH, WAYS
 from audits.formatting import Table, percent
-from audits.statistics.comparison import PairedComparison
 from audits.statistics.counts import Counts, rate_interval
+from audits.statistics.crossed import PairedComparison
 
 STARTS, CONTROLS = ("pretrained", "just swapped"), (ATTENTION, SCRATCH)
 ATTEMPTS = (1, 3, 5, 10, 29, 59)

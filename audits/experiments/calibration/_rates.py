@@ -14,8 +14,7 @@ from audits.experiments.calibration._case import Case, Trial
 from audits.experiments.calibration._noise import Flags, Floats
 from audits.statistics.counts import Counts, ExactTest, boschloo, fisher, least_rate
 from audits.statistics.levels import ALPHA
-from audits.statistics.trend_cells import trend_over_cells
-from audits.statistics.trend_null import Direction, on_grid, tails_over_runs, tails_within_seeds
+from audits.statistics.trend import Direction, on_grid, tails_over_runs, tails_within_seeds, trend_over_cells
 
 Whole = NDArray[np.int64]
 CELLS = 5  # seeds a cell of the hub-count sweep
