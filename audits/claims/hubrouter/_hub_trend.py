@@ -162,6 +162,7 @@ def judge_runs(sweep: Sweep, printed: tuple[Table, ...]) -> Judgement:
         evidence=sweep.runs(PLAIN),
         tables=(_by_rate(sweep, found), *surface_tables(sweep, PLAIN, sweep.hubs(PLAIN)), *printed),
         details=f"{scale(sweep)} {_said(found)}",
+        ours=f"{found.trend.slope:+.4f} a hub, {found.seeds} seeds",
         scope=Scope.OURS,
         figures=surface_figures(sweep, PLAIN, sweep.hubs(PLAIN)),
         p=found.trend.p,
@@ -175,7 +176,7 @@ def _reason(found: Found, verdict: ClaimVerdict) -> str:
         return "On our own task M of 20 or more is reliable wherever M = 8 to 14 is as reliable as printed."
     if not found.printed:
         return "On our own task M = 8 to 14 is as reliable as printed at no learning rate and budget."
-    return "On our own task no fall with M is shown, nor that M of 20 or more is reliable wherever 8 to 14 is."
+    return "On our own task no fall with M is shown, nor that M from 20 on is reliable."
 
 
 def _said(found: Found) -> str:

@@ -83,12 +83,18 @@ class Ratio:
         return "; its routing contributes" if self.routing.interval.high < -MARGIN else "; routing's part is open"
 
     @property
+    def ours(self) -> str:
+        """The ratio with its interval and seeds."""
+        return f"{ratio_text(self.test)}, {self.test.n} seeds"
+
+    @property
     def sentence(self) -> str:
-        """The result in one sentence."""
-        return (
-            f"{self.treated} has {ratio_text(self.test)} times {self.control}'s perplexity, printed "
-            f"{self.printed:.3f}{self.parts}."
-        )
+        """The result in one sentence: where the printed ratio and 1 lie, and what explains it."""
+        printed, equal = f"the printed ratio {self.printed:.3f}", _holds(self.test, 1.0)
+        if _holds(self.test, self.printed):
+            return f"Our interval holds {printed}{' and 1, no difference' * equal}{self.parts}."
+        where = "at every width" if self.outside else "here, not at every width" if self.scaled else "at this scale"
+        return f"{printed.capitalize()} lies outside our interval {where}{self.parts}."
 
     @property
     def details(self) -> str:

@@ -224,7 +224,7 @@ def not_on_a_gpu(found: Measured, tables: tuple[Table, ...], figures: tuple[Curv
     """The judgement on runs of a CPU, which are shown and decide nothing."""
     return Judgement(
         ClaimVerdict.NOT_TESTABLE,
-        "The printed multiplier comes from starting kernels on a GPU, and there are only runs on a CPU.",
+        "The multiplier comes from starting kernels on a GPU; our runs are a CPU's.",
         f"Runs on a GPU: `{COMMAND}`.",
         evidence=found.runs,
         tables=tables,

@@ -126,6 +126,7 @@ def judge_doses(found: Models, base: Runs, known: tuple[Dose, ...]) -> Judgement
         f"Doses of the leak lower perplexity by {_range(known, better)}; under the clean mask "
         f"{_lost(better, lost, kept)}.",
         "A dose whose weights keep their gain under the clean mask.",
+        ours=f"{_range(known, better)}, {len(dense.runs)} seeds",
         minimum_detectable_effect=detectable_text(dense.gain),
         seeds_needed=dense.gain.seeds_needed,
         evidence=runs_of(base, *(dose.runs for dose in known)),
@@ -151,7 +152,7 @@ def _lost(better: set[str], lost: set[str], kept: set[str]) -> str:
     if better and better <= lost:
         return "every such gain is lost"
     kept_too = f"{len(better & kept)}" if better & kept else "none"
-    return f"{len(better & lost)} of {count(len(better), 'gain')} are shown lost, {kept_too} kept"
+    return f"{len(better & lost)} of {count(len(better), 'gain')} are lost, {kept_too} kept"
 
 
 def _range(known: tuple[Dose, ...], better: set[str]) -> str:
@@ -264,8 +265,7 @@ def _looked(model: Trained) -> list[tuple[float, float]]:
 
 CLAIM = Claim(
     id="attack-council-worth",
-    statement="The bidirectional council's better perplexity is an artefact, dose by dose, and is lost under the "
-    "clean mask.",
+    statement="Whatever perplexity a bidirectional council gains, it loses under the clean mask.",
     source="our attack on the pre-fix Hub-GPT of arXiv:2604.22442, whose author calls the benefit an artefact",
     kind=Kind.ATTACK,
     test=f"Doses from one later token a chunk to the whole chunk, each rate tuned, at least {SEEDS} paired seeds, each "

@@ -132,15 +132,14 @@ def decide(both: Sequence[Task]) -> tuple[ClaimVerdict, str]:
     more = [task for task in both if task.solved and task.gain.interval.low > 0]
     if more:
         found = " and ".join(f"{_points(task.gain.difference + MARGIN)} points on {NAMES[task.name]}" for task in more)
-        return ClaimVerdict.REFUTED, f"HubRouter answers more distant questions than its own chunk alone: {found}."
+        return ClaimVerdict.REFUTED, f"HubRouter answers more distant questions than its own chunk: {found}."
     if unsolved := [task for task in both if not task.solved]:
         names = " and ".join(NAMES[task.name] for task in unsolved)
         return ClaimVerdict.INCONCLUSIVE, f"Not verified: attention does not solve {names} within our budget."
     if all(task.gain.interval.high < 0 for task in both):
         return (
             ClaimVerdict.SUPPORTED,
-            "On both tasks, which attention solves, HubRouter answers no more distant questions than its own chunk "
-            "alone.",
+            "On both tasks, which attention solves, HubRouter answers no more distant questions than its own chunk.",
         )
     names = " and ".join(NAMES[task.name] for task in both if task.gain.interval.high >= 0)
     return ClaimVerdict.INCONCLUSIVE, f"The interval of the gain over the own chunk contains 5 points on {names}."
@@ -245,7 +244,7 @@ def _by_distance(results: Sequence[dict[str, Any]]) -> tuple[Point, ...]:
 
 CLAIM = Claim(
     id="attack-distant",
-    statement="Where only distant tokens help, HubRouter's routing finds nothing that its own chunk does not.",
+    statement="Where only distant tokens help, HubRouter finds no more than its own chunk does.",
     source="our attack on the routing of arXiv:2604.22442",
     kind=Kind.ATTACK,
     test=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
@@ -56,6 +57,7 @@ def judge(evidence: Evidence) -> Judgement:
         "A scale or a task at which distant tokens help; see attack-distant.",
         minimum_detectable_effect=detectable_text(widest),
         seeds_needed=widest.seeds_needed,
+        ours=f"up to {max(-math.expm1(t.difference) for t in tests.values()):+.1%} by routing, {widest.n} seeds",
         evidence=runs_of(*whole, *alone),
         details=f"Perplexity with routing over that of the own chunk alone: {shown} ({found.scale}).",
         tables=(
@@ -114,7 +116,7 @@ def _figure(found: Models, name: str, arms: Sequence[tuple[str, Arm]]) -> Dots:
 
 CLAIM = Claim(
     id="attack-own-chunk",
-    statement="At this scale HubRouter's hubs and selection add nothing to attention inside the own chunk.",
+    statement="HubRouter's hubs and selection add nothing to attention inside the own chunk.",
     source="our attack on every perplexity of arXiv:2604.22442 that a hub model has",
     kind=Kind.ATTACK,
     test="Hub-GPT, Hub-Jamba and the Transformer with a quarter replaced, each against the same with its own chunk "

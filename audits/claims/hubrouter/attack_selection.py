@@ -29,9 +29,7 @@ def judge(evidence: Evidence) -> Judgement:
         blind = sum(record.result["gradient"] == "PASS" for record in leaks)
         return Judgement(
             ClaimVerdict.SUPPORTED,
-            f"Under a causal mask, a top-k taken inside the chunk lets later tokens move earlier outputs in "
-            f"{len(leaks)} of "
-            f"{len(records)} models.",
+            f"In {len(leaks)} of {len(records)} models a top-k inside the chunk lets outputs depend on later tokens.",
             "Evidence that the paper's top-k never sees the own chunk.",
             evidence=runs,
             tables=tables,
@@ -72,7 +70,7 @@ def _classes(findings: tuple[dict[str, str], ...]) -> str:
 
 CLAIM = Claim(
     id="attack-selection",
-    statement="The published fix, a causal council mask, does not suffice where the top-k is taken inside the chunk.",
+    statement="A causal council mask does not mend a top-k that is taken inside the chunk.",
     source="our attack on the fix of arXiv:2604.22442; the paper does not say where its top-k is taken",
     kind=Kind.ATTACK,
     test="Audit Hub-GPT with a causal council mask and selection inside the chunk, three seeds: one leak "

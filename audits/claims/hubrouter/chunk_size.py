@@ -128,8 +128,8 @@ def judge_runs(sweep: Sweep, scale: str) -> Judgement:
     helped = [named(dose) for dose, test in artefacts.items() if test.significant and test.difference < 0]
     return Judgement(
         sweep.verdict,
-        f"After the fix C = {worst} has {ratio_text(effect)} times the perplexity of {best}; larger C gains from "
-        f"{len(helped)} of {len(artefacts)} doses.",
+        f"After the fix C = {worst} costs {100 * math.expm1(effect.difference):.1f} % against {best}; larger C gains "
+        f"from {len(helped)} of {len(artefacts)} doses of the leak.",
         "The paper's dose of the leak, which it does not describe: the sign of its effect of C hangs on it.",
         minimum_detectable_effect=f"a factor of {math.exp(effect.mde):.3f} between chunk sizes "
         f"({percent(POWER)} power, alpha {ALPHA}, {effect.n} paired seeds)",
@@ -140,6 +140,7 @@ def judge_runs(sweep: Sweep, scale: str) -> Judgement:
         tables=(_run_table(sweep), _artefact_table(artefacts), margins()),
         figures=(_figure(sweep),),
         p=tost,
+        ours=f"{ratio_text(effect)}, {effect.n} seeds",
     )
 
 
@@ -179,8 +180,7 @@ def judge_printed() -> Judgement:
 
 CLAIM = Claim(
     id="chunk-size",
-    statement="After the council fix the chunk size C has little effect; the benefit seen before it was an artefact of "
-    "the bidirectional-council leak.",
+    statement="After the council fix chunk size has little effect; the earlier benefit was an artefact.",
     source=SOURCE,
     test=f"After the fix: two one-sided tests within {MARGIN} nats between all sizes, over seeds and text, at alpha "
     f"{ALPHA}. Before it, for each dose of the leak: what a doubling of C brings beyond what it brings without. "

@@ -33,17 +33,18 @@ def judge(evidence: Evidence) -> Judgement:
         f"exponent's 95 % interval lies {'below' if measured['high'] < QUADRATIC else 'not below'} quadratic. Each "
         f"further hub adds the same FLOPs: {'yes' if len(per_hub) == 1 else 'no'}, from 8 to 32 hubs."
     )
+    ours = f"FLOPs n^{counted:.2f}, time n^{measured['low']:.2f} to n^{measured['high']:.2f}"
     change = "An implementation whose cost grows faster, or a length at which another term dominates."
     tables = (_table(hub, attention), *((growth_table(benched),) if benched else ()))
     quadratic = any(growth.exponent.low >= QUADRATIC for growth in benched)
     if counted <= LINEAR and measured["high"] < QUADRATIC and len(per_hub) == 1 and not quadratic:
-        reason = (
-            "Counted FLOPs grow linearly with the length and with the hubs, and measured time less than quadratically."
+        reason = "Counted FLOPs grow linearly with length and hubs, and measured time less than quadratically."
+        return Judgement(
+            ClaimVerdict.SUPPORTED, reason, change, evidence=runs, tables=tables, details=details, ours=ours
         )
-        return Judgement(ClaimVerdict.SUPPORTED, reason, change, evidence=runs, tables=tables, details=details)
     if counted >= QUADRATIC - 0.05 or measured["low"] >= QUADRATIC or quadratic:
         reason = "Counted FLOPs or measured time grow quadratically with the length."
-        return Judgement(ClaimVerdict.REFUTED, reason, change, evidence=runs, tables=tables, details=details)
+        return Judgement(ClaimVerdict.REFUTED, reason, change, evidence=runs, tables=tables, details=details, ours=ours)
     reason = "Neither linear nor quadratic growth of FLOPs and time is shown."
     undetectable = "not computable: no model of noise"
     return Judgement(

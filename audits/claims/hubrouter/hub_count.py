@@ -107,7 +107,7 @@ def judge(evidence: Evidence) -> Judgement:
 
 CLAIM = Claim(
     id="hub-count",
-    statement="M = 8 to 14 hubs converge reliably (4-5 of 5 seeds), while M >= 20 is increasingly seed sensitive.",
+    statement="M = 8 to 14 hubs converge reliably; M >= 20 is increasingly seed sensitive.",
     source=f"{SOURCE}; it prints neither the counts for M >= 20 nor the grid of M",
     test=f"A supervised routing task of ours over M, learning rate and step budget. Outcome of a run: the share of "
     f"rates and budgets at which it has converged. Two two-sided permutation tests, at alpha {ALPHA}, of its slope "

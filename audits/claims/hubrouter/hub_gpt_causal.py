@@ -30,6 +30,7 @@ def judge(evidence: Evidence) -> Judgement:
         ClaimVerdict.SUPPORTED,
         f"All {len(checked)} trained Hub-GPTs whose selection is frozen at the chunk's border pass their audit.",
         "One input that moves an earlier output.",
+        ours=f"{sum(item.verdict == 'PASS' for item in checked)} of {len(checked)} pass",
         evidence=runs,
         tables=(table,),
         details=f"The quick preset, which sees every planted leak, for the first seed, a gradient check for the "

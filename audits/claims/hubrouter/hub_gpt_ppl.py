@@ -141,6 +141,7 @@ def judge(evidence: Evidence) -> Judgement:
         ),
         figures=(_figure(found, hub_gpt, jamba), result.figure()),
         p=result.test.p,
+        ours=result.ours,
     )
 
 
@@ -170,7 +171,7 @@ def _figure(found: Models, hub_gpt: Runs, jamba: Runs) -> Dots:
 
 CLAIM = Claim(
     id="hub-gpt-ppl",
-    statement="The strictly causal Hub-GPT has a measurable quality cost: about 3 PPL worse than Jamba.",
+    statement="Strict causality has a measurable cost: Hub-GPT is about 3 PPL worse than Jamba.",
     source=f"{SOURCE}; ± is not defined there, and Jamba's number of seeds is taken to be Hub-GPT's",
     test=f"Hub-GPT and Jamba, each rate tuned, at least {SEEDS} paired seeds, both audited first. {RULE} From print "
     "alone: Welch's two-sided test with ± read as SD and as SEM, Holm over about "

@@ -70,7 +70,7 @@ def _table(records: tuple[Record, ...]) -> Table:
 
 CLAIM = Claim(
     id="kernels",
-    statement="The Triton kernels compute HubRouter and its gradients, repeat bit for bit and are as causal as it.",
+    statement="The Triton kernels compute HubRouter and its gradients, exactly, repeatably and causally.",
     source="our own claim about this project's kernels",
     kind=Kind.SELF_TEST,
     test="Against a dense O(N²) computation in float64 with the same selection: every output and gradient at most "

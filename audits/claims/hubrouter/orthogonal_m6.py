@@ -159,6 +159,7 @@ def judge_runs(found: Sweep) -> Judgement:
         f"pairs, sign flips p = {p_text(rescue.gain_p)}), to {mean(rescue.treated):.3f}; M = {FIRST} to "
         f"{LAST_RELIABLE} without it has {mean(rescue.band):.3f}, {rescue.missing:+.3f} more (permutation p = "
         f"{p_text(rescue.missing_p)}).",
+        ours=f"{rescue.gain:+.3f} of rates and budgets, {n} seeds",
         scope=Scope.OURS,
         figures=arms_figures(found, HUBS),
         p=rescue.gain_p,
@@ -175,7 +176,7 @@ def judge(evidence: Evidence) -> Judgement:
 
 CLAIM = Claim(
     id="orthogonal-m6",
-    statement="Orthogonal regularisation of the hubs rescues M = 6 to 5 of 5 converging seeds.",
+    statement="Orthogonal regularisation rescues M = 6 to 5 of 5 converging seeds.",
     source=f"{SOURCE}; it does not print the count without regularisation",
     test=f"Runs with M = {HUBS} of a supervised routing task of ours, with the penalty and without, paired by seed. "
     "Outcome of a run: the share of learning rates and step budgets at which it has converged. Sign flips of what the "

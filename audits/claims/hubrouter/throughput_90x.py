@@ -111,8 +111,7 @@ def _judgement(
 
 CLAIM = Claim(
     id="throughput-90x",
-    statement=f"Hub-Jamba trains with up to about {MULTIPLIER:.0f} times the throughput at n = {LENGTH} of matched "
-    "PyTorch-native baselines.",
+    statement=f"Hub-Jamba trains up to about {MULTIPLIER:.0f} times as fast as PyTorch-native baselines.",
     source=SOURCE,
     test="Forward and backward of whole models, timed in turns on one GPU (runs on a CPU decide nothing: the mechanism "
     f"is the number of kernels started), against each baseline tier: is there a comparison at n = {LENGTH} whose "

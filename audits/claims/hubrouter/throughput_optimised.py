@@ -81,8 +81,7 @@ def _judgement(
 
 CLAIM = Claim(
     id="throughput-optimised",
-    statement=f"Against an optimised baseline the training-throughput multiplier would narrow to about {LOW:.0f}-"
-    f"{HIGH:.0f} times.",
+    statement=f"Against optimised baselines it would train about {LOW:.0f} to {HIGH:.0f} times as fast.",
     source=SOURCE,
     test=f"Forward and backward of whole models, timed in turns on one GPU at n = {LENGTH}, against Jamba with the "
     f"fastest tier it has (fused kernels, else matrix products): SUPPORTED if the interval of the median of Hub-Jamba "

@@ -248,6 +248,16 @@ def _described(cell: Cell, key: str) -> str:
     )
 
 
+def precision_text(check: Check) -> str:
+    """Precision with its interval and seeds, not normalised, as the paper prints it."""
+    chance = check.cell.average("chance")
+    middle, low, high = (
+        f"{100 * (chance + (1 - chance) * value):.1f}"
+        for value in (check.mean.mean, check.mean.interval.low, check.mean.interval.high)
+    )
+    return f"{middle} % ({low} to {high}), {check.mean.n} seeds"
+
+
 def interval_text(mean: Mean) -> str:
     """A mean with its interval and its number of runs."""
     return f"{mean.mean:.2f} ({mean.interval.low:.2f} to {mean.interval.high:.2f}, {mean.n} seeds)"

@@ -22,10 +22,11 @@ def rule(printed: tuple[tuple[str, float, int, int], ...]) -> Judgement:
     succeeds = max(values) <= CHANCE
     return Judgement(
         ClaimVerdict.SUPPORTED if succeeds else ClaimVerdict.REFUTED,
-        "All of the printed numbers are what 4 of 16, 2 of 16 and 8 of 512 units picked blindly give."
+        "All printed numbers are what 4 of 16, 2 of 16 and 8 of 512 units picked blindly give."
         if succeeds
         else f"A printed number lies {max(values):.2f} of the way from chance to always.",
         "The paper's number of units picked, which it does not print: 4 of 16 is our reading.",
+        ours=f"{min(values):+.3f} to {max(values):+.3f} beyond chance",
         details=f"Normalised by exact chance the printed numbers lie between {min(values):+.3f} and "
         f"{max(values):+.3f}, where 0 is chance and 1 is always.",
         tables=(_table(printed, values),),
@@ -49,7 +50,7 @@ def judge(_: Evidence) -> Judgement:
 
 CLAIM = Claim(
     id="attack-routing-chance",
-    statement="Segment routing, the failures on MQAR and memory banks are exact chance: 12 to 25.6 % of 16 units.",
+    statement="The numbers of segments, of failures on MQAR and of memory banks are exact chance.",
     source="our attack on arXiv:2603.20997, which prints these numbers next to precisions with a chance of 1.6 %",
     kind=Kind.ATTACK,
     test=f"The printed numbers normalised by the exact chance of the units picked (4 of 16, 2 of 16): SUPPORTED if "

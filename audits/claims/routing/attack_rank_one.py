@@ -21,9 +21,10 @@ def rule(cells: Sequence[Cell]) -> Judgement:
     verdict = decide([below(added, MARGIN)])
     return Judgement(
         verdict,
-        f"The query's factor adds {added.mean:+.2f} of normalised precision ({low:+.2f} to {high:+.2f}); without it "
-        f"the score reaches {alone.mean().mean:.2f}.",
+        f"The query's factor adds {added.mean:+.2f} of normalised precision; without it the score reaches "
+        f"{alone.mean().mean:.2f}.",
         "A query factor that changes which positions are picked, not only from which end.",
+        ours=f"{added.mean:+.2f} ({low:+.2f} to {high:+.2f}), {added.n} seeds",
         minimum_detectable_effect=f"{added.half_width:.2f} of normalised precision ({added.n} paired seeds, 95 %)",
         seeds_needed=added.runs_to_resolve(abs(added.mean - MARGIN)) if verdict is ClaimVerdict.INCONCLUSIVE else None,
         details="f_i f_j orders positions by f_j, or the other way round where f_i is negative: the mixing layer has "
@@ -42,7 +43,7 @@ def _signs() -> Table:
 
 CLAIM = Claim(
     id="attack-routing-rank-one",
-    statement="A rank-1 router f_i f_j compares no pairs: without the query's factor it routes as well.",
+    statement="A rank-1 router compares no pairs: without the query's factor it routes as well.",
     source="our attack on arXiv:2603.20997: with two factors a query can but choose between two orders",
     kind=Kind.ATTACK,
     test=f"The rank-1 router and the same one without the query's factor, after one bidirectional layer, at "

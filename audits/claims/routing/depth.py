@@ -28,13 +28,13 @@ def rule(cells: Sequence[Cell]) -> Judgement:
     said = "; ".join(f"{c.row.layers} layers {_text(found)}" for c, found in zip(deeper, gains, strict=True))
     return Judgement(
         verdict,
-        f"Against one layer, at {one.mean().mean:.2f}, more layers gain at most {worst.interval.high:+.3f} of "
-        "normalised precision.",
+        f"More layers than one gain at most {worst.interval.high:+.3f} of normalised precision.",
         "A task that one layer does not solve.",
+        ours=f"{worst.mean:+.3f} ({worst.interval.low:+.3f} to {worst.interval.high:+.3f}), {worst.n} seeds",
         minimum_detectable_effect=f"{worst.half_width:.2f} ({worst.n} pairs, 95 %)",
         seeds_needed=worst.runs_to_resolve(MARGIN) if verdict is ClaimVerdict.INCONCLUSIVE else None,
-        details=f"The gain is {said} ({scale(cells)}). Near the ceiling no gain can show: this does not say that depth "
-        "is useless on a harder task.",
+        details=f"One layer has {one.mean().mean:.2f}; the gain is {said} ({scale(cells)}). Near the ceiling no gain "
+        "can show: this does not say that depth is useless on a harder task.",
         evidence=runs_of(cells),
         tables=(_table(deeper, gains), cells_table(cells)),
         figures=(precision_dots("Routing precision by depth", cells),),

@@ -47,9 +47,10 @@ def rule(cells: Sequence[Cell]) -> Judgement:
     total = int(cell.seeds[0].config["steps"]) * int(cell.seeds[0].config["batch"])
     return Judgement(
         verdict,
-        f"Of the whole rise {100 * found.mean:.0f} % falls into one epoch's sequences, where a straight line would "
-        f"have {100 * min(1, EPOCH / total):.0f} %.",
+        f"Of the whole rise {100 * found.mean:.0f} % falls into one epoch, where a straight line has "
+        f"{100 * min(1, EPOCH / total):.0f} %.",
         "The paper's curves between the epochs.",
+        ours=f"{found.mean:.2f} of the rise ({low:.2f} to {high:.2f}), {found.n} seeds",
         minimum_detectable_effect=f"{found.half_width:.2f} of the rise ({found.n} seeds, 95 %)",
         seeds_needed=found.runs_to_resolve(abs(found.mean - MOST)) if verdict is ClaimVerdict.INCONCLUSIVE else None,
         details=f"An epoch of the paper has {EPOCH} sequences. The share is {found.mean:.2f} (95 % interval {low:.2f} "
@@ -81,7 +82,7 @@ def _figure(cell: Cell) -> Curves:
 
 CLAIM = Claim(
     id="routing-jump",
-    statement="Routing precision of one attention layer jumps from 2.8 to 99.4 % within one epoch.",
+    statement="One attention layer's routing precision jumps from 2.8 to 99.4 % within one epoch.",
     source=SOURCE,
     test=f"{SEEDS} seeds, {LONGER['attention']} times as long as usual: the largest rise of held-out precision over "
     f"{EPOCH} sequences, the paper's epoch, as a share of the whole rise, 95 % interval. SUPPORTED from {MOST} on.",

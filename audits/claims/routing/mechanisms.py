@@ -15,7 +15,7 @@ MOST = (FAR, MANY, PLAIN, VALUE)
 CLAIMS = (
     mechanism_claim(
         "routing-attention",
-        "One bidirectional Transformer layer routes at 98.4 % on distant evidence and at 100 % on MQAR.",
+        "One bidirectional Transformer layer routes, on distant evidence (98.4 %) and on MQAR.",
         {"distant evidence": "98.4 ± 0.3 % over 3 seeds (accuracy 74.5 %)", "MQAR": "100 % (accuracy 55.6 %)"},
         Assertion(routes, "attention", MOST),
         Assertion(routes, "attention", (MQAR, MQAR_VALUE)),
@@ -39,7 +39,7 @@ CLAIMS = (
     ),
     mechanism_claim(
         "routing-flow-causal",
-        "Two layers of unidirectional Flow stay at chance: 2.2 % on distant evidence, 24.2 % on MQAR.",
+        "Two layers of unidirectional Flow stay at chance: 2.2 % on distant evidence.",
         {"distant evidence": "2.2 % (accuracy 1.8 %)", "MQAR": "24.2 % (accuracy 5.6 %)"},
         Assertion(at_chance, "flow-causal"),
         undecided="Open until Flow is run at the paper's distance of 200 tokens and on MQAR: our runs have 50.",
@@ -57,7 +57,7 @@ CLAIMS = (
     ),
     mechanism_claim(
         "routing-sparse",
-        "Sparse bidirectional attention, a window of 32 and 16 random global tokens, routes at 99.7 %.",
+        "Sparse bidirectional attention (window and random global tokens) routes at 99.7 %.",
         {"window and global tokens": "99.7 %"},
         Assertion(routes, "sparse", (FAR, MANY)),
     ),
@@ -69,27 +69,27 @@ CLAIMS = (
     ),
     mechanism_claim(
         "routing-raw",
-        "Raw embeddings stay at chance: 1.2 % on distant evidence, 25.6 % on MQAR.",
+        "Raw embeddings stay at chance: 1.2 % on distant evidence.",
         {"distant evidence": "1.2 % (without layers 1.1 to 2.5 %)", "MQAR": "25.6 % (accuracy 7.6 %)"},
         Assertion(at_chance, "raw", (*EVERY, WIDE), also=("raw, no positions",)),
         Assertion(at_chance, "raw", (MQAR, MQAR_VALUE)),
     ),
     mechanism_claim(
         "routing-mixing",
-        "A global mean that is broadcast and Fourier mixing stay at chance: 1.9 % and 0.9 %.",
+        "A broadcast global mean and Fourier mixing stay at chance (1.9, 0.9 %).",
         {"global mean": "1.9 % (accuracy 1.0 %)", "Fourier": "0.9 % (accuracy 1.8 %)"},
         Assertion(at_chance, "global mean", MOST),
         Assertion(at_chance, "fourier", MOST),
     ),
     mechanism_claim(
         "routing-random-projection",
-        "Random W_q and W_k on the representations of one Transformer layer stay at chance: 2.6 %.",
+        "Random projections of one Transformer layer stay at chance: 2.6 %.",
         {"random projections": "2.6 %"},
         Assertion(at_chance, "attention", MOST, key="random_projection"),
     ),
     mechanism_claim(
         "routing-infonce",
-        "InfoNCE pretraining of the projections stays at chance: 1.6 % frozen, 2.2 % tuned further.",
+        "Projections pretrained by InfoNCE stay at chance (1.6 to 2.2 %).",
         {"frozen": "1.6 %", "tuned": "2.2 %"},
         Assertion(at_chance, "InfoNCE, frozen", MOST, also=("InfoNCE, frozen, no positions",)),
         Assertion(at_chance, "InfoNCE, tuned", MOST, also=("InfoNCE, tuned, no positions",)),
@@ -102,7 +102,7 @@ CLAIMS = (
     ),
     mechanism_claim(
         "routing-segments",
-        "Segment routing does not work, neither on causal nor on bidirectional representations: 23.8 and 25.6 %.",
+        "Segments do not route on causal or bidirectional representations (23.8, 25.6 %).",
         {"unidirectional": "23.8 %", "bidirectional": "25.6 %", "segments": "32 tokens, mean or maximum"},
         Assertion(short_of, "segments-causal"),
         Assertion(short_of, "segments"),
@@ -123,7 +123,7 @@ CLAIMS = (
     ),
     mechanism_claim(
         "routing-bandits",
-        "Contextual bandits stay at chance: LinUCB 3.6 %, Thompson sampling 0.7 %, OFUL 3.6 %.",
+        "Contextual bandits stay at chance: LinUCB, Thompson sampling, OFUL (0.7 to 3.6 %).",
         {"LinUCB": "3.6 %", "Thompson": "0.7 %", "OFUL": "3.6 %"},
         Assertion(at_chance, "LinUCB", EVERY),
         Assertion(at_chance, "Thompson", EVERY),
@@ -131,8 +131,7 @@ CLAIMS = (
     ),
     mechanism_claim(
         "routing-budget",
-        "A bandit with an adaptive budget routes when it may read half of the positions (91.2 %), not a quarter "
-        "(1.6 %).",
+        "A bandit routes with a budget of half the positions (91.2 %), not a quarter.",
         {"50 %": "91.2 %, oscillating", "25 %": "1.6 %"},
         Assertion(routes, "budget 50 %", EVERY),
         Assertion(at_chance, "budget 25 %", EVERY),
@@ -145,15 +144,14 @@ CLAIMS = (
     ),
     mechanism_claim(
         "routing-near",
-        "A Transformer of four layers finds evidence nearby (100 %) and stays at chance on distant evidence (1.9 %).",
+        "A Transformer of four layers stays at chance on distant evidence (1.9 %).",
         {"near": "100 %", "far": "1.9 %"},
         Assertion(at_chance, "attention, 4 layers"),
         untestable="The printed Transformer has no trained router, so nothing says which scores are judged.",
     ),
     mechanism_claim(
         "routing-frozen",
-        "Representations of a frozen causal language model do not route (22.5 to 35.0 %); with one bidirectional layer "
-        "trained on them they do (99.4 %).",
+        "Frozen causal language models do not route; one trained bidirectional layer on them does.",
         {
             "frozen Pythia-1B": "35.0 %",
             "frozen Mamba-1.4B": "28.7 %",
@@ -180,7 +178,7 @@ CLAIMS = (
     ),
     mechanism_claim(
         "attack-routing-same-key",
-        "Raw embeddings that are trained are above chance in every reading: the answer repeats the query's token.",
+        "Trained raw embeddings are above chance: the answer repeats the query's token.",
         {"raw embeddings": "1.2 %"},
         Assertion(stays_above, "raw", EVERY, also=("raw, no positions",)),
         source="our attack on arXiv:2603.20997, which says neither what its distractors carry nor what its target is",

@@ -122,7 +122,7 @@ def _series(label: str, style: str, curves: Sequence[Sequence[float]]) -> Series
 
 CLAIM = Claim(
     id="routing-subspace",
-    statement="The signal lies in a subspace of 34 of 128 dimensions, and the cosine gap is negative.",
+    statement="The signal lies in 34 of 128 dimensions, and the cosine gap is negative.",
     source=SOURCE,
     test=f"{SEEDS} seeds of one attention layer: dimensions that hold {100 * ENERGY:.0f} % of the squared "
     "singular values of W_qᵀ W_k as a share of all, and the mean cosine of query and answer less that of query and "

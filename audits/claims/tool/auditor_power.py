@@ -52,7 +52,7 @@ def judge_corpus(evidence: Evidence, names: set[str]) -> Judgement:
     unshown = names - {found.leak for found in audits if found.shown}
     base = Judgement(
         ClaimVerdict.SUPPORTED,
-        f"Every planted leak is killed, named and shown to be seen in {FLOOR:.0%} of draws, and nothing else flagged.",
+        f"Every planted leak is found, named and shown to be seen in {FLOOR:.0%} of draws, and nothing else flagged.",
         "A leak no probe sees or that is seen too seldom, or a causal model some probe flags.",
         evidence=tuple(sorted(record.run for record in (*records, *drawn))),
         tables=_tables(drawn, audits),
@@ -120,7 +120,7 @@ def _name(record: Record) -> str:
 
 CLAIM = Claim(
     id="auditor-power",
-    statement="This auditor kills every leak of its corpus, names its class, and flags none of the clean controls.",
+    statement="The auditor finds every planted leak, names its class, and flags no clean control.",
     source="our own claim about this tool",
     kind=Kind.SELF_TEST,
     test="Every planted leak and its clean control against every applicable probe: each leak seen by at least one, "

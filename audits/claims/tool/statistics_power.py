@@ -174,7 +174,7 @@ def _point(n: int, counts: Counts) -> CurvePoint:
 
 CLAIM = Claim(
     id="statistics-power",
-    statement="The significance tests used here hold their error level at the numbers of seeds in use.",
+    statement="The significance tests in use hold their error level at our numbers of seeds.",
     source="our own claim about this tool",
     kind=Kind.SELF_TEST,
     test=f"Each test on simulated data without an effect, as often as the tier allows; {LEVEL:.1%} Clopper-Pearson "
