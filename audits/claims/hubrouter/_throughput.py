@@ -230,7 +230,14 @@ def not_on_a_gpu(found: Measured, tables: tuple[Table, ...], figures: tuple[Curv
         tables=tables,
         figures=figures,
         details=f"{answer(found)} {found.conditions}",
+        ours=on_cpu(found),
     )
+
+
+def on_cpu(found: Measured) -> str:
+    """The largest multiplier of a whole model at the published length."""
+    most = max((m for m in found.at(LENGTH) if m.ratio is not None), key=lambda m: m.ratio or 0.0, default=None)
+    return "" if most is None else f"at most {most.ratio:.2f}x on a CPU"
 
 
 def answer(found: Measured) -> str:

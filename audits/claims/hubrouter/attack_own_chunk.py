@@ -50,6 +50,7 @@ def judge(evidence: Evidence) -> Judgement:
         return problem
     tests = {name: compare(a, b) for name, a, b in zip(named, whole, alone, strict=True)}
     widest = max(tests.values(), key=lambda test: test.mde)
+    changes = sorted(math.expm1(test.difference) for test in tests.values())
     shown = "; ".join(f"{name} {ratio_text(test)}" for name, test in tests.items())
     return Judgement(
         decide(list(tests.values())),
@@ -57,7 +58,7 @@ def judge(evidence: Evidence) -> Judgement:
         "A scale or a task at which distant tokens help; see attack-distant.",
         minimum_detectable_effect=detectable_text(widest),
         seeds_needed=widest.seeds_needed,
-        ours=f"up to {max(-math.expm1(t.difference) for t in tests.values()):+.1%} by routing, {widest.n} seeds",
+        ours=f"{changes[0]:+.1%} to {changes[-1]:+.1%} by routing, {widest.n} seeds",
         evidence=runs_of(*whole, *alone),
         details=f"Perplexity with routing over that of the own chunk alone: {shown} ({found.scale}).",
         tables=(

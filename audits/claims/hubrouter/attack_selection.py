@@ -31,6 +31,7 @@ def judge(evidence: Evidence) -> Judgement:
             ClaimVerdict.SUPPORTED,
             f"In {len(leaks)} of {len(records)} models a top-k inside the chunk lets outputs depend on later tokens.",
             "Evidence that the paper's top-k never sees the own chunk.",
+            ours=f"{len(leaks)} of {len(records)} models leak",
             evidence=runs,
             tables=tables,
             details=f"The gradient check passes {blind} of these {len(leaks)}: a choice has no derivative. "

@@ -129,7 +129,7 @@ def judge_runs(sweep: Sweep, scale: str) -> Judgement:
     return Judgement(
         sweep.verdict,
         f"After the fix C = {worst} costs {100 * math.expm1(effect.difference):.1f} % against {best}; larger C gains "
-        f"from {len(helped)} of {len(artefacts)} doses of the leak.",
+        f"from {len(helped)} of {len(artefacts)} doses.",
         "The paper's dose of the leak, which it does not describe: the sign of its effect of C hangs on it.",
         minimum_detectable_effect=f"a factor of {math.exp(effect.mde):.3f} between chunk sizes "
         f"({percent(POWER)} power, alpha {ALPHA}, {effect.n} paired seeds)",

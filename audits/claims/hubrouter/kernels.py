@@ -28,6 +28,7 @@ def judge(evidence: Evidence) -> Judgement:
         ClaimVerdict.REFUTED if bad else ClaimVerdict.SUPPORTED,
         f"{agree}, in Triton's interpreter on a CPU alone." if interpreted else f"{agree}.",
         "A size, dtype or GPU at which a kernel deviates.",
+        ours=f"{len(records) - len(bad)} of {len(records)} runs agree",
         evidence=tuple(r.run for r in records),
         tables=(_table(records),),
         details=details,

@@ -125,7 +125,7 @@ class Finding:
         if yes and no:
             held, lost = _WORDS[self.assertion.check.__name__]
             row = self.assertion.named(self.assertion.row)
-            return f"The reading decides: {row} {held} ({_at(yes[0])}) and {lost} ({_at(no[0])})."
+            return f"By reading {row} {held} ({_at(yes[0])}), or {lost} ({_at(no[0])})."
         if self.unread:
             return f"{self.assertion.named(self.assertion.row)} was not run with {READING[self.unread]}, which decides."
         check = next(check for check in self.checks if check.holds is None)

@@ -30,6 +30,7 @@ def judge(evidence: Evidence) -> Judgement:
         ClaimVerdict.SUPPORTED,
         f"The audit finds {share}.",
         f"Fewer than {FLOOR:.0%} found, or an architecture without a fault that is called leaky.",
+        ours=f"{found} ({interval.low:.0%} to {interval.high:.0%})",
         evidence=tuple(sorted(record.run for record in records)),
         tables=(by_fault(mutants), missed(mutants)),
         details=f"Called leaky without a fault: {', '.join(flagged) or 'none'}. The rest of what was not found was "

@@ -54,6 +54,7 @@ def judge_corpus(evidence: Evidence, names: set[str]) -> Judgement:
         ClaimVerdict.SUPPORTED,
         f"Every planted leak is found, named and shown to be seen in {FLOOR:.0%} of draws, and nothing else flagged.",
         "A leak no probe sees or that is seen too seldom, or a causal model some probe flags.",
+        ours=f"{len(names) - len(set().union(*failed.values()))} of {len(names)} found and named",
         evidence=tuple(sorted(record.run for record in (*records, *drawn))),
         tables=_tables(drawn, audits),
         details=f"{len(names)} planted leaks. {_drawn(drawn, audits)}",
@@ -71,8 +72,8 @@ def judge_corpus(evidence: Evidence, names: set[str]) -> Judgement:
         return replace(
             base,
             verdict=ClaimVerdict.INCONCLUSIVE,
-            reason=f"All planted leaks are killed and named, but {len(unshown)} of {len(names)} are not shown to be "
-            f"seen in {FLOOR:.0%} of draws.",
+            reason=f"All planted leaks are found and named; {len(unshown)} of {len(names)} are not shown to be seen in "
+            f"{FLOOR:.0%} of draws.",
             minimum_detectable_effect=f"a rate below {least:.0%}, which every leak is shown to exceed",
             seeds_needed=DRAWS_NEEDED,
         )

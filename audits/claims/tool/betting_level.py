@@ -55,6 +55,7 @@ def judge(evidence: Evidence) -> Judgement:
         reason,
         "A causal predictor that is certified more often than the level.",
         minimum_detectable_effect=effect,
+        ours=f"{len(above)} of {len(found)} rates above their level",
         evidence=tuple(record.run for record in records),
         tables=tables,
         details=f"{tested} tests of causal predictors; {CONFIDENCE:.1%} Clopper-Pearson intervals. Above the level: "

@@ -64,6 +64,7 @@ def judge_rows(rows: tuple[Row, ...], runs: tuple[str, ...]) -> Judgement:
         ClaimVerdict.SUPPORTED,
         f"In {len(used)} simulated settings every test in use rejects a true null less often than {SUFFICIENT:.1%}.",
         change,
+        ours=f"at most {max(row.interval.high for row in used):.1%} rejected",
         evidence=runs,
         tables=_tables(rows),
         figures=_figures(rows),
