@@ -79,7 +79,7 @@ class Ratio:
         if self.routing is None:
             return ""
         if self.routing.interval.low > -MARGIN:
-            return "; attention inside its own chunk explains it"
+            return "; its own chunk alone does as well"
         return "; its routing contributes" if self.routing.interval.high < -MARGIN else "; routing's part is open"
 
     @property
