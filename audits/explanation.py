@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+from textwrap import dedent
 
 from audits.formatting import number
 from audits.results import CALLERS_INPUT, Finding, LeakClass, Site
@@ -62,11 +63,12 @@ def what(finding: Finding) -> str:
     return f"{finding.changed} at {finding.sink} {seen.format(source=finding.source)}"
 
 
-def sentence(finding: Finding) -> str:
-    """What depends on what, by how much, how it enters, and which probes saw it."""
-    text = what(finding)
+def sentence(finding: Finding, named: int | None = None) -> str:
+    """What depends on what, by how much, how it enters, and which probes saw it: all, or the first `named` of them."""
+    text, seen_by = what(finding), finding.seen_by[:named]
+    more = ", …" if len(seen_by) < len(finding.seen_by) else ""
     size = f"by {number(finding.effect)}, where rounding explains {number(finding.noise_floor)}"
-    return f"{text[0].upper()}{text[1:]}, {size} ({finding.leak_class}; seen by {', '.join(finding.seen_by)})."
+    return f"{text[0].upper()}{text[1:]}, {size} ({finding.leak_class}; seen by {', '.join(seen_by)}{more})."
 
 
 def kind(leak_class: LeakClass) -> str:
@@ -102,9 +104,15 @@ def trail(finding: Finding) -> str:
 
 def excerpt(finding: Finding) -> tuple[str, ...]:
     """The line named and its neighbours, numbered, the line itself marked by ">"; empty where it cannot be read."""
-    if not finding.file or not finding.line or not linecache.getline(finding.file, finding.line):
+    if not finding.line or not source_line(finding.file, finding.line):
         return ()
-    numbers = range(max(1, finding.line - 1), finding.line + 2)
-    lines = [(n, linecache.getline(finding.file, n).rstrip()) for n in numbers]
+    texts = {n: linecache.getline(str(finding.file), n) for n in range(max(1, finding.line - 1), finding.line + 2)}
+    numbers = [n for n, text in texts.items() if text]
     width = len(str(numbers[-1]))
-    return tuple(f"{'>' if n == finding.line else ' '} {n:{width}} | {text}" for n, text in lines)
+    shown = zip(numbers, dedent("".join(texts.values())).splitlines(), strict=True)
+    return tuple(f"{'>' if n == finding.line else ' '} {n:{width}} | {text}" for n, text in shown)
+
+
+def source_line(file: str | None, line: int | None) -> str:
+    """A line of a source file without its indentation; empty where it cannot be read."""
+    return linecache.getline(file, line).strip() if file and line else ""

@@ -19,7 +19,7 @@ from audits.instruments.tracing.record import Recorder
 from audits.instruments.tracing.trace import positions, trace, trace_function
 from audits.leaks import PlantedLeak, all_leaks
 from audits.probes.provenance import run
-from audits.report.audit.html import headline
+from audits.report.audit.coverage import headline
 from audits.results import LeakClass, Verdict
 from audits.subject.prepare import prepare
 from audits.subject.settings import Settings

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,18 +16,20 @@ from jsonschema import Draft4Validator
 from rich.console import Console
 
 from audits.auditor.audit import explain
+from audits.auditor.presets import QUICK
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.claims.judged import NO_RUN, Report
 from audits.evidence.ledger import Evidence, Record
-from audits.report.audit.console import print_audit
+from audits.probes._registry import all_probes
+from audits.report.audit.console import print_audit, print_finding
 from audits.report.audit.html import audit_html
 from audits.report.audit.sarif import fingerprint, sarif
 from audits.report.claims.console import print_claims, print_kill_matrix
 from audits.report.render.figure_influence import LARGEST, LEVELS, influence_map, largest_future, level, pooled
-from audits.report.render.svg import Scale, decades, round_ticks
 from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Site, TraceStep, Verdict
 
 BASE = Path("/project")
+SNAPSHOT = Path(__file__).parent / "data" / "terminal.txt"
 # The schema of SARIF 2.1.0, in the release that sarif-om 1.0.4 was made from (tests/report/data/README.md).
 SCHEMA = Draft4Validator(json.loads((Path(__file__).parent / "data" / "sarif-2.1.0-rtm.4.json").read_bytes()))
 FINDING = Finding(
@@ -98,16 +102,73 @@ def test_sarif_leads_from_the_token_to_the_output():
     assert flow["message"]["text"] == "token 40 -> mean model/a.py:9 -> output 33"
     steps = [step["location"] for step in flow["threadFlows"][0]["locations"]]
     assert [step.get("physicalLocation", {}).get("region") for step in steps] == [None, {"startLine": 9}, None]
+    assert [step["message"]["text"] for step in steps] == [
+        "token, position 40",
+        "mean, position 40",
+        "output, position 33",
+    ]
 
 
-def test_every_report_shows_all_probes_the_source_line_and_what_a_finding_means(tmp_path):
+def test_json_holds_the_way_step_by_step():
+    (found,) = json.loads(replace(RESULT, findings=(replace(FINDING, trace=TRACE),)).to_json())["findings"]
+    assert found["trace"][1] == {"op": "mean", "file": "model/a.py", "line": 9, "position": 40}
+
+
+@pytest.fixture
+def placed(tmp_path):
+    """A finding whose source can be read."""
     file = tmp_path / "model.py"
     file.write_text("def f(x):\n    return x.mean(1)\n\n")
-    found = replace(FINDING, file=str(file), line=2, op="mean", probes=("perturbation", "gradient"), trace=TRACE)
-    result = replace(RESULT, findings=(found,))
+    trace = (TRACE[0], TraceStep("mean", str(file), 2, 40), TRACE[2])
+    return replace(FINDING, file=str(file), line=2, op="mean", probes=("perturbation", "gradient"), trace=trace)
+
+
+def test_every_report_shows_all_probes_the_source_line_and_what_a_finding_means(placed):
+    result = replace(RESULT, findings=(placed,))
     for text in (printed(print_audit, result, 300), audit_html(result).replace("&gt;", ">"), explain(result)):
-        for words in ("perturbation, gradient", "> 2 |     return x.mean(1)", "no gradient shows that"):
+        for words in ("perturbation, gradient", "> 2 |     return x.mean(1)", "better than the model can be"):
             assert words in text
+
+
+def test_the_page_leads_from_the_token_to_the_output_and_marks_the_line_where_it_crosses(placed):
+    items = re.findall(r"<li([^>]*)>(.*?)</li>", audit_html(replace(RESULT, findings=(placed,))), re.DOTALL)
+    (crossing,) = [text for attributes, text in items if "here" in attributes]
+    assert "<b>mean</b>" in crossing
+    assert "position 40" in crossing
+    assert "return x.mean(1)" in crossing
+    assert any("<b>output</b>" in text and "position 33" in text for _, text in items)
+
+
+LONG = tuple(TraceStep(f"operation_{n}", "some/where/in/a/deep/folder.py", n, n) for n in range(40))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("leak_class", LeakClass)
+def test_a_finding_takes_twelve_lines_of_a_terminal_at_most(placed, leak_class, width):
+    wordy = replace(placed, leak_class=leak_class, trace=LONG, module="model.layers.11.attention")
+    lines = printed(partial(print_finding, 1), replace(wordy, probes=QUICK), width).splitlines()
+    assert len(lines) <= 12
+    assert any(line.strip().startswith("reproduce: hubrouter-audit") for line in lines)
+
+
+def test_findings_after_the_third_take_one_line_each(placed):
+    found = tuple(replace(placed, source=Site(40 + n)) for n in range(6))
+    lines = printed(print_audit, replace(RESULT, findings=found), 200).splitlines()
+    further = [line for line in lines if line.startswith(("4. ", "5. ", "6. "))]
+    assert [line.split(";")[0] for line in further] == [
+        f"{n}. selection: the output at position 33, row 0 depends on position {39 + n}" for n in (4, 5, 6)
+    ]
+    assert sum("reproduce:" in line for line in lines) == 3
+
+
+def test_the_terminal_shows_an_audit_as_the_committed_text_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("running_mean.py").write_text("class Mixer(nn.Module):\n    def forward(self, x):\n        return x.mean(1)\n")
+    trace = (TRACE[0], TraceStep("mean", "running_mean.py", 3, 40), TRACE[2])
+    found = replace(FINDING, file="running_mean.py", line=3, op="mean", probes=QUICK, trace=trace)
+    settings = {"seq_len": 96, "batch": 32, "dtype": "float64", "left_out": ["gradient"]}
+    shown = printed(print_audit, replace(RESULT, findings=(found,) * 4, settings=settings), 100)
+    assert "\n".join(line.rstrip() for line in shown.splitlines()) + "\n" == SNAPSHOT.read_text(encoding="utf-8")
 
 
 def test_a_dependence_on_the_length_is_not_announced_as_reading_the_future():
@@ -199,20 +260,49 @@ def test_sarif_says_which_probes_could_not_decide():
     assert [note["message"]["text"] for note in notes] == ["Probe decode decided nothing: no streaming path"]
 
 
-def test_the_page_of_an_audit_tells_verdict_place_and_limits_and_draws_a_map_where_there_is_one():
+MAP = ((1.0, 0.5), (1.0, 1.0))
+
+
+def test_the_page_of_an_audit_tells_verdict_place_and_limits_and_draws_a_map_first_where_there_is_one():
     page = audit_html(RESULT)
     for words in ("✗ LEAK", "/project/model/a file.py:88", "hubrouter-audit model m:f --seed 0", "NOT APPLICABLE"):
         assert words in page
     assert "What a PASS does not prove" in page
     assert "<svg" not in page
-    assert "<svg" in audit_html(RESULT, ((1.0, 0.5), (1.0, 1.0)))
+    drawn = audit_html(RESULT, MAP)
+    assert 0 < drawn.index("<svg") < drawn.index('id="findings"')
+    assert "no time" in audit_html(RESULT, no_map="no time")
 
 
-def test_the_page_of_a_clean_audit_has_no_findings_and_times_only_under_the_note():
-    page = audit_html(replace(RESULT, verdict=Verdict.PASS, findings=()))
+def test_the_page_says_where_a_map_does_not_show_the_leak_or_shows_rounding_alone():
+    still = "does not show here"
+    assert still in audit_html(RESULT, ((1.0, 0.0), (1.0, 1.0)))
+    assert still not in audit_html(RESULT, MAP)
+    clean = replace(RESULT, verdict=Verdict.PASS, findings=())
+    assert "is rounding" in audit_html(clean, ((1.0, 1e-17), (1.0, 1.0)))
+    assert "at 2 positions, the audit at 300" in audit_html(replace(clean, settings={"seq_len": 300}), MAP)
+
+
+def test_the_page_of_a_clean_audit_says_what_was_covered_and_what_was_not_and_why():
+    settings = {"seq_len": 96, "batch": 32, "dtype": "float64", "vocab_size": 50, "outputs": ["the first"]}
+    settings |= {"not_judged": ["cache"], "left_out": ["gradient"], "preset": "quick"}
+    probes = (replace(PROBES[0], verdict=Verdict.PASS, why="9 cuts tried"), PROBES[1])
+    page = audit_html(replace(RESULT, verdict=Verdict.PASS, findings=(), probes=probes, settings=settings))
     assert 'id="findings"' not in page
-    assert "0.40" in page.partition("differs from run to run")[2]
-    assert "0.40" not in page.partition("differs from run to run")[0]
+    covered = page.partition('id="covered"')[2].partition("</section>")[0]
+    terms = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", covered))
+    assert terms["Run"] == "96 positions, 32 rows at most, float64 arithmetic, 190 forward passes, 0.4 s"
+    assert terms["Probes that concluded"] == f"1 of {len(all_probes())}: perturbation"
+    assert terms["Inputs"] == "tokens of a vocabulary of 50"
+    assert terms["Returned, not judged"] == "cache"
+    assert (terms["decode"], terms["gradient"]) == ("no streaming path", "left out by the preset quick")
+    assert "9 cuts tried" in page
+
+
+def test_times_stand_under_a_note_that_they_differ():
+    before, _, after = audit_html(replace(RESULT, settings={})).partition("differs from run to run")
+    assert "<dd>0.40</dd>" in after
+    assert "<dd>0.40</dd>" not in before
 
 
 def printed(show, subject, width=100):
@@ -295,10 +385,3 @@ def test_an_input_at_the_outputs_own_position_is_not_its_future():
 
 def test_colours_step_once_a_decade():
     assert [level(value, 1.0) for value in (1.0, 0.2, 0.09, 1e-7, 1e-30)] == [LEVELS - 1, LEVELS - 1, LEVELS - 2, 0, 0]
-
-
-def test_axes_cover_their_data_with_round_numbers():
-    assert round_ticks(56.1, 73.0) == (55, 60, 65, 70, 75)
-    assert round_ticks(5.0, 5.0)[0] <= 5.0 <= round_ticks(5.0, 5.0)[-1]
-    assert decades(3.0, 250.0) == (1.0, 10.0, 100.0, 1000.0)
-    assert Scale(1.0, 100.0, 0.0, 10.0, log=True)(10.0) == pytest.approx(5.0)

@@ -16,7 +16,8 @@ from audits.cli._exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
 from audits.cli.actions._settings import settings_of
 from audits.cli.actions._waiting import Waiting
 from audits.cli.actions._watchdog import last_resort
-from audits.instruments.influence import Matrix, influence_map
+from audits.formatting import error_text
+from audits.instruments.influence import influence_map
 from audits.report.audit.badge import badge
 from audits.report.audit.console import print_audit
 from audits.report.audit.html import audit_html
@@ -30,7 +31,7 @@ from audits.subject.settings import SubjectError
 from audits.subject.subject import Model
 from audits.subject.target import load_target
 
-MAPPED = 96  # positions of the influence map at most
+MAPPED = 256  # positions of the influence map at most: it takes a sequence for each
 FILES = ("sarif", "html", "junit", "badge")  # outputs that only a file can take
 CODES = {Verdict.PASS: OK, Verdict.LEAK: FOUND, Verdict.UNDETERMINED: UNDECIDED}
 
@@ -45,11 +46,11 @@ def run(options: argparse.Namespace) -> int:
         try:
             target = _loaded(options.target, budget)
             result = _audited(target, options, budget)
-            influence = _influence(target, result, options, budget) if options.html else ()
+            page = _page(target, result, options, budget) if options.html else ""
         except SubjectError as problem:
             raise CommandError(str(problem)) from problem
         print_audit(result, console)
-    _write(result, influence, options)
+    _write(result, page, options)
     return CODES[result.verdict]
 
 
@@ -84,20 +85,18 @@ def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> Audi
         return audit(target, **asked, **chosen, target=options.target, budget=budget, watch=waiting.watch)
 
 
-def _influence(
-    target: Model, result: AuditResult, options: argparse.Namespace, budget: Budget
-) -> tuple[tuple[float, ...], ...]:
-    """The map for the page; empty where there was no time left for it."""
+def _page(target: Model, result: AuditResult, options: argparse.Namespace, budget: Budget) -> str:
+    """The page with the influence map; without it, and with the reason, where none can be measured."""
     shown = min(options.seq_len, MAPPED)
     settings = replace(settings_of(options), vocab_size=result.settings["vocab_size"], seq_len=shown, dtype=None)
     try:
-        rows: Matrix = influence_map(target, settings, AuditClock(budget))
-    except OutOfTime:
-        return ()
-    return tuple(tuple(row) for row in rows)
+        influence = influence_map(target, settings, AuditClock(budget))
+    except (OutOfTime, Exception) as problem:  # whatever the model raises: the audit is done, and its result is kept
+        return audit_html(result, no_map=f"The influence map could not be measured: {error_text(problem)}.")
+    return audit_html(result, tuple(map(tuple, influence)))
 
 
-def _write(result: AuditResult, influence: tuple[tuple[float, ...], ...], options: argparse.Namespace) -> None:
+def _write(result: AuditResult, page: str, options: argparse.Namespace) -> None:
     """Everything rendered first, then written; standard output last."""
     texts = {}
     if options.json and options.json != "-":
@@ -105,7 +104,7 @@ def _write(result: AuditResult, influence: tuple[tuple[float, ...], ...], option
     if options.sarif:
         texts[options.sarif] = sarif(result, Path.cwd())
     if options.html:
-        texts[options.html] = audit_html(result, influence)
+        texts[options.html] = page
     if options.junit:
         texts[options.junit] = audit_junit(result)
     if options.badge:

@@ -2,46 +2,76 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from audits.explanation import excerpt, look_first, meaning, place, sentence, trail
-from audits.report.audit.html import headline, not_run, probe_word
+from audits.explanation import excerpt, look_first, meaning, place, sentence, what
+from audits.report.audit.coverage import headline, left_out, probe_mark, reason, scope
 from audits.report.render.console import COLOURS, marked
 from audits.report.render.marks import audit_mark
 from audits.report.render.words import LIMITS, NO_PROOF
 from audits.results import AuditResult, Finding, Verdict
 
+IN_FULL = 3  # findings; each further one gets a line
+_NAMED = 3  # probes that a finding names
+
 
 def print_audit(result: AuditResult, console: Console) -> None:
     """One audit: verdict, what it means, the findings, the probes, and what a PASS does not prove."""
-    mark = audit_mark(result.verdict)
-    head = Text.assemble((mark.text, f"bold {COLOURS[mark.tone]}"), "  ", result.target, "\n", headline(result))
-    head.append(f"\n{not_run(result)}" if not_run(result) else "")
-    console.print(Panel(head, border_style=COLOURS[mark.tone], expand=False))
+    console.print(Text.assemble(marked(audit_mark(result.verdict)), "  ", (result.target, "bold")), soft_wrap=True)
+    console.print(Text(headline(result)))
     for index, finding in enumerate(result.findings, 1):
-        _print_finding(index, finding, console)
-    grid = Table(title=Text("Probes"), title_justify="left")
-    for heading, wrap in (("Probe", True), ("Verdict", True), ("Why", False), ("Forwards", True), ("Seconds", True)):
-        grid.add_column(heading, no_wrap=wrap, justify="right" if heading in ("Forwards", "Seconds") else "left")
-    for probe in result.probes:
-        why, cost = Text(probe.why), (f"{probe.forwards:,}", f"{probe.seconds:.2f}")
-        grid.add_row(Text(probe.name), marked(probe_word(probe)), why, *cost)
-    console.print(grid)
+        console.print()
+        if index <= IN_FULL:
+            print_finding(index, finding, console)
+        else:
+            short = f"{index}. {finding.leak_class}: {what(finding)}; {place(finding)}"
+            console.print(Text(short), no_wrap=True, overflow="ellipsis")
+    console.print()
+    console.print(_probes(result))
+    console.print(Text(scope(result), style="dim"))
+    if left_out(result):
+        console.print(Text(f"Not run: {', '.join(left_out(result))}.", style="dim"))
     if result.verdict is not Verdict.LEAK:
         console.print(Text(f"{NO_PROOF}: {LIMITS[0]}", style="dim"))
 
 
-def _print_finding(index: int, finding: Finding, console: Console) -> None:
-    """What and where with the source line, what it means, how the value got there, and how to see it again."""
-    console.print(Text.assemble((f"{index}. ", "bold"), sentence(finding), ("\n   where: ", "dim"), place(finding)))
+def print_finding(index: int, finding: Finding, console: Console) -> None:
+    """What, where with the source, how it gets to the output, what it means, how to see it again: at most 12 lines."""
+    _print_part(f"{index}. ", sentence(finding, _NAMED), console)
+    # Never wrapped by us: a path or a command must be found whole in a log.
+    console.print(Text.assemble(("   where: ", "dim"), place(finding)), soft_wrap=True)
     for line in excerpt(finding):
-        style = "bold" if line.startswith(">") else "dim"
-        console.print(Text(f"     {line}", style=style), no_wrap=True, overflow="ellipsis")
-    rest = Text.assemble(("   means: ", "dim"), meaning(finding.leak_class))
-    rest.append("\n   look at: ", "dim").append(look_first(finding.leak_class))
-    for name, text, style in (("way", trail(finding), "dim"), ("reproduce", finding.reproduce, "cyan")):
-        rest.append(f"\n   {name}: {text}" if text else "", style=style)
-    console.print(rest)
+        style = f"bold {COLOURS['fail']}" if line.startswith(">") else "dim"
+        console.print(Text(f"     {line}", style), no_wrap=True, overflow="ellipsis")
+    if finding.trace:
+        way = " → ".join(step.op for step in finding.trace)
+        console.print(Text.assemble(("   way: ", "dim"), way), no_wrap=True, overflow="ellipsis")
+    means = re.split(r"[.:;](?: |$)", meaning(finding.leak_class))[0]
+    _print_part("   ", f"{means}. Look at {look_first(finding.leak_class)}.", console)
+    if finding.reproduce:
+        console.print(Text.assemble(("   reproduce: ", "dim"), (finding.reproduce, "cyan")), soft_wrap=True)
+
+
+def _print_part(name: str, text: str, console: Console) -> None:
+    """A named sentence, its further lines indented."""
+    grid = Table.grid(padding=0)
+    grid.add_row(Text(name, style="dim"), Text(text))
+    console.print(grid)
+
+
+def _probes(result: AuditResult) -> Table:
+    """A line for each probe; of a leak, whose findings say it all, no more of its reason than fits."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for probe in result.probes:
+        undecided = probe.applicable and probe.verdict is Verdict.UNDETERMINED
+        cropped = result.verdict is Verdict.LEAK and not undecided
+        why = Text(reason(probe), no_wrap=cropped, overflow="ellipsis" if cropped else None)
+        grid.add_row(marked(probe_mark(probe)), Text(probe.name), why)
+    return grid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audits.explanation import excerpt, place, sentence
+from audits.explanation import excerpt, place, sentence, trail
 from audits.report.render.junit import Case, Outcome, junit_document
 from audits.results import AuditResult, Finding, ProbeResult, Verdict
 
@@ -31,6 +31,7 @@ def _case(probe: ProbeResult, findings: tuple[Finding, ...]) -> Case:
 
 
 def _lines(finding: Finding) -> str:
-    """One leak: what, where, and the line that shows it again."""
-    lines = "\n".join((sentence(finding), f"where: {place(finding)}", *excerpt(finding)))
-    return f"{lines}\nreproduce: {finding.reproduce}" if finding.reproduce else lines
+    """One leak: what, where, its way to the output, and the line that shows it again."""
+    named = {"where": place(finding), "way": trail(finding), "reproduce": finding.reproduce}
+    where, *rest = (f"{name}: {text}" for name, text in named.items() if text)
+    return "\n".join((sentence(finding), where, *excerpt(finding), *rest))

@@ -120,11 +120,12 @@ def _location(target: str, finding: Finding, base: Path) -> dict[str, Any]:
 
 
 def _code_flow(finding: Finding, base: Path) -> dict[str, Any]:
-    """The way of the value, step by step; a step outside the source has words alone."""
-    steps = [
-        {"location": {"message": {"text": str(step)}, **(_region(step.file, step.line, base) if step.file else {})}}
-        for step in finding.trace
-    ]
+    """The way of the value, step by step, with the position it is at; a step outside the source has words alone."""
+    steps = []
+    for step in finding.trace:
+        text = step.op if step.position is None else f"{step.op}, position {step.position}"
+        region = _region(step.file, step.line, base) if step.file else {}
+        steps.append({"location": {"message": {"text": text}, **region}})
     return {"message": {"text": trail(finding)}, "threadFlows": [{"locations": steps}]}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +11,7 @@ from audits.report.render.escape import printable
 
 
 class Outcome(StrEnum):
-    """How a test case ends, as JUnit names it."""
+    """How a test case ends: the name of its element."""
 
     PASSED = "passed"
     FAILURE = "failure"
@@ -22,10 +21,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """One test case; `kind` is the type of a failure or error.
-
-    `seconds` of None is left out, so that the document does not differ from run to run.
-    """
+    """One test case; `kind` is the type of a failure or error, `seconds` of None are left out."""
 
     name: str
     outcome: Outcome
@@ -37,25 +33,19 @@ class Case:
 
 def junit_document(suite: str, cases: Sequence[Case]) -> str:
     """The document: one suite, whose name is also the class name of its cases."""
-    ends = Counter(case.outcome for case in cases)
     names = {"failures": Outcome.FAILURE, "errors": Outcome.ERROR, "skipped": Outcome.SKIPPED}
-    attributes = {"name": printable(suite), "tests": str(len(cases))}
-    attributes |= {name: str(ends[outcome]) for name, outcome in names.items()}
+    counts = {name: str(sum(case.outcome is end for case in cases)) for name, end in names.items()}
+    attributes = {"name": printable(suite), "tests": str(len(cases)), **counts}
     document = ElementTree.Element("testsuites", attributes)
     inner = ElementTree.SubElement(document, "testsuite", attributes)
     for case in cases:
-        _add(inner, suite, case)
+        time = {} if case.seconds is None else {"time": f"{max(case.seconds, 0.0):.3f}"}
+        named = {"classname": printable(suite), "name": printable(case.name)}
+        shown = ElementTree.SubElement(inner, "testcase", named | time)
+        if case.outcome is not Outcome.PASSED:
+            kind = {} if case.outcome is Outcome.SKIPPED else {"type": printable(case.kind)}
+            why = {"message": printable(case.message), **kind}
+            ElementTree.SubElement(shown, case.outcome, why).text = printable(case.text)
     ElementTree.indent(document)
     text = ElementTree.tostring(document, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
-
-
-def _add(parent: ElementTree.Element, suite: str, case: Case) -> None:
-    attributes = {"classname": printable(suite), "name": printable(case.name)}
-    if case.seconds is not None:
-        attributes["time"] = f"{max(case.seconds, 0.0):.3f}"
-    shown = ElementTree.SubElement(parent, "testcase", attributes)
-    if case.outcome is not Outcome.PASSED:
-        why = {"message": printable(case.message)}
-        why |= {} if case.outcome is Outcome.SKIPPED else {"type": printable(case.kind)}
-        ElementTree.SubElement(shown, case.outcome, why).text = printable(case.text)

@@ -8,7 +8,9 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
+from audits.formatting import count, number
 from audits.report.render import words
 from audits.report.render.escape import code, markdown, printable
 from audits.report.render.marks import audit_mark
@@ -18,7 +20,8 @@ def page(template: str, *, script: str = "", **values: Any) -> str:
     """A document.
 
     Args:
-        template: the name of a file in `audits/report/templates`; in those that end in `.html` every text is escaped.
+        template: the name of a file in `audits/report/templates`; every text is escaped in those that end in `.html`
+            or `.svg`.
         script: the name of a script there, which the page holds and the browser knows by its digest. It adds comfort;
             the page must read without it.
         values: what the template names; a name that it lacks is an error.
@@ -26,6 +29,11 @@ def page(template: str, *, script: str = "", **values: Any) -> str:
     held = source(script) if script else ""
     digest = base64.b64encode(hashlib.sha256(held.encode()).digest()).decode()
     return _environment().get_template(template).render(values, script=held, digest=digest)
+
+
+def fragment(template: str, **values: Any) -> Markup:
+    """A part of a document, such as a drawing, from a template that ends in `.html` or `.svg`: markup already."""
+    return Markup(_environment().get_template(template).render(values))  # noqa: S704 - escaped by its template
 
 
 def source(name: str) -> str:
@@ -39,7 +47,7 @@ def source(name: str) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("audits.report", "templates"),
-        autoescape=select_autoescape(["html"]),
+        autoescape=select_autoescape(["html", "svg"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -47,7 +55,7 @@ def _environment() -> Environment:
         finalize=_allowed,
     )
     environment.filters |= {"code": code, "line": markdown}
-    environment.globals |= {"words": words, "audit_mark": audit_mark}
+    environment.globals |= {"words": words, "audit_mark": audit_mark, "number": number, "count": count}
     return environment
 
 
