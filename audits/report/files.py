@@ -15,10 +15,8 @@ from audits.report.claims.junit import junit
 from audits.report.claims.leaks_json import leaks_json
 from audits.report.claims.markdown import LIMIT, markdown, step_summary
 from audits.report.claims.schema import FILE_NAME, claims_schema_json
-from audits.report.survey.changes import changes_html, changes_markdown
-from audits.report.survey.html import survey_html
 from audits.report.survey.json import survey_json
-from audits.report.survey.markdown import survey_markdown
+from audits.report.survey.pages import changes_html, changes_markdown, survey_html, survey_markdown
 from audits.report.write import append_text, write_texts
 from audits.survey.changes import Comparison
 from audits.survey.rows import Survey

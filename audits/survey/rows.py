@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -169,12 +168,6 @@ class Survey:
     def tally(self) -> dict[str, int]:
         """How many rows have each verdict."""
         return {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in READING_ORDER}
-
-    @property
-    def leaks(self) -> dict[Status, int]:
-        """How many of the leaks have each status that any of them has."""
-        counts = Counter(row.status for row in self.rows if row.verdict == LEAK)
-        return {status: counts[status] for status in Status if counts[status]}
 
 
 def surveys(evidence: Evidence, reviews: Iterable[Review], today: str) -> tuple[Survey, ...]:

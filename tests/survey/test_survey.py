@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,8 @@ from audits.evidence.definitions import ROOT
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.evidence.runner import gather
-from audits.report.survey.html import survey_html
 from audits.report.survey.json import Document, survey_json
-from audits.report.survey.markdown import survey_markdown
+from audits.report.survey.pages import survey_html, survey_markdown
 from audits.report.survey.prose import tally_sentence
 from audits.survey import run
 from audits.survey.library import Architecture, Library, NotBuiltError, TinyModel
@@ -197,11 +197,13 @@ def test_a_verdict_of_no_model_is_reviewed_as_that_and_only_a_leak_as_a_defect_o
 
 
 def test_the_tables_tell_leaks_by_design_from_defects(survey: Survey) -> None:
-    assert tally_sentence(survey) == "4 architectures and variants: 1 LEAK (1 by design), 2 NOT BUILT, 1 PASS."
+    assert tally_sentence(survey).startswith("4 architectures and variants: 1 LEAK (1 by design), 2 NOT BUILT")
     leak = next(row for row in survey.rows if row.verdict == "LEAK")
     unexplained = replace(survey, rows=(leak, msgspec.structs.replace(leak, review=None)))
-    assert "2 LEAK (1 by design, 1 unexplained)" in tally_sentence(unexplained)
-    assert "by design: on purpose" in survey_markdown(survey)
+    assert "2 LEAK (1 by design, 1 not reviewed)" in tally_sentence(unexplained)
+    counted = re.findall(r"<b>(\d+)</b><span>(.*?)</span>", survey_html(survey))
+    assert [mark for number, mark in counted if number == "0"] == ["✗ LEAK: defect", "✗ LEAK: not reviewed"]
+    assert ("1", "✗ LEAK: by design") in counted
     models = {model["name"]: model["status"] for model in json.loads(survey_json(survey))["models"]}
     assert models["bidirectional"] == "by design"
     assert models["causal"] is None
@@ -235,12 +237,33 @@ def test_the_document_holds_what_the_contract_promises(survey: Survey) -> None:
 
 def test_tables_name_the_unexplained_first_and_escape_what_they_show(survey: Survey) -> None:
     page, text = survey_html(survey), survey_markdown(survey)
-    assert "by design: on purpose" in page
-    assert "by design: on purpose" in text
+    assert "✗ LEAK: by design" in page
+    assert "✗ LEAK: by design | `bidirectional` Bidirectional" in text
+    assert "on purpose" in page
+    assert "on purpose" in text
     assert text.index("needs-an-image") < text.index("bidirectional")
+    assert "**PASS:** `causal`." in text
     assert "script-src 'sha256-" in page
-    hostile = replace(survey, rows=(msgspec.structs.replace(survey.rows[0], name="<img>|`"),))
+    hostile = replace(survey, rows=(msgspec.structs.replace(survey.rows[0], name="<img>|`", verdict="LEAK"),))
     assert "<img>" not in survey_html(hostile)
+    assert "<img>|" not in survey_markdown(hostile)
+
+
+def test_a_review_links_to_the_page_of_its_finding_and_names_break_between_their_words_only(survey: Survey) -> None:
+    reason = "a mask | too wide: docs/findings/doge-mask.md; see the other"
+    review = Review("toy", ("bidirectional",), "LEAK", Status.DEFECT, reason, ("dense", "statistic"))
+    row = msgspec.structs.replace(survey.rows[0], review=review, model="DogeForCausalLM", package="shelf==1.0")
+    shown = replace(survey, rows=(row,))
+    assert 'too wide: <a href="../../docs/findings/doge-mask.md">doge-mask</a>; see the other' in survey_html(shown)
+    assert "a mask \\| too wide: [doge-mask](../../docs/findings/doge-mask.md); see the other" in survey_markdown(shown)
+    assert "Doge<wbr>For<wbr>Causal<wbr>LM (shelf==1.0)" in survey_html(shown)
+    assert "DogeForCausalLM (shelf==1.0)" in survey_markdown(shown)
+
+
+def test_the_filter_offers_the_kinds_that_rows_have(survey: Survey) -> None:
+    page = survey_html(survey)
+    offered = re.findall(r'<input type="checkbox" value="(.*?)">', page)
+    assert set(offered) == set(re.findall(r'data-kind="(.*?)"', page))
 
 
 def test_of_several_runs_of_an_architecture_the_latest_counts(survey: Survey) -> None:
@@ -282,7 +305,7 @@ def test_rows_whose_code_is_unknown_or_not_todays_are_marked(survey: Survey) -> 
     sentence = "current: 2; earlier: 1; unknown: 1"
     assert sentence in survey_html(marked)
     assert sentence in survey_markdown(marked)
-    assert "<td>earlier</td>" in survey_html(marked)
+    assert '<td data-label="code">earlier</td>' in survey_html(marked)
     assert "| unknown |" in next(line for line in survey_markdown(marked).splitlines() if "`bidirectional`" in line)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from audits.report.survey.changes import changes_html, changes_markdown
+from audits.report.survey.pages import changes_html, changes_markdown
 from audits.survey.changes import Cause, causes, comparisons
 from audits.survey.rows import Code, Concluded, Found, Row, Settings, Survey
 

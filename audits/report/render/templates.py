@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from typing import Any
 
@@ -12,8 +13,10 @@ from markupsafe import Markup
 
 from audits.formatting import count, number
 from audits.report.render import words
-from audits.report.render.escape import code, markdown, printable
+from audits.report.render.escape import code, markdown, markup, printable
 from audits.report.render.marks import audit_mark
+
+_SEAM = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/_+])(?=\w)")
 
 
 def page(template: str, *, script: str = "", **values: Any) -> str:
@@ -43,6 +46,11 @@ def source(name: str) -> str:
     return loader.get_source(_environment(), name)[0]
 
 
+def breakable(text: str) -> Markup:
+    """Text in which names and paths may be broken between their words: "Two|Words", "a/|path", "a_|name"."""
+    return Markup(_SEAM.sub("<wbr>", markup(text)))  # noqa: S704 - escaped before
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -54,7 +62,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_allowed,
     )
-    environment.filters |= {"code": code, "line": markdown}
+    environment.filters |= {"code": code, "line": markdown, "breakable": breakable}
     environment.globals |= {"words": words, "audit_mark": audit_mark, "number": number, "count": count}
     return environment
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 
+from audits.report.render.escape import markdown
+from audits.report.render.marks import Mark, audit_mark
+from audits.survey.changes import Change, Comparison
 from audits.survey.fixups import WINDOW
-from audits.survey.rows import LEAK, Code, Row, Survey
+from audits.survey.reviews import Status
+from audits.survey.rows import LEAK, PASS, Code, Row, Survey
 
-HEADER = ("verdict", "architecture", "class of leak", "location", "reviewed", "code", "what was found")
+NOT_REVIEWED = "not reviewed"
 METHOD = (
     "Every architecture is built at a tiny size, one layer of each kind and at least two, with random weights and no "
     "download of any, and audited by all probes. Of transformers it is all that is registered for causal language "
@@ -19,6 +25,13 @@ METHOD = (
     "A leak by design is what the architecture or the setting is made for, such as reading both ways; a defect "
     "is what it is not made for; fixed is a defect that a later release has mended.",
 )
+READING_CHANGES = (
+    "An architecture is compared with itself in the surveyed release before in which it could be built. What appears "
+    "or disappears with a release is not listed. Verdicts are those of the probes of both audits.",
+    "The location is where the leak was found, in the release that has it.",
+)
+_PAGE_OF_A_FINDING = re.compile(r"docs/findings/([\w-]+)\.md")
+_TONES: dict[str, str] = {Status.DEFECT: "fail", Status.FIXED: "fail", NOT_REVIEWED: "error"}
 
 
 def title(survey: Survey) -> str:
@@ -26,13 +39,33 @@ def title(survey: Survey) -> str:
     return f"Survey of {survey.library} {survey.release}"
 
 
+def kind(row: Row) -> Mark:
+    """The verdict with what the review says of it: "LEAK: defect", "LEAK: not reviewed", "PASS"."""
+    if row.verdict == PASS or row.status == Status.NOT_BUILT:
+        return audit_mark(row.verdict)
+    return _kind(row.verdict, row.status or NOT_REVIEWED)
+
+
+def _kind(verdict: str, status: str) -> Mark:
+    mark = audit_mark(verdict)
+    return Mark(mark.symbol, f"{mark.word}: {status}", _TONES.get(status, "neutral"))
+
+
+def tally(survey: Survey) -> dict[Mark, int]:
+    """How many rows are of each kind; of leaks the defects, those by design and those not reviewed are always named."""
+    always = [_kind(LEAK, status) for status in (Status.DEFECT, Status.BY_DESIGN, NOT_REVIEWED)]
+    counts = Counter(map(kind, survey.in_reading_order))
+    return {mark: counts[mark] for mark in (*always, *(mark for mark in counts if mark not in always))}
+
+
 def tally_sentence(survey: Survey) -> str:
-    """How many of each verdict, and of the leaks how many of each status, in one sentence."""
-    parts = [f"{number} {verdict.replace('_', ' ')}" for verdict, number in survey.tally.items() if number]
-    if survey.tally[LEAK]:
-        unexplained = survey.tally[LEAK] - sum(survey.leaks.values())
-        kinds = [f"{number} {status}" for status, number in survey.leaks.items()]
-        parts[0] += f" ({', '.join([*kinds, *([f'{unexplained} unexplained'] if unexplained else [])])})"
+    """How many of each kind, in one sentence."""
+    parts = []
+    for verdict, number in survey.tally.items():
+        word = audit_mark(verdict).word
+        kinds = {mark.word: amount for mark, amount in tally(survey).items() if amount}
+        named = [f"{amount} {kind.removeprefix(f'{word}: ')}" for kind, amount in kinds.items() if f"{word}: " in kind]
+        parts += [f"{number} {word}" + (f" ({', '.join(named)})" if named else "")] if number else []
     return f"{len(survey.rows)} architectures and variants: {', '.join(parts)}."
 
 
@@ -41,7 +74,7 @@ def review_sentence(survey: Survey) -> str:
     open_rows = [row.name for row in survey.rows if not row.as_reviewed]
     if not open_rows:
         return "Every verdict other than PASS has been examined and explained."
-    return f"{len(open_rows)} not explained yet: {', '.join(open_rows)}."
+    return f"{len(open_rows)} {NOT_REVIEWED} yet: {', '.join(open_rows)}."
 
 
 def code_sentence(survey: Survey) -> str:
@@ -57,13 +90,40 @@ def fed_sentence(survey: Survey) -> str:
     return f"Tokens a sequence: {', '.join(map(str, lengths))}."
 
 
-def model_text(row: Row) -> str:
-    """The class, and the package that it comes from where there are several."""
-    return f"{row.model} ({row.package})" if row.package else row.model
+def linked(text: str) -> tuple[tuple[str, str], ...]:
+    """A text in pieces, each with its address from `reports/survey`: empty but for the page of a finding."""
+    pieces = _PAGE_OF_A_FINDING.split(text)
+    return tuple(
+        (piece, f"../../docs/findings/{piece}.md" if index % 2 else "") for index, piece in enumerate(pieces) if piece
+    )
 
 
-def reviewed_text(row: Row) -> str:
-    """The explanation, or that there is none."""
-    if row.review:
-        return f"{row.review.status}: {row.review.reason}"
-    return "" if row.as_reviewed else "unexplained"
+def linked_line(text: str) -> str:
+    """A text as Markdown within a line, each page of a finding as a link."""
+    return _PAGE_OF_A_FINDING.sub(r"[\1](../../docs/findings/\1.md)", markdown(text))
+
+
+def changes_title(comparison: Comparison) -> str:
+    """The library and the releases compared."""
+    releases = [survey.release for survey in comparison.releases]
+    return f"What changed in {comparison.library} from {releases[0]} to {releases[-1]}"
+
+
+def changes_tally(comparison: Comparison) -> str:
+    """How many changes there are, and how many of them nobody explained."""
+    names = {change.before.name for change in comparison.changes}
+    number, unexplained = len(comparison.changes), len(comparison.unexplained) or "none"
+    return (
+        f"{number} changes of verdict or class of leak in {len(names)} architectures and variants; "
+        f"{unexplained} unexplained."
+    )
+
+
+def changes_in_reading_order(comparison: Comparison) -> Sequence[Change]:
+    """Unexplained changes first."""
+    return sorted(comparison.changes, key=lambda change: (change.cause is not None, change.before.name))
+
+
+def leaky_location(change: Change) -> str:
+    """Where the leak is, in the release that has it."""
+    return change.after.location or change.before.location
