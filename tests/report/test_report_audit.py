@@ -151,6 +151,13 @@ def test_a_finding_takes_twelve_lines_of_a_terminal_at_most(placed, leak_class, 
     assert any(line.strip().startswith("reproduce: hubrouter-audit") for line in lines)
 
 
+def test_of_a_long_way_the_terminal_shows_its_ends_and_what_is_around_the_line_named(placed):
+    steps = [TraceStep("a"), *LONG[:9], placed.trace[1], *LONG[9:], TraceStep("z")]
+    text = printed(partial(print_finding, 1), replace(placed, trace=tuple(steps)))
+    assert "way: a → … → operation_8 → mean → operation_9 → … → z\n" in text
+    assert "way: token → mean → output\n" in printed(partial(print_finding, 1), placed)
+
+
 def test_findings_after_the_third_take_one_line_each(placed):
     found = tuple(replace(placed, source=Site(40 + n)) for n in range(6))
     lines = printed(print_audit, replace(RESULT, findings=found), 200).splitlines()
@@ -385,3 +392,11 @@ def test_an_input_at_the_outputs_own_position_is_not_its_future():
 
 def test_colours_step_once_a_decade():
     assert [level(value, 1.0) for value in (1.0, 0.2, 0.09, 1e-7, 1e-30)] == [LEVELS - 1, LEVELS - 1, LEVELS - 2, 0, 0]
+
+
+def test_the_picture_of_a_finding_fetches_nothing_and_names_the_line():
+    picture = (Path(__file__).parents[2] / "docs" / "pictures" / "finding.svg").read_text(encoding="utf-8")
+    assert "@font-face" not in picture
+    words = "".join(ET.fromstring(picture).itertext()).replace("\xa0", " ")
+    assert "✗ LEAK" in words
+    assert "where: audits/leaks/hub_selection_in_chunk.py:" in words

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from audits.betting import BetResult, BetVerdict, explain
-from audits.formatting import MISSING, count, number
+from audits.formatting import count, number
 from audits.report.render.marks import Mark
 from audits.report.render.templates import fragment, page
 
@@ -19,23 +19,12 @@ _POINTS = 600  # of a line at most: what lies between two of them is narrower th
 def bet_html(result: BetResult) -> str:
     """The page; a test without proof is never marked as a PASS."""
     proven = result.verdict is BetVerdict.LEAK
-    predictors = [
-        (
-            summary.alphabet,
-            number(summary.bits_per_token),
-            MISSING if summary.position is None else summary.position,
-            number(summary.position_bits),
-            summary.lost_steps,
-        )
-        for summary in result.predictors
-    ]
     return page(
         "bet.html",
         result=result,
         mark=Mark("✗", "LEAK", "fail") if proven else Mark("?", "NOT PROVEN", "neutral"),
         explanation=explain(result),
         drawing=wealth_plot("wealth", result),
-        predictors=predictors,
     )
 
 

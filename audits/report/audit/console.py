@@ -16,11 +16,24 @@ from audits.report.render.words import LIMITS, NO_PROOF
 from audits.results import AuditResult, Finding, Verdict
 
 IN_FULL = 3  # findings; each further one gets a line
+SHORT = 8  # steps of a way that is shown whole
 _NAMED = 3  # probes that a finding names
 
 
 def print_audit(result: AuditResult, console: Console) -> None:
     """One audit: verdict, what it means, the findings, the probes, and what a PASS does not prove."""
+    print_verdict(result, console)
+    console.print()
+    console.print(_probes(result))
+    console.print(Text(scope(result), style="dim"))
+    if left_out(result):
+        console.print(Text(f"Not run: {', '.join(left_out(result))}.", style="dim"))
+    if result.verdict is not Verdict.LEAK:
+        console.print(Text(f"{NO_PROOF}: {LIMITS[0]}", style="dim"))
+
+
+def print_verdict(result: AuditResult, console: Console) -> None:
+    """The verdict, what it means, and the findings."""
     console.print(Text.assemble(marked(audit_mark(result.verdict)), "  ", (result.target, "bold")), soft_wrap=True)
     console.print(Text(headline(result)))
     for index, finding in enumerate(result.findings, 1):
@@ -30,13 +43,6 @@ def print_audit(result: AuditResult, console: Console) -> None:
         else:
             short = f"{index}. {finding.leak_class}: {what(finding)}; {place(finding)}"
             console.print(Text(short), no_wrap=True, overflow="ellipsis")
-    console.print()
-    console.print(_probes(result))
-    console.print(Text(scope(result), style="dim"))
-    if left_out(result):
-        console.print(Text(f"Not run: {', '.join(left_out(result))}.", style="dim"))
-    if result.verdict is not Verdict.LEAK:
-        console.print(Text(f"{NO_PROOF}: {LIMITS[0]}", style="dim"))
 
 
 def print_finding(index: int, finding: Finding, console: Console) -> None:
@@ -48,12 +54,21 @@ def print_finding(index: int, finding: Finding, console: Console) -> None:
         style = f"bold {COLOURS['fail']}" if line.startswith(">") else "dim"
         console.print(Text(f"     {line}", style), no_wrap=True, overflow="ellipsis")
     if finding.trace:
-        way = " → ".join(step.op for step in finding.trace)
-        console.print(Text.assemble(("   way: ", "dim"), way), no_wrap=True, overflow="ellipsis")
+        console.print(Text.assemble(("   way: ", "dim"), _way(finding)), no_wrap=True, overflow="ellipsis")
     means = re.split(r"[.:;](?: |$)", meaning(finding.leak_class))[0]
     _print_part("   ", f"{means}. Look at {look_first(finding.leak_class)}.", console)
     if finding.reproduce:
         console.print(Text.assemble(("   reproduce: ", "dim"), (finding.reproduce, "cyan")), soft_wrap=True)
+
+
+def _way(finding: Finding) -> str:
+    """The operations from the token to the output; of a long way its ends and those around the line named."""
+    ops = [step.op for step in finding.trace]
+    named = (finding.op, finding.file, finding.line)
+    crossing = [i for i, step in enumerate(finding.trace) if (step.op, step.file, step.line) == named][:1]
+    kept = {0, len(ops) - 1, *(i + near for i in crossing for near in (-1, 0, 1))}
+    shown = [op if len(ops) <= SHORT or i in kept else "…" for i, op in enumerate(ops)]
+    return " → ".join(op for op, before in zip(shown, ["", *shown], strict=False) if (op, before) != ("…", "…"))
 
 
 def _print_part(name: str, text: str, console: Console) -> None:

@@ -9,27 +9,10 @@ from collections.abc import Sequence
 from audits.report.render.escape import markdown
 from audits.report.render.marks import Mark, audit_mark
 from audits.survey.changes import Change, Comparison
-from audits.survey.fixups import WINDOW
 from audits.survey.reviews import Status
 from audits.survey.rows import LEAK, PASS, Code, Row, Survey
 
 NOT_REVIEWED = "not reviewed"
-METHOD = (
-    "Every architecture is built at a tiny size, one layer of each kind and at least two, with random weights and no "
-    "download of any, and audited by all probes. Of transformers it is all that is registered for causal language "
-    "modelling. Of other packages it is what `packages.toml` lists, each from a pinned installation of its own.",
-    f"Windows, chunks and blocks are shrunk to {WINDOW} positions or fewer, so that the sequence crosses them several "
-    "times. Names with a + are variants: a setting makes the architecture a causal one, or changes what it reads.",
-    "A PASS says that no probe found a leak in this configuration, at this length, with these weights; it proves "
-    "nothing about others. UNDETERMINED and NOT BUILT are not a PASS.",
-    "A leak by design is what the architecture or the setting is made for, such as reading both ways; a defect "
-    "is what it is not made for; fixed is a defect that a later release has mended.",
-)
-READING_CHANGES = (
-    "An architecture is compared with itself in the surveyed release before in which it could be built. What appears "
-    "or disappears with a release is not listed. Verdicts are those of the probes of both audits.",
-    "The location is where the leak was found, in the release that has it.",
-)
 _PAGE_OF_A_FINDING = re.compile(r"docs/findings/([\w-]+)\.md")
 _TONES: dict[str, str] = {Status.DEFECT: "fail", Status.FIXED: "fail", NOT_REVIEWED: "error"}
 
@@ -103,12 +86,6 @@ def linked_line(text: str) -> str:
     return _PAGE_OF_A_FINDING.sub(r"[\1](../../docs/findings/\1.md)", markdown(text))
 
 
-def changes_title(comparison: Comparison) -> str:
-    """The library and the releases compared."""
-    releases = [survey.release for survey in comparison.releases]
-    return f"What changed in {comparison.library} from {releases[0]} to {releases[-1]}"
-
-
 def changes_tally(comparison: Comparison) -> str:
     """How many changes there are, and how many of them nobody explained."""
     names = {change.before.name for change in comparison.changes}
@@ -122,8 +99,3 @@ def changes_tally(comparison: Comparison) -> str:
 def changes_in_reading_order(comparison: Comparison) -> Sequence[Change]:
     """Unexplained changes first."""
     return sorted(comparison.changes, key=lambda change: (change.cause is not None, change.before.name))
-
-
-def leaky_location(change: Change) -> str:
-    """Where the leak is, in the release that has it."""
-    return change.after.location or change.before.location
