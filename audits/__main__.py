@@ -27,8 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         code = _run(options)
-    except CommandError as problem:
-        return _say(" ".join(str(problem).split()), problem.code)
     except ImportError as problem:
         return _say(f"{problem}; install the extra: python -m pip install 'hubrouter-audit[audit]'", CANNOT_RUN)
     except KeyboardInterrupt:
@@ -36,6 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return CANNOT_RUN
+    except Exception as problem:
+        if type(problem).__module__.split(".")[0] != __package__:
+            raise
+        # An error class of this project says what is wrong and how to fix it.
+        return _say(" ".join(str(problem).split()), getattr(problem, "code", CANNOT_RUN))
     return code
 
 

@@ -7,6 +7,7 @@ test holds to what the library offers.
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 
 from audits.cli._exits import positive
 from audits.subject.settings import DTYPES, Settings
@@ -25,6 +26,12 @@ def add_subject_options(parser: argparse.ArgumentParser, *, batch: int, batch_he
     parser.add_argument("--seed", type=int, metavar="S", default=0)
     parser.add_argument("--dtype", choices=DTYPES, help=dtype_help)
     parser.add_argument("--device", default="cpu")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that the options of these names ask for."""
+    names = {field.name for field in fields(Settings)}
+    return Settings(**{name: value for name, value in vars(options).items() if name in names})
 
 
 def add_executor(parser: argparse.ArgumentParser) -> None:
@@ -46,4 +53,8 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
 def add_reports(parser: argparse.ArgumentParser) -> None:
     """Where the reports are."""
     parser.add_argument("--reports", metavar="DIR", default="reports", help="the folder of reports and evidence")
+
+
+def add_page(parser: argparse.ArgumentParser) -> None:
+    """The page on the probes."""
     parser.add_argument("--page", metavar="FILE", help="also write what each probe can and cannot see, as Markdown")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from audits.cli._exits import positive
+from audits.cli._options import add_reports
 from audits.evidence.experiment import TIERS
 
 NAME, HELP = "bench", "times of HubRouter, attention, windows and Mamba on this machine, against their lower bounds"
@@ -16,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="+", metavar="LAYER", help="these layers, and attention to compare with")
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
-    parser.add_argument("--reports", metavar="DIR", default="reports", help="the folder of reports and evidence")
+    add_reports(parser)
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--profile",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from audits.cli._options import add_executor, add_reports
+from audits.cli._options import add_executor, add_page, add_reports
 from audits.evidence.experiment import TIERS
 
 NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
@@ -27,3 +27,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
     add_executor(parser)
     add_reports(parser)
+    add_page(parser)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from audits.cli._options import add_reports
+from audits.cli._options import add_page, add_reports
 
 NAME, HELP = "report", "rebuild the reports from the evidence on disk; runs no experiment"
 
@@ -12,3 +12,4 @@ NAME, HELP = "report", "rebuild the reports from the evidence on disk; runs no e
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Where the evidence is."""
     add_reports(parser)
+    add_page(parser)

@@ -344,8 +344,8 @@ def test_the_wealth_of_a_test_is_the_mean_of_its_predictors_and_crosses_the_line
 
 
 COMMAND_LINES = [
-    (["{file}:Peek", "--html", "-"], "only --json can be -"),
-    (["{file}:Peek", "--json", "x", "--html", "x"], "different ones"),
+    (["{file}:Peek", "--html", "-"], "only --json can go to standard output"),
+    (["{file}:Peek", "--json", "x", "--html", "x"], "a different one"),
     ([], "the following arguments are required: TARGET"),
     (["{file}:nothing"], "no attribute 'nothing'"),
     (["{file}:Peek", "--alpha", "2"], "alpha must lie between 0 and 1"),

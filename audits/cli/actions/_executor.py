@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from audits.cli._exits import CANNOT_RUN, CommandError
-from audits.evidence.executors import Executor, ExecutorConfig, ExecutorError, make_executor
+from audits.cli._exits import CommandError
+from audits.evidence.executors import Executor, ExecutorConfig, make_executor
 from audits.evidence.machine import cache_folder
 
 
@@ -29,7 +29,7 @@ def checkpoint_folder(options: argparse.Namespace) -> Path | None:
     except OSError:
         usable = False
     if options.checkpoints and not usable:
-        raise CommandError(f"checkpoints {folder}: not a folder that can be written; choose another", CANNOT_RUN)
+        raise CommandError(f"checkpoints {folder}: not a folder that can be written; choose another")
     return folder.absolute() if usable else None
 
 
@@ -37,17 +37,12 @@ def chosen_executor(options: argparse.Namespace, folder: Path | None) -> Executo
     """The executor that was asked for.
 
     Raises:
-        CommandError: it cannot be used here.
+        CommandError: the device is none.
+        ExecutorError: it cannot be used here.
     """
     try:
         torch.device(options.device)
     except RuntimeError as problem:
-        raise CommandError(f"device {options.device!r}: {str(problem).splitlines()[0]}", CANNOT_RUN) from problem
-    pairs = [text.partition("=") for text in options.slurm]
-    try:
-        return make_executor(
-            options.executor,
-            ExecutorConfig(options.device, options.workers, folder, {key: value for key, _, value in pairs}),
-        )
-    except ExecutorError as problem:
-        raise CommandError(str(problem), CANNOT_RUN) from problem
+        raise CommandError(f"device {options.device!r}: {str(problem).splitlines()[0]}") from problem
+    slurm = {key: value for key, _, value in (text.partition("=") for text in options.slurm)}
+    return make_executor(options.executor, ExecutorConfig(options.device, options.workers, folder, slurm))

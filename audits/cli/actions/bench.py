@@ -15,7 +15,7 @@ from audits.claims.judged import report_of
 from audits.cli._exits import OK, CommandError
 from audits.cli.actions.claims import exit_code
 from audits.evidence.experiment import Experiment, Options
-from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
 from audits.experiments.bench import bench as experiment
 from audits.experiments.bench import kernel_check, start_up
@@ -27,8 +27,7 @@ from audits.jsonable import json_text
 from audits.report.claims.console import print_bench
 from audits.report.files import write_reports
 from audits.report.render.console import printed
-from audits.report.write import ReportError
-from audits.subject.settings import Settings, SubjectError
+from audits.subject.settings import Settings
 
 READERS = ("cost", "kernels")  # claims whose verdict the bench can change
 
@@ -42,23 +41,13 @@ def run(options: argparse.Namespace) -> int:
         return _profile(options.profile)
     if options.roofline:
         return _roofline(options)
-    folder, console = Path(options.reports), Console(stderr=True)
-    wished = Options(options.tier, options.device)
-    try:
-        Settings(device=options.device).check()
-        chosen = _chosen(wished, options.only or ())
-        before = kernel_check.EXPERIMENT if options.device.startswith("cuda") else start_up.EXPERIMENT
-        gathered = gather(
-            [before, chosen],
-            wished,
-            Ledger(folder / "evidence"),
-            fresh=options.fresh,
-            console=console,
-        )
-        report = report_of(gathered.evidence)
-        write_reports(report, folder)
-    except (LedgerError, ReportError, SubjectError) as problem:
-        raise CommandError(str(problem)) from problem
+    folder, wished = Path(options.reports), Options(options.tier, options.device)
+    Settings(device=options.device).check()
+    chosen = _chosen(wished, options.only or ())
+    before = kernel_check.EXPERIMENT if options.device.startswith("cuda") else start_up.EXPERIMENT
+    gathered = gather([before, chosen], wished, Ledger(folder / "evidence"), fresh=options.fresh)
+    report = report_of(gathered.evidence)
+    write_reports(report, folder)
     print_bench(report, Console())
     read = [item for item in report.judged if item.claim.id in READERS]
     return exit_code(read, failed=bool(gathered.failures))
@@ -74,10 +63,10 @@ def _profile(n: int) -> int:
 
 def _roofline(options: argparse.Namespace) -> int:
     """The table for an assumed or a recorded machine, whose rates may be replaced."""
+    recorded = benches(Ledger(Path(options.reports) / "evidence").read())
     try:
-        recorded = benches(Ledger(Path(options.reports) / "evidence").read())
         tops, source = rates_of(options.roofline, recorded, options.matmul_rate, options.copy_rate)
-    except (LedgerError, LookupError) as problem:
+    except LookupError as problem:
         raise CommandError(str(problem.args[0])) from problem
     shape, console = experiment.SIZES["paper"].shape, Console()
     console.print(Text(roofline_sentence(shape, tops, source)))

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
-import sys
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from audits.betting import BetConfig, BetResult, BetVerdict, bet, explain
 from audits.cli._exits import FOUND, OK, CommandError
-from audits.cli.actions._settings import settings_of
+from audits.cli._options import settings_of
+from audits.cli.actions._outputs import check_outputs, console_beside, write_outputs
 from audits.report.audit.bet_html import bet_html
-from audits.report.write import ReportError, write_text
-from audits.subject.settings import SubjectError
 from audits.subject.target import load_target
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the test, print, write the files; 1 for a certificate of a leak, 0 without one, which is not a PASS."""
-    _check_outputs(options)
-    to_stdout = options.json == "-"
-    console = Console(stderr=to_stdout)
-    # Whatever the target prints must not spoil a JSON document on standard output.
-    with contextlib.redirect_stdout(sys.stderr if to_stdout else sys.stdout):
-        try:
-            result = _result(options, console)
-        except SubjectError as problem:
-            raise CommandError(str(problem)) from problem
+    check_outputs(options, ["html"])
+    with console_beside(options) as console:
+        result = _result(options, console)
         for index, line in enumerate(explain(result)):
             console.print(Text(line, style="bold" if index == 0 else ""), soft_wrap=True)
-    _write(result, options)
+    write_outputs(options, {"html": lambda: bet_html(result), "json": result.to_json})
     return FOUND if result.verdict is BetVerdict.LEAK else OK
 
 
@@ -60,23 +50,3 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise CommandError(f"--alphabets {text!r} must be numbers of symbols such as 2,16") from None
-
-
-def _check_outputs(options: argparse.Namespace) -> None:
-    """Before the work: outputs that would overwrite each other or go nowhere."""
-    if "" in (options.json, options.html) or (options.html is not None and options.html in (options.json, "-")):
-        raise CommandError("--json and --html need a file each, and different ones; only --json can be -")
-
-
-def _write(result: BetResult, options: argparse.Namespace) -> None:
-    """Everything rendered first, then written whole; standard output last."""
-    texts = {options.html: bet_html(result)} if options.html else {}
-    if options.json and options.json != "-":
-        texts[options.json] = result.to_json()
-    try:
-        for path, text in texts.items():
-            write_text(Path(path), text)
-    except ReportError as problem:
-        raise CommandError(str(problem)) from problem
-    if options.json == "-":
-        sys.stdout.write(result.to_json())

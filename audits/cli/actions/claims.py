@@ -13,20 +13,18 @@ from rich.console import Console
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
 from audits.claims.judged import Report, report_of
 from audits.claims.registry import all_claims
-from audits.cli._exits import CANNOT_RUN, FOUND, OK, UNDECIDED, CommandError
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
 from audits.cli.actions._executor import checkpoint_folder, chosen_executor
-from audits.evidence.executors import ExecutorError
 from audits.evidence.experiment import Experiment, Options
-from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.ledger import Ledger
 from audits.evidence.runner import Gathered, gather
 from audits.experiments.registry import all_experiments
-from audits.experiments.training.corpus import CorpusError
 from audits.probes._registry import all_probes
 from audits.report.claims.console import print_claims, print_kill_matrix
 from audits.report.claims.what_probes_see import what_probes_see
 from audits.report.files import append_summary, write_reports
-from audits.report.write import ReportError, write_text
-from audits.subject.settings import Settings, SubjectError
+from audits.report.write import write_text
+from audits.subject.settings import Settings
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
@@ -44,13 +42,9 @@ def run(options: argparse.Namespace) -> int:
     """Gather, judge, write, print; exit by the verdicts."""
     console, claims = Console(), all_claims()
     chosen = _chosen(claims, options.only)
-    folder = Path(options.reports)
-    try:
-        gathered = _gathered(options, _needed(chosen), Ledger(folder / "evidence"))
-        report = report_of(gathered.evidence)
-        written = write_everything(report, options)
-    except (CorpusError, ExecutorError, LedgerError, ReportError, SubjectError) as problem:
-        raise CommandError(str(problem), CANNOT_RUN) from problem
+    gathered = _gathered(options, _needed(chosen), Ledger(Path(options.reports) / "evidence"))
+    report = report_of(gathered.evidence)
+    written = write_everything(report, options)
     print_kill_matrix(report, console)
     print_claims(report, console)
     console.print("written: " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
@@ -68,7 +62,7 @@ def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledge
     executor = chosen_executor(options, folder)
     kept = None if folder is None else str(folder)
     wished = Options(options.tier, options.device, options.corpus, kept, options.hotpot)
-    return gather(needed, wished, ledger, fresh=options.fresh, console=Console(stderr=True), executor=executor)
+    return gather(needed, wished, ledger, fresh=options.fresh, executor=executor)
 
 
 def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:

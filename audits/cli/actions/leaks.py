@@ -18,24 +18,17 @@ from audits.evidence.runner import gather
 from audits.experiments.auditor import kill_matrix as experiment
 from audits.report.claims.console import print_kill_matrix
 from audits.report.claims.leaks_json import leaks_json
-from audits.report.write import ReportError, write_text
+from audits.report.write import write_text
 
 
 def run(options: argparse.Namespace) -> int:
     """Audit every planted leak afresh and print the matrix; 1 if a leak survived or a clean control was flagged."""
-    console = Console()
     with tempfile.TemporaryDirectory() as folder:
-        chosen = _chosen(options.only)
-        gathered = gather(
-            [chosen], Options(), Ledger(Path(folder)), workers=options.workers, console=Console(stderr=True)
-        )
+        gathered = gather([_chosen(options.only)], Options(), Ledger(Path(folder)), workers=options.workers)
     report = Report((), gathered.evidence)
-    print_kill_matrix(report, console)
+    print_kill_matrix(report, Console())
     if options.json:
-        try:
-            write_text(Path(options.json), leaks_json(report))
-        except ReportError as problem:
-            raise CommandError(str(problem)) from problem
+        write_text(Path(options.json), leaks_json(report))
     if gathered.failures:
         return UNDECIDED
     leaks = kill_matrix(report).leaks

@@ -10,13 +10,12 @@ from rich.console import Console
 from audits.claims.judged import report_of
 from audits.cli._exits import OK, UNDECIDED, CommandError
 from audits.evidence.experiment import Options
-from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT
 from audits.report.claims.console import print_peers
 from audits.report.files import write_reports
-from audits.report.write import ReportError
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,12 +25,8 @@ def run(options: argparse.Namespace) -> int:
             f"not run: {peer.PACKAGE} is not installed; `nox -s peers`, or pip install 'hubrouter-audit[peers]'"
         )
     folder = Path(options.reports)
-    try:
-        ledger, console = Ledger(folder / "evidence"), Console(stderr=True)
-        gathered = gather([EXPERIMENT], Options(), ledger, fresh=options.fresh, console=console)
-        report = report_of(gathered.evidence)
-        write_reports(report, folder)
-    except (LedgerError, ReportError) as problem:
-        raise CommandError(str(problem)) from problem
+    gathered = gather([EXPERIMENT], Options(), Ledger(folder / "evidence"), fresh=options.fresh)
+    report = report_of(gathered.evidence)
+    write_reports(report, folder)
     print_peers(report, Console())
     return UNDECIDED if gathered.failures else OK

@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
-from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.ledger import Ledger
 from audits.evidence.recheck import Outcome, recheck
 from audits.evidence.resample import may_differ
 from audits.evidence.succession import repeated
 from audits.experiments.registry import all_experiments
-from audits.subject.settings import Settings, SubjectError
+from audits.subject.settings import Settings
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,17 +24,9 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(f"no experiment is called {', '.join(sorted(unknown))}; see hubrouter-audit recheck --help")
     chosen = [e for e in experiments if not options.experiments or e.recorded_as in options.experiments]
     console = Console()
-    try:
-        Settings(device=options.device).check()
-        outcomes = recheck(
-            chosen,
-            Ledger(Path(options.reports) / "evidence"),
-            device=options.device,
-            workers=options.workers,
-            console=Console(stderr=True),
-        )
-    except (LedgerError, SubjectError) as problem:
-        raise CommandError(str(problem)) from problem
+    Settings(device=options.device).check()
+    ledger = Ledger(Path(options.reports) / "evidence")
+    outcomes = recheck(chosen, ledger, device=options.device, workers=options.workers)
     for outcome in outcomes:
         console.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
     if not outcomes:

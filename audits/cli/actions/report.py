@@ -11,22 +11,18 @@ from audits.claims.judged import report_of
 from audits.cli._exits import CommandError
 from audits.cli.actions.claims import exit_code, write_everything
 from audits.cli.actions.survey import rebuild_surveys
-from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.ledger import Ledger
 from audits.report.claims.console import print_claims
-from audits.report.write import ReportError
 
 
 def run(options: argparse.Namespace) -> int:
     """Judge, write, print."""
     folder = Path(options.reports)
-    try:
-        evidence = Ledger(folder / "evidence").read()
-        if not evidence.records:
-            raise CommandError(f"no evidence in {folder / 'evidence'}: run `nox -s audit` first, or name its --reports")
-        report = report_of(evidence)
-        write_everything(report, options)
-        rebuild_surveys(folder / "survey")
-    except (LedgerError, ReportError) as problem:
-        raise CommandError(str(problem)) from problem
+    evidence = Ledger(folder / "evidence").read()
+    if not evidence.records:
+        raise CommandError(f"no evidence in {folder / 'evidence'}: run `nox -s audit` first, or name its --reports")
+    report = report_of(evidence)
+    write_everything(report, options)
+    rebuild_surveys(folder / "survey")
     print_claims(report, Console())
     return exit_code(report.judged, failed=False)

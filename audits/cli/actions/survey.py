@@ -11,12 +11,11 @@ from rich.console import Console
 
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
 from audits.evidence.experiment import Experiment, Options
-from audits.evidence.ledger import Ledger, LedgerError
+from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
 from audits.report.files import write_changes, write_survey
 from audits.report.survey.console import print_survey
-from audits.report.write import ReportError
-from audits.subject.settings import Settings, SubjectError
+from audits.subject.settings import Settings
 from audits.survey.changes import causes, comparisons
 from audits.survey.fixups import LONGEST, POSITIONS
 from audits.survey.library import Architecture, Library, find_library
@@ -35,23 +34,13 @@ def run(options: argparse.Namespace) -> int:
         )
     folder = Path(options.out)
     library = find_library(options.library)
-    try:
-        Settings(seq_len=options.seq_len, batch=options.batch, seed=options.seed).check()
-        release, chosen = library.release(), _chosen(library, options.only)
-        ledger = Ledger(folder / "evidence")
-        gathered = gather(
-            [_experiment(library, chosen, options)],
-            Options(),
-            ledger,
-            workers=options.workers,
-            fresh=options.fresh,
-            console=Console(stderr=True),
-        )
-        found = surveys(gathered.evidence, reviewed(), todays_code())
-        survey = next(item for item in found if (item.library, item.release) == (library.name, release))
-        written = write_survey(survey, folder) + write_changes(comparisons(found, causes()), folder)
-    except (LedgerError, ReportError, SubjectError) as problem:
-        raise CommandError(str(problem)) from problem
+    Settings(seq_len=options.seq_len, batch=options.batch, seed=options.seed).check()
+    release, chosen = library.release(), _chosen(library, options.only)
+    runs, ledger = _experiment(library, chosen, options), Ledger(folder / "evidence")
+    gathered = gather([runs], Options(), ledger, workers=options.workers, fresh=options.fresh)
+    found = surveys(gathered.evidence, reviewed(), todays_code())
+    survey = next(item for item in found if (item.library, item.release) == (library.name, release))
+    written = write_survey(survey, folder) + write_changes(comparisons(found, causes()), folder)
     names = {architecture.name for architecture in chosen}
     console = Console()
     print_survey(survey, names, console)
