@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-import audits.cli as package
+from audits.cli._commands import COMMANDS
 from audits.cli._exits import CANNOT_RUN, INTERRUPTED, CommandError
-from audits.discovery import modules_in
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -46,10 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="hubrouter-audit", description="Finds where a sequence model sees its future.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('hubrouter-audit')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_OneLineParser)
-    for module in modules_in(package):
-        command = commands.add_parser(module.NAME, help=module.HELP, description=module.HELP)
-        module.add_options(command)
-        command.set_defaults(action=f"{package.__name__}.actions.{module.__name__.rpartition('.')[2]}")
+    for name, known in COMMANDS.items():
+        command = commands.add_parser(name, help=known.help, description=known.help)
+        known.add_options(command)
+        command.set_defaults(action=f"audits.cli.{name}")
     return parser
 
 

@@ -233,10 +233,10 @@ def test_the_commands_on_a_model_need_torch_numpy_and_rich_alone(tmp_path):
     options = [f"--{name}={tmp_path / name}" for name in ("json", "sarif", "html", "junit", "badge")]
     code = f"""
 import argparse
-from audits.cli.actions import bet, model
-from audits.cli.model import add_options
+from audits.cli import bet, model
+from audits.cli._commands import COMMANDS
 parser = argparse.ArgumentParser()
-add_options(parser)
+COMMANDS["model"].add_options(parser)
 code = model.run(parser.parse_args(["{tmp_path}/toy.py:make", "--seq-len=6", "--probes=gradient", *{options!r}]))
 assert code == 0, code"""
     assert "done []" in run_alone(code, also=BASE)

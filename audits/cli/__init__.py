@@ -1,1 +1,1 @@
-"""The commands of `hubrouter-audit`, one file each: name, help, options. They import no torch: help has to be quick."""
+"""The commands of `hubrouter-audit`, one file each, imported only when it is called."""

@@ -1,38 +1,85 @@
-"""`hubrouter-audit bench`: what is measured on this machine, and where to."""
+"""`hubrouter-audit bench`: HubRouter against attention and other layers on this machine, and the targets."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 
-from audits.cli._exits import positive
-from audits.cli._options import add_reports
-from audits.evidence.experiment import TIERS
+from rich.console import Console
+from rich.text import Text
 
-NAME, HELP = "bench", "times of HubRouter, attention, windows and Mamba on this machine, against their lower bounds"
+from audits.claims.judged import report_of
+from audits.cli._exits import OK, CommandError
+from audits.cli.claims import exit_code
+from audits.evidence.experiment import Experiment, Options
+from audits.evidence.ledger import Ledger
+from audits.evidence.runner import gather
+from audits.experiments.bench import bench as experiment
+from audits.experiments.bench import kernel_check, start_up
+from audits.experiments.bench._layers import entries
+from audits.experiments.bench._measured import benches
+from audits.experiments.bench._profile import profile_table, profiles
+from audits.experiments.bench._roofline import rates_of, roofline_sentence, roofline_table
+from audits.jsonable import json_text
+from audits.report.claims.console import print_bench
+from audits.report.files import write_reports
+from audits.report.render.console import printed
+from audits.subject.settings import Settings
+
+READERS = ("cost", "kernels")  # claims whose verdict the bench can change
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What is measured, where, and where to."""
-    parser.add_argument("--tier", choices=TIERS, default="quick", help="a minute; the CPU's targets; a GPU's")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", nargs="+", metavar="LAYER", help="these layers, and attention to compare with")
-    parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
-    add_reports(parser)
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument(
-        "--profile",
-        nargs="?",
-        type=positive,
-        const=8192,
-        metavar="N",
-        help="only show where a CPU's time goes, 8192 tokens",
-    )
-    instead.add_argument(
-        "--roofline",
-        nargs="?",
-        const="h200",
-        metavar="MACHINE",
-        help="only estimate tier paper's least times on a machine",
-    )
-    parser.add_argument("--matmul-rate", type=positive, metavar="GFLOP/s", help="of the roofline, not the machine's")
-    parser.add_argument("--copy-rate", type=positive, metavar="GB/s", help="of the roofline, not the machine's")
+def run(options: argparse.Namespace) -> int:
+    """Measure what is missing, rebuild the reports, print; targets that are missed change no exit code.
+
+    With `--profile` or `--roofline` that alone is printed, and nothing is written.
+    """
+    if options.profile:
+        return _profile(options.profile)
+    if options.roofline:
+        return _roofline(options)
+    folder, wished = Path(options.reports), Options(options.tier, options.device)
+    Settings(device=options.device).check()
+    chosen = _chosen(wished, options.only or ())
+    before = kernel_check.EXPERIMENT if options.device.startswith("cuda") else start_up.EXPERIMENT
+    gathered = gather([before, chosen], wished, Ledger(folder / "evidence"), fresh=options.fresh)
+    report = report_of(gathered.evidence)
+    write_reports(report, folder)
+    print_bench(report, Console())
+    read = [item for item in report.judged if item.claim.id in READERS]
+    return exit_code(read, failed=bool(gathered.failures))
+
+
+def _profile(n: int) -> int:
+    """The table, then the same as JSON."""
+    found = profiles(experiment.SIZES["full"].shape, n)
+    Console().print(printed(profile_table(found)))
+    sys.stdout.write(json_text([asdict(profile) for profile in found]))
+    return OK
+
+
+def _roofline(options: argparse.Namespace) -> int:
+    """The table for an assumed or a recorded machine, whose rates may be replaced."""
+    recorded = benches(Ledger(Path(options.reports) / "evidence").read())
+    try:
+        tops, source = rates_of(options.roofline, recorded, options.matmul_rate, options.copy_rate)
+    except LookupError as problem:
+        raise CommandError(str(problem.args[0])) from problem
+    shape, console = experiment.SIZES["paper"].shape, Console()
+    console.print(Text(roofline_sentence(shape, tops, source)))
+    console.print(printed(roofline_table(shape, tops)))
+    return OK
+
+
+def _chosen(options: Options, layers: Sequence[str]) -> Experiment:
+    """The experiment, restricted to some layers."""
+    if options.tier == "paper" and not options.device.startswith("cuda"):
+        raise CommandError("tier paper is measured on a GPU: add --device cuda, or take --tier full on a CPU")
+    known = dict.fromkeys(entry.layer for entry in entries(experiment.SIZES[options.tier].shape, options.device))
+    unknown = sorted(set(layers) - set(known))
+    if unknown:
+        raise CommandError(f"no layer is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return replace(experiment.EXPERIMENT, runs=lambda wished: experiment.runs_of(wished, layers))

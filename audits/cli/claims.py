@@ -1,30 +1,88 @@
-"""`hubrouter-audit claims`: what is gathered, on what, and where to."""
+"""`hubrouter-audit claims`: gather missing evidence, judge every claim, write the reports."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
 
-from audits.cli._options import add_executor, add_page, add_reports
-from audits.evidence.experiment import TIERS
+from rich.console import Console
 
-NAME, HELP = "claims", "gather missing evidence, judge every claim, and write the reports"
+from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
+from audits.claims.judged import Report, report_of
+from audits.claims.registry import all_claims
+from audits.cli._executor import checkpoint_folder, chosen_executor
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.evidence.experiment import Experiment, Options
+from audits.evidence.ledger import Ledger
+from audits.evidence.runner import Gathered, gather
+from audits.experiments.registry import all_experiments
+from audits.probes._registry import all_probes
+from audits.report.claims.console import print_claims, print_kill_matrix
+from audits.report.claims.what_probes_see import what_probes_see
+from audits.report.files import append_summary, write_reports
+from audits.report.write import write_text
+from audits.subject.settings import Settings
 
-CORPUS_HELP = "a text file, or hf:NAME[:CONFIG] for a dataset or a folder; the Python library's source where absent"
+
+def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
+    """The reports and, where asked for, the page on the probes; also on the summary page of a GitHub job."""
+    written = write_reports(report, Path(options.reports))
+    if options.page:
+        write_text(Path(options.page), what_probes_see(report, all_probes()))
+        written.append(Path(options.page))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        append_summary(report, Path(summary))
+    return written
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What to gather, on what, and where to."""
-    parser.add_argument("--tier", choices=TIERS, default="quick", help="how much evidence: minutes, hours, or a GPU")
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        metavar="ID",
-        help="gather for these claims only (patterns as 'routing-*' too), and exit by them",
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--corpus", metavar="TEXT", help=CORPUS_HELP)
-    parser.add_argument("--hotpot", metavar="FILE", help="HotpotQA's JSON, for the claim routing-bm25")
-    parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
-    add_executor(parser)
-    add_reports(parser)
-    add_page(parser)
+def run(options: argparse.Namespace) -> int:
+    """Gather, judge, write, print; exit by the verdicts."""
+    console, claims = Console(), all_claims()
+    chosen = _chosen(claims, options.only)
+    gathered = _gathered(options, _needed(chosen), Ledger(Path(options.reports) / "evidence"))
+    report = report_of(gathered.evidence)
+    written = write_everything(report, options)
+    print_kill_matrix(report, console)
+    print_claims(report, console)
+    console.print("written: " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
+    for failure in gathered.failures:
+        console.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    ids = {claim.id for claim in chosen}
+    return exit_code([item for item in report.judged if item.claim.id in ids], failed=bool(gathered.failures))
+
+
+def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger) -> Gathered:
+    """All evidence, what is missing gathered where the user wants it."""
+    if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
+        Settings(device=options.device).check()
+    folder = checkpoint_folder(options)
+    executor = chosen_executor(options, folder)
+    kept = None if folder is None else str(folder)
+    wished = Options(options.tier, options.device, options.corpus, kept, options.hotpot)
+    return gather(needed, wished, ledger, fresh=options.fresh, executor=executor)
+
+
+def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:
+    """3 for a run or test that failed, 1 for a failed gate or an unexpected verdict, else 0."""
+    every = [at_tier for item in judged for at_tier in item.at_every_tier]
+    if failed or any(item.judgement.verdict is ClaimVerdict.ERROR for item in every):
+        return UNDECIDED
+    return FOUND if any(item.needs_attention for item in judged) else OK
+
+
+def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ...]:
+    """The claims of these ids, or whose ids match a pattern such as `routing-*`; all where none is asked for."""
+    wanted = dict.fromkeys(ids or ["*"])
+    unknown = [pattern for pattern in wanted if not any(fnmatchcase(claim.id, pattern) for claim in claims)]
+    if unknown:
+        known = ", ".join(claim.id for claim in claims)
+        raise CommandError(f"no claim is called {', '.join(unknown)}; there are {known}")
+    return tuple(claim for claim in claims if any(fnmatchcase(claim.id, pattern) for pattern in wanted))
+
+
+def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:
+    names = {name for claim in claims for name in claim.needs}
+    return tuple(experiment for experiment in all_experiments() if experiment.name in names)

@@ -1,16 +1,47 @@
-"""`hubrouter-audit leaks`: which planted leaks, and where to."""
+"""`hubrouter-audit leaks`: the kill matrix, every planted leak and its clean control against every probe."""
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
-from audits.cli._exits import positive
+from rich.console import Console
 
-NAME, HELP = "leaks", "the kill matrix: every planted leak against every probe, clean controls included"
+from audits.claims.judged import Report
+from audits.claims.views import kill_matrix
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.evidence.experiment import Experiment, Options, RunSpec
+from audits.evidence.ledger import Ledger
+from audits.evidence.runner import gather
+from audits.experiments.auditor import kill_matrix as experiment
+from audits.report.claims.console import print_kill_matrix
+from audits.report.claims.leaks_json import leaks_json
+from audits.report.write import write_text
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Which leaks, and where to."""
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these planted leaks")
-    parser.add_argument("--workers", type=positive, metavar="W", help="processes at a time; one a core where absent")
-    parser.add_argument("--json", metavar="FILE", help="write the matrix as JSON")
+def run(options: argparse.Namespace) -> int:
+    """Audit every planted leak afresh and print the matrix; 1 if a leak survived or a clean control was flagged."""
+    with tempfile.TemporaryDirectory() as folder:
+        gathered = gather([_chosen(options.only)], Options(), Ledger(Path(folder)), workers=options.workers)
+    report = Report((), gathered.evidence)
+    print_kill_matrix(report, Console())
+    if options.json:
+        write_text(Path(options.json), leaks_json(report))
+    if gathered.failures:
+        return UNDECIDED
+    leaks = kill_matrix(report).leaks
+    good = all(leak.killed and not leak.false_alarm and leak.named == leak.leak_class for leak in leaks)
+    return OK if good else FOUND
+
+
+def _chosen(names: list[str] | None) -> Experiment:
+    """The experiment, restricted to some leaks."""
+    specs = experiment.runs(Options())
+    known = {str(spec.config["twin"]): spec for spec in specs}
+    unknown = sorted(set(names or ()) - set(known))
+    if unknown:
+        raise CommandError(f"no planted leak is called {', '.join(unknown)}; there are {', '.join(known)}")
+    wanted: tuple[RunSpec, ...] = tuple(known[name] for name in names) if names else specs
+    return replace(experiment.EXPERIMENT, runs=lambda _options: wanted)

@@ -1,30 +1,76 @@
-"""`hubrouter-audit model TARGET`: what is audited, how thoroughly, and where to."""
+"""`hubrouter-audit model TARGET`: audit any PyTorch sequence model."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
 
-from audits.auditor.presets import PRESETS
-from audits.cli._exits import positive_seconds
-from audits.cli._options import add_subject_options
-from audits.subject.settings import Settings
+from audits.auditor.audit import audit
+from audits.cli._commands import settings_of
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.cli._outputs import check_outputs, console_beside, write_outputs
+from audits.cli._waiting import Waiting
+from audits.cli._watchdog import last_resort
+from audits.formatting import error_text
+from audits.instruments.influence import influence_map
+from audits.report.audit.badge import badge
+from audits.report.audit.console import print_audit
+from audits.report.audit.html import audit_html
+from audits.report.audit.junit import audit_junit
+from audits.report.audit.sarif import sarif
+from audits.results import AuditResult, Verdict
+from audits.subject.budget import Budget, OutOfTime
+from audits.subject.progress import AuditClock
+from audits.subject.subject import Model
+from audits.subject.target import load_target
 
-NAME, HELP = "model", "audit any PyTorch sequence model for causality leaks"
+MAPPED = 256  # positions of the influence map at most: it takes a sequence for each
+FILES = ("sarif", "html", "junit", "badge")  # outputs that only a file can take
+CODES = {Verdict.PASS: OK, Verdict.LEAK: FOUND, Verdict.UNDETERMINED: UNDECIDED}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The contract's options."""
-    rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
-    add_subject_options(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
-    parser.add_argument("--documents", metavar="NAME", help="an argument that must keep packed documents apart")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--probes", metavar="a,b,…", help="only these probes")
-    which.add_argument("--preset", choices=tuple(PRESETS), help="all probes, or the fewest that see all planted leaks")
-    parser.add_argument(
-        "--budget", type=positive_seconds, metavar="SECONDS", help="start nothing more after so many seconds"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - is standard output")
-    parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0")
-    parser.add_argument("--html", metavar="FILE", help="write a page with the influence map")
-    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case a probe")
-    parser.add_argument("--badge", metavar="FILE", help="write a badge as JSON, for shields.io's endpoint")
+def run(options: argparse.Namespace) -> int:
+    """Audit, print, write what was asked for, and exit by the verdict."""
+    check_outputs(options, FILES)
+    budget = Budget(options.budget, interrupt=True)
+    with console_beside(options) as console, last_resort(budget):
+        target = _loaded(options.target, budget)
+        result = _audited(target, options, budget)
+        page = _page(target, result, options, budget) if options.html else ""
+        print_audit(result, console)
+    renderers = {
+        "sarif": lambda: sarif(result, Path.cwd()),
+        "html": lambda: page,
+        "junit": lambda: audit_junit(result),
+        "badge": lambda: badge(result),
+        "json": result.to_json,
+    }
+    write_outputs(options, renderers)
+    return CODES[result.verdict]
+
+
+def _loaded(target: str, budget: Budget) -> Model:
+    try:
+        with budget.enforced():
+            return load_target(target)
+    except OutOfTime as problem:
+        raise CommandError(f"{problem} while the target was built: nothing was run", UNDECIDED) from problem
+
+
+def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> AuditResult:
+    names = options.probes.split(",") if options.probes is not None else None
+    asked = asdict(settings_of(options)) | {"probes": names, "preset": options.preset}
+    with Waiting(limited=options.budget is not None) as waiting:
+        return audit(target, **asked, target=options.target, budget=budget, watch=waiting.watch)
+
+
+def _page(target: Model, result: AuditResult, options: argparse.Namespace, budget: Budget) -> str:
+    """The page with the influence map; without it, and with the reason, where none can be measured."""
+    shown = min(options.seq_len, MAPPED)
+    its = {"vocab_size": result.settings["vocab_size"], "seq_len": shown, "dtype": None, "documents": None}
+    try:
+        influence = influence_map(target, replace(settings_of(options), **its), AuditClock(budget))
+    except (OutOfTime, Exception) as problem:  # whatever the model raises: the audit is done, and its result is kept
+        return audit_html(result, no_map=f"The influence map could not be measured: {error_text(problem)}.")
+    return audit_html(result, tuple(map(tuple, influence)))

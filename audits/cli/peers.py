@@ -1,15 +1,32 @@
-"""`hubrouter-audit peers`: where the evidence goes."""
+"""`hubrouter-audit peers`: the same models by this auditor and by another checker, side by side."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from audits.cli._options import add_reports
+from rich.console import Console
 
-NAME, HELP = "peers", "the same models by this auditor and by causal-certificate: what each finds, what each takes"
+from audits.claims.judged import report_of
+from audits.cli._exits import OK, UNDECIDED, CommandError
+from audits.evidence.experiment import Options
+from audits.evidence.ledger import Ledger
+from audits.evidence.runner import gather
+from audits.experiments.auditor import _causal_certificate as peer
+from audits.experiments.auditor.peer import EXPERIMENT
+from audits.report.claims.console import print_peers
+from audits.report.files import write_reports
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Where the evidence goes."""
-    parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
-    add_reports(parser)
+def run(options: argparse.Namespace) -> int:
+    """Gather, rebuild the reports, print both; never a verdict on anybody, so 0 wherever all of it ran."""
+    if not peer.installed():
+        raise CommandError(
+            f"not run: {peer.PACKAGE} is not installed; `nox -s peers`, or pip install 'hubrouter-audit[peers]'"
+        )
+    folder = Path(options.reports)
+    gathered = gather([EXPERIMENT], Options(), Ledger(folder / "evidence"), fresh=options.fresh)
+    report = report_of(gathered.evidence)
+    write_reports(report, folder)
+    print_peers(report, Console())
+    return UNDECIDED if gathered.failures else OK

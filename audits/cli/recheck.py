@@ -1,18 +1,54 @@
-"""`hubrouter-audit recheck`: which experiments, and on what their runs are repeated."""
+"""`hubrouter-audit recheck`: do runs that earlier code made still hold? A sample is repeated with today's code."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from audits.cli._exits import positive
-from audits.cli._options import add_reports
+from rich.console import Console
 
-NAME, HELP = "recheck", "repeat a sample of the runs whose code has changed since, and compare every number"
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.evidence.ledger import Ledger
+from audits.evidence.recheck import Outcome, recheck
+from audits.evidence.resample import may_differ
+from audits.evidence.succession import repeated
+from audits.experiments.registry import all_experiments
+from audits.subject.settings import Settings
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Which experiments, where the evidence lies, and on what the sample is repeated."""
-    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="named as in the ledger; all where absent")
-    add_reports(parser)
-    parser.add_argument("--workers", type=positive, metavar="W", help="processes at a time; one a core where absent")
-    parser.add_argument("--device", default="cpu")
+def run(options: argparse.Namespace) -> int:
+    """0 where all that was repeated is equal, 1 where something differed, 3 where a recheck was refused."""
+    experiments = all_experiments()
+    unknown = set(options.experiments) - {experiment.recorded_as for experiment in experiments}
+    if unknown:
+        raise CommandError(f"no experiment is called {', '.join(sorted(unknown))}; see hubrouter-audit recheck --help")
+    chosen = [e for e in experiments if not options.experiments or e.recorded_as in options.experiments]
+    console = Console()
+    Settings(device=options.device).check()
+    ledger = Ledger(Path(options.reports) / "evidence")
+    outcomes = recheck(chosen, ledger, device=options.device, workers=options.workers)
+    for outcome in outcomes:
+        console.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
+    if not outcomes:
+        console.print(
+            "nothing to re-check: every run whose code is known was made by code that counts as today's",
+            highlight=False,
+        )
+    if any(outcome.different for outcome in outcomes):
+        return FOUND
+    return UNDECIDED if any(outcome.refused for outcome in outcomes) else OK
+
+
+def line(outcome: Outcome) -> str:
+    """An outcome in one line."""
+    what = f"{outcome.experiment}, {outcome.runs} runs of code {outcome.before}"
+    if outcome.refused:
+        return f"{what}: not re-checked; {outcome.refused}"
+    if outcome.different:
+        first = outcome.different[0]
+        return (
+            f"{what}: {len(outcome.different)} numbers differ, first {first.path} of run {first.run}: "
+            f"{first.before!r}, now {first.now!r}; all of them are stale"
+        )
+    share = may_differ(outcome.runs, outcome.repeated)
+    return f"{what}: {repeated(outcome.repeated, outcome.runs, outcome.now, share)}"

@@ -1,15 +1,28 @@
-"""`hubrouter-audit report`: where the evidence is."""
+"""`hubrouter-audit report`: rebuild the reports from the evidence on disk; runs no experiment."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from audits.cli._options import add_page, add_reports
+from rich.console import Console
 
-NAME, HELP = "report", "rebuild the reports from the evidence on disk; runs no experiment"
+from audits.claims.judged import report_of
+from audits.cli._exits import CommandError
+from audits.cli.claims import exit_code, write_everything
+from audits.cli.survey import rebuild_surveys
+from audits.evidence.ledger import Ledger
+from audits.report.claims.console import print_claims
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Where the evidence is."""
-    add_reports(parser)
-    add_page(parser)
+def run(options: argparse.Namespace) -> int:
+    """Judge, write, print."""
+    folder = Path(options.reports)
+    evidence = Ledger(folder / "evidence").read()
+    if not evidence.records:
+        raise CommandError(f"no evidence in {folder / 'evidence'}: run `nox -s audit` first, or name its --reports")
+    report = report_of(evidence)
+    write_everything(report, options)
+    rebuild_surveys(folder / "survey")
+    print_claims(report, Console())
+    return exit_code(report.judged, failed=False)

@@ -7,7 +7,7 @@ import pytest
 
 import audits.claims.claim
 from audits.claims.claim import Claim, ClaimVerdict, Expected, Judgement, expected_of, judge_all, no_run_yet
-from audits.cli.actions.claims import exit_code
+from audits.cli.claims import exit_code
 from audits.evidence.ledger import Evidence, Record
 
 TODAY = {"demo": "new"}

@@ -14,7 +14,7 @@ from audits.__main__ import main
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement, expectations, judge_all
 from audits.claims.registry import all_claims
 from audits.cli._exits import CommandError
-from audits.cli.actions.claims import _chosen, exit_code
+from audits.cli.claims import _chosen, exit_code
 from audits.evidence.ledger import Evidence, Ledger, Record
 
 JUDGED = ["hub-gpt-ppl", "hub-jamba-ppl", "throughput-90x"]
@@ -87,7 +87,7 @@ def test_a_report_without_any_evidence_exits_2_and_writes_nothing(
 @pytest.fixture
 def nothing_to_gather(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every claim needs runs, some of them minutes long; what is tested here comes after them."""
-    monkeypatch.setattr("audits.cli.actions.claims.all_experiments", lambda: ())
+    monkeypatch.setattr("audits.cli.claims.all_experiments", lambda: ())
 
 
 @pytest.mark.usefixtures("nothing_to_gather")

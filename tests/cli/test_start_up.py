@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from audits.cli import _options
+from audits.cli import _commands
 from audits.evidence.executors import EXECUTORS
 
 RUN = """
@@ -46,8 +46,8 @@ def test_help_and_typos_load_nothing_heavy(arguments: list[str], code: int) -> N
 
 def test_the_model_command_loads_no_statistics_and_no_compiler() -> None:
     asked = "[n for n in ('scipy', 'matplotlib', 'torch._dynamo', 'msgspec', 'audits.statistics') if n in sys.modules]"
-    assert printed(f"import sys, audits.cli.actions.model; print({asked})") == "[]\n"
+    assert printed(f"import sys, audits.cli.model; print({asked})") == "[]\n"
 
 
 def test_the_options_offer_what_the_library_takes() -> None:
-    assert set(_options.EXECUTORS) == set(EXECUTORS)
+    assert set(_commands.EXECUTORS) == set(EXECUTORS)

@@ -9,7 +9,7 @@ from bench_samples import CPU, record, row
 
 from audits.claims.hubrouter._bench_tables import not_run_table, ratio_table
 from audits.claims.registry import all_claims
-from audits.cli.actions.bench import READERS
+from audits.cli.bench import READERS
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench import _floor as floor

@@ -247,7 +247,7 @@ def test_the_command_writes_the_reports_and_its_code_tells_whether_all_of_it_ran
     spec = experiment.runs(Options())[0]
     failures = (Failure(spec, "TypeError: defect"),) if failed else ()
     monkeypatch.setattr(
-        "audits.cli.actions.bench.gather", lambda *_given, **_options: Gathered(seen(*training(TARGETS)), failures)
+        "audits.cli.bench.gather", lambda *_given, **_options: Gathered(seen(*training(TARGETS)), failures)
     )
     assert main(["bench", "--reports", str(tmp_path)]) == (3 if failed else 0)
     assert json.loads((tmp_path / "bench" / "a-processor-2-cores.json").read_text())["rows"]
@@ -266,7 +266,7 @@ def test_a_gpus_kernels_are_checked_before_they_are_measured(
         asked.extend(experiment.name for experiment in experiments)
         return Gathered(Evidence(), ())
 
-    monkeypatch.setattr("audits.cli.actions.bench.gather", gather)
-    monkeypatch.setattr("audits.cli.actions.bench.Settings.check", lambda _settings: None)
+    monkeypatch.setattr("audits.cli.bench.gather", gather)
+    monkeypatch.setattr("audits.cli.bench.Settings.check", lambda _settings: None)
     assert main(["bench", "--device", device, "--reports", str(tmp_path)]) == 0
     assert asked == [first, "bench"]

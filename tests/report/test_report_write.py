@@ -13,7 +13,7 @@ import pytest
 import audits.report.write
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.claims.judged import Report
-from audits.cli.actions.claims import write_everything
+from audits.cli.claims import write_everything
 from audits.evidence.ledger import Evidence
 from audits.report.claims.markdown import LIMIT, markdown
 from audits.report.files import append_summary, write_reports

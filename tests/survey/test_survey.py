@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from audits.cli.actions.survey import exit_code, rebuild_surveys
+from audits.cli.survey import exit_code, rebuild_surveys
 from audits.evidence.code_hash import modules_behind
 from audits.evidence.definitions import ROOT
 from audits.evidence.experiment import Options

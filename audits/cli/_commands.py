@@ -1,0 +1,201 @@
+"""Every command and its options. Help and typos have to be quick: what is imported here imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+
+import audits.survey.libraries as libraries
+from audits.auditor.presets import PRESETS
+from audits.discovery import names_in
+from audits.evidence.experiment import TIERS
+from audits.subject.settings import DTYPES, Settings
+from audits.survey.fixups import LONGEST, SEQ_LEN
+
+EXECUTORS = ("local", "slurm")  # written out; a test holds them to what the library offers
+BET_ROWS = 16  # in a step of `bet`; small batches mean more steps to learn from (our choice)
+SURVEY_SECONDS = 300  # for one architecture; most take below ten on a machine that does nothing else
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the help says of a command, and the options it takes; its action is the module `audits.cli.<name>`."""
+
+    help: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+
+
+def positive_seconds(text: str) -> float:
+    """A number of seconds above zero."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return number
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that the options of these names ask for."""
+    names = {field.name for field in fields(Settings)}
+    return Settings(**{name: value for name, value in vars(options).items() if name in names})
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
+    _add_subject(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
+    add = parser.add_argument
+    add("--documents", metavar="NAME", help="an argument that must keep packed documents apart")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--probes", metavar="a,b,…", help="only these probes")
+    which.add_argument("--preset", choices=tuple(PRESETS), help="all probes, or the fewest that see all planted leaks")
+    add("--budget", type=positive_seconds, metavar="SECONDS", help="start nothing more after so many seconds")
+    add("--json", metavar="FILE", help="write the result as JSON; - is standard output")
+    add("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0")
+    add("--html", metavar="FILE", help="write a page with the influence map")
+    add("--junit", metavar="FILE", help="write JUnit XML, one test case a probe")
+    add("--badge", metavar="FILE", help="write a badge as JSON, for shields.io's endpoint")
+
+
+def _bet(parser: argparse.ArgumentParser) -> None:
+    _add_subject(parser, batch=BET_ROWS, batch_help="rows in a step", dtype_help="float32 where absent")
+    add = parser.add_argument
+    add("--alpha", type=float, help="the probability, at most, of a proof on a causal model")
+    add("--steps", type=int, help="training steps at most")
+    add("--seconds", type=float, help="time at most; none where absent")
+    add("--alphabets", metavar="a,b,…", help="one predictor is trained for each size")
+    add("--ahead", type=int, metavar="H", help="the output at t bets on the token at t + H")
+    add("--lr", type=float, help="Adam's learning rate; chosen from the number of parameters where absent")
+    add("--freeze", action="append", default=[], metavar="PATTERN", help="parameters not to train, such as '*router*'")
+    add("--training-mode", action="store_true", help="run the model in training mode (dropout, batch statistics)")
+    add("--to-the-end", action="store_true", help="continue after a proof, to measure how much can be extracted")
+    add("--json", metavar="FILE", help="write the result as JSON; - is standard output")
+    add("--html", metavar="FILE", help="write a page with the wealth step by step")
+
+
+def _claims(parser: argparse.ArgumentParser) -> None:
+    corpus = "a text file, or hf:NAME[:CONFIG] for a dataset or a folder; the Python library's source where absent"
+    only = "gather for these claims only (patterns as 'routing-*' too), and exit by them"
+    slurm = "options of sbatch, such as partition=gpu time=120"
+    where = "where runs keep their state, to go on from; the user's cache where absent"
+    add = parser.add_argument
+    add("--tier", choices=TIERS, default="quick", help="how much evidence: minutes, hours, or a GPU")
+    add("--only", nargs="+", metavar="ID", help=only)
+    add("--device", default="cpu")
+    add("--corpus", metavar="TEXT", help=corpus)
+    add("--hotpot", metavar="FILE", help="HotpotQA's JSON, for the claim routing-bm25")
+    _add_fresh(parser)
+    add("--executor", choices=EXECUTORS, default="local", help="processes on this machine, or jobs of Slurm")
+    _add_workers(parser, "runs at a time; one a core where absent, what Slurm gives there")
+    add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help=slurm)
+    add("--checkpoints", metavar="DIR", help=where)
+    _report(parser)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    _add_reports(parser)
+    parser.add_argument("--page", metavar="FILE", help="also write what each probe can and cannot see, as Markdown")
+
+
+def _leaks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these planted leaks")
+    _add_workers(parser)
+    parser.add_argument("--json", metavar="FILE", help="write the matrix as JSON")
+
+
+def _peers(parser: argparse.ArgumentParser) -> None:
+    _add_fresh(parser)
+    _add_reports(parser)
+
+
+def _recheck(parser: argparse.ArgumentParser) -> None:
+    named = "named as in the ledger; all where absent"
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=named)
+    _add_reports(parser)
+    _add_workers(parser)
+    parser.add_argument("--device", default="cpu")
+
+
+def _bench(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tier", choices=TIERS, default="quick", help="a minute; the CPU's targets; a GPU's")
+    add("--device", default="cpu")
+    add("--only", nargs="+", metavar="LAYER", help="these layers, and attention to compare with")
+    _add_fresh(parser)
+    _add_reports(parser)
+    profile, roofline = "only show where a CPU's time goes, 8192 tokens", "only estimate tier paper's least times"
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--profile", nargs="?", type=positive, const=8192, metavar="N", help=profile)
+    instead.add_argument("--roofline", nargs="?", const="h200", metavar="MACHINE", help=f"{roofline} on a machine")
+    add("--matmul-rate", type=positive, metavar="GFLOP/s", help="of the roofline, not the machine's")
+    add("--copy-rate", type=positive, metavar="GB/s", help="of the roofline, not the machine's")
+
+
+def _survey(parser: argparse.ArgumentParser) -> None:
+    add, known, seconds = parser.add_argument, names_in(libraries), SURVEY_SECONDS
+    add("library", metavar="LIBRARY", choices=known, help=f"one of {', '.join(known)}")
+    add("--only", nargs="+", metavar="NAME", help="only these, by registered name or by class; exit by them")
+    add("--seq-len", type=int, metavar="N", default=SEQ_LEN, help=f"tokens a sequence ({SEQ_LEN}; at most {LONGEST})")
+    add("--batch", type=int, metavar="B", default=Settings.batch, help="most rows in one forward pass")
+    add("--seed", type=int, metavar="S", default=0, help="of weights and inputs")
+    _add_workers(parser)
+    add("--time-limit", type=positive, metavar="SECONDS", default=seconds, help=f"for one architecture ({seconds})")
+    add("--memory-limit", type=positive, metavar="GIB", default=6, help="for one architecture (6)")
+    _add_fresh(parser)
+    add("--out", metavar="DIR", default="reports/survey", help="the folder of the tables and their evidence")
+
+
+def _add_subject(parser: argparse.ArgumentParser, *, batch: int, batch_help: str, dtype_help: str) -> None:
+    """TARGET and the contract's options for its input."""
+    add = parser.add_argument
+    add("target", metavar="TARGET", help="package.module:attribute or path/to/file.py:attribute")
+    add("--input", choices=("tokens", "features"), default="tokens")
+    add("--vocab-size", type=int, metavar="V", help="read from the model where absent")
+    add("--width", type=int, metavar="D", help="features a position, for --input features")
+    add("--seq-len", type=int, metavar="N", default=Settings.seq_len)
+    add("--batch", type=int, metavar="B", default=batch, help=batch_help)
+    add("--seed", type=int, metavar="S", default=0)
+    add("--dtype", choices=DTYPES, help=dtype_help)
+    add("--device", default="cpu")
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reports", metavar="DIR", default="reports", help="the folder of reports and evidence")
+
+
+def _add_fresh(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
+
+
+def _add_workers(parser: argparse.ArgumentParser, text: str = "processes at a time; one a core where absent") -> None:
+    parser.add_argument("--workers", type=positive, metavar="W", help=text)
+
+
+COMMANDS: Mapping[str, Command] = {
+    "bench": Command(
+        "times of HubRouter, attention, windows and Mamba on this machine, against their lower bounds", _bench
+    ),
+    "bet": Command("prove a leak at level alpha by training a copy on random tokens; losing proves nothing", _bet),
+    "claims": Command("gather missing evidence, judge every claim, and write the reports", _claims),
+    "leaks": Command("the kill matrix: every planted leak against every probe, clean controls included", _leaks),
+    "model": Command("audit any PyTorch sequence model for causality leaks", _model),
+    "peers": Command(
+        "the same models by this auditor and by causal-certificate: what each finds, what each takes", _peers
+    ),
+    "recheck": Command("repeat a sample of the runs whose code has changed since, and compare every number", _recheck),
+    "report": Command("rebuild the reports from the evidence on disk; runs no experiment", _report),
+    "survey": Command(
+        "build every causal language model of a library, tiny and without a download, and audit each", _survey
+    ),
+}

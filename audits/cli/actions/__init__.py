@@ -1,1 +1,0 @@
-"""What the commands do, one file each as in `audits.cli`; imported only when the command is called."""
