@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from audits.cli._exits import CommandError
-from audits.evidence.executors import Executor, ExecutorConfig, make_executor
+from audits.evidence.executors.executor import Executor
+from audits.evidence.executors.registry import ExecutorConfig, make_executor
 from audits.evidence.machine import cache_folder
 
 

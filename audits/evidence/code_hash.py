@@ -28,6 +28,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import networkx
+
 from audits.evidence.definitions import (
     ROOT,
     Function,
@@ -146,32 +148,12 @@ def _digest(template: _Template, known: Mapping[Node, str]) -> str:
 
 
 def _circles(nodes: set[Node]) -> list[list[Node]]:
-    """The strongly connected components of the nodes, each after those it refers to (Tarjan 1972)."""
-    found: list[list[Node]] = []
-    index: dict[Node, int] = {}
-    lowest: dict[Node, int] = {}
-    open_nodes: list[Node] = []
-
-    def visit(node: Node) -> None:
-        index[node] = lowest[node] = len(index)
-        open_nodes.append(node)
-        for other in _template(node).tokens:
-            if isinstance(other, str) or other not in nodes:
-                continue
-            if other not in index:
-                visit(other)
-            if other in unsettled:
-                lowest[node] = min(lowest[node], lowest[other])
-        if lowest[node] == index[node]:
-            found.append(open_nodes[open_nodes.index(node) :])
-            del open_nodes[open_nodes.index(node) :]
-            unsettled.difference_update(found[-1])
-
-    unsettled = set(nodes)
-    for node in nodes:
-        if node not in index:
-            visit(node)
-    return found
+    """The strongly connected components of the nodes, each after those it refers to."""
+    references = networkx.DiGraph()
+    references.add_nodes_from(nodes)
+    references.add_edges_from((node, token) for node in nodes for token in _template(node).tokens if token in nodes)
+    circles = networkx.condensation(references)
+    return [list(circles.nodes[at]["members"]) for at in reversed(list(networkx.topological_sort(circles)))]
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import Any
 
 from audits.evidence.address import code_of
 from audits.evidence.display import Display
-from audits.evidence.executors import (
+from audits.evidence.executors.executor import (
     Began,
     Died,
     Event,

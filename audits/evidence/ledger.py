@@ -23,21 +23,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+import msgspec
 
 SCHEMA = 3
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_TYPES: dict[str, tuple[type, ...]] = {
-    "experiment": (str,),
-    "config": (dict,),
-    "seed": (int,),
-    "result": (dict,),
-    "environment": (dict,),
-    "seconds": (int, float),
-    "code": (str,),
-    "commit": (str,),
-    "recorded": (str,),
-}
 
 
 def run_hash(experiment: str, config: dict[str, Any], seed: int, code: str = "") -> str:
@@ -136,10 +127,6 @@ class Evidence:
         """The last record of a run, whatever code made it; None where there is none."""
         return self.by_question.get(run_hash(experiment, config, seed))
 
-    def has(self, run: str) -> bool:
-        """Whether the run of this address is among the records."""
-        return any(record.run == run for record in self.records)
-
     def latest_per_question(self, codes: Mapping[str, Collection[str]]) -> Evidence:
         """One record a question: that of today's code where there is one, else the last recorded.
 
@@ -195,10 +182,6 @@ class Ledger:
                 latest.pop(record.run, None)
                 latest[record.run] = record
         return Evidence(tuple(latest.values()))
-
-    def has(self, run: str) -> bool:
-        """Whether the run of this address is in the ledger."""
-        return self.read().has(run)
 
     def append(self, record: Record) -> None:
         """Add a record durably; on reading it replaces earlier records of the same run.
@@ -329,8 +312,8 @@ def _record_of(place: str, line: bytes, *, last: bool) -> Record | None:
     if not line.strip():
         return None
     try:
-        entry = json.loads(line, parse_constant=_refuse_constant)
-    except ValueError:
+        entry = msgspec.json.decode(line)
+    except msgspec.DecodeError:
         if last:
             return None
         raise LedgerError(f"{place}: damaged, not a record; restore the line or delete it") from None
@@ -345,10 +328,12 @@ def _checked(place: str, entry: Any) -> Record:
             f"{place}: schema {schema!r} is not the known {SCHEMA}; update this program if it is a later one, else "
             "delete the line, and its run is repeated"
         )
-    wrong = [name for name, types in _TYPES.items() if not isinstance(entry.get(name), types)]
-    if wrong or set(entry) - set(_TYPES) != {"schema", "run", "digest"}:
-        raise LedgerError(f"{place}: damaged ({', '.join(wrong) or 'unknown fields'}); restore the line or delete it")
-    record = Record(**{name: entry[name] for name in _TYPES})
+    try:
+        if wrong := entry.keys() ^ {"schema", "run", "digest", *Record.__dataclass_fields__}:
+            raise msgspec.ValidationError(f"missing or unknown: {', '.join(sorted(wrong))}")
+        record = msgspec.convert(entry, Record)
+    except msgspec.ValidationError as error:
+        raise LedgerError(f"{place}: damaged ({error}); restore the line or delete it") from None
     if entry["run"] != record.run:
         raise LedgerError(
             f"{place}: address {entry['run']} does not match experiment, config, seed and code; restore the line"
@@ -356,11 +341,6 @@ def _checked(place: str, entry: Any) -> Record:
     if entry["digest"] != _hash({name: value for name, value in entry.items() if name != "digest"}):
         raise LedgerError(f"{place}: edited, its digest does not match; restore the line or delete it")
     return record
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """Not-a-number and infinities are no JSON."""
-    raise ValueError(name)
 
 
 def _line_of(record: Record) -> bytes:

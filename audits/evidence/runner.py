@@ -9,7 +9,8 @@ from rich.console import Console
 
 from audits.evidence.address import code_of
 from audits.evidence.display import Display
-from audits.evidence.executors import Executor, ExecutorConfig, make_executor
+from audits.evidence.executors.executor import Executor
+from audits.evidence.executors.registry import ExecutorConfig, make_executor
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.gathering import Failure, Gathering, Task
 from audits.evidence.ledger import Evidence, Ledger, run_hash

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from audits.cli import _commands
-from audits.evidence.executors import EXECUTORS
+from audits.evidence.executors.registry import EXECUTORS
 
 RUN = """
 import sys

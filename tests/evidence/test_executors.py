@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from audits.__main__ import main
-from audits.evidence.executors import EXECUTORS
+from audits.evidence.executors.registry import EXECUTORS
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import Gathered, gather

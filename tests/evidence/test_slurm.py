@@ -15,7 +15,7 @@ from rich.console import Console
 from slurm_cluster import Cluster, missing, running_cluster
 from torch import nn
 
-from audits.evidence.executors import Event, ExecutorError, ProgressReported
+from audits.evidence.executors.executor import Event, ExecutorError, ProgressReported
 from audits.evidence.executors.slurm import SlurmExecutor
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Ledger

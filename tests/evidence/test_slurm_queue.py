@@ -14,7 +14,9 @@ pytest.importorskip("submitit", reason="submitit is not installed: pip install '
 
 import submitit
 
-from audits.evidence.executors import (
+from audits.evidence.executors import slurm, slurm_commands
+from audits.evidence.executors.execution import execute, packed
+from audits.evidence.executors.executor import (
     Began,
     Died,
     Event,
@@ -24,10 +26,7 @@ from audits.evidence.executors import (
     ProgressReported,
     Requeued,
     Submission,
-    slurm,
-    slurm_commands,
 )
-from audits.evidence.executors.execution import execute, packed
 from audits.evidence.executors.slurm import ARRAY_LIMIT, LOOKS_WITHOUT_RESULT, SlurmExecutor
 from audits.evidence.executors.slurm_run import SlurmRun
 from audits.evidence.experiment import Options, Progress, RunSpec
