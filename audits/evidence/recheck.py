@@ -7,9 +7,10 @@ still differ. One difference, and none of the earlier runs counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from rich.console import Console
 
@@ -18,7 +19,7 @@ from audits.evidence.experiment import TIERS, Experiment, Options, RunSpec
 from audits.evidence.ledger import Evidence, Ledger, Record, is_fresh, run_hash
 from audits.evidence.machine import commit, environment
 from audits.evidence.resample import SAME, Difference, differences, may_differ, population, same, sample
-from audits.evidence.runner import gather
+from audits.evidence.runner import Gathered, gather
 from audits.evidence.succession import KIND, accepted, config_of, rechecked
 
 SHOWN = 20  # differences that a record lists
@@ -68,8 +69,9 @@ def recheck(
     by_kind: dict[str, list[Experiment]] = {}
     for experiment in experiments:
         by_kind.setdefault(experiment.recorded_as, []).append(experiment)
+    repeat = partial(gather, ledger=ledger, workers=workers, console=console)
     return tuple(
-        _recheck_one(studies, before, ledger, device, workers, console)
+        _recheck_one(studies, before, ledger, device, repeat)
         for kind, studies in by_kind.items()
         for before in _earlier(ledger.read(), kind, code_of(studies[0]))
     )
@@ -83,12 +85,7 @@ def _earlier(evidence: Evidence, kind: str, now: str) -> tuple[str, ...]:
 
 
 def _recheck_one(
-    studies: Sequence[Experiment],
-    before: str,
-    ledger: Ledger,
-    device: str,
-    workers: int | None,
-    console: Console | None,
+    studies: Sequence[Experiment], before: str, ledger: Ledger, device: str, repeat: Callable[..., Gathered]
 ) -> Outcome:
     first, evidence = studies[0], ledger.read()
     outcome = Outcome(first.recorded_as, before, code_of(first), 0)
@@ -107,9 +104,11 @@ def _recheck_one(
         what = ", ".join(f"{k} {elsewhere.environment.get(k)}" for k in SAME if not same(elsewhere, here, k))
         return replace(outcome, refused=f"made with {what}, and no tolerance is stated for that: gather anew")
     repeated = sample(runs, outcome.now)
-    failures = _repeat(first, [asked[run.question] for run in repeated], ledger, device, workers, console)
-    if failures:
-        return replace(outcome, refused=f"a repeated run failed: {failures[0]}")
+    for tier in TIERS:
+        specs = tuple(spec for at, spec in (asked[run.question] for run in repeated) if at == tier)
+        failures = repeat([_only(first, specs)], Options(tier=tier, device=device)).failures if specs else ()
+        if failures:
+            return replace(outcome, refused=f"a repeated run failed: {failures[0].line}")
     return _judge(first, replace(outcome, repeated=len(repeated)), repeated, ledger, here)
 
 
@@ -122,30 +121,6 @@ def _asked(studies: Sequence[Experiment], device: str, made: Evidence) -> Mappin
         for spec in experiment.planned(Options(tier=tier, device=device), made.at(tier))
     )
     return {run_hash(spec.experiment, spec.config, spec.seed): (tier, spec) for tier, spec in specs}
-
-
-def _repeat(
-    experiment: Experiment,
-    wanted: Sequence[tuple[str, RunSpec]],
-    ledger: Ledger,
-    device: str,
-    workers: int | None,
-    console: Console | None,
-) -> list[str]:
-    """Have the runs executed that today's code has not done yet; the lines of those that failed."""
-    failed: list[str] = []
-    for tier in TIERS:
-        specs = tuple(spec for at, spec in wanted if at == tier)
-        if specs:
-            gathered = gather(
-                [_only(experiment, specs)],
-                Options(tier=tier, device=device),
-                ledger,
-                workers=workers,
-                console=console,
-            )
-            failed += [failure.line for failure in gathered.failures]
-    return failed
 
 
 def _only(experiment: Experiment, specs: tuple[RunSpec, ...]) -> Experiment:

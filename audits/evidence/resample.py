@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
 from audits.evidence.experiment import Experiment
@@ -36,27 +37,16 @@ class Difference:
 
 def population(evidence: Evidence, experiment: str, code: str) -> tuple[Record, ...]:
     """The runs of an experiment that this code made, the latest of each question, by configuration and seed."""
-    found = {record.question: record for record in evidence.records if _made(record, experiment, code)}
-    return tuple(sorted(found.values(), key=lambda record: (_text(record.config), record.seed)))
-
-
-def _made(record: Record, experiment: str, code: str) -> bool:
-    return record.experiment == experiment and record.code == code
-
-
-def _text(config: dict[str, Any]) -> str:
-    return json.dumps(config, sort_keys=True)
+    made = (record for record in evidence.records if (record.experiment, record.code) == (experiment, code))
+    found = {record.question: record for record in made}
+    return tuple(sorted(found.values(), key=lambda record: (json.dumps(record.config, sort_keys=True), record.seed)))
 
 
 def sample(runs: Sequence[Record], code: str) -> tuple[Record, ...]:
     """The runs to repeat: one of each block, drawn by the hash of today's code."""
     wanted = min(len(runs), max(FEWEST, math.ceil(SHARE * len(runs))))
-    return tuple(block[_drawn(code, block) % len(block)] for block in _blocks(runs, wanted))
-
-
-def _blocks(runs: Sequence[Record], number: int) -> Iterator[Sequence[Record]]:
-    for index in range(number):
-        yield runs[index * len(runs) // number : (index + 1) * len(runs) // number]
+    bounds = pairwise(index * len(runs) // wanted for index in range(wanted + 1))
+    return tuple(block[_drawn(code, block) % len(block)] for low, high in bounds for block in [runs[low:high]])
 
 
 def _drawn(code: str, block: Sequence[Record]) -> int:
@@ -85,7 +75,7 @@ def differences(before: Record, now: Record, experiment: Experiment) -> tuple[Di
     """
     tolerance = 0.0 if same(before, now.environment) else experiment.tolerance or 0.0
     old, new = dict(_leaves(before.result)), dict(_leaves(now.result))
-    compared = [path for path in {**old, **new} if not _left_out(path, experiment.not_compared)]
+    compared = [path for path in old | new if not any(fnmatchcase(path, left) for left in experiment.not_compared)]
     return tuple(
         Difference(before.run, path, old.get(path), new.get(path))
         for path in compared
@@ -100,10 +90,6 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
     for key, item in pairs:
         yield from _leaves(item, f"{path}.{key}".lstrip("."))
-
-
-def _left_out(path: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def _equal(before: Any, now: Any, tolerance: float) -> bool:
