@@ -10,10 +10,9 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
-from audits.statistics.paired import Paired, paired
 from audits.statistics.power import variance_ratios
 from audits.statistics.summary import summarise
-from audits.statistics.welch import Welch, welch
+from audits.statistics.t_test import TTest, paired, welch
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def margin_with_power(sd: float, n: int, alpha: float = 0.05, power: float = 0.8
     return float(brentq(lambda margin: proved(margin) - power, 0.0, float(critical.max()) + 10 * error))
 
 
-def _tost(test: Welch | Paired, margin: float) -> Equivalence:
+def _tost(test: TTest, margin: float) -> Equivalence:
     """Both one-sided tests; the larger p is that of the end of the margin that the difference is nearer to."""
     p = float(stats.t.sf((margin - abs(test.difference)) / test.standard_error, test.df))
     return Equivalence(test.difference, margin, p, max(-test.interval.low, test.interval.high))

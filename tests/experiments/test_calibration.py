@@ -14,11 +14,10 @@ from audits.statistics.counts import Counts
 from audits.statistics.crossed import crossed
 from audits.statistics.equivalence import equivalence, equivalence_paired
 from audits.statistics.multiplicity import holm
-from audits.statistics.paired import paired
 from audits.statistics.permutation import sign_flip, two_sample
 from audits.statistics.summary import summarise
+from audits.statistics.t_test import paired, welch
 from audits.statistics.trend import Direction, trend_over_runs, trend_within_seeds
-from audits.statistics.welch import welch
 
 
 def quiet(*_args):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from audits.statistics.crossed import crossed, within
-from audits.statistics.paired import paired
+from audits.statistics.t_test import paired
 
 
 def drawn(rng: np.random.Generator, seeds: float, blocks: float, rest: float, n: int = 5, many: int = 16) -> np.ndarray:
@@ -36,7 +36,7 @@ def test_without_noise_of_the_text_it_is_the_paired_t() -> None:
     test, plain = crossed([[s] * 8 for s in seeds]), paired(seeds, [0.0] * 4)
     assert test.interval.low == pytest.approx(plain.interval.low)
     assert test.p == pytest.approx(plain.p)
-    assert (test.n, test.sd) == (4, pytest.approx(plain.sd))
+    assert (test.n, test.sd) == (4, pytest.approx(plain.standard_error * 2))
 
 
 def test_equivalence_holds_within_a_wide_margin_and_not_within_a_narrow_one() -> None:

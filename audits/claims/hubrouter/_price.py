@@ -12,8 +12,8 @@ from audits.experiments.language_models.leak_price import NAME
 from audits.statistics.equivalence import equivalence_paired
 from audits.statistics.levels import ALPHA
 from audits.statistics.multiplicity import holm
-from audits.statistics.paired import paired
 from audits.statistics.summary import Interval
+from audits.statistics.t_test import paired
 
 MARGIN = 0.01  # nats a token, about 1 % of perplexity: less is called nothing (our choice, fixed beforehand)
 ROUNDING = 1e-12  # nats; two sums of the same losses differ by less
@@ -118,7 +118,7 @@ def test_of(pairs: Pairs) -> Tested | None:
         nothing = equivalence_paired(pairs.clean, pairs.leaky, MARGIN).p
     except ValueError:
         return None
-    return Tested(test.difference, test.interval, test.sd, n, test.p, nothing)
+    return Tested(test.difference, test.interval, test.standard_error * math.sqrt(n), n, test.p, nothing)
 
 
 def _corrected(tests: Sequence[Tested]) -> dict[int, tuple[float, float]]:

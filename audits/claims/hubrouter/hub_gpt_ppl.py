@@ -28,7 +28,7 @@ from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.multiplicity import holm_among_unknown, largest_family
 from audits.statistics.power import minimum_detectable_effect, power_of, seeds_needed, welch_rule
 from audits.statistics.summary import Printed, Reading
-from audits.statistics.welch import Welch, welch_from_print
+from audits.statistics.t_test import TTest, welch_from_print
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class UnderReading:
     """The comparison under one reading of "±", corrected for `FAMILY` comparisons; PPL throughout."""
 
     reading: Reading
-    test: Welch
+    test: TTest
     adjusted: float  # Holm, the other comparisons counting as p = 1
     power: float  # to find the printed difference at the corrected alpha
     detectable: float
