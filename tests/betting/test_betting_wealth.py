@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audits.betting.follow_the_leader import FollowTheLeader
+from audits.betting.eprocess import FollowTheLeader
 from audits.betting.wealth import FRACTIONS, RESERVE, Wealth, certifies, log_factors
 from audits.experiments.auditor.betting_study import coin_tests
 from audits.statistics.counts import Counts, rate_interval
