@@ -65,11 +65,14 @@ class Ratio:
         return (self.slope.difference > 0) == (math.log(self.printed) > self.test.difference)
 
     @property
+    def claimed(self) -> bool:
+        """Whether the interval lies wholly on the claimed side of 1."""
+        return self.test.interval.low > 0 if self.printed > 1 else self.test.interval.high < 0
+
+    @property
     def verdict(self) -> ClaimVerdict:
         """By the rule of the protocol."""
-        low, high = self.test.interval.low, self.test.interval.high
-        claimed = low > 0 if self.printed > 1 else high < 0
-        if claimed and _holds(self.test, self.printed):
+        if self.claimed and _holds(self.test, self.printed):
             return ClaimVerdict.SUPPORTED
         return ClaimVerdict.REFUTED if self.outside and not self.approaching else ClaimVerdict.INCONCLUSIVE
 
@@ -79,7 +82,7 @@ class Ratio:
         if self.routing is None:
             return ""
         if self.routing.interval.low > -MARGIN:
-            return "; its own chunk alone does as well"
+            return "; its own chunk does as well"
         return "; its routing contributes" if self.routing.interval.high < -MARGIN else "; routing's part is open"
 
     @property
@@ -94,7 +97,8 @@ class Ratio:
         if _holds(self.test, self.printed):
             return f"Our interval holds {printed}{' and 1, no difference' * equal}{self.parts}."
         where = "at every width" if self.outside else "here, not at every width" if self.scaled else "at this scale"
-        return f"{printed.capitalize()} lies outside our interval {where}{self.parts}."
+        sign = "The sign holds; " if self.claimed else ""
+        return f"{sign}{printed if sign else printed.capitalize()} lies outside our interval {where}{self.parts}."
 
     @property
     def details(self) -> str:
