@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audits.__main__ import main
+from audits.cli import model
 
 COUNCIL = "audits.leaks.hub_bidirectional_council"
 QUICK = ["--seq-len", "24", "--probes", "perturbation,gradient"]
@@ -125,6 +126,20 @@ def test_every_output_asked_for_is_written(tmp_path: Path) -> None:
     assert "<svg" in files["html"].read_text()
     assert '<failure message="The output at position' in files["junit"].read_text()
     assert json.loads(files["badge"].read_text())["message"] == "LEAK: dense"
+
+
+def test_a_map_that_cannot_be_measured_costs_neither_result_nor_page(
+    subjects: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*asked: object) -> None:
+        raise ValueError("no map today")
+
+    monkeypatch.setattr(model, "influence_map", refuse)
+    page, document = tmp_path / "page.html", tmp_path / "audit.json"
+    files = ["--html", str(page), "--json", str(document)]
+    assert main(["model", f"{subjects}:Tagger", "--seq-len", "16", "--probes", "gradient", *files]) == 0
+    assert json.loads(document.read_text())["verdict"] == "PASS"
+    assert "could not be measured: ValueError: no map today" in page.read_text()
 
 
 BAD = [
