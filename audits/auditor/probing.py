@@ -116,7 +116,7 @@ def _may_show(subject: Subject, violation: Violation) -> bool:
     """Whether a subject may show a violation that another did; a pair of its own inputs decides that at once."""
     if violation.pair is None or violation.seen_in is not None:
         return True
-    return response(subject, violation.pair).effect > violation.noise_floor
+    return float(response(subject, violation.pair).max()) > violation.noise_floor
 
 
 def none_run(probes: Sequence[Probe], why: str) -> dict[str, ProbeRun]:

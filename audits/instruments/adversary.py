@@ -8,14 +8,14 @@ with it an earlier output.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from audits.instruments.changes import replace_from
 from audits.instruments.differences import Changes, Comparison, Effects
-from audits.subject.operations import DispatchMode
+from audits.subject.operations import Ran, record
 from audits.subject.subject import Subject
 
 RANKINGS = ("topk", "sort", "argsort", "argmax", "argmin", "max", "min", "kthvalue", "median", "cummax")
@@ -23,24 +23,6 @@ GENERATIONS = 12
 POPULATION = 16
 CUTS = 3
 GOALS = 6  # populations: ranked values are pushed up and down for at most three ranking calls
-
-
-class RankingRecorder(DispatchMode):
-    """Records the inputs of all ranking operations along an axis, one row for each batch row."""
-
-    def __init__(self, rows: int) -> None:
-        super().__init__()
-        self.rows = rows
-        self.compared: list[Tensor] = []
-
-    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Record what a ranking operation compares."""
-        name, _, overload = func.__name__.partition(".")
-        if name in RANKINGS and overload != "other" and args and isinstance(args[0], Tensor):
-            values = args[0].detach()
-            if values.is_floating_point() and values.numel() % self.rows == 0 and values.numel() > self.rows:
-                self.compared.append(values.double().reshape(self.rows, -1).nan_to_num().cpu())
-        return func(*args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -100,12 +82,23 @@ def _observe(comparison: Comparison, inputs: Tensor) -> Observed:
     differences: list[Tensor] = []
     for part in inputs.split(comparison.rows):
         comparison.baseline(len(part))  # beforehand, so that its rankings are not recorded
-        with RankingRecorder(len(part)) as recorder:
-            differences.append(comparison.differences(part))
-        batches.append(recorder.compared)
+        found, compared = record(partial(comparison.differences, part), partial(_ranked, len(part)))
+        differences.append(found)
+        batches.append(compared)
     together = zip(*batches, strict=False)
     compared = [torch.cat(call) for call in together if len({values.shape[1] for values in call}) == 1]
     return Observed(compared, torch.cat(differences))
+
+
+def _ranked(rows: int, ran: Ran) -> list[Tensor]:
+    """What a ranking operation along an axis compares, one row for each batch row."""
+    name, _, overload = ran.func.__name__.partition(".")
+    if name not in RANKINGS or overload == "other" or not ran.args or not isinstance(ran.args[0], Tensor):
+        return []
+    values = ran.args[0].detach()
+    if not values.is_floating_point() or values.numel() % rows or values.numel() <= rows:
+        return []
+    return [values.double().reshape(rows, -1).nan_to_num().cpu()]
 
 
 def _fittest(compared: list[Tensor], reference: list[Tensor], goals: list[Goal]) -> Tensor:

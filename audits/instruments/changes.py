@@ -48,7 +48,13 @@ def singles(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
         # Shifting by 1 .. V-1 always gives another token.
         shift = torch.randint(1, vocabulary, (len(cuts), length), generator=gen)
         kinds = [(base + shift) % vocabulary, (base + 1) % vocabulary]
-    return Changes.join([_replace_at(base, kind, cuts) for kind in kinds])
+    return Changes.join([replace_at(base, kind, cuts) for kind in kinds])
+
+
+def everywhere(subject: Subject, base: Tensor, gen: torch.Generator, rows: int | None = None) -> Changes:
+    """Every position and every suffix changed; of these so many rows at random, where a number is given."""
+    plan = Changes.join([singles(subject, base, gen), suffixes(subject, base, gen)])
+    return plan if rows is None else plan.rows(torch.randperm(len(plan.cuts), generator=gen)[:rows])
 
 
 def sweep(subject: Subject, gen: torch.Generator) -> Changes:
@@ -61,10 +67,8 @@ def sweep(subject: Subject, gen: torch.Generator) -> Changes:
         magnitude = torch.tensor(MAGNITUDES, dtype=torch.float64).repeat(SWEPT // len(MAGNITUDES))
         suffix = subject.draw(SWEPT, length, gen) * magnitude[:, None, None]
     else:
-        drawn, special = (
-            torch.randperm(vocabulary, generator=gen),
-            torch.tensor(special_ids(subject), dtype=torch.int64),
-        )
+        drawn = torch.randperm(vocabulary, generator=gen)
+        special = torch.tensor(special_ids(subject), dtype=torch.int64)
         ids = torch.cat([special, drawn[~torch.isin(drawn, special)]])[: SWEPT // REPEATS]
         suffix = ids.repeat(-(-SWEPT // len(ids)))[:SWEPT, None].expand(-1, length)
     cuts = torch.randint(1, length, (SWEPT,), generator=gen)
@@ -128,15 +132,14 @@ def special_ids(subject: Subject) -> tuple[int, ...]:
 
 def replace_from(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:
     """Rows that follow `base` before their cut and `other` from it on."""
-    before = torch.arange(base.shape[1])[None, :] < cuts[:, None]
-    return Changes(_mix(before, base, other), cuts)
+    return Changes(mix(torch.arange(base.shape[1]) < cuts[:, None], base, other), cuts)
 
 
-def _replace_at(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:
+def replace_at(base: Tensor, other: Tensor, cuts: Tensor) -> Changes:
     """Rows that follow `other` at their cut and `base` everywhere else."""
-    others = torch.arange(base.shape[1])[None, :] != cuts[:, None]
-    return Changes(_mix(others, base, other), cuts)
+    return Changes(mix(torch.arange(base.shape[1]) != cuts[:, None], base, other), cuts)
 
 
-def _mix(where: Tensor, base: Tensor, other: Tensor) -> Tensor:
+def mix(where: Tensor, base: Tensor, other: Tensor) -> Tensor:
+    """Rows that follow `base` where a condition [R, N] holds, `other` elsewhere."""
     return torch.where(where[..., None] if base.ndim == 3 else where, base, other)

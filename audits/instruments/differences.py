@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from audits.instruments.noise_floor import SignificanceDecision, decide, max_abs_diff, noise_of, scale_of
-from audits.instruments.probe import Pair, Violation
+from audits.instruments.noise_floor import decide, max_abs_diff, noise_of, scale_of
+from audits.instruments.probe import Judged, Pair, Violation
 from audits.results import Site, Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
@@ -63,80 +64,83 @@ class Effects:
         return Effects(*(differences.where(mask, 0.0).amax(1) for mask in masks))
 
 
-@dataclass(frozen=True)
-class Response:
-    """How outputs that must agree respond to a pair of inputs.
+def response(subject: Subject, pair: Pair) -> Tensor:
+    """Largest absolute difference at each position where the outputs for a pair of inputs must agree."""
+    return _compared(pair, *_both_outputs(subject, pair))
 
-    Attributes:
-        differences: largest absolute difference at each position that must agree.
+
+def _both_outputs(subject: Subject, pair: Pair) -> tuple[Tensor, Tensor]:
+    """The outputs for both inputs of a pair, each of a call of its own."""
+    base = subject.run(pair.base, training=pair.training, extra_kwargs=pair.extra_kwargs)
+    return base, subject.run(pair.changed, training=pair.training, extra_kwargs=pair.extra_kwargs)
+
+
+def _compared(pair: Pair, before: Tensor, after: Tensor) -> Tensor:
+    return max_abs_diff(before, after)[pair.row, slice(*pair.must_agree)].cpu()
+
+
+def judge_calls(
+    subject: Subject,
+    measure: Callable[[Subject], Tensor],
+    found: Tensor | None = None,
+    *,
+    scale: float,
+    same_shape: bool = False,
+    noise: float | None = None,
+    source: Site | None = None,
+    first: Site | None = None,
+) -> Judged:
+    """Leak or rounding, of calls whose outputs must agree.
+
+    Args:
+        subject: the model.
+        measure: the differences of these outputs [N], or [R, N] of several rows, in this precision or another.
+        found: those already measured in this one.
         scale: the largest absolute output.
+        same_shape: as in `decide`.
+        noise: as in `decide`.
+        source: what the outputs depend on, where that is known.
+        first: position and row of the first difference; 0 and 0 by default.
     """
-
-    differences: Tensor
-    scale: float
-
-    @property
-    def effect(self) -> float:
-        """The largest difference."""
-        return float(self.differences.max())
-
-
-def response(subject: Subject, pair: Pair) -> Response:
-    """Both inputs of a pair, each in a call of its own, compared where they must agree: before the cut as a rule."""
-    before = subject.run(pair.base, training=pair.training, extra_kwargs=pair.extra_kwargs)
-    after = subject.run(pair.changed, training=pair.training, extra_kwargs=pair.extra_kwargs)
-    scale = max(scale_of(before), scale_of(after))
-    return Response(max_abs_diff(before, after)[pair.row, slice(*pair.must_agree)].cpu(), scale)
-
-
-@dataclass(frozen=True)
-class JudgedPair:
-    """A pair of inputs, the response to it, and the decision about that."""
-
-    pair: Pair
-    response: Response
-    decision: SignificanceDecision
-    source: Site | None = None  # where it is not the pair's own row
-
-    @property
-    def leaks(self) -> bool:
-        """Whether it is a leak."""
-        return self.decision.verdict is Verdict.LEAK
-
-    def violation(self) -> Violation:
-        """The source and the position before it with the largest difference."""
-        row, sink = self.pair.row, self.pair.must_agree[0] + int(self.response.differences.argmax())
-        source, floor = self.source or Site(self.pair.cut, row), self.decision.noise_floor
-        return Violation(source, Site(sink, row), self.response.effect, floor, self.pair)
-
-
-def judge(subject: Subject, pair: Pair, noise: float | None = None) -> JudgedPair:
-    """Leak or rounding, of a pair whose outputs must agree."""
-    found = response(subject, pair)
+    found = measure(subject) if found is None else found
+    effect = float(found.max())
     decision = decide(
-        subject,
-        found.effect,
-        lambda other: response(other, pair).effect,
-        same_shape=True,
-        scale=found.scale,
-        noise=noise,
+        subject, effect, lambda other: float(measure(other).max()), same_shape=same_shape, scale=scale, noise=noise
     )
-    return JudgedPair(pair, found, decision)
+    first, (row, position) = first or Site(0, 0), divmod(int(found.argmax()), found.shape[-1])
+    sink = Site((first.position or 0) + position, (first.row or 0) + row)
+    return Judged(decision.verdict, Violation(source or Site(), sink, effect, decision.noise_floor))
 
 
-def judge_other_rows(subject: Subject, bases: Tensor, changed: Tensor, row: int, noise: float) -> JudgedPair:
+def judge(subject: Subject, pair: Pair, noise: float | None = None, source: Site | None = None) -> Judged:
+    """Leak or rounding, of a pair whose outputs must agree; the source is the cut of its row if no other is given."""
+    outputs = _both_outputs(subject, pair)
+    judged = judge_calls(
+        subject,
+        partial(response, pair=pair),
+        _compared(pair, *outputs),
+        scale=max(scale_of(each) for each in outputs),
+        same_shape=True,
+        noise=noise,
+        source=source or Site(pair.cut, pair.row),
+        first=Site(pair.must_agree[0], pair.row),
+    )
+    return replace(judged, violation=replace(judged.violation, pair=pair))
+
+
+def judge_other_rows(subject: Subject, bases: Tensor, changed: Tensor, row: int, noise: float) -> Judged:
     """Whether one row [R, N, ...], which is the same in both, depends on the others; if so, on which one at least."""
 
-    def from_row(first: int) -> JudgedPair:
+    def from_row(first: int) -> Judged:
         kept = torch.cat([bases[:first], changed[first:]])
         pair = Pair(bases, kept, 0, compared=(0, bases.shape[1]), row=row)
-        return replace(judge(subject, pair, noise), source=Site(None, first))
+        return judge(subject, pair, noise, Site(None, first))
 
     judged = from_row(0)
     return _last(judged, 0, len(bases) - 1, from_row) if judged.leaks else judged
 
 
-def _last(found: JudgedPair, low: int, high: int, at: Callable[[int], JudgedPair]) -> JudgedPair:
+def _last(found: Judged, low: int, high: int, at: Callable[[int], Judged]) -> Judged:
     """The leak at as high a number up to `high` as still leaks, by bisection from the one found at `low`."""
     while low < high:
         middle = (low + high + 1) // 2
@@ -148,21 +152,20 @@ def _last(found: JudgedPair, low: int, high: int, at: Callable[[int], JudgedPair
     return found
 
 
-def latest_source(found: JudgedPair, stop: int, judge_pair: Callable[[Pair], JudgedPair]) -> JudgedPair:
-    """The leak with its change kept only from as late a position before `stop` as still leaks."""
-    pair = found.pair
+def judge_latest(pair: Pair, stop: int, judge_pair: Callable[[Pair], Judged]) -> Judged:
+    """Leak or rounding; of a leak the change is kept only from as late a position before `stop` as still leaks."""
 
-    def from_position(first: int) -> JudgedPair:
+    def from_position(first: int) -> Judged:
         kept = torch.cat([pair.base[:, :first], pair.changed[:, first:]], dim=1)
         return judge_pair(replace(pair, changed=kept, cut=first))
 
-    return _last(found, pair.cut, stop - 1, from_position)
-
-
-def judge_latest(subject: Subject, pair: Pair, stop: int) -> JudgedPair:
-    """Leak or rounding; a leak by its latest source before `stop`."""
-    judged = judge(subject, pair)
-    return latest_source(judged, stop, lambda trial: judge(subject, trial)) if judged.leaks else judged
+    judged = judge_pair(pair)
+    if not judged.leaks:
+        return judged
+    # What is confirmed remains so, though there may be no time left to find the latest source.
+    with contextlib.suppress(OutOfTime):
+        judged = _last(judged, pair.cut, stop - 1, from_position)
+    return judged
 
 
 class Comparison:
@@ -209,43 +212,48 @@ class Comparison:
             if effects.past[row] > self.noise:
                 yield row
 
-    def confirm(self, changes: Changes, row: int) -> tuple[SignificanceDecision, Violation]:
+    def confirmed(self, changes: Changes, effects: Effects) -> Iterator[Judged]:
+        """The strongest rows, each run by itself."""
+        return (self.confirm(changes, row) for row in self.strongest(effects))
+
+    def leak_or_doubt(self, changes: Changes, effects: Effects) -> Judged | None:
+        """The first of the strongest rows that does not pass."""
+        return next((each for each in self.confirmed(changes, effects) if each.verdict is not Verdict.PASS), None)
+
+    def leak(self, changes: Changes, effects: Effects | None = None) -> Violation | None:
+        """The first leak among the strongest of some changes, whose effects are measured if they are not given."""
+        found = self.confirmed(changes, effects or self.measure(changes))
+        return next((judged.violation for judged in found if judged.leaks), None)
+
+    def confirm(self, changes: Changes, row: int) -> Judged:
         """Run one change by itself, decide, and narrow the source down to the latest position with an effect."""
         one = changes.rows(torch.tensor([row]))
         if one.bases is not None:
             own = Comparison(self.subject, one.bases, training=self.training)
             return own.confirm(Changes(one.inputs, one.cuts), 0)
-        return self._narrowed(Pair(self.base, one.inputs, int(one.cuts[0]), self.training))
+        return self._judge_latest(Pair(self.base, one.inputs, int(one.cuts[0]), self.training))
 
-    def confirm_among_rows(self, changes: Changes, row: int) -> tuple[SignificanceDecision, Violation]:
+    def confirm_among_rows(self, changes: Changes, row: int) -> Judged:
         """The same for a change that acts in its batch only: by itself there, else by the changes of the other rows."""
         first = row - row % self.rows
         part = changes.rows(torch.arange(first, min(first + self.rows, len(changes.cuts))))
         bases = self.base.expand_as(part.inputs) if part.bases is None else part.bases
         row, cut = row - first, int(changes.cuts[row])
         together = self._judge(Pair(bases, part.inputs, cut, self.training, row=row))
-        if together.decision.verdict is Verdict.PASS:
-            return together.decision, together.violation()
+        if together.verdict is Verdict.PASS:
+            return together
         own, others = bases.clone(), part.inputs.clone()
         own[row], others[row] = part.inputs[row], bases[row]
-        found = self._narrowed(Pair(bases, own, cut, self.training, row=row))
-        if found[0].verdict is not Verdict.LEAK:
-            by_others = judge_other_rows(self.subject, bases, others, row, self.noise)
-            found = by_others.decision, by_others.violation()
-        if found[0].verdict is not Verdict.LEAK:  # neither explains it
-            return replace(together.decision, verdict=Verdict.UNDETERMINED), together.violation()
-        return found
+        found = self._judge_latest(Pair(bases, own, cut, self.training, row=row))
+        if not found.leaks:
+            found = judge_other_rows(self.subject, bases, others, row, self.noise)
+        # Where neither explains it, it is no leak yet.
+        return found if found.leaks else replace(together, verdict=Verdict.UNDETERMINED)
 
-    def _narrowed(self, pair: Pair) -> tuple[SignificanceDecision, Violation]:
-        """The decision on a pair; of a leak, with its source narrowed down."""
-        judged = self._judge(pair)
-        if judged.leaks:
-            # What is confirmed remains so, though there may be no time left to find the latest source.
-            with contextlib.suppress(OutOfTime):
-                judged = latest_source(judged, self.base.shape[1], self._judge)
-        return judged.decision, judged.violation()
+    def _judge_latest(self, pair: Pair) -> Judged:
+        return judge_latest(pair, self.base.shape[1], self._judge)
 
-    def _judge(self, pair: Pair) -> JudgedPair:
+    def _judge(self, pair: Pair) -> Judged:
         """Leak or rounding; where the subject is noisy, its noise is measured again around this very change."""
         noise = self.noise
         if noise:

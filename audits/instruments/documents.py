@@ -127,8 +127,8 @@ def isolates_documents(subject: Subject, kwargs: DocumentKwargs) -> bool:
     consecutive, restarting = _pairs(subject, kwargs)
     outputs = subject.run(consecutive[0].base, extra_kwargs=consecutive[0].extra_kwargs)
     floor = max(noise_of(subject), rounding(subject, scale_of(outputs)))
-    before = [response(subject, pair).effect > floor for pair in consecutive]
-    after = [response(subject, pair).effect > 0 for pair in restarting]
+    before = [float(response(subject, pair).max()) > floor for pair in consecutive]
+    after = [float(response(subject, pair).max()) > 0 for pair in restarting]
     if _stopped(before, after):
         return True
     calls = [_mixing(subject, p, floor) for p in consecutive] + [_mixing(subject, p, 0.0) for p in restarting]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from audits.results import Verdict
-from audits.subject.dropout import DrawRecorder
+from audits.subject.dropout import draws
 from audits.subject.fewer_bits import FewerBits
 from audits.subject.randomness import generator
 from audits.subject.subject import Subject, own_dtype
@@ -184,10 +184,8 @@ def rows_draw_apart(subject: Subject) -> bool:
 
     Fused attention counts among the operations that draw even where it drops nothing.
     """
-    base = subject.base()
-    with DrawRecorder() as recorder:
-        subject.run(base)
-    return any(not name.startswith("_scaled_dot_product") for name, _ in recorder.draws)
+    drawn = draws(partial(subject.run, subject.base()))
+    return any(not name.startswith("_scaled_dot_product") for name, _ in drawn)
 
 
 def _is_reproduced(subject: Subject, effect: float, measure: Callable[[Subject], float], floor: float) -> bool:

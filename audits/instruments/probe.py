@@ -81,15 +81,28 @@ class Report:
     control_failed: bool = False
 
 
+@dataclass(frozen=True)
+class Judged:
+    """An effect that causality forbids, and what was decided about it."""
+
+    verdict: Verdict
+    violation: Violation
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it is a leak."""
+        return self.verdict is Verdict.LEAK
+
+    def report(self, leak: str, otherwise: str, doubt: str = "") -> Report:
+        """The report of a probe whose conclusion this is: why it leaks, passes, or (as it passes) is undetermined."""
+        if self.leaks:
+            return Report(Verdict.LEAK, leak, (self.violation,))
+        return Report(self.verdict, (doubt if self.verdict is Verdict.UNDETERMINED else "") or otherwise)
+
+
 def batches(settings: Settings, rows: int) -> int:
     """How many forward passes so many rows take."""
     return -(-rows // settings.batch)
-
-
-def _few(settings: Settings) -> int:
-    """For probes whose cost does not grow with the length."""
-    del settings
-    return 8
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ class Probe:
     order: int
     run: Callable[[Subject], Report]
     blind_to: str
-    forwards: Callable[[Settings], int] = _few
+    forwards: Callable[[Settings], int] = lambda _: 8
 
 
 def not_applicable(why: str) -> Report:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from audits.formatting import error_text
-from audits.instruments.noise_floor import decide, max_abs_diff, noise_of, rounding, scale_of
-from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable, undetermined
-from audits.results import Site, Verdict
+from audits.instruments.differences import judge_calls
+from audits.instruments.noise_floor import max_abs_diff, noise_of, rounding, scale_of
+from audits.instruments.probe import Probe, Report, failed_control, not_applicable, undetermined
+from audits.results import Verdict
 from audits.subject.outputs import MAIN, as_sequence
 from audits.subject.settings import SubjectError
 from audits.subject.streaming import CACHES, OTHERS, Step, is_guess, own_stream, streaming
@@ -66,23 +67,19 @@ def _continues(subject: Subject, whole: Tensor, differences: Tensor, sizes: list
 
 def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, differences: dict[str, Tensor]) -> Report:
     name = max(differences, key=lambda key: float(differences[key].max()))
-    effect = float(differences[name].max())
     sizes = _plans(base.shape[1])[name]
 
-    def measure(other: Subject) -> float:
-        return float(max_abs_diff(_stream(other, step, base, sizes), other.run(base)).max())
+    def measure(other: Subject) -> Tensor:
+        return max_abs_diff(_stream(other, step, base, sizes), other.run(base))
 
     # Measured around the streams again: what drifts with time is no effect of streaming.
     noise = max(noise_of(subject), 4 * float(max_abs_diff(whole, subject.run(base)).max()))
-    decision = decide(subject, effect, measure, same_shape=False, scale=scale_of(whole), noise=noise)
-    if decision.verdict is Verdict.LEAK:
-        sink = int(differences[name].argmax())
-        violation = Violation(Site(), Site(sink, 0), effect, decision.noise_floor)
-        return Report(
-            Verdict.LEAK, f"decoding {name} differs at position {sink} by {effect:.3g} from one pass", (violation,)
-        )
-    why = f"decoding {', '.join(differences)} equals one pass (floor {decision.noise_floor:.1e})"
-    return Report(decision.verdict, why)
+    judged = judge_calls(subject, measure, differences[name], scale=scale_of(whole), noise=noise)
+    found = judged.violation
+    return judged.report(
+        f"decoding {name} differs at position {found.sink.position} by {found.effect:.3g} from one pass",
+        f"decoding {', '.join(differences)} equals one pass (floor {found.noise_floor:.1e})",
+    )
 
 
 def _plans(length: int) -> dict[str, list[int]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
 from audits.formatting import error_text
-from audits.instruments.differences import judge_latest
+from audits.instruments.differences import judge, judge_calls, judge_latest
 from audits.instruments.documents import CrossDocumentEffect, PackedRow, isolates_documents, measure_row
-from audits.instruments.noise_floor import decide, max_abs_diff, scale_of
-from audits.instruments.probe import Pair, Probe, Report, Violation, failed_control, not_applicable, undetermined
+from audits.instruments.noise_floor import max_abs_diff, scale_of
+from audits.instruments.probe import Pair, Probe, Report, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.packing import (
     AUXILIARY_ARGUMENTS,
@@ -124,13 +125,9 @@ def _judge(subject: Subject, effect: CrossDocumentEffect) -> Report:
         return _judge_alone(subject, effect)
     start, stop = effect.source
     pair = Pair(subject.base(), effect.changed, start, extra_kwargs=effect.kwargs, compared=effect.sink)
-    judged = judge_latest(subject, pair, stop)
-    if judged.decision.verdict is Verdict.UNDETERMINED:
-        return undetermined(f"a document changed another by {effect.effect:.1e}, perhaps by rounding alone")
-    if not judged.leaks:
-        return Report(Verdict.PASS, "")
-    violation = judged.violation()
-    return Report(Verdict.LEAK, f"{violation.description}, in another document", (violation,))
+    judged = judge_latest(pair, stop, partial(judge, subject))
+    doubt = f"a document changed another by {effect.effect:.1e}, perhaps by rounding alone"
+    return judged.report(f"{judged.violation.description}, in another document", "", doubt)
 
 
 def _judge_alone(subject: Subject, effect: CrossDocumentEffect) -> Report:
@@ -140,14 +137,10 @@ def _judge_alone(subject: Subject, effect: CrossDocumentEffect) -> Report:
         return max_abs_diff(other.run(base, extra_kwargs=effect.kwargs)[:, span], other.run(base[:, span]))[0]
 
     scale = scale_of(subject.run(base, extra_kwargs=effect.kwargs))
-    decision = decide(subject, effect.effect, lambda o: float(differences(o).max()), same_shape=False, scale=scale)
-    if decision.verdict is Verdict.PASS:
-        return Report(Verdict.PASS, "")
-    sink = effect.sink[0] + int(differences(subject).argmax())
+    judged = judge_calls(subject, differences, scale=scale, first=Site(effect.sink[0], 0))
+    judged = replace(judged, violation=replace(judged.violation, document=(*effect.sink, effect.kwargs)))
     why = f"the document from position {effect.sink[0]} on differs by {effect.effect:.3g} from itself alone"
-    document = (*effect.sink, effect.kwargs)
-    violation = Violation(Site(), Site(sink, 0), effect.effect, decision.noise_floor, document=document)
-    return Report(decision.verdict, why, (violation,) if decision.verdict is Verdict.LEAK else ())
+    return judged.report(why, "", why)
 
 
 PROBE = Probe(

@@ -12,7 +12,7 @@ from audits.instruments.differences import Changes, Comparison, Effects
 from audits.instruments.noise_floor import comparable, max_abs_diff, rounding, scale_of
 from audits.instruments.probe import Probe, Report, Violation, batches, failed_control, not_applicable, undetermined
 from audits.results import Verdict
-from audits.subject.operations import SizeRecorder
+from audits.subject.operations import record, usual_size
 from audits.subject.prepare import float64_reference, with_dtype
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
@@ -98,7 +98,7 @@ def _unmoved(subject: Subject, way: _Way, modes: tuple[Mode, ...]) -> Report | N
         other = Subject(subject.original, subject.settings, way.dtype, subject.clock, modes)
         other.outputs = subject.outputs
         with other.preserve_state():
-            plan = _plan(other, ROWS)
+            plan = _plan(other, min(ROWS, other.rows()))
             before, after = (other.run(inputs) for inputs in (subject.base().expand_as(plan.inputs), plan.inputs))
     except Exception:
         return not_applicable(f"it does not run in {way}")
@@ -110,9 +110,7 @@ def _unmoved(subject: Subject, way: _Way, modes: tuple[Mode, ...]) -> Report | N
 
 def _plan(subject: Subject, rows: int | None = None) -> Changes:
     """Every position and suffix of the base changed, or some of them."""
-    gen = generator(subject.settings.seed, "dtype")
-    plan = Changes.join([make(subject, subject.base(), gen) for make in (changes.singles, changes.suffixes)])
-    return plan.rows(torch.randperm(len(plan.cuts), generator=gen)[: min(rows, subject.rows())]) if rows else plan
+    return changes.everywhere(subject, subject.base(), generator(subject.settings.seed, "dtype"), rows)
 
 
 def _perturbed(subject: Subject, way: _Way) -> Report:
@@ -130,25 +128,24 @@ def _judge(comparison: Comparison, plan: Changes, way: _Way) -> Report:
     if float(effects.past.max()) > comparison.noise:
         subject.float64_reference = float64_reference(subject)
     doubt: Report | None = None
-    for row in comparison.strongest(effects):
-        decision, violation = comparison.confirm(plan, row)
-        if decision.verdict is Verdict.LEAK:
+    for judged in comparison.confirmed(plan, effects):
+        violation = judged.violation
+        if judged.leaks:
             return _leak(violation, subject, way)
         effect = f"in {way} outputs before the change differed by {violation.effect:.1e}"
-        most = max(decision.noise_floor, _most_rounding(subject))
+        most = max(violation.noise_floor, _most_rounding(subject))
         if not comparison.noise and violation.effect > most:
             why = f"{effect}, too much for rounding, but {MORE} more sweeps of changes showed nothing in float64"
             return _drawn_again(subject, way, most) or Report(Verdict.UNDETERMINED, why, (violation,))
-        if decision.verdict is Verdict.UNDETERMINED:
+        if judged.verdict is Verdict.UNDETERMINED:
             doubt = undetermined(f"{effect}, perhaps by rounding alone")
     return doubt or Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in {way}")
 
 
 def _most_rounding(subject: Subject) -> float:
     """The largest effect that rounding may have on outputs: they, or numbers on the way to them, may be large."""
-    with SizeRecorder() as recorder:
-        outputs = subject.run(subject.base())
-    return rounding(subject, max(recorder.largest, scale_of(outputs)))
+    outputs, sizes = record(partial(subject.run, subject.base()), lambda ran: map(usual_size, ran.floats()))
+    return rounding(subject, max([*sizes, scale_of(outputs)]))
 
 
 def _drawn_again(subject: Subject, way: _Way, most: float) -> Report | None:
@@ -160,10 +157,9 @@ def _drawn_again(subject: Subject, way: _Way, most: float) -> Report | None:
         with exact.preserve_state():
             comparison = Comparison(exact, exact.base())
             plan = changes.sweep(exact, generator(exact.settings.seed, "dtype", draw))
-            for row in comparison.strongest(comparison.measure(plan)):
-                decision, violation = comparison.confirm(plan, row)
-                if decision.verdict is Verdict.LEAK and violation.effect > most:
-                    return _leak(violation, exact, way)
+            for judged in comparison.confirmed(plan, comparison.measure(plan)):
+                if judged.leaks and judged.violation.effect > most:
+                    return _leak(judged.violation, exact, way)
     return None
 
 

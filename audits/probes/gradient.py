@@ -19,7 +19,6 @@ from audits.instruments.probe import (
     undetermined,
 )
 from audits.results import Site, Verdict
-from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 
@@ -85,16 +84,12 @@ def _changed_at(subject: Subject, base: Tensor, source: int) -> Tensor:
     return changed
 
 
-def _forwards(settings: Settings) -> int:
-    return batches(settings, settings.seq_len) + 3
-
-
 PROBE = Probe(
     "gradient",
     "derivatives of outputs with respect to later inputs",
     order=1,
     run=run,
-    forwards=_forwards,
+    forwards=lambda settings: batches(settings, settings.seq_len) + 3,
     blind_to="whatever carries no derivative: hard choices (top-k, argmax, comparisons), detached statistics, "
     "integers, saturated weights; and, as it looks at one length, mode and row, dependence on those.",
 )

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from audits.instruments.differences import judge_other_rows
-from audits.instruments.noise_floor import comparable, decide, max_abs_diff, noise_of, rows_draw_apart, scale_of
-from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable, undetermined
+from audits.instruments.differences import judge_calls, judge_other_rows
+from audits.instruments.noise_floor import comparable, max_abs_diff, noise_of, rows_draw_apart, scale_of
+from audits.instruments.probe import Probe, Report, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
@@ -60,13 +60,11 @@ def _judge_replaced(subject: Subject, base: Tensor, changed: Tensor, row: int) -
     # State outside the model may look like an effect of other rows.
     noise = max(noise_of(subject), 4 * float(max_abs_diff(one, after).max()))
     judged = judge_other_rows(subject, base, changed, row, noise)
-    found = judged.violation()
-    if judged.decision.verdict is Verdict.PASS:
+    if judged.verdict is Verdict.PASS:
         return None
-    if judged.decision.verdict is Verdict.UNDETERMINED:
-        return undetermined(f"other rows changed a row by {found.effect:.1e}, perhaps by rounding alone")
+    found = judged.violation
     why = f"replacing row {found.source.row} changes row {row} by {found.effect:.3g}"
-    return Report(Verdict.LEAK, why, (found,))
+    return judged.report(why, f"other rows changed a row by {found.effect:.1e}, perhaps by rounding alone")
 
 
 def _judge_smaller(subject: Subject, base: Tensor, before: Tensor) -> Report:
@@ -81,17 +79,16 @@ def _judge_smaller(subject: Subject, base: Tensor, before: Tensor) -> Report:
     first = max(differences, key=lambda start: float(differences[start].max()))
     piece, found = slice(first, first + len(differences[first])), differences[first]
 
-    def measure(other: Subject) -> float:
-        return float(max_abs_diff(other.run(base)[piece], other.run(base[piece])).max())
+    def measure(other: Subject) -> Tensor:
+        return max_abs_diff(other.run(base)[piece], other.run(base[piece]))
 
-    effect, (row, sink) = float(found.max()), divmod(int(found.argmax()), base.shape[1])
-    decision = decide(subject, effect, measure, same_shape=False, scale=scale_of(before))
-    sizes = f"a batch of {len(found)} and of {len(base)}"
-    if decision.verdict is Verdict.LEAK:
-        violation = Violation(Site(None, 0 if first else 1), Site(sink, first + row), effect, decision.noise_floor)
-        return Report(Verdict.LEAK, f"row {first + row} differs by {effect:.3g} in {sizes}", (violation,))
-    why = f"rows replaced in {len(base)}: no other row changed, and every row is the same in a smaller batch"
-    return Report(decision.verdict, why)
+    source = Site(None, 0 if first else 1)
+    judged = judge_calls(subject, measure, found, scale=scale_of(before), source=source, first=Site(0, first))
+    row, effect = judged.violation.sink.row, judged.violation.effect
+    return judged.report(
+        f"row {row} differs by {effect:.3g} in a batch of {len(found)} and of {len(base)}",
+        f"rows replaced in {len(base)}: no other row changed, and every row is the same in a smaller batch",
+    )
 
 
 def _forwards(settings: Settings) -> int:

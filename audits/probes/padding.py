@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from audits.instruments import changes
-from audits.instruments.differences import Changes, Comparison, judge_latest
-from audits.instruments.noise_floor import comparable, decide, max_abs_diff, rounding, scale_of
-from audits.instruments.probe import Pair, Probe, Report, Violation, not_applicable, undetermined
+from audits.instruments.differences import Comparison, judge, judge_calls, judge_latest
+from audits.instruments.noise_floor import comparable, max_abs_diff, rounding, scale_of
+from audits.instruments.probe import Pair, Probe, Report, not_applicable
 from audits.results import Site, Verdict
 from audits.subject.padding import ARGUMENTS, UNAMBIGUOUS, Padding, candidates, padded
 from audits.subject.randomness import generator
-from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 ROWS = 16  # changed sequences with each mask; our choice
@@ -102,8 +102,7 @@ def _other_content(subject: Subject, left: Padding) -> tuple[Tensor, Tensor]:
     """Inputs [R, N, ...] that differ from the base in what stands in padding, and how far real outputs [R, S] do."""
     base = subject.base()
     fresh = subject.draw(ROWS // 2, base.shape[1], generator(subject.settings.seed, "padding"))
-    before = torch.arange(base.shape[1]) < left.left
-    changed = torch.where(before[:, None] if base.ndim == 3 else before, fresh, base)
+    changed = changes.mix((torch.arange(base.shape[1]) < left.left)[None], fresh, base)
     return changed, Comparison(padded(subject, left), base).differences(changed)[:, left.left :]
 
 
@@ -157,20 +156,16 @@ def _finite(subject: Subject, padding: Padding) -> Subject | None:
 def _causal(subject: Subject, padding: Padding) -> Report:
     """Whether real outputs before a change differ, given a mask."""
     comparison = Comparison(padded(subject, padding), subject.base())
-    gen = generator(subject.settings.seed, "padding")
-    plan = Changes.join([make(subject, comparison.base, gen) for make in (changes.singles, changes.suffixes)])
-    plan = plan.rows(torch.randperm(len(plan.cuts), generator=gen)[:ROWS])
+    plan = changes.everywhere(subject, comparison.base, generator(subject.settings.seed, "padding"), ROWS)
     effects = comparison.measure(plan)
     if not float(effects.future.max()):
         return not_applicable(f"skipped with {padding}: no change of the input changed any output")
-    for row in comparison.strongest(effects):
-        decision, violation = comparison.confirm(plan, row)
-        if decision.verdict is Verdict.LEAK:
-            why = f"given {padding.name} with {padding}, {violation.description}"
-            return Report(Verdict.LEAK, why, (replace(violation, seen_in=comparison.subject),))
-        if decision.verdict is Verdict.UNDETERMINED:
-            return undetermined(f"with {padding} outputs before the change differed, perhaps by rounding alone")
-    return Report(Verdict.PASS, f"causal with {padding}")
+    judged, why = comparison.leak_or_doubt(plan, effects), f"causal with {padding}"
+    if judged is None:
+        return Report(Verdict.PASS, why)
+    judged = replace(judged, violation=replace(judged.violation, seen_in=comparison.subject))
+    doubt = f"with {padding} outputs before the change differed, perhaps by rounding alone"
+    return judged.report(f"given {padding.name} with {padding}, {judged.violation.description}", why, doubt)
 
 
 def _as_unpadded(subject: Subject, none: Padding, right: Padding) -> Report:
@@ -181,15 +176,11 @@ def _as_unpadded(subject: Subject, none: Padding, right: Padding) -> Report:
         one, two = (padded(other, padding).run(other.base()) for padding in (none, right))
         return max_abs_diff(one, two)[0, :real]
 
-    found = differences(subject)
     scale = scale_of(padded(subject, right).run(subject.base()))
-    effect = float(found.max())
-    decision = decide(subject, effect, lambda other: float(differences(other).max()), same_shape=False, scale=scale)
-    if decision.verdict is not Verdict.LEAK:
-        return Report(decision.verdict, f"the same with {right}")
-    sink = int(found.argmax())
+    judged = judge_calls(subject, differences, scale=scale, source=Site(real, 0))
+    sink, effect = judged.violation.sink.position, judged.violation.effect
     why = f"{right} changes the output at position {sink} by {effect:.3g}, by the mask alone"
-    return Report(Verdict.LEAK, why, (Violation(Site(real, 0), Site(sink, 0), effect, decision.noise_floor),))
+    return judged.report(why, f"the same with {right}")
 
 
 def _hidden(subject: Subject, none: Padding, left: Padding) -> Report:
@@ -205,13 +196,12 @@ def _hidden(subject: Subject, none: Padding, left: Padding) -> Report:
     if left.name not in UNAMBIGUOUS and bool(effects.amax(0).all()):
         return not_applicable("it hides no padding at the left from what follows")
     pair = Pair(base, changed[worst : worst + 1], 0, extra_kwargs=left, compared=(count, base.shape[1]))
-    judged = judge_latest(subject, pair, count)
-    if judged.decision.verdict is Verdict.UNDETERMINED:
-        return undetermined(f"what stands in padding changed outputs by {effect:.1e}, perhaps by rounding alone")
-    if not judged.leaks:
-        return Report(Verdict.PASS, "no output depends on what stands in padding")
-    violation = judged.violation()
-    return Report(Verdict.LEAK, f"given {left.name} with {left}, {violation.description}: it is padding", (violation,))
+    judged = judge_latest(pair, count, partial(judge, subject))
+    return judged.report(
+        f"given {left.name} with {left}, {judged.violation.description}: it is padding",
+        "no output depends on what stands in padding",
+        f"what stands in padding changed outputs by {effect:.1e}, perhaps by rounding alone",
+    )
 
 
 def _apart(subject: Subject, paddings: list[Padding]) -> Report:
@@ -227,20 +217,11 @@ def _apart(subject: Subject, paddings: list[Padding]) -> Report:
         alike = [max_abs_diff(mixed, other.run(base, extra_kwargs=p)).where(p.is_real(base), 0.0) for p in paddings]
         return torch.stack([rows[row] for row, rows in enumerate(alike)])
 
-    found = differences(subject).cpu()
-    effect, scale = float(found.max()), scale_of(padded(subject, paddings[0]).run(base))
-    decision = decide(subject, effect, lambda other: float(differences(other).max()), same_shape=False, scale=scale)
-    if decision.verdict is not Verdict.LEAK:
-        return Report(decision.verdict, "the same in a batch of differently padded rows")
-    row, sink = divmod(int(found.argmax()), base.shape[1])
-    why = f"how other rows are padded changes row {row} by {effect:.3g}"
-    violation = Violation(Site(None, int(row == 0)), Site(sink, row), effect, decision.noise_floor)
-    return Report(Verdict.LEAK, why, (violation,))
-
-
-def _forwards(settings: Settings) -> int:
-    del settings
-    return 0  # of most models, which take no padding mask
+    judged = judge_calls(subject, differences, scale=scale_of(padded(subject, paddings[0]).run(base)))
+    row = judged.violation.sink.row
+    judged = replace(judged, violation=replace(judged.violation, source=Site(None, int(row == 0))))
+    why = f"how other rows are padded changes row {row} by {judged.violation.effect:.3g}"
+    return judged.report(why, "the same in a batch of differently padded rows")
 
 
 PROBE = Probe(
@@ -248,7 +229,7 @@ PROBE = Probe(
     "the same given a padding mask, and what padding changes",
     order=9,
     run=run,
-    forwards=_forwards,
+    forwards=lambda _: 0,  # of most models, which take no padding mask
     blind_to="everything in a model that takes no padding mask, or one whose meaning cannot be told; padding in the "
     "middle, training mode, and choices so rare that random changes do not flip them.",
 )

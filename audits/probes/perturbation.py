@@ -124,15 +124,15 @@ def _judge(comparison: Comparison, plan: Changes, effects: Effects, state: _Sear
     state.past = max(state.past, float(effects.past.max()))
     state.future = max(state.future, float(effects.future.max()))
     for row in comparison.strongest(effects):
-        decision, violation = comparison.confirm(plan, row)
-        explained = max(decision.noise_floor, 2 * violation.effect)
-        if decision.verdict is Verdict.PASS and float(effects.past[row]) > explained:
-            decision, violation = comparison.confirm_among_rows(plan, row)
-        if decision.verdict is Verdict.LEAK:
-            state.leak = violation
+        judged = comparison.confirm(plan, row)
+        explained = max(judged.violation.noise_floor, 2 * judged.violation.effect)
+        if judged.verdict is Verdict.PASS and float(effects.past[row]) > explained:
+            judged = comparison.confirm_among_rows(plan, row)
+        if judged.leaks:
+            state.leak = judged.violation
             return
-        if decision.verdict is Verdict.UNDETERMINED:
-            state.doubts.append(f"{violation.effect:.1e} at floor {decision.noise_floor:.1e}")
+        if judged.verdict is Verdict.UNDETERMINED:
+            state.doubts.append(f"{judged.violation.effect:.1e} at floor {judged.violation.noise_floor:.1e}")
 
 
 def _planned(settings: Settings) -> int:
@@ -140,17 +140,12 @@ def _planned(settings: Settings) -> int:
     return changes.count_changes(settings) + changes.SWEPT
 
 
-def _forwards(settings: Settings) -> int:
-    own_bases = changes.SWEPT
-    return batches(settings, _planned(settings) + own_bases) + 6
-
-
 PROBE = Probe(
     "perturbation",
     "outputs before a changed suffix or token",
     order=0,
     run=run,
-    forwards=_forwards,
+    forwards=lambda settings: batches(settings, _planned(settings) + changes.SWEPT) + 6,
     blind_to="dependence on the length, which two inputs of equal length share; state and decoding; paths of training "
     "mode and of other dtypes; and changes that it neither draws, sweeps nor evolves.",
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
+from audits.instruments.differences import judge_calls
 from audits.instruments.noise_floor import (
     BY_CHANCE,
     comparable,
-    decide,
     draws_randomly,
     max_abs_diff,
     noise_of,
@@ -17,9 +18,8 @@ from audits.instruments.noise_floor import (
     rows_draw_apart,
     scale_of,
 )
-from audits.instruments.probe import Probe, Report, Violation, failed_control, not_applicable, undetermined
+from audits.instruments.probe import Probe, Report, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
-from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 SAMPLED = 8  # lengths, in addition to the worst, that are run in another precision; our choice
@@ -72,35 +72,25 @@ def _skipped(shortest: int, refused: dict[int, str]) -> str:
 def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, float]) -> Report:
     """Judge the length with the largest effect, each row alone; what shows among other rows only decides nothing."""
     worst = max(effects, key=lambda length: effects[length])
-    alone = [max_abs_diff(subject.run(row[:, :worst]), subject.run(row)[:, :worst])[0] for row in base.split(1)]
-    row = max(range(len(alone)), key=lambda index: float(alone[index].max()))
-    effect, sink = float(alone[row].max()), int(alone[row].argmax())
-
+    alone = [max_abs_diff(subject.run(row[:, :worst]), subject.run(row)[:, :worst]) for row in base.split(1)]
     compared = {worst, *list(effects)[:: max(1, len(effects) // SAMPLED)]}
 
-    def measure(other: Subject) -> float:
+    def measure(other: Subject) -> Tensor:
         full = other.run(base)
-        return max(float(max_abs_diff(other.run(base[:, :length]), full[:, :length]).max()) for length in compared)
+        return torch.cat([max_abs_diff(other.run(base[:, :n]), full[:, :n]).flatten() for n in compared])
 
     # Measured around the pair again: state outside the model is not restored, and is no effect of the length.
     noise = max(noise_of(subject), 4 * float(max_abs_diff(whole, subject.run(base)).max()))
     scale = scale_of(whole)
-    decision = decide(subject, effect, measure, same_shape=False, scale=scale, noise=noise)
-    explained = BY_CHANCE * max(decision.noise_floor, effect, rounding(subject, scale))
-    if decision.verdict is Verdict.PASS and effects[worst] > explained and not rows_draw_apart(subject):
+    judged = judge_calls(subject, measure, torch.cat(alone).cpu(), scale=scale, noise=noise)
+    sink, effect, floor = judged.violation.sink, judged.violation.effect, judged.violation.noise_floor
+    explained = BY_CHANCE * max(floor, effect, rounding(subject, scale))
+    if judged.verdict is Verdict.PASS and effects[worst] > explained and not rows_draw_apart(subject):
         return undetermined(f"cutting the sequence at {worst} changes rows by {effects[worst]:.1e} among others only")
-    if decision.verdict is not Verdict.LEAK:
-        why = (
-            f"{len(effects)} prefixes agree with the whole sequence to {effect:.1e} (floor {decision.noise_floor:.1e})"
-        )
-        return Report(decision.verdict, why)
-    violation = Violation(Site(worst, row), Site(sink, row), effect, decision.noise_floor)
-    why = f"cutting the sequence at {worst} changes the output at position {sink} by {effect:.3g}"
-    return Report(Verdict.LEAK, why, (violation,))
-
-
-def _forwards(settings: Settings) -> int:
-    return settings.seq_len + 6
+    return replace(judged, violation=replace(judged.violation, source=Site(worst, sink.row))).report(
+        f"cutting the sequence at {worst} changes the output at position {sink.position} by {effect:.3g}",
+        f"{len(effects)} prefixes agree with the whole sequence to {effect:.1e} (floor {floor:.1e})",
+    )
 
 
 PROBE = Probe(
@@ -108,7 +98,7 @@ PROBE = Probe(
     "outputs of a prefix with and without what follows",
     order=2,
     run=run,
-    forwards=_forwards,
+    forwards=lambda settings: settings.seq_len + 6,
     blind_to="leaks that a prefix shares with the whole: a future token that decides nothing at the lengths tried (it "
     "draws one sequence, not many), state, other rows, training mode, other dtypes.",
 )

@@ -23,7 +23,6 @@ from audits.instruments.tracing.tracer import Escape
 from audits.results import STRUCTURAL, Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
-from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 SOURCES = 48  # later tokens changed to confirm a traced flow, at most
@@ -101,9 +100,9 @@ def _turned_over(subject: Subject, found: Trace, reads: list[Escape]) -> tuple[R
             before, after = (Recorded.of(subject, given) for given in (one.bases, one.inputs))
             past = max_abs_diff(before.outputs, after.outputs)[0, : int(one.cuts)]
             if float(past.max()) > 0:
-                decision, violation = Comparison(subject, one.bases).confirm(replace(one, bases=None), 0)
-                if decision.verdict is Verdict.LEAK:
-                    return _leak(subject, violation), []
+                judged = Comparison(subject, one.bases).confirm(replace(one, bases=None), 0)
+                if judged.leaks:
+                    return _leak(subject, judged.violation), []
             left = [read for read in left if not before.decides_otherwise(after, read.frame)]
     return None, left
 
@@ -130,12 +129,9 @@ def _with_training(subject: Subject, base: Tensor, report: Report, evaluated: Tr
 def _confirmed(subject: Subject, base: Tensor, found: Trace, *, training: bool, thorough: bool = True) -> Report | None:
     """The leak that a change of later tokens confirms, with the line where it enters; None if no output changes."""
     comparison = Comparison(subject, base, training=training)
-    for plan, effects in _plans(comparison, found, thorough=thorough):
-        for row in comparison.strongest(effects):
-            decision, violation = comparison.confirm(plan, row)
-            if decision.verdict is Verdict.LEAK:
-                return _leak(subject, violation)
-    return None
+    leaks = (comparison.leak(*plan) for plan in _plans(comparison, found, thorough=thorough))
+    violation = next((leak for leak in leaks if leak is not None), None)
+    return None if violation is None else _leak(subject, violation)
 
 
 def _plans(comparison: Comparison, found: Trace, *, thorough: bool) -> Iterator[tuple[Changes, Effects]]:
@@ -147,7 +143,8 @@ def _plans(comparison: Comparison, found: Trace, *, thorough: bool) -> Iterator[
     later = found.latest[found.leaking()].unique()
     sources = later[torch.linspace(0, len(later) - 1, min(SOURCES, len(later))).long()]
     gen = generator(subject.settings.seed, "provenance")
-    own = Changes.join([_only(subject, base, sources, gen) for _ in range(DRAWS)])
+    fresh = (subject.draw(len(sources), base.shape[1], gen) for _ in range(DRAWS))
+    own = Changes.join([changes.replace_at(base, each, sources) for each in fresh])
     yield own, comparison.measure(own)
     # From here on the same draws as the perturbation probe, so that chance does not make the two disagree.
     gen = generator(subject.settings.seed, "perturbation")
@@ -175,13 +172,6 @@ def _evolved_from_others(comparison: Comparison, gen: torch.Generator) -> Iterat
         if evolved is None:
             return
         yield replace(evolved.changes, bases=base.expand(evolved.changes.inputs.shape)), evolved.effects
-
-
-def _only(subject: Subject, base: Tensor, sources: Tensor, gen: torch.Generator) -> Changes:
-    """Rows in which one source each is replaced."""
-    fresh = subject.draw(len(sources), base.shape[1], gen)
-    at = torch.arange(base.shape[1]) == sources[:, None]
-    return Changes(torch.where(at[..., None] if base.ndim == 3 else at, fresh, base), sources)
 
 
 def _leak(subject: Subject, violation: Violation) -> Report:
@@ -212,7 +202,7 @@ def _attributed(subject: Subject, violation: Violation) -> Attribution | None:
     # A choice may pass the later token on in one of the two inputs only.
     for pair in (violation.pair, swapped):
         try:
-            nearest = int((response(subject, pair).differences > violation.noise_floor).nonzero().max())
+            nearest = int((response(subject, pair) > violation.noise_floor).nonzero().max())
             for sink in dict.fromkeys((nearest, violation.sink.position)):
                 found = attribute(subject, pair, sink, follow_values=True)
                 if found is not None:
@@ -256,14 +246,9 @@ def _suffix_leak(subject: Subject, base: Tensor) -> Violation | None:
             comparison = Comparison(subject, base)
             if not comparable(comparison.base_outputs):
                 return None
-            plan = changes.suffixes(subject, base, generator(subject.settings.seed, "structural"))
-            for row in comparison.strongest(comparison.measure(plan)):
-                decision, violation = comparison.confirm(plan, row)
-                if decision.verdict is Verdict.LEAK:
-                    return violation
+            return comparison.leak(changes.suffixes(subject, base, generator(subject.settings.seed, "structural")))
     except Exception:
         return None
-    return None
 
 
 def _remarks(found: Trace) -> str:
@@ -278,17 +263,12 @@ def _at(frame: Frame | None) -> str:
     return "torch's own code" if frame is None else f"{display_path(frame.file)}:{frame.line}"
 
 
-def _forwards(settings: Settings) -> int:
-    del settings
-    return 4
-
-
 PROBE = Probe(
     "provenance",
     "where later tokens flow, operation by operation",
     order=2,
     run=run,
-    forwards=_forwards,
+    forwards=lambda _: 4,
     blind_to="numbers that are computed from the length itself, since no token flows there; branches on shapes; "
     "calls, rows and dtypes other than the traced ones. A flow counts only once a change of tokens shows it.",
 )

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.instruments.noise_floor import CALLS, comparable, decide, max_abs_diff, noise_of, scale_of
+from audits.instruments.differences import judge_calls
+from audits.instruments.noise_floor import CALLS, comparable, max_abs_diff, noise_of, scale_of
 from audits.instruments.probe import Probe, Report, Violation, failed_control, undetermined
 from audits.results import CALLERS_INPUT, Site, Verdict
 from audits.subject.outputs import as_sequence
 from audits.subject.randomness import generator
-from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 SHORT = 8  # an eighth of the sequence is a short call; our choice
@@ -71,20 +71,17 @@ def _repeated(subject: Subject) -> Report:
     noise = _noise(subject, base)
     differences = {name: found for name, pair in pairs.items() if (found := _after(subject, *pair)) is not None}
     name = max(differences, key=lambda key: float(differences[key].max()))
-    effect = float(differences[name].max())
 
-    def measure(other: Subject) -> float:
+    def measure(other: Subject) -> Tensor:
         found = _after(other, *pairs[name])
-        return 0.0 if found is None else float(found.max())
+        return torch.zeros(1) if found is None else found
 
-    decision = decide(subject, effect, measure, same_shape=True, scale=scale_of(first), noise=noise)
-    if decision.verdict is Verdict.UNDETERMINED:
-        return undetermined(f"after {name} the output differs by {effect:.1e}, perhaps by rounding alone")
-    if decision.verdict is Verdict.PASS:
-        return Report(Verdict.PASS, f"the same output after {', '.join(differences)}")
-    violation = Violation(Site(), Site(int(differences[name].argmax()), 0), effect, decision.noise_floor)
-    return Report(
-        Verdict.LEAK, f"after a call with {name} the same input gives outputs that differ by {effect:.3g}", (violation,)
+    judged = judge_calls(subject, measure, differences[name], scale=scale_of(first), same_shape=True, noise=noise)
+    effect = judged.violation.effect
+    return judged.report(
+        f"after a call with {name} the same input gives outputs that differ by {effect:.3g}",
+        f"the same output after {', '.join(differences)}",
+        f"after {name} the output differs by {effect:.1e}, perhaps by rounding alone",
     )
 
 
@@ -137,15 +134,11 @@ def _takes(subject: Subject, inputs: Tensor) -> bool:
     return True
 
 
-def _forwards(settings: Settings) -> int:
-    return 33 if settings.batch > 1 else 30
-
-
 PROBE = Probe(
     "repeat-call",
     "outputs that depend on earlier calls",
     order=4,
     run=run,
-    forwards=_forwards,
+    forwards=lambda settings: 33 if settings.batch > 1 else 30,
     blind_to="everything that one call does by itself, except to write into its input.",
 )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from audits.instruments import changes
-from audits.instruments.differences import Changes, Comparison
+from audits.instruments.differences import Comparison
 from audits.instruments.noise_floor import comparable
 from audits.instruments.probe import Probe, Report, batches, failed_control, not_applicable, undetermined
 from audits.results import Verdict
-from audits.subject.dropout import DrawRecorder, WithoutDropout
+from audits.subject.dropout import WithoutDropout, draws
 from audits.subject.randomness import generator
-from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 
@@ -43,12 +43,8 @@ def _draw_alike(subject: Subject, report: Report) -> bool:
     """Whether both inputs of a leak draw the same shapes in the same order, and so the same numbers."""
     pair = report.violations[0].pair
     assert pair is not None
-    draws: list[list[tuple[str, tuple[tuple[int, ...], ...]]]] = []
-    for inputs in (pair.base, pair.changed):
-        with DrawRecorder() as recorder:
-            subject.run(inputs, training=True)
-        draws.append(recorder.draws)
-    return draws[0] == draws[1]
+    one, two = (draws(partial(subject.run, inputs, training=True)) for inputs in (pair.base, pair.changed))
+    return one == two
 
 
 def _perturbed(comparison: Comparison) -> Report:
@@ -57,8 +53,16 @@ def _perturbed(comparison: Comparison) -> Report:
     if comparison.noise:
         return undetermined("two calls with equal random generators differ: randomness outside torch, numpy and Python")
     gen = generator(comparison.subject.settings.seed, "training-mode")
-    parts = [make(comparison.subject, comparison.base, gen) for make in (changes.singles, changes.suffixes)]
-    return _judge(comparison, Changes.join(parts))
+    plan = changes.everywhere(comparison.subject, comparison.base, gen)
+    effects = comparison.measure(plan)
+    if not float(effects.future.max()):
+        return failed_control("no change of the input changed any output")
+    why = f"{len(plan.cuts)} changed sequences in training mode: no output before the change differed"
+    judged = comparison.leak_or_doubt(plan, effects)
+    if judged is None:
+        return Report(Verdict.PASS, why)
+    doubt = "in training mode outputs before the change differed, perhaps by rounding alone"
+    return judged.report(f"in training mode, {judged.violation.description}", why, doubt)
 
 
 def _comparison(subject: Subject) -> Comparison:
@@ -71,30 +75,12 @@ def _comparison(subject: Subject) -> Comparison:
         return Comparison(subject.float32_copy, subject.base(), training=True)
 
 
-def _judge(comparison: Comparison, plan: Changes) -> Report:
-    effects = comparison.measure(plan)
-    if not float(effects.future.max()):
-        return failed_control("no change of the input changed any output")
-    for row in comparison.strongest(effects):
-        decision, violation = comparison.confirm(plan, row)
-        if decision.verdict is Verdict.UNDETERMINED:
-            return undetermined("in training mode outputs before the change differed, perhaps by rounding alone")
-        if decision.verdict is Verdict.LEAK:
-            return Report(Verdict.LEAK, f"in training mode, {violation.description}", (violation,))
-    why = f"{len(plan.cuts)} changed sequences in training mode: no output before the change differed"
-    return Report(Verdict.PASS, why)
-
-
-def _forwards(settings: Settings) -> int:
-    return batches(settings, changes.count_changes(settings)) + 5
-
-
 PROBE = Probe(
     "training-mode",
     "the same in training mode with gradients, generators pinned",
     order=5,
     run=run,
-    forwards=_forwards,
+    forwards=lambda settings: batches(settings, changes.count_changes(settings)) + 5,
     blind_to="length, state, other rows and decoding; and choices so rare that random changes do not flip them, as it "
     "evolves no inputs.",
 )

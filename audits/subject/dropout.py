@@ -6,6 +6,7 @@ rows of each expert: a later token's route shifts the masks of earlier tokens, w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from audits.subject.operations import DispatchMode
+from audits.subject.operations import Ran, record
 
 DROPOUTS = frozenset(
     {
@@ -31,19 +32,14 @@ DROPOUTS = frozenset(
 )
 
 
-class DrawRecorder(DispatchMode):
-    """While active, records every operation that draws from a generator, and its shapes, in order."""
+def draws(call: Callable[[], object]) -> list[tuple[str, tuple[torch.Size, ...]]]:
+    """Every operation of a call that draws from a generator, and the shapes of its arguments, in order."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.draws: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
+    def noted(ran: Ran) -> list[tuple[str, tuple[torch.Size, ...]]]:
+        shapes = tuple(arg.shape for arg in ran.args if isinstance(arg, Tensor))
+        return [(ran.func.__name__, shapes)] if torch.Tag.nondeterministic_seeded in ran.func.tags else []
 
-    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Record an operation that draws."""
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            shapes = tuple(tuple(arg.shape) for arg in args if isinstance(arg, Tensor))
-            self.draws.append((func.__name__, shapes))
-        return func(*args, **kwargs)
+    return record(call, noted)[1]
 
 
 class WithoutDropout(TorchFunctionMode):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, NamedTuple, TypeVar
 from unittest.mock import patch
 
 import torch
@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 # Casting and copying are what another dtype is expected to change.
 CASTS = ("_to_copy", "clone", "copy_", "detach", "alias", "lift_fresh")
 TORCH = ("aten", "prims")  # namespaces of torch itself: the same operation does the same in every dtype
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 class DispatchMode(TorchDispatchMode):
@@ -48,64 +50,58 @@ class DispatchMode(TorchDispatchMode):
         return False
 
 
-class _OperationRecorder(DispatchMode):
-    """Records the names of operations, in order."""
+class Ran(NamedTuple):
+    """One operation that ran: the operator overload, its positional arguments and what it returned."""
 
-    def __init__(self) -> None:
+    func: Any
+    args: tuple[Any, ...]
+    output: Any
+
+    def floats(self) -> list[Tensor]:
+        """The floating tensors among what it returned."""
+        results = self.output if isinstance(self.output, (tuple, list)) else (self.output,)
+        return [t.detach() for t in results if isinstance(t, Tensor) and t.is_floating_point() and t.numel()]
+
+
+class _Recorder(DispatchMode, Generic[T]):
+    """Runs every operation as it is and collects what is noted about it."""
+
+    def __init__(self, note: Callable[[Ran], Iterable[T]]) -> None:
         super().__init__()
-        self.names: list[str] = []
-        self.opaque = False
+        self.note = note
+        self.noted: list[T] = []
 
     def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        name = func.__name__.partition(".")[0]
-        self.opaque = self.opaque or func.namespace not in TORCH
-        if name not in CASTS:
-            self.names.append(name)
-        return func(*args, **kwargs)
-
-
-class _ResultRecorder(DispatchMode):
-    """Records something of every floating result, in order."""
-
-    def record(self, result: Tensor) -> None:
-        """Take note of one."""
-
-    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        output: Any = func(*args, **kwargs)
-        for tensor in output if isinstance(output, (tuple, list)) else (output,):
-            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel():
-                self.record(tensor.detach())
+        output = func(*args, **kwargs)
+        self.noted += self.note(Ran(func, args, output))
         return output
 
 
-class CoarseResultRecorder(_ResultRecorder):
-    """Records dtype and checksum of every result of a coarser dtype than float64."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.results: list[tuple[torch.dtype, float]] = []
-
-    def record(self, result: Tensor) -> None:
-        """The dtype and the sum of the finite elements."""
-        if result.dtype != torch.float64:
-            self.results.append((result.dtype, float(result.double().nan_to_num().sum())))
-
-
-class SizeRecorder(_ResultRecorder):
-    """Records the largest size of results, of each what nine in ten of its elements exceed: a mask is no size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.largest = 0.0
-
-    def record(self, result: Tensor) -> None:
-        """The tenth of the way from the smallest to the largest element."""
-        size = result.double().nan_to_num(0, 0, 0).abs().flatten()
-        self.largest = max(self.largest, float(size.kthvalue(len(size) // 10 + 1).values))
+def record(call: Callable[[], R], note: Callable[[Ran], Iterable[T]]) -> tuple[R, list[T]]:
+    """The result of a call, and what is noted about its operations, in their order."""
+    recorder = _Recorder(note)
+    with recorder:
+        result = call()
+    return result, recorder.noted
 
 
 def operations(call: Callable[[], object]) -> tuple[str, ...] | None:
     """The operations of a call, without casts and copies; None if one of them is an opaque custom kernel."""
-    with _OperationRecorder() as recorder:
-        call()
-    return None if recorder.opaque else tuple(recorder.names)
+    _, names = record(call, lambda ran: [ran.func.__name__.partition(".")[0] if ran.func.namespace in TORCH else ""])
+    return None if "" in names else tuple(name for name in names if name not in CASTS)
+
+
+def coarse_results(call: Callable[[], object]) -> list[tuple[torch.dtype, float]]:
+    """Dtype and sum of the finite elements of every result of a coarser dtype than float64."""
+
+    def noted(ran: Ran) -> list[tuple[torch.dtype, float]]:
+        coarse = (t for t in ran.floats() if t.dtype != torch.float64)
+        return [(t.dtype, float(t.double().nan_to_num().sum())) for t in coarse]
+
+    return record(call, noted)[1]
+
+
+def usual_size(result: Tensor) -> float:
+    """What nine in ten of the elements of a result exceed: a mask is no size."""
+    sizes = result.double().nan_to_num(0, 0, 0).abs().flatten()
+    return float(sizes.kthvalue(len(sizes) // 10 + 1).values)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from audits.formatting import first_line
 from audits.subject.call_convention import call_convention
 from audits.subject.force_float64 import SpoofDtype, force_float64
-from audits.subject.operations import CoarseResultRecorder, operations
+from audits.subject.operations import coarse_results, operations
 from audits.subject.outputs import MAIN, as_sequence, further_outputs, named_tensors
 from audits.subject.packing import DOCUMENT_ARGUMENTS
 from audits.subject.progress import AuditClock
@@ -235,9 +235,8 @@ def _compute_dtype(subject: Subject) -> torch.dtype | None:
     """The coarsest floating dtype among results that depend on the input: constant tables do not count."""
     lists = []
     for name in ("base", "other"):
-        with CoarseResultRecorder() as recorder:
-            subject.run(subject.draw(1, subject.settings.seq_len, generator(subject.settings.seed, name)))
-        lists.append(recorder.results)
+        inputs = subject.draw(1, subject.settings.seq_len, generator(subject.settings.seed, name))
+        lists.append(coarse_results(partial(subject.run, inputs)))
     aligned = len(lists[0]) == len(lists[1])
     changed = {a[0] for a, b in zip(*lists, strict=False) if a != b} if aligned else {d for d, _ in lists[0]}
     return max(changed, key=lambda dtype: torch.finfo(dtype).eps, default=subject.dtype)

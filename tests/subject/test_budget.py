@@ -102,9 +102,9 @@ def test_a_leak_without_time_to_find_its_latest_source_is_reported_with_the_one_
         comparison = Comparison(subject, subject.base())
         changed = torch.cat([comparison.base[:, :4], (comparison.base[:, 4:] + 1) % VOCAB], dim=1)
         clock.now = 1000 - left
-        decision, violation = comparison.confirm(Changes(changed, torch.tensor([4])), 0)
-        assert decision.verdict is Verdict.LEAK
-        sources[left] = violation.source.position
+        judged = comparison.confirm(Changes(changed, torch.tensor([4])), 0)
+        assert judged.leaks
+        sources[left] = judged.violation.source.position
     assert sources == {30: 4, 100: LENGTH - 1}
 
 
