@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from typing import TypedDict, Unpack
+from functools import wraps
+from typing import ParamSpec
 
 import torch
 
@@ -22,6 +23,7 @@ from audits.subject.progress import PREPARING, AuditClock, ProgressCallback
 from audits.subject.settings import Settings, SubjectError
 from audits.subject.subject import Model, Subject
 
+P = ParamSpec("P")
 PREPARATION = 14  # forward passes that determine batch and precision, about
 
 
@@ -108,30 +110,20 @@ def audit(
     )
 
 
-class Options(TypedDict, total=False):
-    """The arguments of `audit`, so that a type checker sees a typo in those of `assert_causal`."""
+def _asserting(run: Callable[P, AuditResult]) -> Callable[P, None]:
+    """The assertion that an audit passes, with the audit's own arguments."""
 
-    input: str
-    vocab_size: int | None
-    width: int | None
-    seq_len: int
-    batch: int
-    seed: int
-    dtype: str | None
-    device: str
-    documents: str | None
-    probes: Sequence[str] | None
-    preset: str | None
-    target: str | None
-    budget: float | Budget | None
-    watch: ProgressCallback | None
+    @wraps(run, assigned=())
+    def assert_causal(*args: P.args, **kwargs: P.kwargs) -> None:
+        """Raise AssertionError unless every applicable probe passes; takes the arguments of `audit`."""
+        result = run(*args, **kwargs)
+        if result.verdict is not Verdict.PASS:
+            raise AssertionError(explain(result))
+
+    return assert_causal
 
 
-def assert_causal(model: Model, **options: Unpack[Options]) -> None:
-    """Raise AssertionError unless every applicable probe passes; takes the arguments of `audit`."""
-    result = audit(model, **options)
-    if result.verdict is not Verdict.PASS:
-        raise AssertionError(explain(result))
+assert_causal = _asserting(audit)
 
 
 def explain(result: AuditResult) -> str:

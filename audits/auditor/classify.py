@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -118,23 +117,19 @@ def _without_gradient(subject: Subject, pair: Pair, effect: float) -> LeakClass:
     whole, half = (_small_perturbation(subject, pair, size * finest**0.5) for size in (1.0, 0.5))
     if whole is None or half is None:
         return LeakClass.UNKNOWN
+    past, future = float(whole[: pair.cut].max()), float(whole[pair.cut :].max())
     # A flipped ranking jumps; only a smooth path halves when the perturbation is halved.
-    smooth = whole.past > 1e-6 * whole.future and 0.25 < half.past / whole.past < 0.75
+    smooth = past > 1e-6 * future and 0.25 < float(half[: pair.cut].max()) / past < 0.75
     if not smooth and effect < TOO_SMALL * scale_of(subject.run(pair.base, training=pair.training)):
         return LeakClass.UNKNOWN
     return LeakClass.STATISTIC if smooth else LeakClass.SELECTION
 
 
-@dataclass(frozen=True)
-class _Changed:
-    """How far outputs before the cut, and from it on, changed."""
+def _small_perturbation(subject: Subject, pair: Pair, size: float) -> Tensor | None:
+    """How far each output [N] moves by a small relative change of the embedded (or fed) features from the cut on.
 
-    past: float
-    future: float
-
-
-def _small_perturbation(subject: Subject, pair: Pair, size: float) -> _Changed | None:
-    """The response to a small relative change of the embedded (or fed) features from the cut on; None if untestable."""
+    None where that cannot be tried.
+    """
 
     def perturb(rows: Tensor) -> Tensor:
         perturbed = rows.clone()
@@ -150,5 +145,4 @@ def _small_perturbation(subject: Subject, pair: Pair, size: float) -> _Changed |
             after = subject.run(pair.base, training=pair.training)
         if not tap.taken:
             return None
-    differences = max_abs_diff(before, after)[pair.row]
-    return _Changed(float(differences[: pair.cut].max()), float(differences[pair.cut :].max()))
+    return max_abs_diff(before, after)[pair.row]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.instruments.divergence import Divergence, Operation, OperationLog, Sizes, divergence
+from audits.instruments.divergence import Divergence, Operation, OperationLog, Sizes, divergence, fixed_sizes
 from audits.instruments.locate import Location
 from audits.instruments.noise_floor import max_abs_diff
 from audits.instruments.probe import Violation
@@ -104,11 +104,11 @@ def _first(whole: int, part: int) -> Sizes:
 def _company(subject: Subject, violation: Violation) -> Parting:
     """A row in a batch, and alone."""
     rows, row = subject.base(subject.rows(subject.run(subject.base()))), violation.sink.row or 0
-
-    def sizes(m: int, n: int) -> tuple[slice, slice, bool] | None:
-        return (slice(row * n, (row + 1) * n), slice(None), True) if m == n * len(rows) else None
-
-    yield divergence(_logged(subject, rows)[1], _logged(subject, rows[row : row + 1])[1], sizes)
+    yield divergence(
+        _logged(subject, rows)[1],
+        _logged(subject, rows[row : row + 1])[1],
+        lambda m, n: (slice(row * n, (row + 1) * n), slice(None), True) if m == n * len(rows) else None,
+    )
 
 
 def _again(subject: Subject, violation: Violation) -> Parting:
@@ -125,13 +125,8 @@ def _again(subject: Subject, violation: Violation) -> Parting:
                 subject.run(subject.draw(rows, size, gen), reset=False)
             after, second = _logged(subject, inputs, reset=False)
             if _differ(before, after, violation):
-                yield divergence(first, second, _equal)
+                yield divergence(first, second)
                 break
-
-
-def _equal(m: int, n: int) -> None:
-    """Calls of one shape have no axes of different size that correspond."""
-    del m, n
 
 
 def _written(subject: Subject) -> Divergence | None:
@@ -155,11 +150,9 @@ def _packed(subject: Subject, violation: Violation) -> Parting:
     assert violation.document is not None
     start, stop, kwargs = violation.document
     base = subject.base()
-
-    def sizes(m: int, n: int) -> tuple[slice, slice, bool] | None:
-        return (slice(start, stop), slice(None), True) if (m, n) == (base.shape[1], stop - start) else None
-
-    yield divergence(_logged(subject, base, kwargs)[1], _logged(subject, base[:, start:stop])[1], sizes)
+    parts = {(base.shape[1], stop - start): (slice(start, stop), slice(None), True)}
+    one, two = _logged(subject, base, kwargs)[1], _logged(subject, base[:, start:stop])[1]
+    yield divergence(one, two, fixed_sizes(parts))
 
 
 def _continued(subject: Subject, violation: Violation) -> Parting:
@@ -171,19 +164,11 @@ def _continued(subject: Subject, violation: Violation) -> Parting:
     half = max(1, length // 2)
     for sizes in ([1] * length, [half, *[1] * (length - half)], [3] * (length // 3) + [length % 3] * (length % 3 > 0)):
         streamed, second, past = _streamed(subject, step, base, sizes, sink)
-        if _differ(whole[:, past : past + streamed.shape[1]], streamed, violation):
-            yield divergence(first, second, _piece(length, past, streamed.shape[1]))
-
-
-def _piece(whole: int, past: int, size: int) -> Sizes:
-    """A piece of a whole, and all up to its end."""
-
-    def sizes(m: int, n: int) -> tuple[slice, slice, bool] | None:
-        if m != whole or n not in (size, past + size):
-            return None
-        return slice(past if n == size else 0, past + size), slice(None), True
-
-    return sizes
+        stop = past + streamed.shape[1]
+        if _differ(whole[:, past:stop], streamed, violation):
+            # All up to the end of the piece, and the piece itself.
+            parts = {(length, size): (slice(stop - size, stop), slice(None), True) for size in (stop, stop - past)}
+            yield divergence(first, second, fixed_sizes(parts))
 
 
 def _streamed(

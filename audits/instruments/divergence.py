@@ -7,7 +7,7 @@ differ too. Operations of the two calls correspond if the same line of the same 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,11 @@ ROUNDINGS = 2.0**12  # differences allowed, in units of eps times the largest nu
 HIDDEN = 1e4  # larger numbers stand for minus infinity, and say nothing of a tensor's size
 # Of two axes of different size: what corresponds, and whether that is all; None where it is unknown.
 Sizes = Callable[[int, int], tuple[slice, slice, bool] | None]
+
+
+def fixed_sizes(parts: Mapping[tuple[int, int], tuple[slice, slice, bool]]) -> Sizes:
+    """What corresponds, given for pairs of sizes."""
+    return lambda m, n: parts.get((m, n))
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Divergence:
     trace: tuple[TraceStep, ...]
 
 
-def divergence(one: list[Operation], two: list[Operation], sizes: Sizes) -> Divergence | None:
+def divergence(one: list[Operation], two: list[Operation], sizes: Sizes = lambda *_: None) -> Divergence | None:
     """Where the second of two calls parts from the first; None where no results that correspond differ.
 
     `sizes` says which parts of two axes of different size correspond; what has axes it does not know is walked through.

@@ -1,16 +1,17 @@
-"""Packed documents: what one of them changes in the others, and whether a model isolates them by position ids."""
+"""Packed documents: replaced one at a time, and whether a model isolates them by position ids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
-from audits.instruments.changes import MAGNITUDES
+from audits.instruments.changes import MAGNITUDES, mix
 from audits.instruments.differences import response
 from audits.instruments.locate import introduces_leak, record_calls
-from audits.instruments.noise_floor import comparable, max_abs_diff, noise_of, rounding, scale_of
+from audits.instruments.noise_floor import noise_of, rounding, scale_of
 from audits.instruments.probe import Pair
 from audits.subject.packing import DocumentKwargs, Packing
 from audits.subject.randomness import generator
@@ -18,76 +19,6 @@ from audits.subject.subject import Subject
 
 DRAWS = 2  # new contents drawn for every document of tokens
 Span = tuple[int, int]  # first position and end of a document
-
-
-@dataclass(frozen=True, eq=False)
-class CrossDocumentEffect:
-    """How far a document depends on another one, or on not being alone in its row.
-
-    Attributes:
-        kwargs: the row, and the arguments that give the model its documents.
-        effect: largest difference of outputs of the document that should not have changed.
-        sink: that document.
-        source: the document that was replaced; the sink itself where it was compared with itself alone.
-        changed: the row with the source replaced [1, N, ...]; None for a document alone.
-    """
-
-    kwargs: DocumentKwargs
-    effect: float
-    sink: Span
-    source: Span
-    changed: Tensor | None = None
-
-    @property
-    def alone(self) -> bool:
-        """The document was compared with itself alone."""
-        return self.changed is None
-
-    @property
-    def into_later(self) -> bool:
-        """A later document depends on an earlier one."""
-        return self.source < self.sink
-
-    @property
-    def into_earlier(self) -> bool:
-        """An earlier document depends on a later one."""
-        return self.source > self.sink
-
-
-@dataclass(frozen=True)
-class PackedRow:
-    """What was measured on one packed row.
-
-    Attributes:
-        kwargs: the row, and the arguments that give the model its documents.
-        finite: whether its outputs can be compared.
-        reacted: whether the outputs of every replaced document changed.
-        effects: on all other documents.
-    """
-
-    kwargs: DocumentKwargs
-    finite: bool
-    reacted: bool
-    effects: tuple[CrossDocumentEffect, ...]
-
-
-def measure_row(subject: Subject, kwargs: DocumentKwargs) -> PackedRow:
-    """Replace every document in several ways; compare every document after the first with itself alone."""
-    base = subject.base()
-    before = subject.run(base, extra_kwargs=kwargs)
-    effects, reacted = [], True
-    for source in kwargs.packing.spans:
-        rows = replacements(subject, base, source)
-        differences = [max_abs_diff(before, subject.run(row, extra_kwargs=kwargs))[0].cpu() for row in rows]
-        reacted &= any(float(difference[slice(*source)].max()) > 0 for difference in differences)
-        effects += [
-            CrossDocumentEffect(kwargs, float(difference[slice(*sink)].max()), sink, source, row)
-            for difference, row in zip(differences, rows, strict=True)
-            for sink in kwargs.packing.spans
-            if sink != source
-        ]
-    effects += [e for span in kwargs.packing.spans[1:] if (e := _alone(subject, kwargs, before, span)) is not None]
-    return PackedRow(kwargs, comparable(before), reacted, tuple(effects))
 
 
 def replacements(subject: Subject, base: Tensor, span: Span) -> list[Tensor]:
@@ -99,22 +30,8 @@ def replacements(subject: Subject, base: Tensor, span: Span) -> list[Tensor]:
     else:
         others = [subject.draw(1, base.shape[1], gen) for _ in range(DRAWS)]
         others.append((base + 1) % (subject.settings.vocab_size or 2))
-    rows = []
-    for other in others:
-        row = base.clone()
-        row[:, slice(*span)] = other[:, slice(*span)]
-        rows.append(row)
-    return rows
-
-
-def _alone(subject: Subject, kwargs: DocumentKwargs, before: Tensor, span: Span) -> CrossDocumentEffect | None:
-    """A document after others against itself alone; None where the model takes nothing that short."""
-    inside = slice(*span)
-    try:
-        alone = subject.run(subject.base()[:, inside])
-    except Exception:
-        return None
-    return CrossDocumentEffect(kwargs, float(max_abs_diff(before[:, inside], alone).max()), span, span)
+    position = torch.arange(base.shape[1])[None]
+    return [mix((position < span[0]) | (position >= span[1]), base, other) for other in others]
 
 
 def isolates_documents(subject: Subject, kwargs: DocumentKwargs) -> bool:

@@ -41,9 +41,7 @@ def user_frames() -> tuple[Frame, ...]:
 
 def own_packages(module: nn.Module | None) -> frozenset[str]:
     """The packages that the parts of a model come from; none of a plain callable."""
-    return (
-        frozenset(_package(type(part).__module__) for part in module.modules()) if module is not None else frozenset()
-    )
+    return frozenset(_package(type(part).__module__) for part in (module.modules() if module is not None else ()))
 
 
 def own_frame(frames: Sequence[Frame], packages: frozenset[str]) -> Frame | None:
@@ -57,13 +55,8 @@ def _package(module: str) -> str:
 
 def innermost_module(names: Mapping[int, str]) -> str:
     """The name of the module whose method runs, torch's included; `names` are those of modules by their id."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code is not Subject.call.__code__:
-        name = names.get(id(frame.f_locals.get("self")))
-        if name is not None:
-            return name
-        frame = frame.f_back  # type: ignore[assignment] # the loop ends with None
-    return ""
+    found = (names.get(id(frame.f_locals.get("self"))) for frame in _frames())
+    return next((name for name in found if name is not None), "")
 
 
 def user_numbers() -> tuple[int | float, ...]:
@@ -82,11 +75,16 @@ def user_numbers() -> tuple[int | float, ...]:
 
 
 def _stack() -> Iterator[FrameType]:
-    frame = sys._getframe(1)
+    """The subject's frames, from the innermost outwards."""
+    return (frame for frame in _frames() if not frame.f_code.co_filename.startswith(_HIDDEN))
+
+
+def _frames() -> Iterator[FrameType]:
+    """All frames inside the call of the subject, from the innermost outwards."""
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code is not Subject.call.__code__:
-        if not frame.f_code.co_filename.startswith(_HIDDEN):
-            yield frame
-        frame = frame.f_back  # type: ignore[assignment] # the loop ends with None
+        yield frame
+        frame = frame.f_back
 
 
 def display_path(file: str) -> str:

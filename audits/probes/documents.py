@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import Tensor
 
 from audits.formatting import error_text
 from audits.instruments.differences import judge, judge_calls, judge_latest
-from audits.instruments.documents import CrossDocumentEffect, PackedRow, isolates_documents, measure_row
-from audits.instruments.noise_floor import max_abs_diff, scale_of
+from audits.instruments.documents import Span, isolates_documents, replacements
+from audits.instruments.noise_floor import comparable, max_abs_diff, scale_of
 from audits.instruments.probe import Pair, Probe, Report, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.packing import (
@@ -75,13 +76,69 @@ def _plain_positions(subject: Subject) -> Report | None:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Effect:
+    """How far one document of a row depends on another one, or on not being alone in it.
+
+    Attributes:
+        differences: of outputs that should agree, at each of its positions.
+        sink: that document.
+        source: the document that was replaced; the sink itself where that was compared with itself alone.
+        pair: the row as it was and with the source replaced; None for a document alone.
+        kwargs: the arguments that give the model its documents.
+    """
+
+    differences: Tensor
+    sink: Span
+    source: Span
+    pair: Pair | None
+    kwargs: DocumentKwargs
+
+    @property
+    def size(self) -> float:
+        """The largest difference."""
+        return float(self.differences.max())
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What one packed row showed: whether its outputs are numbers, whether every source reacted itself, the effects."""
+
+    kwargs: DocumentKwargs
+    finite: bool
+    reacted: bool
+    effects: tuple[_Effect, ...]
+
+
+def _measured(subject: Subject, kwargs: DocumentKwargs) -> _Row:
+    """Replace every document in several ways; compare every document after the first with itself alone."""
+    base, spans = subject.base(), kwargs.packing.spans
+    before = subject.run(base, extra_kwargs=kwargs)
+    effects, reacted = [], True
+    for source in spans:
+        rows = replacements(subject, base, source)
+        differences = [max_abs_diff(before, subject.run(row, extra_kwargs=kwargs))[0].cpu() for row in rows]
+        reacted &= any(float(difference[slice(*source)].max()) > 0 for difference in differences)
+        effects += [
+            _Effect(difference[slice(*sink)], sink, source, Pair(base, row, source[0], False, kwargs, sink), kwargs)
+            for difference, row in zip(differences, rows, strict=True)
+            for sink in spans
+            if sink != source
+        ]
+    for span in spans[1:]:
+        with suppress(Exception):  # the model takes nothing that short
+            alone = max_abs_diff(before[:, slice(*span)], subject.run(base[:, slice(*span)]))[0]
+            effects.append(_Effect(alone.cpu(), span, span, None, kwargs))
+    return _Row(kwargs, comparable(before), reacted, tuple(effects))
+
+
 def _report(subject: Subject, names: tuple[str, ...], *, additive: bool) -> Report:
     """The verdict over all packings; one that the model refuses is skipped, and named."""
-    rows: list[PackedRow] = []
+    rows: list[_Row] = []
     refused = ""
     for packing in packings(subject.settings.seq_len):
         try:
-            rows.append(measure_row(subject, DocumentKwargs(packing, (*names, *_auxiliary(subject)), additive)))
+            rows.append(_measured(subject, DocumentKwargs(packing, (*names, *_auxiliary(subject)), additive)))
         except Exception as problem:
             refused = f"the model refused {packing} ({error_text(problem)})"
     by = f"boundaries given by {', '.join(names)}"
@@ -97,11 +154,11 @@ def _report(subject: Subject, names: tuple[str, ...], *, additive: bool) -> Repo
     return _verdict(subject, effects, f"{by}, {tried}", promised=promised)
 
 
-def _verdict(subject: Subject, effects: list[CrossDocumentEffect], tried: str, *, promised: bool) -> Report:
+def _verdict(subject: Subject, effects: list[_Effect], tried: str, *, promised: bool) -> Report:
     """Effects on later documents come first, because an ordinary leak of the future has effects on earlier ones."""
-    alone = [e for e in effects if e.alone]
-    kinds = ([e for e in effects if e.into_later], [e for e in effects if e.into_earlier], alone)
-    judged = [_judge(subject, max(kind, key=lambda e: e.effect)) for kind in kinds if any(e.effect for e in kind)]
+    alone = [e for e in effects if e.pair is None]
+    kinds = ([e for e in effects if e.source < e.sink], [e for e in effects if e.source > e.sink], alone)
+    judged = [_judge(subject, max(kind, key=lambda e: e.size)) for kind in kinds if any(e.size for e in kind)]
     if not promised:
         judged = [_as_remark(report) for report in judged]
     for verdict in (Verdict.LEAK, Verdict.UNDETERMINED):
@@ -120,26 +177,24 @@ def _as_remark(report: Report) -> Report:
     return Report(Verdict.PASS, f"{report.why} (--documents {POSITIONS} makes that a leak)")
 
 
-def _judge(subject: Subject, effect: CrossDocumentEffect) -> Report:
-    if effect.changed is None:
+def _judge(subject: Subject, effect: _Effect) -> Report:
+    if effect.pair is None:
         return _judge_alone(subject, effect)
-    start, stop = effect.source
-    pair = Pair(subject.base(), effect.changed, start, extra_kwargs=effect.kwargs, compared=effect.sink)
-    judged = judge_latest(pair, stop, partial(judge, subject))
-    doubt = f"a document changed another by {effect.effect:.1e}, perhaps by rounding alone"
+    judged = judge_latest(effect.pair, effect.source[1], partial(judge, subject))
+    doubt = f"a document changed another by {effect.size:.1e}, perhaps by rounding alone"
     return judged.report(f"{judged.violation.description}, in another document", "", doubt)
 
 
-def _judge_alone(subject: Subject, effect: CrossDocumentEffect) -> Report:
+def _judge_alone(subject: Subject, effect: _Effect) -> Report:
     base, span = subject.base(), slice(*effect.sink)
 
     def differences(other: Subject) -> Tensor:
-        return max_abs_diff(other.run(base, extra_kwargs=effect.kwargs)[:, span], other.run(base[:, span]))[0]
+        return max_abs_diff(other.run(base, extra_kwargs=effect.kwargs)[:, span], other.run(base[:, span]))
 
     scale = scale_of(subject.run(base, extra_kwargs=effect.kwargs))
-    judged = judge_calls(subject, differences, scale=scale, first=Site(effect.sink[0], 0))
+    judged = judge_calls(subject, differences, effect.differences, scale=scale, first=Site(effect.sink[0], 0))
     judged = replace(judged, violation=replace(judged.violation, document=(*effect.sink, effect.kwargs)))
-    why = f"the document from position {effect.sink[0]} on differs by {effect.effect:.3g} from itself alone"
+    why = f"the document from position {effect.sink[0]} on differs by {effect.size:.3g} from itself alone"
     return judged.report(why, "", why)
 
 

@@ -159,19 +159,13 @@ def _comparable(tensor: Tensor) -> bool:
 
 
 def _state(owner: Any) -> Any:
-    if isinstance(owner, torch.Generator):
-        return owner.get_state()
-    if isinstance(owner, random.Random):
-        return owner.getstate()
-    return owner.get_state() if hasattr(owner, "get_state") else owner.bit_generator.state
+    read = getattr(owner, "get_state", getattr(owner, "getstate", None))  # of torch and older numpy; of Python
+    return read() if read else owner.bit_generator.state
 
 
 def _set_state(owner: Any, state: Any) -> None:
-    if isinstance(owner, torch.Generator):
-        owner.set_state(state)
-    elif isinstance(owner, random.Random):
-        owner.setstate(state)
-    elif hasattr(owner, "set_state"):
-        owner.set_state(state)
+    write = getattr(owner, "set_state", getattr(owner, "setstate", None))
+    if write:
+        write(state)
     else:
         owner.bit_generator.state = state

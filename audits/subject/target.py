@@ -40,13 +40,11 @@ def _import(where: str, target: str) -> ModuleType:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except SubjectError:
+    except (SubjectError, KeyboardInterrupt, OutOfTime):
         raise
     except ModuleNotFoundError as problem:
         raise SubjectError(f"target {target!r}: {problem}; is it installed, or on the path from here?") from problem
     except BaseException as problem:
-        if isinstance(problem, KeyboardInterrupt | OutOfTime):
-            raise
         raise SubjectError(f"target {target!r}: importing it raised {error_text(problem)}") from problem
 
 
@@ -87,9 +85,9 @@ def _build(found: Any, target: str) -> Model:
         return model
     try:
         built = found()
+    except (KeyboardInterrupt, OutOfTime):
+        raise
     except BaseException as problem:  # sys.exit() in a factory is an error, too
-        if isinstance(problem, KeyboardInterrupt | OutOfTime):
-            raise
         raise SubjectError(f"target {target!r}: calling the factory raised {error_text(problem)}") from problem
     if not callable(built):
         raise SubjectError(

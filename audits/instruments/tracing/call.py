@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from audits.instruments.tracing.taint_map import LABEL_DTYPE, MASKED
+from audits.instruments.tracing.taint_map import LABEL_DTYPE, MASKED, TaintMap
 
 # Argument name -> labels, or a list of them (None for constants) where the argument is a list.
 ArgumentLabels = dict[str, Any]
@@ -38,9 +39,7 @@ class Call:
         values: arguments by name, as they were before the operation; absent ones take the schema's default.
         labels: of the arguments that are not constant.
         out: what the operation returned.
-        sparse: names of the labelled arguments whose storage holds constants too.
-        masked: names of the arguments whose labels may have the MASKED flag.
-        packed: names of the arguments that hold coordinates of cells that a mask kept.
+        maps: the taint maps of the tensors of each argument that is not constant.
         may_hold_zero: says whether a constant tensor may hold a zero.
         notes: where rules record what they assumed.
     """
@@ -49,11 +48,27 @@ class Call:
     values: dict[str, Any]
     labels: ArgumentLabels
     out: Any
-    sparse: frozenset[str]
-    masked: frozenset[str]
-    packed: frozenset[str]
+    maps: Mapping[str, Sequence[TaintMap]]
     may_hold_zero: Callable[[Tensor], bool]
     notes: Notes
+
+    @cached_property
+    def sparse(self) -> frozenset[str]:
+        """Names of the labelled arguments whose storage holds constants too."""
+        return self._names(lambda taint_map: not taint_map.dense())
+
+    @cached_property
+    def masked(self) -> frozenset[str]:
+        """Names of the arguments whose labels may have the MASKED flag."""
+        return self._names(lambda taint_map: taint_map.masked)
+
+    @cached_property
+    def packed(self) -> frozenset[str]:
+        """Names of the arguments that hold coordinates of cells that a mask kept."""
+        return self._names(lambda taint_map: taint_map.packed)
+
+    def _names(self, has: Callable[[TaintMap], bool]) -> frozenset[str]:
+        return frozenset(name for name, maps in self.maps.items() if any(has(each) for each in maps))
 
     def get(self, name: str, default: Any = None) -> Any:
         """An argument, or the default where the caller left it out."""
@@ -69,8 +84,7 @@ class Call:
         labels = self.labels.get(name)
         if labels is not None:
             return labels  # type: ignore[no-any-return] # tensors only: lists are read from `labels` directly
-        value = self.values[name]
-        return torch.zeros(value.shape, dtype=LABEL_DTYPE, device=value.device)
+        return zeros_for(self.values[name])
 
     def all_labels(self) -> Iterator[Tensor]:
         """Every tensor of labels, those inside lists too."""
@@ -126,6 +140,11 @@ def rule(*names: str, masked: bool = False) -> Callable[[Rule], Rule]:
         return function
 
     return register
+
+
+def zeros_for(value: Tensor) -> Tensor:
+    """The labels of a constant tensor."""
+    return torch.zeros(value.shape, dtype=LABEL_DTYPE, device=value.device)
 
 
 def latest(*labels: Tensor | None) -> Tensor | None:

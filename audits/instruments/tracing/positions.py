@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from audits.instruments.tracing.call import ArgumentLabels, Call, Rule
 from audits.instruments.tracing.taint_map import LABEL_DTYPE, MAX_POSITIONS, unflagged
@@ -27,7 +28,7 @@ def numbered(shape: torch.Size, axis: int) -> Tensor:
 
 def positions_of(call: Call, rule: Rule, given: ArgumentLabels, target: int, shape: torch.Size, length: int) -> Any:
     """The positions of a target of an operation, from those of its arguments; None where no element's is known."""
-    known = [each for each in _tensors(given) if bool(each.any())]
+    known = [each for each in tree_leaves(given) if isinstance(each, Tensor) and bool(each.any())]
     product = call.name in FACTORS
     found = _carried(call, rule, given, target, shape) if product and known else None
     if found is not None and bool(found.any()):
@@ -72,7 +73,7 @@ def _line(numbers: Tensor, axis: int, shape: torch.Size, length: int) -> Tensor 
 def _carried(call: Call, rule: Rule, given: ArgumentLabels, target: int, shape: torch.Size) -> Tensor | None:
     """Positions taken along by an operation; None where some element is made from several."""
     latest = _apply(call, rule, given, target)
-    earliest = _apply(call, rule, {n: _map(each, _turned) for n, each in given.items()}, target)
+    earliest = _apply(call, rule, tree_map_only(Tensor, _turned, given), target)
     if latest is None or earliest is None or not torch.equal(latest, _turned(earliest)):
         return None
     return latest.expand(shape)
@@ -109,12 +110,3 @@ def _distinct(tensors: Iterator[Tensor]) -> list[Tensor]:
         if not any(torch.equal(each, other) for other in found):
             found.append(each)
     return found
-
-
-def _tensors(given: ArgumentLabels) -> Iterator[Tensor]:
-    for each in given.values():
-        yield from (one for one in each if one is not None) if isinstance(each, list) else (each,)
-
-
-def _map(value: Any, change: Any) -> Any:
-    return [None if each is None else change(each) for each in value] if isinstance(value, list) else change(value)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from audits.instruments.source_lines import Frame, own_packages, user_frames
 from audits.instruments.tracing.call import ArgumentLabels, Call, Rule
 from audits.instruments.tracing.positions import numbered, positions_of
 from audits.instruments.tracing.rules import Plan
 from audits.instruments.tracing.taint_map import TaintMaps, storage_key
-from audits.instruments.tracing.tracer import Tracer
+from audits.instruments.tracing.tracer import Tracer, tensors_in
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Recorder(Tracer):
     def _record(self, todo: Plan, used: Rule, call: Call, targets: list[Tensor]) -> None:
         # In-place calls already hold a copy of what they overwrite; other inputs may be overwritten by later calls.
         values = {name: _copied(value, name in call.labels) for name, value in call.values.items()}
-        kept = Call(**{**vars(call), "values": values, "out": _copied(call.out, True)})
+        kept = replace(call, values=values, out=_copied(call.out, True))
         origins = {name: call.values[name] for name in call.labels}
         if todo.reads_old_value:
             origins |= {name: targets[0] for name in todo.written - todo.outputs if name in origins and targets}
@@ -103,18 +104,12 @@ class Recorder(Tracer):
 
     def _known(self, value: Any) -> Any:
         """The positions of an argument's elements, for each item of a list; None where none are known."""
-        if isinstance(value, Tensor):
-            return self._positions.read(value)
-        known = [self._positions.read(item) if isinstance(item, Tensor) else None for item in value]
-        return known if any(item is not None for item in known) else None
+        known = tree_map_only(Tensor, self._positions.read, value)
+        return known if tensors_in(known) else None
 
 
 def _copied(value: Any, needed: bool) -> Any:
-    if isinstance(value, Tensor) and needed:
-        return value.detach().clone()
-    if isinstance(value, (list, tuple)) and needed and any(isinstance(v, Tensor) for v in value):
-        return [v.detach().clone() if isinstance(v, Tensor) else v for v in value]
-    return value
+    return tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), value) if needed else value
 
 
 def cell_of(tensor: Tensor, element: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -49,10 +48,10 @@ def _masked(labels: Tensor, zero: Tensor) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, -2)
 
 
-@rule("mm", "bmm", "matmul", masked=True)
+@rule("mm", "bmm", masked=True)
 def product(call: Call) -> Result:
     """Matrix products."""
-    return contract(call, "self", "mat2" if "mat2" in call.values else "other")
+    return contract(call, "self", "mat2")
 
 
 @rule("addmm", "baddbmm", masked=True)
@@ -60,22 +59,6 @@ def affine(call: Call) -> Result:
     """A matrix product plus something."""
     names = ("mat1", "mat2") if call.name == "addmm" else ("batch1", "batch2")
     return latest(unflagged(call.labels_or_zeros("self")), contract(call, *names))
-
-
-@rule("mv", "dot", "vdot", "addmv", "addr", "outer", "ger")
-def vectors(call: Call) -> Result:
-    """Products with vectors: every factor counts, row by row for a matrix."""
-    if call.name in ("dot", "vdot"):
-        return latest(*(m.amax() for m in call.all_labels()))
-    if call.name in ("addr", "outer", "ger"):
-        first, second = (
-            call.labels_or_zeros(n) for n in (("vec1", "vec2") if call.name == "addr" else ("self", "vec2"))
-        )
-        return latest(first[:, None], second[None], call.labels_of("self") if call.name == "addr" else None)
-    matrix = call.labels_of("self" if call.name == "mv" else "mat")
-    vector = call.labels_of("vec")
-    found = latest(None if matrix is None else matrix.amax(-1), None if vector is None else vector.amax())
-    return latest(found, call.labels_of("self") if call.name == "addmv" else None)
 
 
 @rule("convolution", "_convolution", "convolution_overrideable", "mkldnn_convolution")
@@ -137,14 +120,11 @@ def _with_gaps(
     return spread, [1] * len(stride), pads
 
 
-@rule("avg_pool1d", "avg_pool2d", "max_pool2d_with_indices", "max_pool1d", "max_pool2d")
+@rule("avg_pool2d", "max_pool2d_with_indices")
 def pool(call: Call) -> Result:
     """The latest in each window."""
     labels = call.labels_or_zeros("self").double()
     stride = call.get("stride") or call.values["kernel_size"]
     size, padding = call.values["kernel_size"], call.get("padding", 0)
-    function: Callable[..., Tensor] = F.max_pool1d if call.name.endswith("1d") else F.max_pool2d
-    options = {"ceil_mode": bool(call.get("ceil_mode", False))}
-    if call.get("dilation") is not None:
-        options["dilation"] = call.values["dilation"]
-    return function(labels, size, stride, padding, **options).to(LABEL_DTYPE)
+    found = F.max_pool2d(labels, size, stride, padding, call.get("dilation", 1), bool(call.get("ceil_mode", False)))
+    return found.to(LABEL_DTYPE)

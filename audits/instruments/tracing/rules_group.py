@@ -15,19 +15,17 @@ from audits.instruments.tracing.call import Call, Notes, Result, latest, rule
 
 GROUPING = "tokens sorted by an integer key interact within their own group and are put back"
 SKIPPING = "groups that no token chose add nothing"
-SORTS = ("sort", "argsort")
 
 
 def groups(call: Call) -> bool:
     """Whether a sort is assumed to be grouping."""
-    return call.notes.grouping and call.name in SORTS and not call.values["self"].is_floating_point()
+    return call.notes.grouping and call.name == "sort" and not call.values["self"].is_floating_point()
 
 
 def grouped(call: Call) -> Result:
     """A sort in which every entry keeps the label of its own cell."""
     call.assume(GROUPING)
-    order: Tensor = call.out if isinstance(call.out, Tensor) else call.out[1]
-    return call.labels_or_zeros("self").gather(call.get("dim", -1), order)
+    return call.labels_or_zeros("self").gather(call.get("dim", -1), call.out[1])
 
 
 def lists_groups(notes: Notes, labels: Tensor) -> bool:
@@ -40,13 +38,13 @@ def lists_groups(notes: Notes, labels: Tensor) -> bool:
 
 @rule("histc", "bincount")
 def count(call: Call) -> Result:
-    """Counts depend on mix_all counted."""
+    """Counts depend on all that is counted."""
     return latest(*(m.max() for m in call.all_labels() if m.numel()))
 
 
 @rule("_grouped_mm")
 def grouped_product(call: Call) -> Result:
-    """Rows [R, K] times the weights [G, K, J] of the group whose offsets enclose them; other shapes mix mix_all."""
+    """Rows [R, K] times the weights [G, K, J] of the group whose offsets enclose them; other shapes mix all."""
     rows, weights, offsets = call.labels_or_zeros("self"), call.labels_of("mat2"), call.labels_of("offs")
     if rows.ndim != 2 or call.values["mat2"].ndim != 3:
         return count(call)

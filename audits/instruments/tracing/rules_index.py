@@ -38,24 +38,6 @@ def gather(call: Call) -> Result:
     return latest(index, read)
 
 
-@rule("take")
-def take(call: Call) -> Result:
-    """The flattened tensor read by index."""
-    source = call.labels_of("self")
-    return latest(call.labels_of("index"), None if source is None else source.reshape(-1)[call.values["index"]])
-
-
-@rule("index_select")
-def index_select(call: Call) -> Result:
-    """Whole slices read by index."""
-    dim, index, source = call.values["dim"], call.labels_of("index"), call.labels_of("self")
-    shape = [1] * call.out.ndim
-    if shape:
-        shape[dim] = -1
-    read = None if source is None else source.index_select(dim, call.values["index"])
-    return latest(None if index is None else index.reshape(shape), read)
-
-
 @rule("index", "_unsafe_index")
 def index(call: Call) -> Result:
     """Advanced indexing with tensors, booleans included."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
-from audits.instruments.tracing.call import Call, Result, rule
+from audits.instruments.tracing.call import Call, Result, rule, zeros_for
 from audits.instruments.tracing.rules_index import PACKING
 from audits.instruments.tracing.taint_map import LABEL_DTYPE
 
@@ -35,8 +36,8 @@ def move(function: Any, call: Call) -> Result:
         return _tuple(function(**given))
     except (NotImplementedError, RuntimeError):
         # Some operations know no int16; float64 holds every label exactly.
-        doubles = {name: _map(value, lambda t: t.double()) for name, value in given.items()}
-        return _tuple(_map(function(**doubles), lambda t: t.to(LABEL_DTYPE)))
+        moved = function(**tree_map_only(Tensor, Tensor.double, given))
+        return _tuple(tree_map_only(Tensor, lambda labels: labels.to(LABEL_DTYPE), moved))
 
 
 def _labels(call: Call, name: str, value: Any) -> Any:
@@ -44,18 +45,7 @@ def _labels(call: Call, name: str, value: Any) -> Any:
         return call.labels_or_zeros(name)
     if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
         labels = call.labels.get(name) or [None] * len(value)
-        return [
-            torch.zeros(v.shape, dtype=LABEL_DTYPE, device=v.device) if m is None else m
-            for v, m in zip(value, labels, strict=True)
-        ]
-    return value
-
-
-def _map(value: Any, change: Any) -> Any:
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-        return type(value)(_map(v, change) for v in value)
+        return [zeros_for(v) if m is None else m for v, m in zip(value, labels, strict=True)]
     return value
 
 

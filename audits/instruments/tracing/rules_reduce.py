@@ -19,7 +19,7 @@ def over(labels: Tensor, dim: object, *, keepdim: bool) -> Tensor:
     """The latest label over one axis, several, or (None, empty) all."""
     if labels.ndim == 0:
         return labels
-    dims = [dim] if isinstance(dim, int) else list(dim) if isinstance(dim, (list, tuple)) else []
+    dims = [dim] if isinstance(dim, int) else list(dim) if isinstance(dim, (list, tuple, range)) else []
     if 0 in ([labels.shape[d] for d in dims] or labels.shape):
         # Nothing is reduced: the result is the operation's neutral element.
         return torch.zeros_like(labels).sum(dims or None, keepdim=keepdim, dtype=labels.dtype)
@@ -71,7 +71,7 @@ def without_hidden(call: Call, labels: Tensor, value: Tensor, dim: Any) -> Tenso
     return torch.where(hidden, 0, labels)
 
 
-@rule("_softmax", "_safe_softmax", "softmax", masked=True)
+@rule("_softmax", "_safe_softmax", masked=True)
 def softmax(call: Call) -> Result:
     """Every weight depends on the whole line, except those of masked elements: they are constant zeros.
 
@@ -85,7 +85,7 @@ def softmax(call: Call) -> Result:
     return torch.where(masked, 0, torch.where(decided, line | MASKED, line))
 
 
-@rule("_log_softmax", "log_softmax", masked=True)
+@rule("_log_softmax", masked=True)
 def log_softmax(call: Call) -> Result:
     """As softmax; what was masked remains masked."""
     value, dim = call.values["self"], call.values["dim"]
@@ -107,30 +107,24 @@ def running(call: Call) -> Result:
     return labels if labels.ndim == 0 else labels.cummax(call.values["dim"]).values
 
 
-@rule("sort", "topk", "argsort", "msort", "kthvalue", masked=True)
+@rule("sort", "topk", "kthvalue", masked=True)
 def ranking(call: Call) -> Result:
     """Every rank depends on all that was compared, indices as well as values."""
     if groups(call):
         return grouped(call)
     labels, value = call.labels_or_zeros("self"), call.values["self"]
-    dim = 0 if call.name == "msort" else call.get("dim", -1)
-    out = call.out[0] if isinstance(call.out, (tuple, list)) else call.out
+    dim = call.get("dim", -1)
     if labels.ndim == 0:
         return unflagged(labels)
-    line = over(unflagged(without_hidden(call, labels, value, dim)), dim, keepdim=True)
-    return (
-        over(line, dim, keepdim=False)
-        if call.name == "kthvalue" and not call.get("keepdim")
-        else line.expand(out.shape)
-    )
+    keep = call.name != "kthvalue" or bool(call.get("keepdim"))
+    return over(unflagged(without_hidden(call, labels, value, dim)), dim, keepdim=keep).expand(call.out[0].shape)
 
 
 @rule("native_layer_norm", "_fused_rms_norm", "_fused_layer_norm")
 def layer_norm(call: Call) -> Result:
     """Statistics over the last axes."""
     labels = call.labels_or_zeros("input")
-    dims = tuple(range(-len(call.values["normalized_shape"]), 0))
-    line = over(labels, dims, keepdim=True)
+    line = over(labels, range(-len(call.values["normalized_shape"]), 0), keepdim=True)
     scaled = latest(line.expand_as(labels), call.labels_of("weight"), call.labels_of("bias"))
     return (scaled, *(line for _ in call.out[1:]))
 
@@ -139,24 +133,21 @@ def layer_norm(call: Call) -> Result:
 def group_norm(call: Call) -> Result:
     """Statistics over the channels of a group and all positions: input is [B, D, *]."""
     labels = call.labels_or_zeros("input")
-    batch, groups = labels.shape[0], call.values["group"]
-    line = labels.reshape(batch, groups, -1).amax(-1)
-    channels = line.repeat_interleave(labels.shape[1] // groups, 1)
-    spread = channels.reshape(*channels.shape, *[1] * (labels.ndim - 2)).expand_as(labels)
-    return spread, line, line
+    grouped = labels.unflatten(1, (call.values["group"], -1))
+    line = grouped.flatten(2).amax(-1)
+    spread = line.reshape(*line.shape, *[1] * (grouped.ndim - 2)).expand_as(grouped)
+    return spread.flatten(1, 2), line, line
 
 
 @rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
 def batch_norm(call: Call) -> Result:
     """In training, statistics over rows and positions for each channel; else the running ones, which are inputs too."""
     labels = call.labels_or_zeros("input")
-    shape = [1, -1] + [1] * (labels.ndim - 2)
-    dims = tuple(d for d in range(labels.ndim) if d != 1)
+    line = over(labels.movedim(1, 0).flatten(1), 1, keepdim=False)
     others = [call.labels_of(n) for n in ("weight", "bias", "running_mean", "running_var")]
-    line = over(labels, dims, keepdim=False)
-    found = latest(labels, *(m.reshape(shape) for m in others if m is not None))
     if call.get("training", call.name == "_native_batch_norm_legit"):
-        found = latest(found, line.reshape(shape))
+        others.append(line)
+    found = latest(labels, *(m.reshape(-1, *[1] * (labels.ndim - 2)) for m in others if m is not None))
     return (found, *(line if o.numel() == line.numel() else None for o in call.out[1:]))
 
 

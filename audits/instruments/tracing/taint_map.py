@@ -47,6 +47,20 @@ class TaintMap:
             self._dense = int(self.flat.min()) > 0 if self.flat.numel() else True
         return self._dense
 
+    def labels(self, tensor: Tensor) -> Tensor:
+        """The labels of a tensor over this storage, whatever its element size."""
+        flat, size = self.flat, tensor.element_size()
+        if size > self.item:
+            # One complex number over two real ones; a trailing odd element belongs to no whole number.
+            ratio = size // self.item
+            flat = flat[: flat.numel() // ratio * ratio].view(-1, ratio).amax(1)
+        elif size < self.item:
+            flat = flat.repeat_interleave(self.item // size)
+        if flat.numel() == tensor.numel() and tensor.is_contiguous():
+            return flat.view(tensor.shape)
+        # The labels may themselves begin inside a larger tensor, and `as_strided` counts from the beginning of that.
+        return flat.as_strided(tensor.shape, tensor.stride(), flat.storage_offset() + tensor.storage_offset())
+
 
 def storage_key(tensor: Tensor) -> int:
     """The same for all views of one storage."""
@@ -66,7 +80,7 @@ class TaintMaps:
     def read(self, tensor: Tensor) -> Tensor | None:
         """Labels in the tensor's shape, None where its storage is constant."""
         found = self.of(tensor)
-        return None if found is None else _view(found, tensor)
+        return None if found is None else found.labels(tensor)
 
     def write(self, tensor: Tensor, labels: Tensor | None, *, masked: bool = False, packed: bool = False) -> None:
         """Set the labels of a tensor (None: constant); other elements of its storage keep theirs."""
@@ -87,21 +101,6 @@ class TaintMaps:
                 masked, packed = masked or before.masked, packed or before.packed
             _assign(flat, item, tensor, labels)
         self._maps[storage_key(tensor)] = TaintMap(flat, item, masked, packed, tensor)
-
-
-def _view(taint_map: TaintMap, tensor: Tensor) -> Tensor:
-    """The labels of a tensor over this storage, whatever its element size."""
-    flat, size, item = taint_map.flat, tensor.element_size(), taint_map.item
-    if size > item:
-        # One complex number over two real ones; a trailing odd element belongs to no whole number.
-        ratio = size // item
-        flat = flat[: flat.numel() // ratio * ratio].view(-1, ratio).amax(1)
-    elif size < item:
-        flat = flat.repeat_interleave(item // size)
-    if flat.numel() == tensor.numel() and tensor.is_contiguous():
-        return flat.view(tensor.shape)
-    # The labels may themselves begin inside a larger tensor, and `as_strided` counts from the beginning of that.
-    return flat.as_strided(tensor.shape, tensor.stride(), flat.storage_offset() + tensor.storage_offset())
 
 
 def _assign(flat: Tensor, item: int, tensor: Tensor, labels: Tensor | None) -> None:

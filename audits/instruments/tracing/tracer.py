@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from audits.subject.operations import DispatchMode
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 RANKINGS = {
-    *("sort", "topk", "argsort", "kthvalue", "argmax", "argmin"),
+    *("sort", "topk", "kthvalue", "argmax", "argmin"),
     *("max", "min", "median", "mode", "cummax", "cummin"),
 }
 COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "isin"}
@@ -71,9 +71,8 @@ class Tracer(DispatchMode):
         todo = plan(func)
         if todo.kind is Kind.VIEW:
             return func(*args, **kwargs)
-        values = dict(zip(todo.names, args, strict=False))
-        values.update(kwargs)
-        labels, facts = self._read(todo, values)
+        values = dict(zip(todo.names, args, strict=False)) | kwargs
+        labels, maps = self._read(todo, values)
         if todo.kind is Kind.READ:
             if todo.name not in SILENT:
                 self.note_escape(todo.name, *labels.values(), silent=False)
@@ -85,38 +84,20 @@ class Tracer(DispatchMode):
             return out
         if todo.name in COMPARISONS:
             self._note_compared(values, labels)
-        if todo.kind is Kind.NONE:
-            decomposed, result = self._decomposed(func, args, kwargs)
-            if decomposed:
-                return result
-        return self._apply(func, todo, args, kwargs, values, labels, facts)
-
-    def _apply(
-        self,
-        func: Any,
-        todo: Plan,
-        args: Any,
-        kwargs: Any,
-        values: dict[str, Any],
-        labels: ArgumentLabels,
-        facts: _StorageFacts,
-    ) -> Any:
-        """Run the operation and set the labels of what it writes."""
+        simpler = self._decomposition(func) if todo.kind is Kind.NONE else None
+        if simpler is not None:
+            with self:
+                return simpler(*args, **kwargs)
         if todo.reads_old_value:
             values = {n: v.clone() if n in todo.written and isinstance(v, Tensor) else v for n, v in values.items()}
         out = func(*args, **kwargs)
-        call = Call(
-            name=todo.name,
-            values={n: v for n, v in values.items() if n not in todo.outputs},
-            labels=labels,
-            out=out,
-            sparse=frozenset(facts.sparse),
-            masked=frozenset(facts.masked),
-            packed=frozenset(facts.packed),
-            may_hold_zero=self._may_hold_zero,
-            notes=self.notes,
-        )
-        targets = tensors_in(out) or [v for n in todo.written for v in tensors_in(values.get(n))]
+        given = {n: v for n, v in values.items() if n not in todo.outputs}
+        call = Call(todo.name, given, labels, out, maps, self._may_hold_zero, self.notes)
+        self._write(func, todo, call, tensors_in(out) or [v for n in todo.written for v in tensors_in(values.get(n))])
+        return out
+
+    def _write(self, func: Any, todo: Plan, call: Call, targets: list[Tensor]) -> None:
+        """Set the labels of what an operation wrote."""
         used = todo.rule
         found = None if used is None else _labels(used, call, targets)
         if found is None:
@@ -125,12 +106,12 @@ class Tracer(DispatchMode):
             latest = mix_all(call)
             found = (latest if isinstance(latest, Tensor) else None,) * len(targets)
         # Coordinates remain coordinates until something else is made of them: numbers, or a choice among them.
-        packed = todo.name == "nonzero" or groups(call) or (facts.packed == labels.keys() and todo.name not in RANKINGS)
+        kept = call.packed == call.labels.keys() and todo.name not in RANKINGS
+        packed = todo.name == "nonzero" or groups(call) or kept
         for target, new in zip(targets, found, strict=False):
-            masked = todo.masked and new is not None and (bool(facts.masked) or todo.masks) and _is_masked(new)
+            masked = todo.masked and new is not None and (bool(call.masked) or todo.masks) and _is_masked(new)
             self.taint_maps.write(target, new, masked=masked, packed=packed and target.dtype in INTEGERS)
         self._record(todo, used or mix_all, call, targets)
-        return out
 
     def _record(self, todo: Plan, used: Rule, call: Call, targets: list[Tensor]) -> None:
         """For subclasses that record."""
@@ -152,29 +133,24 @@ class Tracer(DispatchMode):
             numbers = value.reshape(-1).tolist() if few else [value]
             self.compared.update(dict.fromkeys(n for n in numbers if type(n) in (int, float)))
 
-    def _read(self, todo: Plan, values: dict[str, Any]) -> tuple[ArgumentLabels, _StorageFacts]:
-        """The labels of the arguments that are not constant, and what is known of their storages."""
+    def _read(self, todo: Plan, values: dict[str, Any]) -> tuple[ArgumentLabels, dict[str, list[TaintMap]]]:
+        """The labels of the arguments that are not constant, and the taint maps of their storages."""
         labels: ArgumentLabels = {}
-        facts = _StorageFacts()
+        maps: dict[str, list[TaintMap]] = {}
         for name, value in values.items():
-            if isinstance(value, Tensor):
-                if name not in todo.outputs:
-                    own = self._labels_of(todo, name, value, facts)
-                    if own is not None:
-                        labels[name] = own
-            elif isinstance(value, (list, tuple)) and value and any(isinstance(v, Tensor) for v in value):
-                found = [self._labels_of(todo, name, v, facts) if isinstance(v, Tensor) else None for v in value]
-                if any(own is not None for own in found):
-                    labels[name] = found
-        return labels, facts
+            tensors = tensors_in(value) if name not in todo.outputs else []
+            known = [found for each in tensors if (found := self.taint_maps.of(each)) is not None]
+            if known:
+                maps[name] = known
+                listed = isinstance(value, (list, tuple))
+                labels[name] = [self._labels_of(todo, v) for v in value] if listed else self._labels_of(todo, value)
+        return labels, maps
 
-    def _labels_of(self, todo: Plan, name: str, value: Tensor, facts: _StorageFacts) -> Tensor | None:
-        taint_map = self.taint_maps.of(value)
-        if taint_map is None:
+    def _labels_of(self, todo: Plan, value: Any) -> Tensor | None:
+        found = self.taint_maps.of(value) if isinstance(value, Tensor) else None
+        if found is None:
             return None
-        facts.add(name, taint_map)
-        labels = self.taint_maps.read(value)
-        return unflagged(labels) if labels is not None and taint_map.masked and not todo.masked else labels
+        return unflagged(found.labels(value)) if found.masked and not todo.masked else found.labels(value)
 
     def _set_constant(self, todo: Plan, values: dict[str, Any], out: Any) -> None:  # noqa: ARG002 - for subclasses
         """All inputs are constant, so what was written is constant, whatever it held before."""
@@ -182,17 +158,13 @@ class Tracer(DispatchMode):
             for target in tensors_in(values.get(name)):
                 self.taint_maps.write(target, None)
 
-    def _decomposed(self, func: Any, args: Any, kwargs: Any) -> tuple[bool, Any]:
-        """Run an operation without a rule as the simpler ones it is made of, where torch knows them."""
+    def _decomposition(self, func: Any) -> Callable[..., Any] | None:
+        """What runs an operation without a rule as the simpler ones it is made of, where torch knows them."""
         if func._can_decompose():
-            with self:
-                return True, func.decompose(*args, **kwargs)
+            return func.decompose  # type: ignore[no-any-return] # torch leaves it unannotated
         from torch._decomp import decomposition_table
 
-        if func in decomposition_table and not func._schema.is_mutable:
-            with self:
-                return True, decomposition_table[func](*args, **kwargs)
-        return False, None
+        return None if func._schema.is_mutable else decomposition_table.get(func)
 
     def _may_hold_zero(self, tensor: Tensor) -> bool:
         """Whether a constant tensor may hold a zero; found out once for each weight."""
@@ -205,24 +177,6 @@ class Tracer(DispatchMode):
                 tensor.untyped_storage().nbytes()
             )
         return known
-
-
-@dataclass
-class _StorageFacts:
-    """Names of a call's arguments by what is known of their storages, as in `Call`."""
-
-    sparse: set[str] = field(default_factory=set)
-    packed: set[str] = field(default_factory=set)
-    masked: set[str] = field(default_factory=set)
-
-    def add(self, name: str, taint_map: TaintMap) -> None:
-        """Note what a taint map says about an argument."""
-        if not taint_map.dense():
-            self.sparse.add(name)
-        if taint_map.packed:
-            self.packed.add(name)
-        if taint_map.masked:
-            self.masked.add(name)
 
 
 class _EscapeMode(TorchFunctionMode):
