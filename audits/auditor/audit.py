@@ -11,10 +11,10 @@ import torch
 
 from audits.auditor.findings import findings
 from audits.auditor.presets import PRESETS, REPLACES_OTHERS, THOROUGH
-from audits.auditor.probing import ProbeRun, none_run, run_probes
+from audits.auditor.probing import ProbeRun, run_probes
 from audits.evidence.machine import environment
 from audits.explanation import excerpt, look_first, meaning, place, sentence
-from audits.instruments.probe import Probe, Report
+from audits.instruments.probe import Probe, Report, undetermined
 from audits.probes._registry import all_probes
 from audits.results import AuditResult, Verdict
 from audits.subject.budget import Budget, OutOfTime
@@ -82,9 +82,9 @@ def audit(
     try:
         subject = prepare(model, settings, clock)
     except OutOfTime as problem:
-        runs = none_run(
-            chosen, f"{problem} while the audit was prepared, after {clock.progress.forwards} forward passes"
-        )
+        done = f"after {clock.progress.forwards} forward passes"
+        none = ProbeRun(undetermined(f"not run: {problem} while the audit was prepared, {done}"))
+        runs = {probe.name: none for probe in chosen}
     else:
         with subject.preserve_state():
             runs = run_probes(subject, chosen)
@@ -98,7 +98,7 @@ def audit(
         target=target or type(model).__name__,
         verdict=overall(run.report for run in runs.values()),
         findings=tuple(found),
-        probes=tuple(run.result for run in runs.values()),
+        probes=tuple(run.result(name) for name, run in runs.items()),
         settings={
             **resolved,
             "probes": [probe.name for probe in chosen],

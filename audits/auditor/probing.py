@@ -20,11 +20,17 @@ from audits.subject.subject import Subject
 
 @dataclass(frozen=True)
 class ProbeRun:
-    """What a probe reported, what it cost, and the location of each violation."""
+    """What a probe reported, what it cost in forward passes and seconds, and the location of each violation."""
 
     report: Report
-    result: ProbeResult
+    forwards: int = 0
+    seconds: float = 0.0
     locations: tuple[Location | None, ...] = ()
+
+    def result(self, name: str) -> ProbeResult:
+        """Its line in the audit's result."""
+        report = self.report
+        return ProbeResult(name, report.verdict, report.why, self.forwards, self.seconds, report.applicable)
 
 
 def run_probes(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]:
@@ -42,7 +48,7 @@ def run_probes(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]
     except OutOfTime:
         other = None
     if other is None:
-        return {name: _with_report(run, _untried(run.report, names[0])) for name, run in runs.items()}
+        return {name: replace(run, report=_untried(run.report, names[0])) for name, run in runs.items()}
     with other.preserve_state():
         again = _run_each(other, [probe for probe in probes if runs[probe.name].report.applicable])
     return {name: _together(run, again[name], names, other) if name in again else run for name, run in runs.items()}
@@ -71,14 +77,7 @@ def _together(run: ProbeRun, again: ProbeRun, names: tuple[str, ...], other: Sub
         report = replace(run.report, why=run.report.why + also)
     else:
         report = undetermined(f"with small values in {weights}: {second.why}")
-    forwards, seconds = run.result.forwards + again.result.forwards, run.result.seconds + again.result.seconds
-    run = replace(run, locations=again.locations, result=replace(run.result, forwards=forwards, seconds=seconds))
-    return _with_report(run, report)
-
-
-def _with_report(run: ProbeRun, report: Report) -> ProbeRun:
-    result = replace(run.result, verdict=report.verdict, why=report.why, applicable=report.applicable)
-    return replace(run, report=report, result=result)
+    return ProbeRun(report, run.forwards + again.forwards, run.seconds + again.seconds, again.locations)
 
 
 def _run_each(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]:
@@ -87,10 +86,10 @@ def _run_each(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]:
         subject.clock.begin_stage(probe.name, sum(later.forwards(subject.settings) for later in probes[index:]))
         forwards, started = subject.forwards, time.perf_counter()
         report = _of_one_output(subject, probe, _guarded(subject, probe))
-        cost = (subject.forwards - forwards, time.perf_counter() - started)
+        forwards, seconds = subject.forwards - forwards, time.perf_counter() - started
         # Located at once, while there is time.
         locations = tuple(_locate(subject, violation) for violation in report.violations)
-        runs[probe.name] = ProbeRun(report, _result(probe, report, *cost), locations)
+        runs[probe.name] = ProbeRun(report, forwards, seconds, locations)
     return runs
 
 
@@ -117,16 +116,6 @@ def _may_show(subject: Subject, violation: Violation) -> bool:
     if violation.pair is None or violation.seen_in is not None:
         return True
     return float(response(subject, violation.pair).max()) > violation.noise_floor
-
-
-def none_run(probes: Sequence[Probe], why: str) -> dict[str, ProbeRun]:
-    """The same where not one of them could be started."""
-    report = undetermined(f"not run: {why}")
-    return {probe.name: ProbeRun(report, _result(probe, report, 0, 0.0)) for probe in probes}
-
-
-def _result(probe: Probe, report: Report, forwards: int, seconds: float) -> ProbeResult:
-    return ProbeResult(probe.name, report.verdict, report.why, forwards, seconds, report.applicable)
 
 
 def _locate(subject: Subject, violation: Violation) -> Location | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from audits.instruments.noise_floor import max_abs_diff, rounding, scale_of
 from audits.instruments.source_lines import Frame, user_frames
-from audits.instruments.tracing.rules import SILENT, Kind, plan
+from audits.instruments.tracing.rules import SILENT, plan
 from audits.instruments.tracing.tracer import Escape
 from audits.subject.operations import DispatchMode
 from audits.subject.subject import Subject
@@ -37,7 +37,7 @@ class ReadRecorder(DispatchMode):
     def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operation, or answer the read."""
         todo = plan(func)
-        if todo.kind is not Kind.READ or todo.name in SILENT:
+        if not todo.reads or todo.name in SILENT:
             self.names.append(todo.name)
             return func(*args, **kwargs)
         value = self.value if len(self.reads) == self.number else func(*args, **kwargs)
@@ -56,12 +56,8 @@ class Recorded:
     def of(subject: Subject, inputs: Tensor, recorder: ReadRecorder | None = None) -> Recorded:
         """Call the subject on inputs [1, N, ...]."""
         recorder = recorder or ReadRecorder()
-
-        def recorded(model: Any, given: Tensor) -> Any:
-            with recorder:
-                return subject.convention(model, given)
-
-        return Recorded(subject.call(recorded, inputs), recorder)
+        with subject.under(lambda: recorder):
+            return Recorded(subject.run(inputs), recorder)
 
     def decides_otherwise(self, other: Recorded, frame: Frame | None) -> bool:
         """Whether the reads at a line differ, and with them a decision: a truth value, or what is computed."""

@@ -7,19 +7,27 @@ differ too. Operations of the two calls correspond if the same line of the same 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from audits.instruments.source_lines import Frame, display_path, innermost_module, own_frame, own_packages, user_frames
+from audits.instruments.source_lines import (
+    Frame,
+    display_path,
+    innermost_module,
+    last_of_each_line,
+    own_frame,
+    own_packages,
+    user_frames,
+)
 from audits.instruments.tracing.rules import VIEWS, plain_name
 from audits.instruments.tracing.rules_layout import MOVERS
 from audits.instruments.tracing.taint_map import storage_key
 from audits.results import TraceStep
-from audits.subject.operations import DispatchMode
+from audits.subject.operations import DispatchMode, tensors_in
 
 ROUNDINGS = 2.0**12  # differences allowed, in units of eps times the largest number of a tensor; our choice
 HIDDEN = 1e4  # larger numbers stand for minus infinity, and say nothing of a tensor's size
@@ -60,14 +68,14 @@ class OperationLog(DispatchMode):
 
     def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run and record one operation."""
-        inputs = tuple(_copies((args, kwargs)))
+        inputs = _copies((args, kwargs))
         out = func(*args, **kwargs)
         self._kept.append((args, kwargs, out))
         name = plain_name(func)
         moves = func.is_view or name in VIEWS or name in MOVERS
         frames = user_frames()
         own, module = own_frame(frames, self._packages), innermost_module(self._names)
-        self.operations.append(Operation(name, moves, own, frames, module, inputs, tuple(_copies(out))))
+        self.operations.append(Operation(name, moves, own, frames, module, inputs, _copies(out)))
         return out
 
 
@@ -164,20 +172,10 @@ def _apart(a: Tensor, b: Tensor) -> bool:
 
 def _trace(operations: list[Operation], way: list[int]) -> tuple[TraceStep, ...]:
     """The lines on the way, each with its last operation that does not only move elements."""
-    found: list[TraceStep] = []
-    for made in (operations[n] for n in reversed(way)):
-        if made.moves or not made.frames:
-            continue
-        step = TraceStep(made.name, display_path(made.frames[0].file), made.frames[0].line)
-        found = [*(found[:-1] if found and (found[-1].file, found[-1].line) == (step.file, step.line) else found), step]
-    return (*found, TraceStep("output"))
+    lines = [(made, made.frames[0]) for n in reversed(way) if not (made := operations[n]).moves and made.frames]
+    steps = (TraceStep(made.name, display_path(frame.file), frame.line) for made, frame in lines)
+    return (*last_of_each_line(steps), TraceStep("output"))
 
 
-def _copies(value: Any) -> Iterator[tuple[int, Tensor]]:
-    if isinstance(value, Tensor):
-        yield storage_key(value), value.detach().clone()
-    elif isinstance(value, dict):
-        yield from _copies(tuple(value.values()))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _copies(item)
+def _copies(value: Any) -> tuple[tuple[int, Tensor], ...]:
+    return tuple((storage_key(tensor), tensor.detach().clone()) for tensor in tensors_in(value))

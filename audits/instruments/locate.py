@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from audits.instruments.noise_floor import max_abs_diff
 from audits.instruments.probe import Pair, Violation
 from audits.instruments.source_lines import Frame, display_path, user_frames
+from audits.subject.operations import tensors_in
 from audits.subject.subject import Subject
 
 
@@ -78,7 +79,7 @@ def record_calls(subject: Subject, pair: Pair, inputs: Tensor) -> list[ModuleCal
     def hook(name: str) -> Any:
         def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             caller = next(iter(user_frames()), None)
-            inputs, outputs = (_of_row(_tensors(each), pair) for each in ((args, kwargs), output))
+            inputs, outputs = (_of_row(each, pair) for each in ((args, kwargs), output))
             calls.append(ModuleCall(name, module, caller, inputs, outputs))
 
         return record
@@ -93,20 +94,10 @@ def record_calls(subject: Subject, pair: Pair, inputs: Tensor) -> list[ModuleCal
     return calls
 
 
-def _tensors(value: Any) -> tuple[Tensor, ...]:
-    """Copies of all tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        return (value.detach().clone(),)
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, (tuple, list)):
-        return tuple(t for item in value for t in _tensors(item))
-    return ()
-
-
-def _of_row(tensors: tuple[Tensor, ...], pair: Pair) -> tuple[Tensor, ...]:
-    """Of tensors that hold the rows of a pair, the compared row."""
+def _of_row(value: Any, pair: Pair) -> tuple[Tensor, ...]:
+    """Copies of all tensors in a value; of those that hold the rows of a pair, of the compared row."""
     rows, own = len(pair.base), slice(pair.row, pair.row + 1)
+    tensors = (t.detach().clone() for t in tensors_in(value))
     return tuple(t[own] if rows > 1 and t.ndim and len(t) == rows else t for t in tensors)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from audits.results import TraceStep
 from audits.subject import operations
 from audits.subject.subject import Subject
 
@@ -47,6 +49,11 @@ def own_packages(module: nn.Module | None) -> frozenset[str]:
 def own_frame(frames: Sequence[Frame], packages: frozenset[str]) -> Frame | None:
     """The innermost line of the model's own packages: the caller, where the operation lies in a helper of another."""
     return next((frame for frame in frames if frame.package in packages), next(iter(frames), None))
+
+
+def last_of_each_line(steps: Iterable[TraceStep]) -> list[TraceStep]:
+    """Steps on the way of a value without those that another one at the same line follows."""
+    return [list(group)[-1] for _, group in groupby(steps, key=lambda step: (step.file, step.line))]
 
 
 def _package(module: str) -> str:

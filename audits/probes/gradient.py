@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from audits.formatting import first_line
+from audits.instruments.changes import replace_at
 from audits.instruments.derivatives import all_derivatives, derivatives
 from audits.instruments.noise_floor import BY_CHANCE, comparable, decide, rounding
 from audits.instruments.probe import (
@@ -76,12 +77,8 @@ def _alone(subject: Subject, base: Tensor, sink: int) -> float:
 
 def _changed_at(subject: Subject, base: Tensor, source: int) -> Tensor:
     """The base with another token, or shifted features, at the source."""
-    changed = base.clone()
-    if subject.settings.input == "features":
-        changed[:, source] += 1.0
-    else:
-        changed[:, source] = (changed[:, source] + 1) % (subject.settings.vocab_size or 2)
-    return changed
+    other = base + 1 if subject.settings.input == "features" else (base + 1) % (subject.settings.vocab_size or 2)
+    return replace_at(base, other, torch.tensor([source])).inputs
 
 
 PROBE = Probe(

@@ -20,35 +20,25 @@ INPUTS = {"tokens": ("input_ids", "tokens"), "features": ("inputs_embeds", "hidd
 Builder = Callable[[Tensor, int], Any]  # (inputs [B, N, ...], positions streamed before them) -> argument
 
 
-def _no_padding(inputs: Tensor, past: int) -> Tensor:
-    """An attention mask of ones, int64 [B, past + N]."""
-    return torch.ones(len(inputs), past + inputs.shape[1], dtype=torch.int64, device=inputs.device)
-
-
-def _zeros(inputs: Tensor, past: int) -> Tensor:  # noqa: ARG001 - the interface of a builder
-    return torch.zeros(inputs.shape[:2], dtype=torch.int64, device=inputs.device)
-
-
 def _positions(inputs: Tensor, past: int) -> Tensor:
     """Positions int64 [N]."""
     return torch.arange(past, past + inputs.shape[1], device=inputs.device)
 
 
-def _none(inputs: Tensor, past: int) -> None:  # noqa: ARG001 - the interface of a builder
-    return None
-
-
 def _as_one_document(name: str) -> Builder:
     build = {**ISOLATING_ARGUMENTS, **AUXILIARY_ARGUMENTS}[name]
-    return lambda inputs, past: build(Packing((inputs.shape[1],)), inputs)  # noqa: ARG005 - documents do not stream
+    return lambda inputs, _: build(Packing((inputs.shape[1],)), inputs)
 
 
+NONE = ("past_key_values", "past_key_value", "cache_params", "inference_params", "labels")
 WELL_KNOWN: dict[str, Builder] = {
-    "attention_mask": _no_padding,
-    "token_type_ids": _zeros,
+    "attention_mask": lambda inputs, past: torch.ones(
+        len(inputs), past + inputs.shape[1], dtype=torch.int64, device=inputs.device
+    ),
+    "token_type_ids": lambda inputs, _: torch.zeros(inputs.shape[:2], dtype=torch.int64, device=inputs.device),
     "position_ids": lambda inputs, past: _positions(inputs, past).expand(len(inputs), -1).contiguous(),
     "cache_position": _positions,
-    **dict.fromkeys(("past_key_values", "past_key_value", "cache_params", "inference_params", "labels"), _none),
+    **dict.fromkeys(NONE, lambda *_: None),
     **{name: _as_one_document(name) for name in (*ISOLATING_ARGUMENTS, *AUXILIARY_ARGUMENTS)},
 }
 

@@ -38,9 +38,10 @@ class FewerBits(DispatchMode):
             return func(*args, **kwargs)
         if func._schema.is_mutable:
             output = func(*args, **kwargs)
-            for argument, value in (*zip(func._schema.arguments, args, strict=False), *_named(func, kwargs)):
+            given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | kwargs
+            for argument in func._schema.arguments:
                 if argument.alias_info is not None and argument.alias_info.is_write:
-                    tree_map_only(Tensor, lambda t: t.copy_(self._result(t)), value)
+                    tree_map_only(Tensor, lambda t: t.copy_(self._result(t)), given.get(argument.name))
             return output
         args, kwargs = tree_map_only(Tensor, self._argument, (args, kwargs))
         return tree_map_only(Tensor, self._result, func(*args, **kwargs))
@@ -57,11 +58,6 @@ class FewerBits(DispatchMode):
         rounded = _rounded(tensor, self.fewer, self.offset)
         self.made |= {tensor.untyped_storage().data_ptr(), rounded.untyped_storage().data_ptr()}
         return rounded
-
-
-def _named(func: Any, kwargs: dict[str, Any]) -> list[tuple[Any, Any]]:
-    """Arguments of an operation's schema with the values given by name."""
-    return [(argument, kwargs[argument.name]) for argument in func._schema.arguments if argument.name in kwargs]
 
 
 def _rounded(tensor: Tensor, bits: int, offset: float) -> Tensor:

@@ -19,6 +19,15 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+def tensors_in(value: Any) -> list[Tensor]:
+    """All tensors in nested lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return [t for v in value for t in tensors_in(v)] if isinstance(value, (list, tuple)) else []
+
+
 class DispatchMode(TorchDispatchMode):
     """Base of all dispatch modes of this project: subclasses say what `operation` does.
 

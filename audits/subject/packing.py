@@ -79,11 +79,6 @@ def _numbers(packing: Packing, inputs: Tensor) -> Tensor:
     return torch.arange(len(lengths), device=inputs.device).repeat_interleave(lengths).expand(len(inputs), -1)
 
 
-def _numbers_from_one(packing: Packing, inputs: Tensor) -> Tensor:
-    """The same from 1, because 0 means padding in many models."""
-    return _numbers(packing, inputs) + 1
-
-
 def _positions(packing: Packing, inputs: Tensor) -> Tensor:
     """Positions that restart at 0 in every document, int64 [B, N]."""
     counted = [torch.arange(length, device=inputs.device) for length in packing.lengths]
@@ -97,10 +92,6 @@ def _boundaries(packing: Packing, inputs: Tensor) -> Tensor:
     return torch.tensor((0, *accumulate(packing.lengths)), dtype=torch.int32, device=inputs.device)
 
 
-def _longest(packing: Packing, inputs: Tensor) -> int:  # noqa: ARG001 - the interface of a builder
-    return max(packing.lengths)
-
-
 def _block_mask(packing: Packing, inputs: Tensor) -> Tensor:
     """Who attends to whom: bool [B, 1, N, N], True for keys of the same document that are not later."""
     numbers = _numbers(packing, inputs)
@@ -109,18 +100,19 @@ def _block_mask(packing: Packing, inputs: Tensor) -> Tensor:
 
 
 Builder = Callable[[Packing, Tensor], Any]
+NUMBERS = ("segment_ids", "document_ids", "doc_ids", "sequence_ids")
 # A model that takes one of these promises that it isolates documents.
 ISOLATING_ARGUMENTS: dict[str, Builder] = {
     **dict.fromkeys(("cu_seqlens", "cu_seq_lens", "cu_seqlens_q", "cu_seqlens_k"), _boundaries),
     **dict.fromkeys(("cu_seq_lens_q", "cu_seq_lens_k"), _boundaries),
     "seq_idx": lambda packing, inputs: _numbers(packing, inputs).to(torch.int32).contiguous(),
-    **dict.fromkeys(("segment_ids", "document_ids", "doc_ids", "sequence_ids"), _numbers_from_one),
+    **dict.fromkeys(NUMBERS, lambda packing, inputs: _numbers(packing, inputs) + 1),  # 0 means padding in many models
 }
 LENGTHS = ("max_seqlen", "max_seqlen_q", "max_seqlen_k", "max_length_q", "max_length_k")
 # These promise nothing by themselves, and are passed where a model takes them.
 AUXILIARY_ARGUMENTS: dict[str, Builder] = {
-    **dict.fromkeys(LENGTHS, _longest),
-    "use_cache": lambda packing, inputs: False,  # noqa: ARG005 - packed rows are for training; some caches unpack them
+    **dict.fromkeys(LENGTHS, lambda packing, _: max(packing.lengths)),
+    "use_cache": lambda *_: False,  # packed rows are for training; some caches unpack them
 }
 BUILDERS: dict[str, Builder] = {**ISOLATING_ARGUMENTS, **AUXILIARY_ARGUMENTS, POSITIONS: _positions, MASK: _block_mask}
 DOCUMENT_ARGUMENTS = (*ISOLATING_ARGUMENTS, POSITIONS, MASK)  # those that a user may require to isolate documents

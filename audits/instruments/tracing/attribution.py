@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from audits.instruments.probe import Pair
-from audits.instruments.source_lines import Frame, display_path, own_frame
+from audits.instruments.source_lines import Frame, display_path, last_of_each_line, own_frame
 from audits.instruments.tracing.call import ArgumentLabels
 from audits.instruments.tracing.record import Constant, Event, Recorder, cell_of, element_at
 from audits.instruments.tracing.rules_pointwise import HUGE
 from audits.instruments.tracing.taint_map import LABEL_DTYPE, MASKED, storage_key, unflagged
-from audits.instruments.tracing.trace import trace_outputs
 from audits.results import TraceStep
 from audits.subject.subject import Subject
 
@@ -84,39 +83,18 @@ def attribute(subject: Subject, pair: Pair, sink: int, *, follow_values: bool) -
     Returns:
         None where the trace shows no such flow, or the walk ends nowhere.
     """
-    one = _recorded(subject, pair, pair.base)
-    two = _recorded(subject, pair, pair.changed) if follow_values else None
-    if one.labels is None:
-        return None
-    other = two.recorder.events if two is not None and _alike(one.recorder, two.recorder) else None
-    start = _start(one, two if other is not None else None, pair.row, sink)
+    sources = torch.zeros(pair.base.shape[:2], dtype=torch.int64)
+    sources[pair.row, pair.cut] = SOURCE - 1
+    one = Recorder.of(subject, pair.base, sources, training=pair.training)
+    two = Recorder.of(subject, pair.changed, sources, training=pair.training) if follow_values else None
+    other = two if two is not None and two.names == one.names else None
+    start = None if one.labels is None else _start(one, other, pair.row, sink)
     if start is None:
         return None
-    return _Walk(one.recorder, other, pair.cut, sink).back(one.output, start)
+    return _Walk(one, other.events if other else None, pair.cut, sink).back(one.output, start)
 
 
-@dataclass(frozen=True)
-class _Recording:
-    """A recorded pass, its output and the labels of that; None where it is constant."""
-
-    recorder: Recorder
-    output: Tensor
-    labels: Tensor | None
-
-
-def _recorded(subject: Subject, pair: Pair, inputs: Tensor) -> _Recording:
-    sources = torch.zeros(inputs.shape[:2], dtype=torch.int64)
-    sources[pair.row, pair.cut] = SOURCE - 1
-    recorder = Recorder(subject.module)
-    output, labels = trace_outputs(subject, recorder, inputs, sources, training=pair.training)
-    return _Recording(recorder, output, labels)
-
-
-def _alike(one: Recorder, two: Recorder) -> bool:
-    return [e.call.name for e in one.events] == [e.call.name for e in two.events]
-
-
-def _start(one: _Recording, two: _Recording | None, row: int, sink: int) -> int | None:
+def _start(one: Recorder, two: Recorder | None, row: int, sink: int) -> int | None:
     """An element of the output at the sink that depends on the source, and one that differs if that is known."""
     assert one.labels is not None
     at = torch.zeros_like(one.labels, dtype=torch.bool)
@@ -281,18 +259,17 @@ class _Walk:
 
     def _trace(self, steps: list[Step]) -> tuple[TraceStep, ...]:
         """The way from the token to the output: the last operation of each line that does not only move it."""
-        found = [TraceStep("token", position=self.source)]
+        made = []
         for step in reversed(steps):
             event = self.recorder.events[step.event]
             if event.layout or not event.frames:
                 continue
             numbers, frame = _numbers(event, (step.name, step.index)), event.frames[0]
             number = 0 if numbers is None else int(numbers.reshape(-1)[step.element])
-            made = TraceStep(event.call.name, display_path(frame.file), frame.line, number - 1 if number else None)
-            if (found[-1].file, found[-1].line) == (made.file, made.line):
-                found.pop()
-            found.append(made)
-        return (*found, TraceStep("output", position=self.sink))
+            position = number - 1 if number else None
+            made.append(TraceStep(event.call.name, display_path(frame.file), frame.line, position))
+        token, output = TraceStep("token", position=self.source), TraceStep("output", position=self.sink)
+        return (token, *last_of_each_line(made), output)
 
 
 def _numbers(event: Event, key: Argument) -> Tensor | None:

@@ -7,8 +7,6 @@ softmax, a dead unit) only did not respond to these changes, and may respond to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -28,7 +26,7 @@ from audits.instruments.tracing.record import Event, Recorder
 from audits.instruments.tracing.rules import Plan
 from audits.instruments.tracing.taint_map import storage_key, unflagged
 from audits.instruments.tracing.trace import trace_outputs
-from audits.instruments.tracing.tracer import tensors_in
+from audits.subject.operations import tensors_in
 from audits.subject.subject import Subject
 
 EXTREMES = {"amax", "amin", "max", "min"}
@@ -55,11 +53,11 @@ def blocking(subject: Subject, pairs: Changes) -> tuple[str, Frame | None] | Non
     cut, length = int(pairs.cuts[0]), pairs.inputs.shape[1]
     sources = (torch.arange(length) >= cut).long().expand(1, length)
     recorded = [
-        (_events(subject, base, sources), _events(subject, changed, sources))
+        (Recorder.of(subject, base, sources), Recorder.of(subject, changed, sources))
         for base, changed in zip(pairs.bases.split(1), pairs.inputs.split(1), strict=True)
     ]
-    first = recorded[0][0]
-    alike = [both for both in recorded if all(_names(events) == _names(first) for events in both)]
+    first = recorded[0][0].events
+    alike = [(one.events, two.events) for one, two in recorded if one.names == two.names == recorded[0][0].names]
     used = {storage_key(tensor) for event in first for tensor in tensors_in(list(event.origins.values()))}
     for number, event in enumerate(first):
         if event.layout or event.call.name in COMBINING or not {storage_key(t) for t in event.targets} & used:
@@ -103,16 +101,6 @@ class _Altering(Recorder):
             other = ~value if value.dtype == torch.bool else value + 1 + (value * 0.1).to(value.dtype)
             value.copy_(torch.where(self.elements, other, value))
         super()._record(todo, used, call, targets)
-
-
-def _names(events: Sequence[Event]) -> list[str]:
-    return [event.call.name for event in events]
-
-
-def _events(subject: Subject, inputs: Tensor, sources: Tensor) -> list[Event]:
-    recorder = Recorder(subject.module)
-    trace_outputs(subject, recorder, inputs, sources, training=False)
-    return recorder.events
 
 
 def _earlier(positions: Tensor | None, shape: torch.Size, length: int, cut: int) -> Tensor:

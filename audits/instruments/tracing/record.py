@@ -14,7 +14,10 @@ from audits.instruments.tracing.call import ArgumentLabels, Call, Rule
 from audits.instruments.tracing.positions import numbered, positions_of
 from audits.instruments.tracing.rules import Plan
 from audits.instruments.tracing.taint_map import TaintMaps, storage_key
-from audits.instruments.tracing.tracer import Tracer, tensors_in
+from audits.instruments.tracing.trace import trace_outputs
+from audits.instruments.tracing.tracer import Tracer
+from audits.subject.operations import tensors_in
+from audits.subject.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,20 @@ class Recorder(Tracer):
         self.constants: dict[int, Constant] = {}
         self._positions = TaintMaps()
         self.length = 0
+        self.output = torch.empty(0)  # [B, N, F], and its labels; None where it is constant
+        self.labels: Tensor | None = None
+
+    @classmethod
+    def of(cls, subject: Subject, inputs: Tensor, sources: Tensor, *, training: bool = False) -> Recorder:
+        """A recorded pass of a subject on inputs [B, N, ...], whose tokens have the source numbers [B, N]."""
+        recorder = cls(subject.module)
+        recorder.output, recorder.labels = trace_outputs(subject, recorder, inputs, sources, training=training)
+        return recorder
+
+    @property
+    def names(self) -> list[str]:
+        """The operations, in order."""
+        return [event.call.name for event in self.events]
 
     def start(self, inputs: Tensor, labels: Tensor) -> None:
         """Label the inputs [B, N, ...] and number their positions."""

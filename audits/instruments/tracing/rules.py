@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from functools import cache, partial
 from typing import Any
 
@@ -53,26 +52,18 @@ MASKING = {"add", "sub", "rsub", "exp", "_softmax", "_safe_softmax", "softmax"}
 OLD_VALUE_UNUSED = {"copy", "fill", "zero"}
 
 
-class Kind(Enum):
-    """What the tracer does about an operation."""
-
-    VIEW = "nothing: the result is in the same storage"
-    READ = "notes that Python reads a value"
-    RULE = "applies the rule"
-    NONE = "decomposes it, or treats it as unknown"
-
-
 @dataclass(frozen=True)
 class Plan:
     """Everything about an operation that does not depend on its arguments.
 
     Attributes:
         name: see `Call.name`.
-        kind: what to do.
+        view: its result is in the same storage, so nothing is to be done.
+        reads: Python reads a value.
         names: of all arguments, in the schema's order.
         written: of the arguments written to.
         outputs: of the arguments only written to (`out=`).
-        rule: for Kind.RULE.
+        rule: its rule; None where it is decomposed, or treated as unknown.
         layout: it only moves elements.
         masked: its rule understands the MASKED flag.
         masks: its rule may set the flag.
@@ -80,7 +71,8 @@ class Plan:
     """
 
     name: str
-    kind: Kind
+    view: bool
+    reads: bool
     names: tuple[str, ...]
     written: frozenset[str]
     outputs: frozenset[str]
@@ -98,16 +90,17 @@ def plan(func: Any) -> Plan:
     name = plain_name(func)
     written = {a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write}
     outputs = {a.name for a in schema.arguments if a.name in written and a.kwarg_only}
-    kind, found = _kind(func, name)
+    known = func.namespace in ("aten", "prims", "prim")
     return Plan(
         name=name,
-        kind=kind,
+        view=known and (func.is_view or name in VIEWS),
+        reads=known and name in READS | SILENT,
         names=tuple(a.name for a in schema.arguments),
         written=frozenset(written),
         outputs=frozenset(outputs),
-        rule=found,
+        rule=_rule(func, name) if known else None,
         layout=name in rules_layout.MOVERS or name in OLD_VALUE_UNUSED,
-        masked=name in KEEPS_MASKED or name in rules_layout.MOVERS or name in ("copy",),
+        masked=name in KEEPS_MASKED or name in rules_layout.MOVERS or name == "copy",
         masks=name in MASKING,
         reads_old_value=bool(written - outputs) and name not in OLD_VALUE_UNUSED,
     )
@@ -119,21 +112,11 @@ def plain_name(func: Any) -> str:
     return ALIASES.get(name) or (name if name.startswith("__") else name.rstrip("_"))
 
 
-def _kind(func: Any, name: str) -> tuple[Kind, Rule | None]:
-    if func.namespace not in ("aten", "prims", "prim"):
-        return Kind.NONE, None
-    if func.is_view or name in VIEWS:
-        return Kind.VIEW, None
-    if name in READS or name in SILENT:
-        return Kind.READ, None
+def _rule(func: Any, name: str) -> Rule | None:
     if name in rules_layout.MOVERS:
         function = func if not func._schema.is_mutable else getattr(torch.ops.aten, name).default
-        return Kind.RULE, partial(rules_layout.move, function)
-    if name in RULES:
-        return Kind.RULE, RULES[name]
-    if torch.Tag.pointwise in func.tags:
-        return Kind.RULE, rules_pointwise.pointwise
-    return Kind.NONE, None
+        return partial(rules_layout.move, function)
+    return RULES.get(name) or (rules_pointwise.pointwise if torch.Tag.pointwise in func.tags else None)
 
 
 def mix_all(call: Call) -> Result:

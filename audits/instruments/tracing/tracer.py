@@ -14,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from audits.instruments.source_lines import Frame, user_frames, user_numbers
 from audits.instruments.tracing.call import ArgumentLabels, Call, Notes, Rule
-from audits.instruments.tracing.rules import SILENT, Kind, Plan, mix_all, plan
+from audits.instruments.tracing.rules import SILENT, Plan, mix_all, plan
 from audits.instruments.tracing.rules_group import groups, lists_groups
 from audits.instruments.tracing.taint_map import MASKED, TaintMap, TaintMaps, storage_key, unflagged
-from audits.subject.operations import DispatchMode
+from audits.subject.operations import DispatchMode, tensors_in
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 RANKINGS = {
@@ -69,11 +69,11 @@ class Tracer(DispatchMode):
     def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operation, and compute the labels of what it writes."""
         todo = plan(func)
-        if todo.kind is Kind.VIEW:
+        if todo.view:
             return func(*args, **kwargs)
         values = dict(zip(todo.names, args, strict=False)) | kwargs
         labels, maps = self._read(todo, values)
-        if todo.kind is Kind.READ:
+        if todo.reads:
             if todo.name not in SILENT:
                 self.note_escape(todo.name, *labels.values(), silent=False)
                 self._reads += 1
@@ -84,7 +84,7 @@ class Tracer(DispatchMode):
             return out
         if todo.name in COMPARISONS:
             self._note_compared(values, labels)
-        simpler = self._decomposition(func) if todo.kind is Kind.NONE else None
+        simpler = self._decomposition(func) if todo.rule is None else None
         if simpler is not None:
             with self:
                 return simpler(*args, **kwargs)
@@ -208,15 +208,6 @@ def tracing(tracer: Tracer) -> Iterator[None]:
     finally:
         torch._C._set_mkldnn_enabled(onednn)
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """All tensors in nested lists and tuples."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, (list, tuple)):
-        return [t for v in value for t in tensors_in(v)]
-    return []
 
 
 def _labels(used: Rule, call: Call, targets: list[Tensor]) -> tuple[Tensor | None, ...] | None:
