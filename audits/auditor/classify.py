@@ -94,7 +94,7 @@ def _differentiable(subject: Subject, violation: Violation, reports: Mapping[str
         found = all_derivatives(subject, subject.base()) if violation.pair else None
     except Exception:  # it cannot be differentiated
         return False
-    return found is not None and float(found.future.max()) > rounding(subject, float(found.size.max()))
+    return found is not None and float(found.triu(1).max()) > rounding(subject, float(found.max()))
 
 
 def _violations(reports: Mapping[str, Report], probe: str) -> tuple[Violation, ...]:

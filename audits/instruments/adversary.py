@@ -41,16 +41,8 @@ class Observed:
     differences: Tensor
 
 
-@dataclass(frozen=True)
-class Evolved:
-    """All suffixes of all generations, and their effects."""
-
-    changes: Changes
-    effects: Effects
-
-
-def search(comparison: Comparison, gen: torch.Generator) -> Evolved | None:
-    """Suffixes evolved to change rankings, all generations together; None if the subject ranks nothing.
+def search(comparison: Comparison, gen: torch.Generator) -> tuple[Changes, Effects] | None:
+    """Suffixes evolved to change rankings, all generations together, with effects; None if the subject ranks nothing.
 
     Each goal has a population of its own; all goals share the forward passes.
     """
@@ -73,7 +65,7 @@ def search(comparison: Comparison, gen: torch.Generator) -> Evolved | None:
         generations.append(replace_from(base, _mutate(subject, parents, gen), cuts))
         observed.append(_observe(comparison, generations[-1].inputs))
     changes = Changes.join(generations)
-    return Evolved(changes, Effects.of(torch.cat([each.differences for each in observed]), changes.cuts))
+    return changes, Effects.of(torch.cat([each.differences for each in observed]), changes.cuts)
 
 
 def _observe(comparison: Comparison, inputs: Tensor) -> Observed:

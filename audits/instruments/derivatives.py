@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -12,29 +10,18 @@ from audits.subject.randomness import generator
 from audits.subject.subject import Subject
 
 
-@dataclass(frozen=True)
-class Derivatives:
-    """`size[r, s]`: largest derivative of a random projection of output sinks[r] with respect to input position s."""
+def all_derivatives(subject: Subject, base: Tensor) -> Tensor | None:
+    """Largest derivative of a random projection of every output (rows) by every input position (columns), [N, N].
 
-    size: Tensor
-    sinks: Tensor
-
-    @property
-    def future(self) -> Tensor:
-        """The same with zeros at the own and earlier positions, [R, N]."""
-        return self.size.where(torch.arange(self.size.shape[1]) > self.sinks[:, None], 0.0)
-
-
-def all_derivatives(subject: Subject, base: Tensor) -> Derivatives | None:
-    """Every output position of one input [1, N] or [1, N, D]; None where no differentiable path leads to the output."""
-    length = base.shape[1]
+    For one input [1, N] or [1, N, D]; None where no differentiable path leads to the output.
+    """
     rows = []
-    for sinks in torch.arange(length).split(subject.rows()):
+    for sinks in torch.arange(base.shape[1]).split(subject.rows()):
         sizes = derivatives(subject, base.expand(len(sinks), *base.shape[1:]).contiguous(), sinks)
         if sizes is None:
             return None
         rows.append(sizes)
-    return Derivatives(torch.cat(rows), torch.arange(length))
+    return torch.cat(rows)
 
 
 def derivatives(subject: Subject, inputs: Tensor, sinks: Tensor) -> Tensor | None:
@@ -57,10 +44,8 @@ def derivatives(subject: Subject, inputs: Tensor, sinks: Tensor) -> Tensor | Non
     if not leaves or not outputs.requires_grad:
         return None
     picked = outputs[torch.arange(len(sinks)), sinks]
-    weights = torch.randn(
-        picked.shape[1], generator=generator(subject.settings.seed, "projection"), dtype=torch.float64
-    )
-    picked = picked * weights.to(picked)
+    gen = generator(subject.settings.seed, "projection")
+    picked = picked * torch.randn(picked.shape[1], generator=gen, dtype=torch.float64).to(picked)
     with subject.clock.budget.enforced():
         grads = torch.autograd.grad(picked.sum(), leaves, allow_unused=True)
     sizes = [g.detach().double().abs().amax(-1).cpu() for g in grads if g is not None]

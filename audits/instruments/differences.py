@@ -191,20 +191,19 @@ class Comparison:
             self._baselines[rows] = self.subject.run(repeated, training=self.training)
         return self._baselines[rows]
 
-    def differences(self, inputs: Tensor, rows: int | None = None, bases: Tensor | None = None) -> Tensor:
-        """Difference from the base (or from each row's own) at every position, [R, N], at most `rows` at a time."""
-        rows = rows or self.rows
+    def differences(self, inputs: Tensor, bases: Tensor | None = None) -> Tensor:
+        """Difference from the base (or from each row's own) at every position, [R, N]."""
         parts = []
-        for start in range(0, len(inputs), rows):
-            part = inputs[start : start + rows]
-            own = None if bases is None else self.subject.run(bases[start : start + rows], training=self.training)
-            outputs = self.subject.run(part, training=self.training)
-            parts.append(max_abs_diff(self.baseline(len(part)) if own is None else own, outputs))
+        for start in range(0, len(inputs), self.rows):
+            rows = slice(start, start + self.rows)
+            before = None if bases is None else self.subject.run(bases[rows], training=self.training)
+            after = self.subject.run(inputs[rows], training=self.training)
+            parts.append(max_abs_diff(self.baseline(len(after)) if before is None else before, after))
         return torch.cat(parts).cpu()
 
-    def measure(self, changes: Changes, rows: int | None = None) -> Effects:
+    def measure(self, changes: Changes) -> Effects:
         """The effect of each change on outputs before and after its cut."""
-        return Effects.of(self.differences(changes.inputs, rows, changes.bases), changes.cuts)
+        return Effects.of(self.differences(changes.inputs, changes.bases), changes.cuts)
 
     def strongest(self, effects: Effects) -> Iterator[int]:
         """The few rows with the largest effect before their cut, in that order, if above the noise: to be confirmed."""

@@ -155,9 +155,8 @@ def decide(
         floor = max(floor, _movement(exact or subject, found, measure))
     if found > floor:
         return SignificanceDecision(Verdict.LEAK, floor)
-    return SignificanceDecision(
-        Verdict.PASS, max(floor, effect)
-    )  # what the copy in float64 explains, rounding explains
+    # What the copy in float64 explains, rounding explains.
+    return SignificanceDecision(Verdict.PASS, max(floor, effect))
 
 
 def _movement(subject: Subject, effect: float, measure: Callable[[Subject], float]) -> float:

@@ -37,32 +37,24 @@ def run(subject: Subject) -> Report:
         return not_applicable(f"the model cannot be differentiated ({first_line(problem)})")
     if found is None:
         return not_applicable("no differentiable path from the input to the output")
-    if found.size.isnan().any():
+    if found.isnan().any():
         return not_applicable("some derivatives are NaN, as where a slope is infinite")
-    if not found.size.any():
+    if not found.any():
         return failed_control("every derivative is zero")
-    future = found.future
-    row = int(future.amax(1).argmax())
-    sink = int(found.sinks[row])
+    future, scale = found.triu(1), float(found.max())
+    sink = int(future.amax(1).argmax())
     effect = _alone(subject, base, sink)
-    decision = decide(
-        subject,
-        effect,
-        lambda other: _alone(other, base, sink),
-        same_shape=True,
-        scale=float(found.size.max()),
-        noise=0.0,
-    )
+    decision = decide(subject, effect, lambda other: _alone(other, base, sink), same_shape=True, scale=scale, noise=0.0)
     if decision.verdict is Verdict.UNDETERMINED:
         return undetermined(f"a future derivative of {effect:.1e} cannot be distinguished from rounding here")
-    explained = BY_CHANCE * max(decision.noise_floor, effect, rounding(subject, float(found.size.max())))
+    explained = BY_CHANCE * max(decision.noise_floor, effect, rounding(subject, scale))
     if decision.verdict is Verdict.PASS and float(future.max()) > explained:
         return undetermined(f"a future derivative of {future.max():.1e} shows among other rows of a batch only")
     if decision.verdict is Verdict.PASS:
         return Report(
             Verdict.PASS, f"no output has a derivative with respect to any of its {base.shape[1] - 1} later inputs"
         )
-    source = int(future[row].argmax())
+    source = int(future[sink].argmax())
     why = f"output {sink} has derivative {effect:.3g} with respect to input {source}"
     pair = Pair(base, _changed_at(subject, base, source), source)
     violation = Violation(Site(source, 0), Site(sink, 0), effect, decision.noise_floor, pair)

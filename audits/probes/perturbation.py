@@ -94,7 +94,7 @@ def _search_further(comparison: Comparison, gen: torch.Generator, state: _Search
     _try(comparison, changes.sweep(comparison.subject, gen), state)
     evolved = adversary.search(comparison, gen) if state.leak is None else None
     if evolved is not None:
-        _judge(comparison, evolved.changes, evolved.effects, state)
+        _judge(comparison, *evolved, state)
 
 
 def _try(comparison: Comparison, plan: Changes, state: _SearchState) -> float:

@@ -159,7 +159,7 @@ def _plans(comparison: Comparison, found: Trace, *, thorough: bool) -> Iterator[
         yield triggers, comparison.measure(triggers)
     evolved = adversary.search(comparison, gen)
     if evolved is not None:
-        yield evolved.changes, evolved.effects
+        yield evolved
     if evolved is not None and not subject.draws_randomly:  # what is drawn decides rankings by chance
         yield from _evolved_from_others(comparison, gen)
 
@@ -171,7 +171,8 @@ def _evolved_from_others(comparison: Comparison, gen: torch.Generator) -> Iterat
         evolved = adversary.search(Comparison(comparison.subject, base, training=comparison.training), gen)
         if evolved is None:
             return
-        yield replace(evolved.changes, bases=base.expand(evolved.changes.inputs.shape)), evolved.effects
+        plan, effects = evolved
+        yield replace(plan, bases=base.expand(plan.inputs.shape)), effects
 
 
 def _leak(subject: Subject, violation: Violation) -> Report:

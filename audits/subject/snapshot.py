@@ -28,14 +28,6 @@ class _SavedTensor:
     value: Tensor
 
 
-@dataclass(frozen=True)
-class _SavedContainer:
-    """A container and a shallow copy of what it held."""
-
-    live: Any
-    saved: Any
-
-
 class Snapshot:
     """What is reachable from a model at one moment: modules, attributes, containers, tensors, generators, closures.
 
@@ -45,18 +37,18 @@ class Snapshot:
 
     def __init__(self, model: Any) -> None:
         self._tensors: list[_SavedTensor] = []
-        self._containers: list[_SavedContainer] = []
-        self._generators: list[tuple[Any, Any]] = []
+        self._containers: list[tuple[Any, Any]] = []  # and shallow copies of what they held
+        self._generators: list[tuple[Any, Any]] = []  # and their states
         self._walk(model)
 
     @torch.no_grad()
     def restore(self) -> None:
         """Restore the model to its state at the time of the snapshot."""
-        for container in self._containers:
-            if not _unchanged(container.live, container.saved):
-                _restore_container(container.live, container.saved)
-        for saved in self._tensors:
-            _restore_tensor(saved)
+        for live, saved in self._containers:
+            if not _unchanged(live, saved):
+                _restore_container(live, saved)
+        for tensor in self._tensors:
+            _restore_tensor(tensor)
         self.restore_generators()
 
     def restore_generators(self) -> None:
@@ -95,7 +87,7 @@ class Snapshot:
 
     def _save_container(self, item: Any) -> list[Any]:
         saved = item.copy()
-        self._containers.append(_SavedContainer(item, saved))
+        self._containers.append((item, saved))
         if isinstance(item, dict):
             # Hooks are added and removed by the instruments; they are not the subject's state.
             return [value for name, value in saved.items() if not _holds_hooks(name)]

@@ -201,12 +201,6 @@ def exp(call: Call) -> Result:
     return torch.where((value == 0) & call.values["self"].isneginf() & (found > 0), found | MASKED, found)
 
 
-@rule("neg", "abs", "_conj", "conj_physical", "resolve_conj")
-def unary(call: Call) -> Result:
-    """One operand."""
-    return call.labels_of("self")
-
-
 @rule("native_dropout")
 def dropout(call: Call) -> Result:
     """What is dropped is a constant zero; the mask itself is constant."""
