@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import torch
 
@@ -16,7 +16,7 @@ from audits.evidence.machine import environment
 from audits.explanation import excerpt, look_first, meaning, place, sentence
 from audits.instruments.probe import Probe, Report, undetermined
 from audits.probes._registry import all_probes
-from audits.results import AuditResult, Verdict
+from audits.results import AuditResult, Finding, Verdict
 from audits.subject.budget import Budget, OutOfTime
 from audits.subject.prepare import prepare
 from audits.subject.progress import PREPARING, AuditClock, ProgressCallback
@@ -78,22 +78,16 @@ def audit(
     settings.check()
     clock = AuditClock(_running(budget), watch)
     clock.begin_stage(PREPARING, PREPARATION + sum(probe.forwards(settings) for probe in chosen))
-    found, resolved = [], asdict(settings)
+    found: list[Finding] = []
     try:
         subject = prepare(model, settings, clock)
     except OutOfTime as problem:
         done = f"after {clock.progress.forwards} forward passes"
         none = ProbeRun(undetermined(f"not run: {problem} while the audit was prepared, {done}"))
-        runs = {probe.name: none for probe in chosen}
+        runs, resolved = {probe.name: none for probe in chosen}, asdict(settings)
     else:
-        with subject.preserve_state():
-            runs = run_probes(subject, chosen)
-            if preset and _inconclusive(runs):
-                chosen = all_probes()
-                runs |= run_probes(subject, [probe for probe in chosen if probe.name not in runs])
-            found = findings(subject, runs, target)
-        resolved = {**asdict(subject.settings), "dtype": _name(subject)}
-        resolved |= {"outputs": [name or "the first" for name in subject.outputs], "not_judged": subject.not_judged}
+        runs, found, resolved = _examine(subject, chosen, target, extend=preset is not None)
+    names = [probe.name for probe in all_probes()]
     return AuditResult(
         target=target or type(model).__name__,
         verdict=overall(run.report for run in runs.values()),
@@ -101,13 +95,26 @@ def audit(
         probes=tuple(run.result(name) for name, run in runs.items()),
         settings={
             **resolved,
-            "probes": [probe.name for probe in chosen],
+            "probes": [name for name in names if name in runs],
             "preset": preset or (THOROUGH if probes is None else None),
-            "left_out": [probe.name for probe in all_probes() if probe.name not in runs],
+            "left_out": [name for name in names if name not in runs],
             "budget": clock.budget.seconds,
         },
         environment=environment(),
     )
+
+
+def _examine(
+    subject: Subject, chosen: Sequence[Probe], target: str | None, *, extend: bool
+) -> tuple[dict[str, ProbeRun], list[Finding], dict[str, Any]]:
+    """The probes' runs, the findings, the settings as resolved; `extend`: by all probes where tracing decides nothing."""
+    with subject.preserve_state():
+        runs = run_probes(subject, chosen)
+        if extend and _inconclusive(runs):
+            runs |= run_probes(subject, [probe for probe in all_probes() if probe.name not in runs])
+        found = findings(subject, runs, target)
+    outputs = {"outputs": [name or "the first" for name in subject.outputs], "not_judged": subject.not_judged}
+    return runs, found, {**asdict(subject.settings), "dtype": _name(subject), **outputs}
 
 
 def _asserting(run: Callable[P, AuditResult]) -> Callable[P, None]:

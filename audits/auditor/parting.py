@@ -20,7 +20,6 @@ from audits.instruments.tracing.taint_map import storage_key
 from audits.results import CALLERS_INPUT
 from audits.subject.budget import OutOfTime
 from audits.subject.outputs import as_sequence
-from audits.subject.randomness import generator
 from audits.subject.streaming import streaming
 from audits.subject.subject import ExtraKwargs, Subject
 
@@ -116,17 +115,12 @@ def _again(subject: Subject, violation: Violation) -> Parting:
     if violation.changed == CALLERS_INPUT:
         yield _written(subject)
         return
-    base, gen = subject.base(), generator(subject.settings.seed, "parting")
-    length = base.shape[1]
-    for inputs in (base, base[:, : max(1, length // 8)]):
-        before, first = _logged(subject, inputs)
-        for rows, size in ((1, length), (1, 2 * length), (1, max(1, length // 2)), (3, length), *[(1, length)] * 4):
-            with contextlib.suppress(Exception):  # a length that it does not take
-                subject.run(subject.draw(rows, size, gen), reset=False)
-            after, second = _logged(subject, inputs, reset=False)
-            if _differ(before, after, violation):
-                yield divergence(first, second)
-                break
+    inputs, *others = violation.calls
+    _, first = _logged(subject, inputs)
+    for other in others:
+        with contextlib.suppress(Exception):  # a length that it does not take
+            subject.run(other, reset=False)
+    yield divergence(first, _logged(subject, inputs, reset=False)[1])
 
 
 def _written(subject: Subject) -> Divergence | None:

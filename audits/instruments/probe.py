@@ -42,7 +42,8 @@ class Violation:
     `op`, `file` and `line` say where it enters, and `trace` how it got from there to the output, for probes that find
     that out. `seen_in` is the copy in which it was seen, where that is not the subject as it came: one in another
     dtype, or with its all-zero weights reinitialised. `changed` says what changed at the sink. `document` is the first
-    position and end of a document that differs from itself alone, and the arguments that mark it.
+    position and end of a document that differs from itself alone, and the arguments that mark it. `calls` are an input
+    whose repetition gives other outputs, and those called in between.
     """
 
     source: Site
@@ -57,6 +58,7 @@ class Violation:
     seen_in: Subject | None = None
     changed: str = "the output"
     document: tuple[int, int, ExtraKwargs] | None = None
+    calls: tuple[Tensor, ...] = ()
 
     @property
     def description(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -77,6 +78,8 @@ def _repeated(subject: Subject) -> Report:
         return torch.zeros(1) if found is None else found
 
     judged = judge_calls(subject, measure, differences[name], scale=scale_of(first), same_shape=True, noise=noise)
+    inputs, others = pairs[name]
+    judged = replace(judged, violation=replace(judged.violation, calls=(inputs, *others)))
     effect = judged.violation.effect
     return judged.report(
         f"after a call with {name} the same input gives outputs that differ by {effect:.3g}",
