@@ -107,7 +107,7 @@ def audit(
 def _examine(
     subject: Subject, chosen: Sequence[Probe], target: str | None, *, extend: bool
 ) -> tuple[dict[str, ProbeRun], list[Finding], dict[str, Any]]:
-    """The probes' runs, the findings, the settings as resolved; `extend`: by all probes where tracing decides nothing."""
+    """The runs, the findings, the settings as resolved; `extend`: by all other probes where tracing decides nothing."""
     with subject.preserve_state():
         runs = run_probes(subject, chosen)
         if extend and _inconclusive(runs):
