@@ -125,7 +125,7 @@ def judge(subject: Subject, pair: Pair, noise: float | None = None, source: Site
         source=source or Site(pair.cut, pair.row),
         first=Site(pair.must_agree[0], pair.row),
     )
-    return replace(judged, violation=replace(judged.violation, pair=pair))
+    return judged.having(pair=pair)
 
 
 def judge_other_rows(subject: Subject, bases: Tensor, changed: Tensor, row: int, noise: float) -> Judged:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -94,6 +95,10 @@ class Judged:
     def leaks(self) -> bool:
         """Whether it is a leak."""
         return self.verdict is Verdict.LEAK
+
+    def having(self, **attributes: Any) -> Judged:
+        """The same with other attributes of the violation."""
+        return replace(self, violation=replace(self.violation, **attributes))
 
     def report(self, leak: str, otherwise: str, doubt: str = "") -> Report:
         """The report of a probe whose conclusion this is: why it leaks, passes, or (as it passes) is undetermined."""

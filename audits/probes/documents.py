@@ -193,7 +193,7 @@ def _judge_alone(subject: Subject, effect: _Effect) -> Report:
 
     scale = scale_of(subject.run(base, extra_kwargs=effect.kwargs))
     judged = judge_calls(subject, differences, effect.differences, scale=scale, first=Site(effect.sink[0], 0))
-    judged = replace(judged, violation=replace(judged.violation, document=(*effect.sink, effect.kwargs)))
+    judged = judged.having(document=(*effect.sink, effect.kwargs))
     why = f"the document from position {effect.sink[0]} on differs by {effect.size:.3g} from itself alone"
     return judged.report(why, "", why)
 

@@ -15,7 +15,6 @@ from audits.results import Verdict
 from audits.subject.operations import record, usual_size
 from audits.subject.prepare import float64_reference, with_dtype
 from audits.subject.randomness import generator
-from audits.subject.settings import Settings
 from audits.subject.subject import Mode, Subject, own_dtype
 
 ROWS = 16  # changed sequences in each dtype that few models treat in a way of its own; our choice
@@ -168,16 +167,12 @@ def _leak(violation: Violation, subject: Subject, way: _Way) -> Report:
     return Report(Verdict.LEAK, f"in {way}, {violation.description}", (violation,))
 
 
-def _forwards(settings: Settings) -> int:
-    return 2 * (batches(settings, changes.count_changes(settings)) + 4) + 2 * len(FURTHER)
-
-
 PROBE = Probe(
     "dtype",
     "the same in the model's own dtype, in bfloat16, float16 and by autocast",
     order=7,
     run=run,
-    forwards=_forwards,
+    forwards=lambda settings: 2 * (batches(settings, changes.count_changes(settings)) + 4 + len(FURTHER)),
     blind_to="effects that are the same in every dtype but smaller than the rounding of float32, state, other rows, "
     "lengths and training. It draws fewer changes than the perturbation probe and evolves none.",
 )

@@ -163,7 +163,7 @@ def _causal(subject: Subject, padding: Padding) -> Report:
     judged, why = comparison.leak_or_doubt(plan, effects), f"causal with {padding}"
     if judged is None:
         return Report(Verdict.PASS, why)
-    judged = replace(judged, violation=replace(judged.violation, seen_in=comparison.subject))
+    judged = judged.having(seen_in=comparison.subject)
     doubt = f"with {padding} outputs before the change differed, perhaps by rounding alone"
     return judged.report(f"given {padding.name} with {padding}, {judged.violation.description}", why, doubt)
 
@@ -219,7 +219,7 @@ def _apart(subject: Subject, paddings: list[Padding]) -> Report:
 
     judged = judge_calls(subject, differences, scale=scale_of(padded(subject, paddings[0]).run(base)))
     row = judged.violation.sink.row
-    judged = replace(judged, violation=replace(judged.violation, source=Site(None, int(row == 0))))
+    judged = judged.having(source=Site(None, int(row == 0)))
     why = f"how other rows are padded changes row {row} by {judged.violation.effect:.3g}"
     return judged.report(why, "the same in a batch of differently padded rows")
 

@@ -87,7 +87,7 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
     explained = BY_CHANCE * max(floor, effect, rounding(subject, scale))
     if judged.verdict is Verdict.PASS and effects[worst] > explained and not rows_draw_apart(subject):
         return undetermined(f"cutting the sequence at {worst} changes rows by {effects[worst]:.1e} among others only")
-    return replace(judged, violation=replace(judged.violation, source=Site(worst, sink.row))).report(
+    return judged.having(source=Site(worst, sink.row)).report(
         f"cutting the sequence at {worst} changes the output at position {sink.position} by {effect:.3g}",
         f"{len(effects)} prefixes agree with the whole sequence to {effect:.1e} (floor {floor:.1e})",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -79,7 +78,7 @@ def _repeated(subject: Subject) -> Report:
 
     judged = judge_calls(subject, measure, differences[name], scale=scale_of(first), same_shape=True, noise=noise)
     inputs, others = pairs[name]
-    judged = replace(judged, violation=replace(judged.violation, calls=(inputs, *others)))
+    judged = judged.having(calls=(inputs, *others))
     effect = judged.violation.effect
     return judged.report(
         f"after a call with {name} the same input gives outputs that differ by {effect:.3g}",
