@@ -132,7 +132,7 @@ def test_a_gain_that_only_the_bidirectional_arm_has_is_void() -> None:
 
 
 @pytest.mark.parametrize(
-    ("alone", "said"), [(0.0, "own chunk explains"), (0.05, "contributes"), (-0.05, "own chunk explains")]
+    ("alone", "said"), [(0.0, "own chunk does as well"), (0.05, "contributes"), (-0.05, "own chunk does as well")]
 )
 def test_the_sentence_says_what_attention_in_the_own_chunk_explains(alone: float, said: str) -> None:
     judgement = hub_gpt_ppl.judge(systems_and_scaling(shifted({"HHHH": 0.0144, "HHHH chunk": 0.0144 + alone})))
