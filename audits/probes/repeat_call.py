@@ -62,7 +62,7 @@ def _repeated(subject: Subject) -> Report:
     short = base[:, : max(1, base.shape[1] // SHORT)]
     between = _between(subject, base)
     pairs = {name: (base, others) for name, others in between.items()}
-    pairs[f"the whole sequence, of its first {short.shape[1]} alone,"] = (short, [base])
+    pairs[f"the whole sequence (its first {short.shape[1]} positions)"] = (short, [base])
     first = subject.run(base)
     if not comparable(first):
         return undetermined("the outputs hold NaN or infinite numbers")

@@ -91,7 +91,7 @@ class ShortCallsRemember(nn.Module):
 def test_what_a_long_call_leaves_for_short_ones_alone_is_a_state_leak():
     result = audit(ShortCallsRemember(remembers=True), seq_len=32)
     assert {(finding.probe, finding.leak_class) for finding in result.findings} == {("repeat-call", LeakClass.STATE)}
-    assert "of its first 4 alone" in next(probe.why for probe in result.probes if probe.name == "repeat-call")
+    assert "(its first 4 positions)" in next(probe.why for probe in result.probes if probe.name == "repeat-call")
 
 
 def test_short_calls_that_find_nothing_left_behind_pass():
