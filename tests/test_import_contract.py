@@ -23,7 +23,7 @@ FORBIDDEN = [
     ("hubrouter/encode.py", "from audits.results import Verdict", "hubrouter knows nothing of audits"),
     ("audits/probes/decode.py", "import hubrouter.router", "the auditor does not know the defendant"),
     ("audits/auditor/audit.py", "def f():\n    from hubrouter import HubRouter", "does not know the defendant"),
-    ("audits/report/claims/html.py", "import hubrouter", "the auditor does not know the defendant"),
+    ("audits/report/claims/page.py", "import hubrouter", "the auditor does not know the defendant"),
     ("audits/probes/decode.py", "from audits.probes.gradient import run", "no probe knows another"),
     ("audits/probes/decode.py", "from audits.probes import gradient", "no probe knows another"),
     ("audits/probes/decode.py", "from . import gradient", "no probe knows another"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Kind, judge_all
+from audits.claims.claim import Claim, JudgedClaim, Kind, judge_all
 from audits.claims.registry import all_claims
 from audits.evidence.ledger import Evidence, is_fresh
 from audits.evidence.succession import accepted
@@ -14,13 +14,6 @@ from audits.experiments.registry import todays_code
 from audits.statistics.multiplicity import Adjusted, holm_by_claim
 
 NO_RUN = "not verified: no run yet"
-READING_ORDER = (
-    ClaimVerdict.ERROR,
-    ClaimVerdict.REFUTED,
-    ClaimVerdict.SUPPORTED,
-    ClaimVerdict.INCONCLUSIVE,
-    ClaimVerdict.NOT_TESTABLE,
-)
 
 
 @dataclass(frozen=True)
@@ -31,11 +24,6 @@ class Report:
     evidence: Evidence
     stale: frozenset[str] = frozenset()  # addresses of the runs that today's code did not make
     codes: Mapping[str, str] = field(default_factory=dict)  # today's code hash of each experiment
-
-    @property
-    def in_reading_order(self) -> tuple[JudgedClaim, ...]:
-        """Errors first, then FAIL, PASS and the open ones; within a verdict in the order given."""
-        return tuple(sorted(self.judged, key=lambda item: READING_ORDER.index(item.judgement.verdict)))
 
     @property
     def unexpected(self) -> tuple[JudgedClaim, ...]:
@@ -55,11 +43,6 @@ class Report:
         return frozenset(
             run for item in self.judged for judged in item.at_every_tier for run in judged.judgement.evidence
         )
-
-    def tally(self, kind: Kind) -> tuple[tuple[ClaimVerdict, int], ...]:
-        """How many claims of a kind have each verdict: the ones that occur, in the order of reading."""
-        found = [item.judgement.verdict for item in self.judged if item.claim.kind is kind]
-        return tuple((verdict, found.count(verdict)) for verdict in READING_ORDER if verdict in found)
 
 
 def report_of(evidence: Evidence, claims: tuple[Claim, ...] | None = None) -> Report:

@@ -20,22 +20,20 @@ from audits.evidence.ledger import Ledger
 from audits.evidence.runner import Gathered, gather
 from audits.experiments.registry import all_experiments
 from audits.probes._registry import all_probes
-from audits.report.claims.console import print_claims, print_kill_matrix
+from audits.report.claims.console import print_claims
 from audits.report.claims.what_probes_see import what_probes_see
-from audits.report.files import append_summary, write_reports
+from audits.report.files import README, append_summary, write_reports
 from audits.report.write import write_text
 from audits.subject.settings import Settings
 
 
-def write_everything(report: Report, options: argparse.Namespace) -> list[Path]:
+def write_everything(report: Report, options: argparse.Namespace) -> None:
     """The reports and, where asked for, the page on the probes; also on the summary page of a GitHub job."""
-    written = write_reports(report, Path(options.reports))
+    write_reports(report, Path(options.reports))
     if options.page:
         write_text(Path(options.page), what_probes_see(report, all_probes()))
-        written.append(Path(options.page))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         append_summary(report, Path(summary))
-    return written
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,14 +42,13 @@ def run(options: argparse.Namespace) -> int:
     chosen = _chosen(claims, options.only)
     gathered = _gathered(options, _needed(chosen), Ledger(Path(options.reports) / "evidence"))
     report = report_of(gathered.evidence)
-    written = write_everything(report, options)
-    print_kill_matrix(report, console)
-    print_claims(report, console)
-    console.print("written: " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
+    write_everything(report, options)
     for failure in gathered.failures:
         console.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     ids = {claim.id for claim in chosen}
-    return exit_code([item for item in report.judged if item.claim.id in ids], failed=bool(gathered.failures))
+    judged = [item for item in report.judged if item.claim.id in ids]
+    print_claims(report, console, Path(options.reports) / README, judged if options.only else ())
+    return exit_code(judged, failed=bool(gathered.failures))
 
 
 def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger) -> Gathered:

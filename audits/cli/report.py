@@ -13,6 +13,7 @@ from audits.cli.claims import exit_code, write_everything
 from audits.cli.survey import rebuild_surveys
 from audits.evidence.ledger import Ledger
 from audits.report.claims.console import print_claims
+from audits.report.files import README
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,5 +25,5 @@ def run(options: argparse.Namespace) -> int:
     report = report_of(evidence)
     write_everything(report, options)
     rebuild_surveys(folder / "survey")
-    print_claims(report, Console())
+    print_claims(report, Console(), folder / README)
     return exit_code(report.judged, failed=False)

@@ -9,35 +9,68 @@ from audits.claims.judged import Report
 from audits.experiments.bench._measured import benches
 from audits.report.bench.json import FOLDER as BENCH
 from audits.report.bench.json import bench_json
-from audits.report.claims.html import html
-from audits.report.claims.json import claims_json
+from audits.report.bench.page import bench_document
+from audits.report.claims.index import index_html, readme, step_summary
+from audits.report.claims.json import claims_json, listed_ids, page_json, page_path
 from audits.report.claims.junit import junit
+from audits.report.claims.kill_matrix import kill_document
 from audits.report.claims.leaks_json import leaks_json
-from audits.report.claims.markdown import LIMIT, markdown, step_summary
-from audits.report.claims.schema import FILE_NAME, claims_schema_json
+from audits.report.claims.page import claim_document
+from audits.report.claims.peers import peers_document
+from audits.report.claims.schema import schema_files
 from audits.report.survey.json import survey_json
 from audits.report.survey.pages import changes_html, changes_markdown, survey_html, survey_markdown
-from audits.report.write import append_text, write_texts
+from audits.report.write import append_text, remove_files, write_texts
 from audits.survey.changes import Comparison
 from audits.survey.rows import Survey
 
-_RENDERERS = {
-    "claims.md": markdown,
-    "claims.html": html,
-    "claims.json": claims_json,
-    "leaks.json": leaks_json,
-    "junit.xml": junit,
-}
+README = "README.md"  # the index, which code hosts show below the list of the files
 _SURVEY_RENDERERS = {"json": survey_json, "md": survey_markdown, "html": survey_html}
+PAGE_LIMIT = 1024 * 1024  # bytes that GitHub shows of one step's summary; a larger one is not shown at all
 _CHANGES_RENDERERS = {"md": changes_markdown, "html": changes_html}
 
 
+def report_texts(report: Report) -> dict[str, str]:
+    """All files of the report, by path below its folder; a pure function of the report."""
+    documents = [claim_document(report, item) for item in report.judged]
+    documents += [kill_document(report), peers_document(report), bench_document(report)]
+    texts = {
+        README: readme(report),
+        "claims.html": index_html(report),
+        "claims.json": claims_json(report),
+        "leaks.json": leaks_json(report),
+        "junit.xml": junit(report),
+        **schema_files(),
+        **{f"{page_path(item.claim.id)}.json": page_json(report, item) for item in report.judged},
+        **{f"{BENCH}/{bench.file}.json": bench_json(bench) for bench in benches(report.evidence)},
+    }
+    for document in documents:
+        texts |= document.files
+    return texts
+
+
 def write_reports(report: Report, folder: Path) -> list[Path]:
-    """All files of the report, in `folder`, which is made if absent; raises ReportError as `write_texts`."""
-    texts = {folder / name: render(report) for name, render in _RENDERERS.items()}
-    texts[folder / FILE_NAME] = claims_schema_json()
-    texts |= {folder / BENCH / f"{bench.file}.json": bench_json(bench) for bench in benches(report.evidence)}
-    return write_texts(texts)
+    """All files of the report, in `folder`, which is made if absent; pages of claims that are gone are removed.
+
+    Raises:
+        ReportError: as `write_texts` and `remove_files`.
+    """
+    texts = {folder / name: text for name, text in report_texts(report).items()}
+    old = _pages(folder)
+    written = write_texts(texts)
+    remove_files(old - set(written))
+    return written
+
+
+def _pages(folder: Path) -> set[Path]:
+    """What an earlier report wrote for its claims: it knows the claims that it lists, and nothing else is touched."""
+    index = folder / "claims.json"
+    found = [folder / "claims.md"] if index.is_file() else []
+    for identity in listed_ids(index.read_bytes()) if index.is_file() else ():
+        page = folder / page_path(identity)
+        found += [page.with_suffix(end) for end in (".md", ".html", ".json")]
+        found += page.parent.glob(f"{identity}-*.svg")
+    return set(found)
 
 
 def write_survey(survey: Survey, folder: Path) -> list[Path]:
@@ -54,4 +87,4 @@ def write_changes(comparisons: Sequence[Comparison], folder: Path) -> list[Path]
 
 def append_summary(report: Report, path: Path) -> None:
     """Append the report to a job's summary page, as much of it as the page has room for."""
-    append_text(path, "the summary", lambda already: step_summary(report, LIMIT - already))
+    append_text(path, "the summary", lambda already: step_summary(report, PAGE_LIMIT - already))

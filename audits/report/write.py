@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 
@@ -64,6 +64,19 @@ def write_texts(texts: Mapping[Path, str]) -> list[Path]:
     finally:
         _remove(temporary)
     return list(texts)
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove the files that are there.
+
+    Raises:
+        ReportError: one cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ReportError(f"cannot remove {path}: {error.strerror or type(error).__name__}") from error
 
 
 def _write_whole(path: Path, text: str) -> None:

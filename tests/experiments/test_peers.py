@@ -18,8 +18,7 @@ from audits.evidence.ledger import Evidence, Record
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT, execute
 from audits.report.claims.console import print_peers
-from audits.report.claims.html import html
-from audits.report.claims.markdown import markdown
+from audits.report.claims.peers import peers_document
 from audits.subject.settings import Settings
 
 
@@ -72,12 +71,12 @@ def test_times_are_shown_with_their_range_and_as_a_multiple_of_the_peers():
     )
 
 
-@pytest.mark.parametrize("render", [markdown, html])
-def test_the_reports_tell_both_or_that_the_peer_was_not_run(render):
-    text = render(report(*RECORDS))
+@pytest.mark.parametrize("end", ["md", "html"])
+def test_the_page_tells_both_or_that_the_peer_was_not_run(end):
+    text = peers_document(report(*RECORDS)).files[f"peers.{end}"]
     assert "checker 1 finds 1" in text
     assert "0.100 to 0.900" in text
-    assert "the peer is not installed here" in render(report())
+    assert "the peer is not installed here" in peers_document(report()).files[f"peers.{end}"]
 
 
 def test_the_terminal_tells_both_or_that_the_peer_was_not_run():

@@ -25,8 +25,7 @@ from audits.evidence.runner import Gathered
 from audits.experiments.bench import bench as experiment
 from audits.experiments.bench._measured import benches
 from audits.report.bench.json import Document, bench_json
-from audits.report.claims.html import html
-from audits.report.claims.markdown import markdown
+from audits.report.bench.page import bench_document
 from audits.report.files import write_reports
 
 TARGETS = {1024: 0.5, 2048: 0.3, 4096: 0.2, 8192: 0.1}
@@ -34,6 +33,10 @@ TARGETS = {1024: 0.5, 2048: 0.3, 4096: 0.2, 8192: 0.1}
 
 def seen(*records: Record) -> Evidence:
     return Evidence(records)
+
+
+def page(end: str, report: Report) -> str:
+    return bench_document(report).files[f"bench.{end}"]
 
 
 def verdicts(*records: Record) -> dict[str, str]:
@@ -154,24 +157,24 @@ def test_what_is_missing_to_the_floor_is_told_with_the_projections_part() -> Non
     assert "projections alone take 30.0 ms" in text
 
 
-@pytest.mark.parametrize("render", [markdown, html])
-def test_the_reports_tell_what_was_measured_and_that_no_gpu_was_at_hand(render: Any) -> None:
-    text = render(Report((), seen(*training(TARGETS))))
+@pytest.mark.parametrize("end", ["md", "html"])
+def test_the_reports_tell_what_was_measured_and_that_no_gpu_was_at_hand(end: str) -> None:
+    text = page(end, Report((), seen(*training(TARGETS))))
     assert "hub/reference" in text
     assert "A processor, one thread" in text
     assert NO_GPU in text
     assert "not measured" in text
-    nothing = render(Report((), Evidence()))
+    nothing = page(end, Report((), Evidence()))
     assert "The bench is not verified: no run yet" in nothing
     assert NO_GPU in nothing
 
 
-@pytest.mark.parametrize("render", [markdown, html])
-def test_a_bench_by_code_that_has_changed_is_marked_stale(render: Any) -> None:
+@pytest.mark.parametrize("end", ["md", "html"])
+def test_a_bench_by_code_that_has_changed_is_marked_stale(end: str) -> None:
     records = training(TARGETS)
-    text = render(Report((), seen(*records), frozenset(r.run for r in records[:3])))
+    text = page(end, Report((), seen(*records), frozenset(r.run for r in records[:3])))
     assert "Stale: 3 of 4 runs" in text
-    assert "Stale:" not in render(Report((), seen(*records)))
+    assert "Stale:" not in page(end, Report((), seen(*records)))
 
 
 def test_the_reports_are_rebuilt_byte_for_byte_whatever_order_the_runs_came_in(tmp_path: Path) -> None:
@@ -180,7 +183,13 @@ def test_the_reports_are_rebuilt_byte_for_byte_whatever_order_the_runs_came_in(t
         for entry in order:
             Ledger(tmp_path / name / "evidence").append(entry)
         write_reports(Report((), Ledger(tmp_path / name / "evidence").read()), tmp_path / name)
-    for file in ("claims.md", "claims.html", "bench/a-processor-2-cores.json", "bench/nvidia-h200.json"):
+    for file in (
+        "README.md",
+        "bench.html",
+        "bench/a-processor-2-cores-1.svg",
+        "bench/a-processor-2-cores.json",
+        "bench/nvidia-h200.json",
+    ):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
     before = (tmp_path / "first" / "bench" / "nvidia-h200.json").read_bytes()
     assert main(["report", "--reports", str(tmp_path / "first")]) in (0, 1)

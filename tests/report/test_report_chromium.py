@@ -1,4 +1,4 @@
-"""claims.html in a real headless Chromium: filters, keyboard, phone, paper, and nothing fetched or failing."""
+"""The pages of the claims in a real headless Chromium: filters, keyboard, phone, paper, and nothing foreign fetched."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from chromium import BROWSER, DRIVER, chromium
 from report_samples import every_kind
 
 from audits.claims.judged import Report
-from audits.report.claims.html import html
-from audits.report.render.page import packaged
+from audits.report.claims.index import index_html
+from audits.report.files import write_reports
 
 pytestmark = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
 )
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = (
-    """return [...document.querySelectorAll("%s")].filter((e) => e.offsetParent).map((e) => e.dataset.claim).sort()"""
+    'return [...document.querySelectorAll("tr[data-outcome]")].filter((e) => e.offsetParent).map((e) => e.id).sort()'
 )
 EVERY = ["gain", "old", "open", "unrun", "untestable"]
 # What is wider than the screen, but for content that scrolls within its own box.
 TOO_WIDE = """
-const within = (e) => e.closest(".wide, .unseen, svg");
+const within = (e) => e.closest(".wide, .unseen, fieldset, svg");
 return [document.documentElement.scrollWidth - innerWidth, [...document.body.querySelectorAll("*")]
   .filter((e) => !within(e) && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 90))]
 """
@@ -37,10 +37,15 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "claims.html"
-    path.write_text(html(every_kind()), encoding="utf-8")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reports")
+    write_reports(every_kind(), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def file(folder):
+    return folder / "claims.html"
 
 
 @pytest.fixture
@@ -51,20 +56,27 @@ def page(browser, file):
 
 
 def rows(page):
-    return page.run(SHOWN % "tr[data-claim]")
-
-
-def cards(page):
-    return page.run(SHOWN % "article[data-claim]")
+    return page.run(SHOWN)
 
 
 def test_the_page_logs_nothing_and_asks_for_nothing_but_itself(page, file):
     page.log("performance")
     page.log("browser")
     page.open(file)
-    page.click('[name="verdict"][value="REFUTED"]')
+    page.click('[name="outcome"][value="reproduced"]')
     assert page.log("browser") == []
     assert page.requested() == [file.resolve().as_uri()]
+
+
+def test_a_claims_page_shows_its_drawings_and_asks_for_nothing_else(page, folder):
+    page.log("performance")
+    page.log("browser")
+    page.open(folder / "claims" / "gain.html")
+    assert page.log("browser") == []
+    assert {address.rpartition("/")[2] for address in page.requested()} == {
+        "gain.html", "gain-1.svg", "gain-2.svg", "gain-quick-1.svg",
+    }  # fmt: skip
+    assert all(page.run("return [...document.images].map((image) => image.naturalWidth > 100)"))
 
 
 def test_a_script_that_is_not_the_pages_own_is_refused_and_the_log_would_show_it(browser, file, tmp_path):
@@ -77,37 +89,37 @@ def test_a_script_that_is_not_the_pages_own_is_refused_and_the_log_would_show_it
 
 
 def test_at_first_every_claim_is_shown(page):
-    assert rows(page) == cards(page) == EVERY
+    assert rows(page) == EVERY
     assert page.run("return document.querySelector('output').textContent") == "5 of 5 claims shown"
 
 
 @pytest.mark.parametrize(
     ("ticked", "left"),
     [
-        (["verdict=SUPPORTED"], ["gain"]),
-        (["verdict=SUPPORTED", "verdict=REFUTED"], ["gain", "old"]),
-        (["tier=printed"], ["open", "untestable"]),
-        (["stale=yes"], ["old"]),
-        (["stale=no", "verdict=NOT_TESTABLE", "tier=paper"], ["unrun"]),
-        (["verdict=SUPPORTED", "stale=yes"], []),
+        (["outcome=reproduced"], ["gain"]),
+        (["outcome=reproduced", "outcome=not reproduced"], ["gain", "old"]),
+        (["scope=printed numbers"], ["open", "untestable"]),
+        (["outcome=open", "scope=paper scale"], ["unrun"]),
+        (["outcome=reproduced", "scope=paper scale"], []),
     ],
 )
-def test_ticking_chips_filters_rows_and_cards(page, ticked, left):
+def test_ticking_chips_filters_rows(page, ticked, left):
     for name, value in (chip.split("=") for chip in ticked):
         page.click(f'[name="{name}"][value="{value}"]')
-    assert rows(page) == cards(page) == left
+    assert rows(page) == left
     assert page.run("return document.querySelector('output').textContent") == f"{len(left)} of 5 claims shown"
+    assert page.run("return document.getElementById('hubrouter').offsetParent === null") is (not left)
 
 
-def test_words_are_searched_in_all_that_is_known_of_a_claim_and_the_button_shows_all_again(page):
-    page.type("#filter-words", "REFUTATION of op")
-    assert rows(page) == ["open"]
+def test_words_are_searched_in_all_of_a_row_and_the_button_shows_all_again(page):
+    page.type("#filter-words", "REASON of untest")
+    assert rows(page) == ["untestable"]
     page.click('[type="reset"]')
-    assert rows(page) == cards(page) == EVERY
+    assert rows(page) == EVERY
 
 
 def test_the_filters_work_from_the_keyboard_and_enter_does_not_leave_the_page(page, file):
-    page.run("document.querySelector('[name=verdict]').focus()")
+    page.run("document.querySelector('[name=outcome]').focus()")
     page.ask("/actions", {"actions": [{"type": "key", "id": "k", "actions": [
         {"type": "keyDown", "value": " "}, {"type": "keyUp", "value": " "}]}]})  # fmt: skip
     assert rows(page) == ["old"]
@@ -115,9 +127,9 @@ def test_the_filters_work_from_the_keyboard_and_enter_does_not_leave_the_page(pa
     assert page.ask("/url") == file.resolve().as_uri()
 
 
-def test_a_link_of_the_table_leads_to_its_card(page):
-    page.click('a[href="#claim-old"]')
-    assert -5 <= page.run("return document.getElementById('claim-old').getBoundingClientRect().top") <= 60
+def test_a_link_of_the_table_leads_to_the_page_of_its_claim(page, folder):
+    page.click('a[href="claims/old.html"]')
+    assert page.ask("/url") == (folder / "claims" / "old.html").resolve().as_uri()
 
 
 def test_without_a_script_everything_is_there_and_no_filter_that_would_not_work(page, file, tmp_path):
@@ -125,13 +137,15 @@ def test_without_a_script_everything_is_there_and_no_filter_that_would_not_work(
     try:
         page.open(file)
         assert page.run("return document.getElementById('filters').offsetParent === null")
-        assert rows(page) == cards(page) == EVERY
+        assert rows(page) == EVERY
     finally:
         page.send("Emulation.setScriptExecutionDisabled", value=False)
 
 
 @pytest.mark.parametrize("width", [390, 320])
-def test_on_a_phone_nothing_is_wider_than_the_screen(page, width):
+@pytest.mark.parametrize("name", ["claims.html", "claims/gain.html", "claims/old.html", "kill-matrix.html"])
+def test_on_a_phone_nothing_is_wider_than_the_screen(page, folder, name, width):
+    page.open(folder / name)
     page.resize(width, 844)
     page.run("for (const fold of document.querySelectorAll('details')) fold.open = true")
     assert page.run(TOO_WIDE) == [0, []]
@@ -147,18 +161,18 @@ def test_the_committed_report_fits_a_phone_too_and_logs_nothing(page):
     assert page.log("browser") == []
 
 
-def test_on_paper_everything_is_unfolded_and_the_filters_are_gone(page):
-    page.click('[name="verdict"][value="SUPPORTED"]')
+def test_on_paper_everything_is_unfolded_and_the_filters_are_gone(page, folder):
+    page.click('[name="outcome"][value="reproduced"]')
     assert re.findall(rb"/Type\s*/Page\b", page.printed())
     page.send("Emulation.setEmulatedMedia", media="print")
     try:
-        assert rows(page) == cards(page) == EVERY
+        assert rows(page) == EVERY
         assert page.run("return document.getElementById('filters').offsetParent === null")
-        page.run("dispatchEvent(new Event('beforeprint'))")
-        folded = "return [...document.querySelectorAll('details')].filter((fold) => !fold.open).length"
-        assert page.run(folded) == 0
-        page.run("dispatchEvent(new Event('afterprint'))")
-        assert page.run(folded) > 0
+        page.open(folder / "claims" / "gain.html")
+        hidden = (
+            "return [...document.querySelectorAll('details table')].filter((e) => !e.getClientRects().length).length"
+        )
+        assert page.run(hidden) == 0
     finally:
         page.send("Emulation.setEmulatedMedia", media="")
 
@@ -173,14 +187,16 @@ def test_a_longer_report_takes_more_pages(browser, tmp_path):
             for item in report.judged
         )
         path = tmp_path / f"{repeat}.html"
-        path.write_text(html(Report(judged, report.evidence)), encoding="utf-8")
+        path.write_text(index_html(Report(judged, report.evidence)), encoding="utf-8")
         browser.open(path)
         sizes.append(len(re.findall(rb"/Type\s*/Page\b", browser.printed())))
     assert 1 <= sizes[0] < sizes[1]
 
 
+@pytest.mark.parametrize("name", ["claims.html", "claims/gain.html", "claims/gain-1.svg", "claims/gain-2.svg"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground_in_both_schemes(page, scheme):
+def test_text_stands_out_from_its_ground_in_both_schemes(page, folder, scheme, name):
+    page.open(folder / name)
     page.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     found = page.run("""
       const channel = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
@@ -188,14 +204,10 @@ def test_text_stands_out_from_its_ground_in_both_schemes(page, scheme):
         return 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b); };
       const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
         if (!/, 0\\)$/.test(c)) return c; } return "rgb(255, 255, 255)"; };
-      return [...document.querySelectorAll("p, td, th, dt, dd, span, a, summary, label, output, svg text")].map((e) => {
-        const style = getComputedStyle(e), ink = e.closest("svg") ? style.fill : style.color;
-        const [a, b] = [light(ink), light(ground(e.closest("svg") ?? e))].sort();
+      const fill = (e) => getComputedStyle(e).fill, svg = document.querySelector("svg > g > g > path");
+      return [...document.querySelectorAll("p, td, th, dt, dd, span, a, summary, label, output, text")].map((e) => {
+        const [a, b] = [light(svg ? fill(e) : getComputedStyle(e).color), light(svg ? fill(svg) : ground(e))].sort();
         return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.outerHTML.slice(0, 80)]; })
         .filter(([ratio]) => ratio < 4.5)""")
     page.send("Emulation.setEmulatedMedia", features=[])
     assert found == []
-
-
-def test_the_style_sheets_of_the_page_are_in_it():
-    assert packaged("audits.report.claims", "claims.css") in html(every_kind())

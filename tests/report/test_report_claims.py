@@ -1,9 +1,8 @@
-"""A claim in the report: its card, its tiers, where it comes from, what is stale, and the published schema."""
+"""A claim in the report: its page, its tiers, where it comes from, what is stale, and the published schemas."""
 
 from __future__ import annotations
 
 import json
-import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -18,13 +17,12 @@ from audits.claims.judged import Report
 from audits.claims.provenance import duration, facts, provenance, reproduce, runs_table
 from audits.evidence.ledger import Evidence
 from audits.jsonable import json_text
-from audits.report.claims.html import html
-from audits.report.claims.html_claims import claim_section, claims_table
-from audits.report.claims.json import claims_json
+from audits.report.claims.index import SUMMARY_LIMIT, index_html, readme, step_summary
+from audits.report.claims.json import claims_json, listed_ids, page_json
 from audits.report.claims.junit import junit, outcome
-from audits.report.claims.markdown import LIMIT, markdown, step_summary
+from audits.report.claims.page import claim_document
 from audits.report.claims.prose import expectation_sentence, limits_of
-from audits.report.claims.schema import Document, claims_schema
+from audits.report.claims.schema import Index, Page, schema_of
 from audits.report.render.junit import Outcome
 
 GAIN, OLD, OPEN, UNTESTABLE, UNRUN = every_kind().judged
@@ -35,45 +33,49 @@ def only(item, *records):
     return Report((item,), Evidence(records or RUNS))
 
 
-def ids(text):
-    return re.findall(r' id="([^"]+)"', text)
+def page(item, end, report=None):
+    """One page of a claim."""
+    return claim_document(report or only(item), item).files[f"claims/{item.claim.id}.{end}"]
 
 
-def test_a_card_shows_everything_that_is_known_of_its_claim():
-    card = claim_section(every_kind(), GAIN)
+@pytest.mark.parametrize("end", ["md", "html"])
+def test_a_page_shows_everything_that_is_known_of_its_claim(end):
+    text = page(GAIN, end)
     for words in (
-        "Statement of gain", "perplexity: 200.2", "tier full", "Reason of gain at full", "more seeds", "Test of gain",
+        "Statement of gain", "200.2", "tier full", "Reason of gain at full", "more seeds", "Test of gain",
         "Refutation of gain", "a paper", "hubrouter-audit claims --tier full --only gain", "0123456789ab",
-        "A processor", "torch 2", "270 seconds", "clean, seed 0: 43.10", "1 diverged", "Reason of gain at quick",
-        "Hours on two cores", *ADDRESSES,
+        "A processor", "torch 2", "4.5", "0: 43.10, 1: 42.80, 2: 43.60", "1 diverged", "Reason of gain at quick",
+        "Hours on two cores", "SUPPORTED", "reproduced", "5/5", "The claim at every tier", *ADDRESSES,
     ):  # fmt: skip
-        assert words in card.replace("4.50 minutes", "270 seconds").replace("4.5 minutes", "270 seconds"), words
-    assert card.count("<svg") == 3
+        assert words in text, words
+    assert [name for name in ("gain-1.svg", "gain-2.svg", "gain-quick-1.svg") if name in text] != []
+    assert text.count(".svg") == 3
 
 
-def test_a_card_says_what_could_have_been_detected():
-    assert "minimum detectable effect: 2.1 PPL; seeds needed: 9" in claim_section(every_kind(), OPEN)
-
-
-def test_figures_of_two_tiers_have_ids_of_their_own():
-    found = ids(html(every_kind()))
-    assert len(found) == len(set(found))
+def test_a_page_says_what_could_have_been_detected():
+    assert "minimum detectable effect: 2.1 PPL; seeds needed: 9" in page(OPEN, "md")
 
 
 def test_a_stale_claim_is_marked_in_every_format_and_fails_in_none():
     report = only(STALE)
-    assert '<span class="badge stale">stale</span>' in html(report)
-    assert "**(stale)**" in markdown(report)
+    for text in (index_html(report), readme(report), page(STALE, "md"), page(STALE, "html")):
+        assert "! stale: code has changed since its runs" in text
+        assert "not as expected" not in text
     assert json.loads(claims_json(report))["claims"][0]["stale"] == [ADDRESSES[0]]
     assert json.loads(claims_json(report))["claims"][0]["as_expected"] is True
-    assert "not as expected" not in html(report) + markdown(report)
     assert report.unexpected == ()
 
 
 def test_a_fresh_claim_is_marked_stale_nowhere():
     report = only(GAIN)
-    assert "badge stale" not in html(report)
-    assert "(stale)" not in markdown(report)
+    assert not any("! stale" in text for text in (index_html(report), readme(report), page(GAIN, "md")))
+
+
+def test_the_index_names_the_papers_number_and_ours_and_links_to_the_page():
+    known = replace(GAIN, judgement=replace(GAIN.judgement, ours="1.02 (0.99 to 1.05), 3 seeds"))
+    text = readme(only(known))
+    assert "[`gain`](claims/gain.md) Statement of gain | 200.2 | 1.02 (0.99 to 1.05), 3 seeds | our scale |" in text
+    assert 'href="claims/gain.html"' in index_html(only(known))
 
 
 @pytest.mark.parametrize(
@@ -105,8 +107,8 @@ def test_junit_names_the_stale_runs():
 
 def test_a_lower_tier_that_is_not_as_expected_is_flagged_with_its_tier():
     item = replace(GAIN, others=(replace(GAIN.others[0], expected=ClaimVerdict.REFUTED),))
-    assert "tier quick: not as expected" in html(only(item))
-    assert "tier quick: not as expected" in markdown(only(item))
+    assert "tier quick: not as expected" in index_html(only(item))
+    assert "tier quick: not as expected" in readme(only(item))
 
 
 def test_how_many_verdicts_are_stale_is_said_at_the_top():
@@ -157,40 +159,42 @@ def test_limits_follow_tier_verdict_and_staleness():
 
 
 def test_a_filter_that_could_narrow_nothing_is_not_offered():
-    assert 'name="stale"' not in claims_table(only(GAIN))
-    assert 'name="verdict"' not in claims_table(only(GAIN))
-    assert claims_table(every_kind()).count('name="verdict"') == 4
+    assert '<input type="checkbox"' not in index_html(only(GAIN))
+    assert index_html(every_kind()).count('name="outcome"') == 4
+    assert index_html(every_kind()).count('name="scope"') == 3
 
 
-def test_every_row_and_every_card_carries_what_the_filters_read():
-    page = html(every_kind())
+def test_every_row_carries_what_the_filters_read():
+    text = index_html(every_kind())
     for item in every_kind().judged:
-        assert page.count(f'data-claim="{item.claim.id}" data-verdict="{item.judgement.verdict}"') == 2
+        assert text.count(f'<tr id="{item.claim.id}" data-paper="HubRouter" data-kind="published"') == 1
 
 
-def valid(document):
-    Draft202012Validator(claims_schema()).validate(document)
+def valid(kind, text):
+    Draft202012Validator(schema_of(kind)).validate(json.loads(text))
 
 
-def test_the_schema_is_itself_valid_and_names_its_dialect():
-    Draft202012Validator.check_schema(claims_schema())
-    assert claims_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+@pytest.mark.parametrize("kind", [Index, Page])
+def test_a_schema_is_itself_valid_and_names_its_dialect(kind):
+    Draft202012Validator.check_schema(schema_of(kind))
+    assert schema_of(kind)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_claims_json_follows_its_schema_with_every_kind_of_claim_and_with_none():
-    valid(json.loads(claims_json(every_kind())))
-    valid(json.loads(claims_json(Report((), Evidence()))))
-    unreviewed = replace(GAIN, expected=None)
+def test_the_files_follow_their_schemas_with_every_kind_of_claim_and_with_none():
+    valid(Index, claims_json(every_kind()))
+    valid(Index, claims_json(Report((), Evidence())))
+    for item in every_kind().judged:
+        valid(Page, page_json(every_kind(), item))
     column = DotColumn("x", "other", ((0, float("nan")), (1, float("inf"))), 2)
     unnumbered = msgspec.structs.replace(DOTS, columns=(column,))
-    judgement = replace(GAIN.judgement, figures=(unnumbered,))
-    valid(json.loads(claims_json(only(replace(unreviewed, judgement=judgement)))))
+    item = replace(GAIN, expected=None, judgement=replace(GAIN.judgement, figures=(unnumbered,)))
+    valid(Page, page_json(only(item), item))
 
 
-def test_claims_json_is_read_back_by_the_types_it_is_made_from():
-    document = msgspec.json.decode(claims_json(every_kind()), type=Document)
-    assert json.loads(json_text(msgspec.to_builtins(document))) == json.loads(claims_json(every_kind()))
-    assert [claim.id for claim in document.claims] == [item.claim.id for item in every_kind().judged]
+def test_the_files_are_read_back_by_the_types_they_are_made_from():
+    for kind, text in ((Index, claims_json(every_kind())), (Page, page_json(every_kind(), GAIN))):
+        document = msgspec.json.decode(text, type=kind)
+        assert json.loads(json_text(msgspec.to_builtins(document))) == json.loads(text)
 
 
 @pytest.mark.parametrize(
@@ -200,46 +204,45 @@ def test_claims_json_is_read_back_by_the_types_it_is_made_from():
         lambda claim: claim.update(verdict="MAYBE"),
         lambda claim: claim.update(extra=1),
         lambda claim: claim.update(stale="yes"),
-        lambda claim: claim.update(tiers=[]),
         lambda claim: claim["figures"][0].update(kind="pie"),
         lambda claim: claim["figures"][0]["columns"][0]["points"][0].update(seed="one"),
         lambda claim: claim["provenance"].pop("commits"),
     ],
 )
 def test_the_schema_refuses_what_it_does_not_name(spoil):
-    document = json.loads(claims_json(every_kind()))
-    spoil(document["claims"][0])
-    assert not Draft202012Validator(claims_schema()).is_valid(document)
+    document = json.loads(page_json(every_kind(), GAIN))
+    spoil(document["tiers"][0])
+    assert not Draft202012Validator(schema_of(Page)).is_valid(document)
 
 
-def test_claims_json_holds_what_the_contract_names_at_its_top():
+def test_the_files_hold_what_the_contract_names():
     document = json.loads(claims_json(every_kind()))
     assert document["schema"] == 1
+    keys = {"id", "statement", "source", "verdict", "expected", "tier", "reason", "kind", "scope", "evidence"}
+    assert all(keys <= claim.keys() for claim in document["claims"])
     first = document["claims"][0]
-    assert first["tier"] == "full"
-    assert [entry["tier"] for entry in first["tiers"]] == ["full", "quick"]
-    assert {key: first[key] for key in first["tiers"][0]} == first["tiers"][0]
+    assert (first["tier"], first["verdict"], first["evidence"]) == ("full", "SUPPORTED", list(ADDRESSES))
+    assert [entry["tier"] for entry in first["lower_tiers"]] == ["quick"]
+    page = json.loads(page_json(every_kind(), GAIN))
+    assert [entry["tier"] for entry in page["tiers"]] == ["full", "quick"]
+    assert page["tiers"][0]["figures"][0]["columns"][0]["points"][0] == {"seed": 0, "value": 43.1}
 
 
-def test_markdown_holds_the_numbers_of_every_figure():
-    text = markdown(every_kind())
-    assert "0: 43.10, 1: 42.80, 2: 43.60" in text
-    assert "5/5" in text
-    assert "**The claim at every tier**" in text
+def test_the_claims_of_an_earlier_report_are_read_and_what_is_no_report_lists_none():
+    assert listed_ids(claims_json(only(GAIN)).encode()) == ("gain",)
+    assert listed_ids(b'{"claims": [{"id": "../../etc"}]}') == listed_ids(b"[]") == listed_ids(b"no json") == ()
 
 
-def test_a_jobs_summary_is_the_whole_report_where_it_fits_and_whole_parts_of_it_where_not():
+def test_a_jobs_summary_is_the_index_without_links_where_it_fits_and_the_tally_where_not():
     report = every_kind()
     whole = step_summary(report)
-    assert whole == markdown(report)
+    assert "Reason of gain at full" in whole
+    assert "](" not in whole
     shorter = step_summary(report, len(whole.encode()) - 1)
-    assert "claims.md#gain" in shorter
-    assert len(shorter) < len(whole)
-    shortest = step_summary(report, len(shorter.encode()) - 1)
-    assert "| `gain` |" in shortest
-    assert "Reason of gain" not in shortest
+    assert "5 published claims: 1 not reproduced, 1 reproduced, 2 open, 1 not testable" in shorter
+    assert "Reason of gain" not in shorter
     assert step_summary(report, 10) == ""
-    assert LIMIT == 2**20
+    assert len(step_summary(report, 2**30).encode()) <= SUMMARY_LIMIT
 
 
 def test_no_record_of_another_commit_is_lost():
@@ -261,9 +264,8 @@ def test_p_values_are_corrected_over_the_papers_claims_those_without_one_countin
         "firm": (0.012, True),
         "thin": (0.08, False),
     }
-    for text in (markdown(report), html(report)):
-        assert "the paper's 3 claims" in text.replace("\\", "").replace("&#x27;", "'").replace("&#39;", "'")
-        assert "not significant any more" in text
-    assert [claim["corrected"] is None for claim in json.loads(claims_json(report))["claims"]] == [
-        False, False, True, True,
-    ]  # fmt: skip
+    thin = page(report.judged[1], "md", report)
+    assert "the paper's 3 claims" in thin
+    assert "not significant any more" in thin
+    corrected = [json.loads(page_json(report, item))["corrected"] is None for item in report.judged]
+    assert corrected == [False, False, True, True]

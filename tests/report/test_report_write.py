@@ -15,11 +15,15 @@ from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.claims.judged import Report
 from audits.cli.claims import write_everything
 from audits.evidence.ledger import Evidence
-from audits.report.claims.markdown import LIMIT, markdown
-from audits.report.files import append_summary, write_reports
+from audits.report.claims.index import readme, step_summary
+from audits.report.files import PAGE_LIMIT, append_summary, report_texts, write_reports
 from audits.report.write import ReportError, write_text
 
-FILES = ["claims.html", "claims.json", "claims.md", "claims.schema.json", "junit.xml", "leaks.json"]
+FILES = {
+    "README.md", "bench.html", "bench.md", "claim.schema.json", "claims.html", "claims.json", "claims.schema.json",
+    "claims/cost.html", "claims/cost.json", "claims/cost.md", "junit.xml", "kill-matrix.html", "kill-matrix.md",
+    "leaks.json", "peers.html", "peers.md",
+}  # fmt: skip
 
 
 def sample(identity="cost"):
@@ -28,16 +32,33 @@ def sample(identity="cost"):
     return Report((JudgedClaim(claim, "quick", judgement, ClaimVerdict.SUPPORTED),), Evidence())
 
 
-def test_writing_leaves_the_six_files_and_nothing_else(tmp_path):
+def files(folder):
+    """The files below a folder with their bytes, by path within it."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_writing_leaves_the_files_of_the_report_and_nothing_else(tmp_path):
     paths = write_reports(sample(), tmp_path / "new")
-    assert sorted(path.name for path in paths) == FILES
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == FILES
-    assert (tmp_path / "new" / "claims.md").read_text(encoding="utf-8") == markdown(sample())
+    assert {path.relative_to(tmp_path / "new").as_posix() for path in paths} == FILES
+    assert set(files(tmp_path / "new")) == FILES == set(report_texts(sample()))
+    assert (tmp_path / "new" / "README.md").read_text(encoding="utf-8") == readme(sample())
+
+
+def test_pages_of_claims_that_are_gone_are_removed_and_nothing_that_the_report_did_not_write(tmp_path):
+    write_reports(sample(), tmp_path)
+    (tmp_path / "claims" / "cost-1.svg").touch()
+    for kept in ("mine.md", "claims/mine.md", "claims/costly.md", "evidence/cost.jsonl"):
+        (tmp_path / kept).parent.mkdir(exist_ok=True)
+        (tmp_path / kept).touch()
+    write_reports(sample("other"), tmp_path)
+    found = {name for name in files(tmp_path) if "cost" in name or "mine" in name}
+    assert found == {"mine.md", "claims/mine.md", "claims/costly.md", "evidence/cost.jsonl"}
+    assert (tmp_path / "claims" / "other.md").exists()
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_report_whole(tmp_path, monkeypatch):
     write_reports(sample(), tmp_path)
-    old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    old = files(tmp_path)
     calls = iter(range(9))
 
     def full(_):
@@ -49,7 +70,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_report_whole(tmp_path, monke
         write_reports(sample("other"), tmp_path)
     assert "claims.json: No space left on device" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
+    assert files(tmp_path) == old
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
@@ -84,17 +105,17 @@ def test_the_summary_is_appended_to_what_a_job_wrote_before(tmp_path):
     path = tmp_path / "summary.md"
     path.write_text("before\n", encoding="utf-8")
     append_summary(sample(), path)
-    assert path.read_text(encoding="utf-8") == "before\n" + markdown(sample())
+    assert path.read_text(encoding="utf-8") == "before\n" + step_summary(sample())
 
 
 def test_a_summary_never_grows_over_what_the_page_shows(tmp_path):
     path = tmp_path / "summary.md"
-    path.write_bytes(b"x" * (LIMIT - 3000))
+    path.write_bytes(b"x" * (PAGE_LIMIT - 3000))
     append_summary(sample(), path)
-    assert LIMIT - 3000 < path.stat().st_size <= LIMIT
-    path.write_bytes(b"x" * (LIMIT + 5))
+    assert PAGE_LIMIT - 3000 < path.stat().st_size <= PAGE_LIMIT
+    path.write_bytes(b"x" * (PAGE_LIMIT + 5))
     append_summary(sample(), path)
-    assert path.stat().st_size == LIMIT + 5
+    assert path.stat().st_size == PAGE_LIMIT + 5
 
 
 def test_a_summary_that_cannot_be_written_is_one_line(tmp_path):
@@ -109,4 +130,4 @@ def test_on_github_a_command_writes_the_summary_too_and_elsewhere_it_does_not(tm
     assert [path.name for path in tmp_path.iterdir()] == ["reports"]
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     write_everything(sample(), options)
-    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == markdown(sample())
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == step_summary(sample())

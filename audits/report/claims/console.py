@@ -2,75 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from audits.claims.claim import JudgedClaim, Kind
 from audits.claims.hubrouter import _bench_tables as bench_tables
 from audits.claims.hubrouter._targets import target_table
 from audits.claims.judged import Report
 from audits.claims.tool import _peers as peers
-from audits.claims.views import KillMatrix, kill_matrix
+from audits.claims.views import kill_matrix
 from audits.experiments.bench._measured import benches
+from audits.formatting import Table, count
 from audits.report.claims import prose, tables
-from audits.report.claims.kill_matrix import named_text
-from audits.report.claims.marks import claim_mark, flags, tally_text, tier_word
-from audits.report.render.console import marked, printed
-from audits.report.render.marks import audit_mark
+from audits.report.claims.kill_matrix import LEGEND, matrix_table
+from audits.report.claims.marks import by_outcome, flags, outcome, tally_of
+from audits.report.render.console import COLOURS, marked, printed
 
-_UNSEEN = "·"
-_LEGEND = (
-    f"Leaky model: ✗ seen, {_UNSEEN} not seen. Clean control: ✓ passes, ! false alarm. "
-    "Either: ? undetermined, - not run."
-)
+_MOST_FLAGGED = 6  # claims that need attention, one a line; more are counted (our choice)
 
 
-def print_claims(report: Report, console: Console) -> None:
-    """The claims as a table, then the story and what needs attention."""
-    grid = Table(title=Text("Claims"), title_justify="left", expand=True)
-    for heading, ratio in (("Verdict", None), ("Claim", 2), ("Why", 5)):
-        grid.add_column(heading, ratio=ratio, no_wrap=ratio is None, overflow="fold")
-    for item in report.in_reading_order:
-        why = Text(item.judgement.reason)
-        why.append("".join(f"\n! {flag}" for flag in flags(item)), style="bold yellow")
-        claim = Text.assemble(item.claim.id, (f"\n{tier_word(item.tier)}", "dim"))
-        grid.add_row(marked(claim_mark(item.judgement.verdict)), claim, why)
-    console.print(grid)
-    for sentence in (f"{tally_text(report)}.", prose.expectation_sentence(report), *prose.story(report)):
+def print_claims(report: Report, console: Console, readme: Path, chosen: Sequence[JudgedClaim] = ()) -> None:
+    """The results in brief: a line for each chosen claim, what needs attention, the answer, the tally, the file.
+
+    Args:
+        report: all claims.
+        console: where to.
+        readme: the index that was written.
+        chosen: claims that were asked for by name; none where all were.
+    """
+    for item in by_outcome(tuple(chosen)):
+        text = f" {item.claim.id} ({item.scope}): {item.judgement.reason}"
+        console.print(Text.assemble(marked(outcome(item)), text), soft_wrap=True)
+    for item in report.unexpected[:_MOST_FLAGGED]:
+        words = "; ".join(flag.word for flag in flags(item))
+        console.print(Text(f"! {item.claim.id}: {words}", style=f"bold {COLOURS['fail']}"), soft_wrap=True)
+    if len(report.unexpected) > _MOST_FLAGGED:
+        console.print(Text(f"! and {count(len(report.unexpected) - _MOST_FLAGGED, 'more claim')}"))
+    for sentence in (*prose.answer(report), prose.expectation_sentence(report)):
         console.print(Text(sentence))
+    for line in filter(None, (tally_of(report, kind) for kind in Kind)):
+        console.print(Text(line, style="bold"))
+    console.print(f"report: {readme}", highlight=False, soft_wrap=True)
 
 
 def print_kill_matrix(report: Report, console: Console) -> None:
-    """The kill matrix: the verdict on the leaky model, then on its control; probes are numbered to fit a terminal."""
+    """The kill matrix: the leaky model, then its control; probes are numbered to fit a terminal."""
     matrix = kill_matrix(report)
     if not matrix.leaks:
         console.print(Text(tables.empty_note("Kill matrix")))
         return
-    console.print(_kill_grid(matrix))
+    shown = matrix_table(matrix)
+    numbers = [str(index) for index, _ in enumerate(matrix.probes, 1)]
+    rows = tuple(row[1:] for row in shown.rows)
+    console.print(printed(Table(shown.title, (*shown.header[1:3], *numbers), rows)))
     console.print(Text("Probes: " + "  ".join(f"{i} {probe}" for i, probe in enumerate(matrix.probes, 1))))
-    console.print(Text(_LEGEND, style="dim"))
+    console.print(Text(LEGEND, style="dim"))
     console.print(Text(prose.kill_sentence(matrix)))
     console.print(Text(prose.battery_sentence(matrix)))
-
-
-def _kill_grid(matrix: KillMatrix) -> Table:
-    grid = Table(title=Text("Kill matrix"), title_justify="left")
-    for heading in ("Planted leak", "Class named"):
-        grid.add_column(heading, overflow="fold", min_width=14)
-    for index, _ in enumerate(matrix.probes, 1):
-        grid.add_column(str(index), no_wrap=True, justify="center")
-    for leak in matrix.leaks:
-        good = leak.named == leak.leak_class
-        cells = [_cell(leak.leaky.get(probe, ""), leak.clean.get(probe, "")) for probe in matrix.probes]
-        grid.add_row(Text(leak.name), Text(named_text(leak), style="green" if good else "bold red"), *cells)
-    return grid
-
-
-def _cell(leaky: str, clean: str) -> Text:
-    """Two symbols; a PASS on a leaky model is a leak not seen, a false alarm the one thing in red."""
-    seen = Text(_UNSEEN if leaky == "PASS" else audit_mark(leaky).symbol, style="bold" if leaky == "LEAK" else "dim")
-    alarm = clean == "LEAK"
-    return seen.append(" ").append("!" if alarm else audit_mark(clean).symbol, style="bold red" if alarm else "dim")
 
 
 def print_peers(report: Report, console: Console) -> None:

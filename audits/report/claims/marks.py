@@ -1,4 +1,4 @@
-"""How the verdict on a claim is marked for a reader, and what needs attention about it."""
+"""The words in which people read a verdict, and what needs attention about it."""
 
 from __future__ import annotations
 
@@ -7,50 +7,74 @@ from audits.claims.judged import Report
 from audits.formatting import count
 from audits.report.render.marks import Mark
 
-# In the order in which a reader needs them: errors, failures, passes, open ones.
-_CLAIM_MARKS = {
-    ClaimVerdict.ERROR: Mark("!", "ERROR", "error"),
-    ClaimVerdict.REFUTED: Mark("✗", "FAIL", "fail"),
-    ClaimVerdict.SUPPORTED: Mark("✓", "PASS", "pass"),
-    ClaimVerdict.INCONCLUSIVE: Mark("○", "INCONCLUSIVE", "neutral"),
-    ClaimVerdict.NOT_TESTABLE: Mark("○", "NOT TESTABLE", "neutral"),
+_OPEN = Mark("○", "open", "neutral")
+_ERROR = Mark("!", "error", "error")
+# By kind: SUPPORTED, REFUTED, and what neither decides.
+_HELD = {
+    Kind.PUBLISHED: Mark("✓", "reproduced", "pass"),
+    Kind.ATTACK: Mark("✓", "succeeded", "pass"),
+    Kind.SELF_TEST: Mark("✓", "holds", "pass"),
 }
-_KINDS = {Kind.PUBLISHED: "published claim", Kind.ATTACK: "attack", Kind.SELF_TEST: "self-test"}
+_NOT_HELD = {
+    Kind.PUBLISHED: Mark("✗", "not reproduced", "differs"),
+    Kind.ATTACK: Mark("✗", "failed", "differs"),
+    Kind.SELF_TEST: Mark("✗", "fails", "fail"),
+}
+_UNTESTABLE = Mark("-", "not testable", "neutral")
+_ORDER = ("error", "fails", "not reproduced", "failed", "reproduced", "succeeded", "holds", "open", "not testable")
+KINDS = {Kind.PUBLISHED: "published claim", Kind.ATTACK: "attack", Kind.SELF_TEST: "self-test"}
 
 
-def claim_mark(verdict: ClaimVerdict) -> Mark:
-    """The mark of a claim's verdict."""
-    return _CLAIM_MARKS[verdict]
+def outcome(item: JudgedClaim) -> Mark:
+    """What became of a claim, in the words of its kind; one whose runs have not been made is open."""
+    kind = item.claim.kind
+    match item.judgement.verdict:
+        case ClaimVerdict.ERROR:
+            return _ERROR
+        case ClaimVerdict.SUPPORTED:
+            return _HELD[kind]
+        case ClaimVerdict.REFUTED:
+            return _NOT_HELD[kind]
+        case ClaimVerdict.NOT_TESTABLE if kind is Kind.PUBLISHED and not item.judgement.missing:
+            return _UNTESTABLE
+    return _OPEN
 
 
-def tally_text(report: Report) -> str:
-    """How many claims of each kind have each verdict: "35 published claims: 1 PASS, 2 FAIL; 9 attacks: 9 PASS"."""
-    return "; ".join(_tally_of(report, kind) for kind in Kind if report.tally(kind)) or "0 claims"
+def by_outcome(items: tuple[JudgedClaim, ...]) -> tuple[JudgedClaim, ...]:
+    """Errors first, then what was not reproduced, what was, what is open; in the order given within these."""
+    return tuple(sorted(items, key=lambda item: _ORDER.index(outcome(item).word)))
 
 
-def _tally_of(report: Report, kind: Kind) -> str:
-    found = report.tally(kind)
-    parts = ", ".join(f"{number} {claim_mark(verdict).word}" for verdict, number in found)
-    return f"{count(sum(number for _, number in found), _KINDS[kind])}: {parts}"
+def tally(items: tuple[JudgedClaim, ...]) -> str:
+    """How many claims have each outcome: "2 not reproduced, 1 reproduced, 3 open"."""
+    words = [outcome(item).word for item in by_outcome(items)]
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
 
 
-def flags(judged: JudgedClaim) -> tuple[str, ...]:
+def tally_of(report: Report, kind: Kind) -> str:
+    """The tally of a kind with its number: "35 published claims: 1 reproduced, 34 open"; empty where there is none."""
+    items = tuple(item for item in report.judged if item.claim.kind is kind)
+    return f"{count(len(items), KINDS[kind])}: {tally(items)}" if items else ""
+
+
+def flags(judged: JudgedClaim) -> tuple[Mark, ...]:
     """What needs attention about a claim, lower tiers included; empty when all is in order."""
-    below = (f"tier {other.tier}: {flag}" for other in judged.others for flag in flags_at_tier(other))
-    return (*flags_at_tier(judged), *below)
+    return tuple(
+        mark if item is judged else Mark(mark.symbol, f"tier {item.tier}: {mark.word}", mark.tone)
+        for item in judged.at_every_tier
+        for mark in _flags_at_tier(item)
+    )
 
 
-def flags_at_tier(judged: JudgedClaim) -> tuple[str, ...]:
-    """What needs attention about a judgement at its own tier, each in one short sentence."""
-    found = []
-    if judged.gate_failed:
-        found.append("causality gate failed")
+def _flags_at_tier(judged: JudgedClaim) -> tuple[Mark, ...]:
+    """What needs attention about a judgement at its own tier, each in one short sentence; red is what fails the job."""
+    found = [Mark("!", "causality gate failed", "fail")] if judged.gate_failed else []
     if judged.stale:
-        found.append("stale: code that made its evidence has changed since")
+        found.append(Mark("!", "stale: code has changed since its runs", "stale"))
     elif judged.expected is None and not judged.judgement.missing:
-        found.append("verdict not reviewed yet: no entry in the expectations file")
+        found.append(Mark("!", "verdict not reviewed yet: no entry in the expectations file", "fail"))
     elif not judged.as_expected:
-        found.append(f"not as expected: the expectations file says {judged.expected}")
+        found.append(Mark("!", f"not as expected: the expectations file says {judged.expected}", "fail"))
     return tuple(found)
 
 

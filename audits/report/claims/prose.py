@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from shlex import quote
+
+from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim, Kind, Scope
 from audits.claims.judged import NO_RUN, Report
-from audits.claims.views import KillMatrix, LeakWorth, kill_matrix
+from audits.claims.views import KillMatrix, LeakWorth
 from audits.formatting import count, number
+from audits.report.claims.marks import tally
 
 HEADLINES = ("attack-council-worth", "attack-own-chunk")  # claims whose reasons a reader meets first
-SUBTITLE = "Published claims about a sequence model, put to tests that were fixed beforehand."
+PAPERS = {False: "HubRouter (arXiv:2604.22442)", True: "its companion on routing (arXiv:2603.20997)"}
+WORDS = (
+    "A published claim is reproduced, not reproduced, open (the evidence decides neither, or has not been gathered) or "
+    "not testable. Every verdict has a scope: the printed numbers, our scale, or the paper's scale. At our scale the "
+    "ordering of models is tested, not the printed number."
+)
 
 METHOD = (
     "Every claim was written down with its test, and with what would refute it, before a run was judged.",
@@ -22,6 +32,16 @@ METHOD = (
     "and a probe that was not run, or could not have seen anything, says UNDETERMINED and never PASS.",
     "Arms are compared seed by seed (paired), and the noise of the text is part of every interval; mean perplexities "
     "are exponentials of mean nats: geometric means. Learning rates are chosen on a slice of text that judges nothing.",
+)
+
+MAP_NOTE = (
+    "Each cell of a map is how much the output at a position (row) changes, in units of the output, when the token at "
+    "another position (column) is replaced. Blue is the past, which a causal model may use; orange the future. An "
+    "empty cell is exactly zero. The weights are trained."
+)
+HIDDEN_FROM_GRADIENTS = (
+    "the gradient probe passes the very weights in which the perturbation probe finds a leak. Whether a hard top-k "
+    "selects a token has derivative zero: a gradient check cannot see that it was selected because of the future."
 )
 
 _TIERS = {
@@ -71,11 +91,70 @@ def battery_sentence(matrix: KillMatrix) -> str:
     return sentence + (f" These see no further leak: {spare}." if spare else "")
 
 
-def story(report: Report) -> tuple[str, str]:
-    """The two sentences of the first screen: what leaks and routing are worth, and how the auditor does."""
+@dataclass(frozen=True)
+class Elsewhere:
+    """What cannot be decided on this machine; `claims` are patterns of ids, and none where no command decides it."""
+
+    what: str
+    needs: str
+    claims: tuple[str, ...] = ()
+    options: str = "--tier paper --device cuda "
+
+    @property
+    def command(self) -> str:
+        """The one command that decides it; empty where there is none."""
+        return f"hubrouter-audit claims {self.options}--only {' '.join(map(quote, self.claims))}" if self.claims else ""
+
+
+ELSEWHERE = (
+    Elsewhere("training throughput against native and optimised baselines", "a GPU", ("throughput-*",)),
+    Elsewhere("the compiled kernels' correctness and speed", "a GPU", ("kernels",), "--device cuda "),
+    Elsewhere(
+        "perplexities at 12 layers, n = 1024, 3000 steps",
+        "a GPU",
+        ("*-ppl", "graduated-25", "chunk-size", "retrofit", "attack-*"),
+    ),
+    Elsewhere("the routing mechanisms at 512 tokens, distance 200, 10,000 steps", "a GPU", ("*routing-*",)),
+    Elsewhere("frozen Pythia-1B, Mamba-370M and Mamba-1.4B", "a GPU, transformers, a download", ("routing-frozen",)),
+    Elsewhere("BM25 on HotpotQA", "its JSON", ("routing-bm25",), "--hotpot FILE "),
+    Elsewhere("the printed runs: data, tokeniser, seeds, what converging means, memory banks", "their author"),
+)
+
+
+def elsewhere(report: Report) -> tuple[Elsewhere, ...]:
+    """What is still to be decided elsewhere: a claim that it is about has no verdict at the paper's scale."""
+    open_still = [item.claim.id for item in report.judged if item.scope is not Scope.PAPER]
+    return tuple(
+        one
+        for one in ELSEWHERE
+        if not one.claims or any(fnmatchcase(name, pattern) for name in open_still for pattern in one.claims)
+    )
+
+
+def answer(report: Report) -> tuple[str, ...]:
+    """The results in three sentences: how many claims hold, what a leak is worth, what routing is worth."""
+    counted = [
+        f"{count(len(items), 'claim')} of {paper}: {tally(items)}"
+        for companion, paper in PAPERS.items()
+        if (items := published(report, companion=companion))
+    ]
     found = {item.claim.id: item.judgement for item in report.judged}
     said = [found[name].reason for name in HEADLINES if name in found and not found[name].missing]
-    return " ".join(said) or f"What a leak is worth in training is {NO_RUN}.", kill_sentence(kill_matrix(report))
+    return (
+        f"{'; '.join(counted) or 'No claim has been judged yet'}.",
+        *(said or [f"What a leak is worth in training is {NO_RUN}."]),
+    )
+
+
+def published(report: Report, *, companion: bool) -> tuple[JudgedClaim, ...]:
+    """The published claims of one of the papers."""
+    items = (item for item in report.judged if item.claim.kind is Kind.PUBLISHED)
+    return tuple(item for item in items if about_companion(item) is companion)
+
+
+def about_companion(item: JudgedClaim) -> bool:
+    """Whether a claim, or the target of an attack, is of the companion paper."""
+    return "routing-" in item.claim.id
 
 
 def expectation_sentence(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""claims.json as types: what the file holds, its reading, and its JSON Schema (draft 2020-12) come from these alone."""
+"""claims.json and claims/<id>.json as types: what the files hold, their reading, and their JSON Schemas."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from audits.formatting import Table
 from audits.jsonable import json_text
 from audits.statistics.multiplicity import Adjusted
 
-FILE_NAME: Final = "claims.schema.json"
+INDEX_SCHEMA: Final = "claims.schema.json"  # beside claims.json
+PAGE_SCHEMA: Final = "../claim.schema.json"  # as the files in claims/ see it
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Run = Annotated[str, Meta(description="the address of a run in reports/evidence")]
+Tier = Annotated[str, Meta(extra_json_schema={"enum": [*TIERS, PRINTED]})]
 
 
 class Exact(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,45 +55,77 @@ class Dots(Exact, frozen=True, tag_field="kind", tag="dots"):
     references: tuple[Reference, ...]
 
 
-class Judged(Exact, frozen=True, kw_only=True):
-    """A judgement at one tier of evidence; tier "printed" has no run of ours.
+class Verdict(Exact, frozen=True, kw_only=True):
+    """A verdict at one tier of evidence; tier "printed" has no run of ours.
 
-    `expected` is the reviewed verdict, null where nobody reviewed it. `as_expected` is true where nothing
-    contradicts it; stale and missing evidence does not. `gate` is false where a model that had to be causal was not.
-    `missing` is true where no run has been made yet. `stale` are deciding runs whose code has changed since, `evidence`
-    all that decided. `p` is the p value that decided, null where no single one did. `reproduce` is a command line.
+    `outcome` is the word that people read. `expected` is the reviewed verdict, null where nobody reviewed it.
+    `as_expected` is true where nothing contradicts it; stale and missing evidence does not. `gate` is false where a
+    model that had to be causal was not. `missing` is true where no run has been made yet. `ours` is our number, with
+    interval and seeds, in words.
     """
 
-    tier: Annotated[str, Meta(extra_json_schema={"enum": [*TIERS, PRINTED]})]
+    tier: Tier
     verdict: ClaimVerdict
-    mark: Annotated[str, Meta(description="the verdict as it is shown")]
+    outcome: str
     expected: ClaimVerdict | None
     as_expected: bool
     gate: bool
     missing: bool
-    stale: tuple[Run, ...]
     scope: Scope
     reason: Annotated[str, Meta(description="one sentence")]
-    details: Annotated[str, Meta(description="the numbers and conditions behind the reason")]
+    ours: str
     would_change: str
-    limits: Annotated[tuple[str, ...], Meta(description="what the verdict does not show")]
     minimum_detectable_effect: str | None
     seeds_needed: int | None
-    p: float | None
+
+
+class Decided(Verdict, frozen=True, kw_only=True):
+    """The same with the runs: `evidence` are all that decided, `stale` those whose code has changed since."""
+
     evidence: tuple[Run, ...]
+    stale: tuple[Run, ...]
+
+
+class Judged(Decided, frozen=True, kw_only=True):
+    """The same with everything behind it; `p` is the p value that decided, null where no single one did."""
+
+    details: Annotated[str, Meta(description="the numbers and conditions behind the reason")]
+    limits: Annotated[tuple[str, ...], Meta(description="what the verdict does not show")]
+    p: float | None
     provenance: Origin
-    reproduce: str
+    reproduce: Annotated[str, Meta(description="a command line")]
     figures: tuple[Dots | Curves, ...]
     tables: tuple[Table, ...]
 
 
-class _AtEveryTier(Judged, frozen=True, kw_only=True):
-    tiers: Annotated[tuple[Judged, ...], Meta(min_length=1, description="every tier, highest first")]
+class Entry(Decided, frozen=True, kw_only=True):
+    """A claim with the verdict at its highest tier, then those at lower tiers that have evidence of their own.
+
+    `page` is the path of the file with figures, tables, the values of every seed and the runs of every tier.
+    """
+
+    id: str
+    kind: Annotated[Kind, Meta(description="SUPPORTED means of an attack that it succeeded")]
+    statement: str
+    source: str
+    published: Annotated[dict[str, str], Meta(description="printed numbers as printed")]
+    page: str
+    lower_tiers: tuple[Verdict, ...]
 
 
-class Claim(_AtEveryTier, frozen=True):
-    """What was published and the test fixed before a run was judged, then the judgement that is shown first."""
+class Index(Exact, frozen=True):
+    """Every claim and its verdict; a number is null where it is not a number, and +-1e308 where it is infinite."""
 
+    schema_file: Literal["claims.schema.json"] = msgspec.field(name="$schema")
+    schema: Literal[1]
+    claims: tuple[Entry, ...]
+
+
+class Page(Exact, frozen=True, kw_only=True):
+    """What was published, the test fixed before a run was judged, and the judgement at every tier, highest first."""
+
+    schema_file: Literal["../claim.schema.json"] = msgspec.field(name="$schema")
+    schema: Literal[1]
     id: str
     kind: Annotated[Kind, Meta(description="SUPPORTED means of an attack that it succeeded")]
     statement: str
@@ -101,19 +135,12 @@ class Claim(_AtEveryTier, frozen=True):
     test: str
     refuted_by: str
     needs: Annotated[tuple[str, ...], Meta(description="experiments that the claim reads")]
+    tiers: Annotated[tuple[Judged, ...], Meta(min_length=1)]
 
 
-class Document(Exact, frozen=True):
-    """Verdicts of HubRouter Audit; a number is null where it is not a number, and +-1e308 where it is infinite."""
-
-    schema_file: Literal["claims.schema.json"] = msgspec.field(name="$schema")
-    schema: Literal[1]
-    claims: tuple[Claim, ...]
-
-
-def claims_schema() -> dict[str, Any]:
-    """The schema of claims.json."""
-    schema: dict[str, Any] = _nullable(msgspec.json.schema(Document))
+def schema_of(kind: type[Index | Page]) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of one of the files."""
+    schema: dict[str, Any] = _nullable(msgspec.json.schema(kind))
     return {"$schema": _DIALECT, **schema}
 
 
@@ -127,6 +154,7 @@ def _nullable(schema: Any) -> Any:
     return {key: _nullable(value) for key, value in schema.items()} | numbers
 
 
-def claims_schema_json() -> str:
-    """The schema as the file that lies next to claims.json."""
-    return json_text(claims_schema())
+def schema_files() -> dict[str, str]:
+    """The schemas by file name."""
+    pages = PAGE_SCHEMA.removeprefix("../")
+    return {INDEX_SCHEMA: json_text(schema_of(Index)), pages: json_text(schema_of(Page))}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from audits.claims.claim import JudgedClaim, Judgement, Kind
 from audits.claims.hubrouter._figures import exponent_text
 from audits.claims.judged import NO_RUN, Report
-from audits.claims.views import Audit, KillMatrix, LayerCost, LeakWorth, SelectionRun, TrainingRun
+from audits.claims.views import Audit, LayerCost, LeakWorth, SelectionRun, TrainingRun
 from audits.formatting import MISSING, Table, number, perplexity
-from audits.report.claims.kill_matrix import named_text
-from audits.report.claims.marks import claim_mark
+from audits.report.claims.marks import outcome
 from audits.report.render.figure_influence import largest_future
 from audits.report.render.marks import audit_mark
 from audits.statistics.levels import ALPHA
@@ -34,20 +33,6 @@ def perplexity_table(worth: LeakWorth) -> Table:
     losses = ("perplexity", "under causal mask", "bits per byte")
     header = ("arm", "seed", *losses, "influence of the future", "audit", "run")
     return Table("Training runs", header, tuple(_training_row(run) for run in worth.runs))
-
-
-def kill_table(matrix: KillMatrix) -> Table:
-    """The kill matrix in words: leaky verdict / clean verdict."""
-    rows = []
-    for leak in matrix.leaks:
-        cells = (
-            f"{audit_mark(leak.leaky.get(probe, '')).word} / {audit_mark(leak.clean.get(probe, '')).word}"
-            for probe in matrix.probes
-        )
-        rows.append((leak.name, leak.leak_class, named_text(leak), *cells))
-    return Table(
-        "Verdict on the leaky model / on its clean control", ("leak", "class", "named", *matrix.probes), tuple(rows)
-    )
 
 
 def exponent_table(costs: tuple[LayerCost, ...]) -> Table:
@@ -79,7 +64,7 @@ def tiers_table(item: JudgedClaim) -> Table:
     for at in item.at_every_tier:
         expected = "not reviewed" if at.expected is None else str(at.expected)
         runs = f"{len(at.judgement.evidence)}" + (f", {len(at.stale)} stale" if at.stale else "")
-        rows.append((at.tier, claim_mark(at.judgement.verdict).text, expected, runs, at.judgement.reason))
+        rows.append((at.tier, outcome(at).text, expected, runs, at.judgement.reason))
     return Table("The claim at every tier", ("tier", "verdict", "expected", "runs", "reason"), tuple(rows))
 
 

@@ -25,7 +25,7 @@ from audits.instruments.probe import Probe
 from audits.report.claims import prose, tables
 from audits.report.render.escape import code
 from audits.report.render.escape import markdown as text
-from audits.report.render.markdown_parts import grid
+from audits.report.render.templates import page
 from audits.statistics.counts import Counts, least_rate
 
 INTRODUCTION = f"""\
@@ -39,17 +39,12 @@ counted over draws of causal models: the clean control of every leak, and common
 def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
     """The page; `probes` state what they look at and what they cannot see."""
     matrix = kill_matrix(report)
-    if not matrix.leaks:
-        return f"# What each probe can and cannot see\n\n{tables.empty_note('Kill matrix')}\n"
     known = [probe for probe in probes if probe.name in matrix.probes]
     drawn = power_records(report.evidence, (leak.name for leak in matrix.leaks))
     records = [record for record in drawn if record.run not in report.stale] or drawn
-    page = _Page(matrix, detections_of(records), {alarm.probe: alarm for alarm in alarms_of(records)})
-    parts = ["# What each probe can and cannot see", INTRODUCTION, page.summary(known)]
-    parts += ["## The minimal battery", *page.battery()]
-    for probe in known:
-        parts += [f"## {probe.name}", *page.probe(probe)]
-    return "\n\n".join([*parts, "## The planted leaks", page.leaks()]) + "\n"
+    found = _Page(matrix, detections_of(records), {alarm.probe: alarm for alarm in alarms_of(records)})
+    nothing = "" if matrix.leaks else tables.empty_note("Kill matrix")
+    return page("what-probes-see.md", introduction=INTRODUCTION, probes=known, found=found, nothing=nothing)
 
 
 class _Page:
@@ -59,14 +54,11 @@ class _Page:
         self.matrix, self.quiet = matrix, quiet
         self.found = {(one.leak, one.probe): one for one in found}
 
-    def summary(self, probes: Sequence[Probe]) -> str:
-        """One row a probe, and one for all together and the quick preset."""
+    def summary(self, probes: Sequence[Probe]) -> list[tuple[str, ...]]:
+        """One row a probe, and one for all together and the quick preset; the cells are Markdown."""
         rows = [self._row(p.name, self.matrix.kills[p.name], self._cost(p.name)) for p in probes]
         every = frozenset(leak.name for leak in self.matrix.leaks if leak.killed)
-        rows += [self._row(name, every, MISSING) for name in (AUDIT, QUICK) if name in self.quiet]
-        draws = ("draws seen", "floor shown", "least sure", "false alarms")
-        header = ("probe", "leaks seen", "it alone", *draws, "forwards")
-        return grid(header, rows)
+        return rows + [self._row(name, every, MISSING) for name in (AUDIT, QUICK) if name in self.quiet]
 
     def _row(self, name: str, kills: frozenset[str], cost: str) -> tuple[str, ...]:
         drawn = [self.found[leak, name] for leak in kills if (leak, name) in self.found]
@@ -141,13 +133,12 @@ class _Page:
         models = f" ({', '.join(map(code, alarm.models))})" if alarm.models else ""
         return [f"False alarms: {alarm.counts} draws of causal models{models}, at most {alarm.most:.2%}{undecided}."]
 
-    def leaks(self) -> str:
-        """Every planted leak: class, mechanism, origin and who sees it."""
-        rows = [
+    def leaks(self) -> list[tuple[str, ...]]:
+        """Every planted leak: name, class, mechanism, origin and who sees it."""
+        return [
             (code(t.name), text(t.leak_class), text(t.mechanism), text(t.origin), ", ".join(_seen_by(t)) or "none")
             for t in self.matrix.leaks
         ]
-        return grid(("leak", "class", "what happens", "where it happened", "seen by"), rows)
 
 
 def _together(drawn: Sequence[Detection]) -> Counts | None:

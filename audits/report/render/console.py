@@ -8,7 +8,7 @@ from rich.text import Text
 from audits.formatting import Table as Cells
 from audits.report.render.marks import Mark
 
-COLOURS = {"pass": "green", "fail": "red", "neutral": "yellow", "error": "magenta"}
+COLOURS = {"pass": "green", "fail": "red", "differs": "magenta", "neutral": "yellow", "error": "red"}
 
 
 def marked(mark: Mark) -> Text:

@@ -1,0 +1,51 @@
+"""The index of all claims: README.md for code hosts, claims.html with filters, and the summary of a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audits.claims.claim import Kind
+from audits.claims.judged import Report
+from audits.claims.views import kill_matrix
+from audits.report.claims import prose
+from audits.report.claims.marks import tally_of
+from audits.report.claims.rows import groups
+from audits.report.render.templates import page
+
+SUMMARY_LIMIT = 65_536  # characters of a comment on a pull request; a job's summary may be longer
+
+
+def readme(report: Report) -> str:
+    """The index as Markdown, its links relative to the folder of the reports."""
+    return page("claims.md", linked=True, whole=True, **_values(report))
+
+
+def index_html(report: Report) -> str:
+    """The index as a page that can be filtered."""
+    return page("claims.html", script="claims.js", **_values(report))
+
+
+def step_summary(report: Report, room: int = SUMMARY_LIMIT) -> str:
+    """The longest form of the index that fits.
+
+    Args:
+        report: what is shown.
+        room: bytes that are left on the page.
+    """
+    forms = (page("claims.md", linked=False, whole=whole, **_values(report)) for whole in (True, False))
+    return next((text for text in forms if len(text.encode()) <= min(room, SUMMARY_LIMIT)), "")
+
+
+def _values(report: Report) -> dict[str, Any]:
+    """What both templates show."""
+    return {
+        "answer": prose.answer(report),
+        "expected": prose.expectation_sentence(report),
+        "as_expected": not report.unexpected,
+        "tallies": [text for kind in Kind if (text := tally_of(report, kind))],
+        "groups": groups(report),
+        "kill": prose.kill_sentence(kill_matrix(report)),
+        "elsewhere": prose.elsewhere(report),
+        "method": prose.METHOD,
+        "meaning": prose.WORDS,
+    }

@@ -1,0 +1,116 @@
+"""A document as data, and its files: Markdown and HTML from the same parts, each drawing in a file beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from audits.claims.figures import Curves, Dots, Figure
+from audits.formatting import Table
+from audits.report.render.marks import Mark
+from audits.report.render.plot_curves import curves_svg, curves_table, has_intervals, missing, points_of
+from audits.report.render.plot_dots import dots_svg, dots_table, mean_word, summary
+from audits.report.render.templates import page
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing in a file of this name (without ending); `svg` is empty where nothing could be drawn."""
+
+    name: str
+    title: str
+    svg: str
+    description: str
+    note: str = ""
+    numbers: Table | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """Parts in the order in which they are shown; `folded` tables open on demand, a `matrix` is one of symbols."""
+
+    heading: str = ""
+    text: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    command: str = ""
+    matrix: Table | None = None
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    folded: tuple[Table, ...] = ()
+
+    @property
+    def shows(self) -> bool:
+        """Whether there is anything below the heading."""
+        parts = (self.text, self.facts, self.command, self.matrix, self.pictures, self.tables, self.folded)
+        return any(parts)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One page; `path` is that of its files below `reports/`, without ending.
+
+    Attributes:
+        path: such as "claims/cost".
+        title: its heading.
+        lead: sentences of the first screen.
+        sections: everything else.
+        mark: an outcome beside the heading.
+        badges: small facts beside it.
+        flags: what needs attention.
+    """
+
+    path: str
+    title: str
+    lead: tuple[str, ...]
+    sections: tuple[Section, ...]
+    mark: Mark | None = None
+    badges: tuple[str, ...] = ()
+    flags: tuple[Mark, ...] = ()
+
+    @property
+    def home(self) -> str:
+        """The way from the page to the folder of the reports: "" or "../"."""
+        return "../" * self.path.count("/")
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The texts of its files, by path below `reports/`."""
+        pictures = [picture for section in self.sections for picture in section.pictures if picture.svg]
+        folder = PurePosixPath(self.path).parent
+        drawings = {str(folder / f"{picture.name}.svg"): picture.svg for picture in pictures}
+        return {f"{self.path}.{end}": page(f"document.{end}", document=self) for end in ("md", "html")} | drawings
+
+
+def figure_picture(name: str, figure: Figure) -> Picture:
+    """The drawing of a claim's figure, how to read it, and its numbers."""
+    if isinstance(figure, Dots):
+        svg, words, note, numbers = dots_svg(figure), _dots_words(figure), _dots_note(figure), dots_table(figure)
+    else:
+        svg, words, note, numbers = (
+            curves_svg(figure),
+            _curves_words(figure),
+            _curves_note(figure),
+            curves_table(figure),
+        )
+    return Picture(name, figure.title, svg, words, note, numbers)
+
+
+def _dots_words(dots: Dots) -> str:
+    arms = "; ".join(f"{column.label}: {summary(column, log=dots.log)}" for column in dots.columns)
+    return f"{mean_word(dots)} of {dots.y_label}. {arms}."
+
+
+def _dots_note(dots: Dots) -> str:
+    joined = dots.joined and len(dots.columns) > 1
+    reading = f"Each point is a run, the bar the {mean_word(dots).lower()}"
+    return f"{dots.note} {reading}{'; a line joins the runs of one seed' if joined else ''}.".strip()
+
+
+def _curves_words(curves: Curves) -> str:
+    names = "; ".join(f"{s.label}: {len(points_of(curves, s))} points{missing(curves, s)}" for s in curves.series)
+    return f"{curves.y_label} against {curves.x_label}. {names}."
+
+
+def _curves_note(curves: Curves) -> str:
+    return f"{curves.note} {'Bars are intervals.' if has_intervals(curves) else ''}".strip()
