@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audits.auditor.audit import assert_causal, audit
-    from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Site, Verdict
+    from audits.results import AuditResult, CausalityError, Finding, LeakClass, ProbeResult, Site, Verdict
     from audits.subject.settings import SubjectError
 
+__version__ = "0.1.0"
+
+_RESULTS = ("AuditResult", "CausalityError", "Finding", "LeakClass", "ProbeResult", "Site", "Verdict")
 _HOMES = {
     "assert_causal": "audits.auditor.audit",
     "audit": "audits.auditor.audit",
     "SubjectError": "audits.subject.settings",
-    **dict.fromkeys(("AuditResult", "Finding", "LeakClass", "ProbeResult", "Site", "Verdict"), "audits.results"),
+    **dict.fromkeys(_RESULTS, "audits.results"),
 }
 
 __all__ = [
     "AuditResult",
+    "CausalityError",
     "Finding",
     "LeakClass",
     "ProbeResult",

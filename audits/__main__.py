@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import NoReturn
 
+from audits import __version__
 from audits.cli._commands import COMMANDS
 from audits.cli._exits import CANNOT_RUN, INTERRUPTED, CommandError
+
+REPOSITORY = "https://github.com/hubrouter-audit/hubrouter-audit"
+BASE = ("model", "bet", "init")  # the commands that need no extra
+EXTRAS = {"survey": "survey", "peers": "claims,peers"}  # the others need `claims`
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -26,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         code = _run(options)
-    except ImportError as problem:
-        return _say(f"{problem}; install the extra: python -m pip install 'hubrouter-audit[audit]'", CANNOT_RUN)
+    except ModuleNotFoundError as problem:
+        return _say(_how_to_install(options.command, problem), CANNOT_RUN)
     except KeyboardInterrupt:
         return _say("interrupted; what was finished is kept, no file was changed half-way", INTERRUPTED)
     except BrokenPipeError:
@@ -43,21 +48,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="hubrouter-audit", description="Finds where a sequence model sees its future.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('hubrouter-audit')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_OneLineParser)
     for name, known in COMMANDS.items():
         command = commands.add_parser(name, help=known.help, description=known.help)
         known.add_options(command)
-        command.set_defaults(action=f"audits.cli.{name}")
+        command.set_defaults(command=name)
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        code: int = importlib.import_module(options.action).run(options)
+        code: int = importlib.import_module(f"audits.cli.{options.command}").run(options)
     except SystemExit as stopped:
         raise CommandError(f"something ended the process with {stopped.code!r} before there was a verdict") from stopped
     return code
+
+
+def _how_to_install(command: str, problem: ModuleNotFoundError) -> str:
+    """What a command needs that is not here, and the one line that installs it."""
+    package = "hubrouter-audit" if command in BASE else f"hubrouter-audit[{EXTRAS.get(command, 'claims')}]"
+    if command not in BASE and importlib.util.find_spec("audits.experiments") is None:  # in an installed wheel
+        return f'{command} needs the repository: git clone {REPOSITORY} && pip install -e "{package}"'
+    return f'{command} needs {problem.name}: pip install "{package}"'
 
 
 def _say(message: str, code: int) -> int:

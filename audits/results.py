@@ -123,3 +123,11 @@ class AuditResult:
     def to_json(self) -> str:
         """The result as a JSON text; not-a-number and infinite effects are written as null and 1e308."""
         return json_text(self.to_dict())
+
+
+class CausalityError(AssertionError):
+    """An audit that did not pass, in words, and its `result`."""
+
+    def __init__(self, message: str, result: AuditResult) -> None:
+        super().__init__(message)
+        self.result = result

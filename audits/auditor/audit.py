@@ -16,7 +16,7 @@ from audits.evidence.machine import environment
 from audits.explanation import excerpt, look_first, meaning, place, sentence
 from audits.instruments.probe import Probe, Report, undetermined
 from audits.probes._registry import all_probes
-from audits.results import AuditResult, Finding, Verdict
+from audits.results import AuditResult, CausalityError, Finding, Verdict
 from audits.subject.budget import Budget, OutOfTime
 from audits.subject.prepare import prepare
 from audits.subject.progress import PREPARING, AuditClock, ProgressCallback
@@ -74,7 +74,7 @@ def audit(
         SubjectError: the model cannot be audited with these settings.
     """
     settings = Settings(input, vocab_size, width, seq_len, batch, seed, dtype, device, documents)
-    chosen = _choose(probes, preset)
+    chosen = chosen_probes(probes, preset)
     settings.check()
     clock = AuditClock(_running(budget), watch)
     clock.begin_stage(PREPARING, PREPARATION + sum(probe.forwards(settings) for probe in chosen))
@@ -122,10 +122,11 @@ def _asserting(run: Callable[P, AuditResult]) -> Callable[P, None]:
 
     @wraps(run, assigned=())
     def assert_causal(*args: P.args, **kwargs: P.kwargs) -> None:
-        """Raise AssertionError unless every applicable probe passes; takes the arguments of `audit`."""
+        """Raise CausalityError, an AssertionError, unless every probe that applies passes; arguments of `audit`."""
+        __tracebackhide__ = True  # pytest then shows the caller's line
         result = run(*args, **kwargs)
         if result.verdict is not Verdict.PASS:
-            raise AssertionError(explain(result))
+            raise CausalityError(explain(result), result)
 
     return assert_causal
 
@@ -149,7 +150,12 @@ def explain(result: AuditResult) -> str:
     return "\n".join(lines)
 
 
-def _choose(names: Sequence[str] | None, preset: str | None) -> tuple[Probe, ...]:
+def chosen_probes(names: Sequence[str] | None, preset: str | None) -> tuple[Probe, ...]:
+    """The probes of these names or of a preset, all where neither is given.
+
+    Raises:
+        SubjectError: there is no such probe or preset, or both are given.
+    """
     if preset is not None and names is not None:
         raise SubjectError("give probes or a preset, not both")
     if preset is not None and preset not in PRESETS:

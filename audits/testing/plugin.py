@@ -1,0 +1,157 @@
+"""The pytest plugin: the fixture `causality`, and `--causality-subject TARGET`, one test for each probe on a target.
+
+pytest loads this file whenever it starts, so nothing here imports torch before it is used. PYTEST_DONT_REWRITE: a
+conftest may have imported it before pytest does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from audits.results import AuditResult, CausalityError
+from audits.subject.settings import DTYPES, Settings, SubjectError
+from audits.testing.outcome import properties, require_pass
+
+if TYPE_CHECKING:
+    from audits.subject.subject import Model
+
+PREFIX = "--causality-"
+SUBJECT = "subject"
+INPUTS: dict[str, dict[str, Any]] = {
+    "input": {"choices": ("tokens", "features"), "help": "what the model takes (tokens)"},
+    "vocab-size": {"type": int, "metavar": "V", "help": "read from the model where absent"},
+    "width": {"type": int, "metavar": "D", "help": "features a position, for features as input"},
+    "seq-len": {"type": int, "metavar": "N", "help": f"tokens a sequence ({Settings.seq_len})"},
+    "batch": {"type": int, "metavar": "B", "help": f"rows in one forward pass, at most ({Settings.batch})"},
+    "seed": {"type": int, "metavar": "S", "help": "of everything drawn (0)"},
+    "dtype": {"choices": DTYPES, "help": "float64 where the model can be cast, else its own"},
+    "documents": {"metavar": "NAME", "help": "an argument that must isolate packed documents"},
+    "device": {"metavar": "NAME", "help": "cpu"},
+}
+MODEL = pytest.StashKey["Model"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--causality-subject TARGET` and the options of its inputs."""
+    add_options(parser.getgroup("causality", "causality audits of sequence models"), PREFIX)
+
+
+def add_options(group: pytest.OptionGroup, prefix: str) -> None:
+    """The subject and its inputs, as options of this prefix; whatever the prefix, they are the same options."""
+    where = "package.module:attribute or path/to/file.py:attribute; its probes run in place of all other tests"
+    group.addoption(prefix + SUBJECT, dest=_destination(SUBJECT), metavar="TARGET", help=where)
+    for name, details in INPUTS.items():
+        group.addoption(prefix + name, dest=_destination(name), default=None, **details)
+
+
+def subject_of(config: pytest.Config) -> str | None:
+    """The target that is to be probed in place of all other tests."""
+    target: str | None = config.getoption(_destination(SUBJECT))
+    return target
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the subject and call it once, so that a bad target is one line before any test runs."""
+    inputs = {name: config.getoption(_destination(name)) for name in INPUTS}
+    inputs = {name: value for name, value in inputs.items() if value is not None}
+    target = subject_of(config)
+    if target is None:
+        if inputs:
+            raise pytest.UsageError(f"{', '.join(inputs)}: of what? Name a target with {PREFIX}{SUBJECT} too")
+        return
+    config.args = []  # nothing else is collected
+    settings = _settings(config)
+    try:
+        config.stash[MODEL] = _loaded(target, settings)
+    except SubjectError as problem:
+        raise pytest.UsageError(str(problem)) from None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -k and the like choose among them
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """One test a probe where a subject is named."""
+    if (target := subject_of(session.config)) is not None:
+        items[:] = session.genitems(SubjectCollector.from_parent(session, name=target, nodeid=target))
+
+
+@pytest.hookimpl(tryfirst=True)  # before the report is made of what the item holds
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Properties in JUnit XML for every test that fails by an audit."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, CausalityError):
+        item.user_properties.extend(properties(call.excinfo.value.result))
+
+
+@pytest.fixture(scope="session")
+def causality() -> Callable[..., None]:
+    """`causality(model, vocab_size=100)` fails the test unless every applicable probe passes.
+
+    It takes the arguments of `audits.audit`; the message names positions, class, file and line.
+    """
+
+    def check(model: Model, **options: Any) -> None:
+        __tracebackhide__ = True
+        from audits.auditor.audit import assert_causal
+
+        assert_causal(model, **options)
+
+    return check
+
+
+class SubjectCollector(pytest.Collector):
+    """The subject, audited once with all probes: the finding of one helps to classify that of another."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One test a probe."""
+        from audits.probes import all_probes
+
+        return (ProbeItem.from_parent(self, name=probe.name) for probe in all_probes())
+
+    @cached_property
+    def result(self) -> AuditResult:
+        """The audit, made when the first test asks for it."""
+        from audits.auditor.audit import audit
+
+        return audit(self.config.stash[MODEL], **asdict(_settings(self.config)), target=self.name)
+
+
+class ProbeItem(pytest.Item):
+    """One probe on the subject."""
+
+    def runtest(self) -> None:
+        """Pass, skip or fail by the probe's result."""
+        assert isinstance(self.parent, SubjectCollector)
+        require_pass(self.parent.result, self.name)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """What was found, without our own frames."""
+        return str(excinfo.value) if isinstance(excinfo.value, CausalityError) else super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """The name in the report; there is no file of the test's own."""
+        return self.path, None, self.nodeid
+
+
+def _settings(config: pytest.Config) -> Settings:
+    inputs = {name.replace("-", "_"): config.getoption(_destination(name)) for name in INPUTS}
+    return Settings(**{name: value for name, value in inputs.items() if value is not None})
+
+
+def _loaded(target: str, settings: Settings) -> Model:
+    """The model, called once with these settings."""
+    from audits.subject.prepare import prepare
+    from audits.subject.target import load_target
+
+    settings.check()
+    model = load_target(target)
+    with prepare(model, settings).preserve_state():
+        return model
+
+
+def _destination(name: str) -> str:
+    return "causality_" + name.replace("-", "_")
