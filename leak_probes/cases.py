@@ -148,12 +148,12 @@ _ABLATIONS = {
 }
 
 
-def layers() -> st.SearchStrategy[Case]:
+def layers(longest: int = LONG) -> st.SearchStrategy[Case]:
     """Bare layers with ragged sizes; they shrink towards two tokens, one head, one hub and chunks of one."""
     return st.builds(
         Case,
         batch=st.integers(1, 3),
-        length=st.integers(2, SHORT) | st.integers(SHORT, LONG),
+        length=st.integers(2, SHORT) | st.integers(SHORT, longest),
         n_heads=st.integers(1, 3),
         pairs=st.integers(1, 3),
         n_hubs=st.integers(1, 6),
