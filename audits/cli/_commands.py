@@ -114,6 +114,11 @@ def _leaks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the matrix as JSON")
 
 
+def _init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="TARGET", help="package.module:attribute, a model or a factory of one")
+    parser.add_argument("--folder", metavar="DIR", default=".", help="the root of the repository (.)")
+
+
 def _peers(parser: argparse.ArgumentParser) -> None:
     _add_fresh(parser)
     _add_reports(parser)
@@ -188,6 +193,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "bet": Command("prove a leak at level alpha by training a copy on random tokens; losing proves nothing", _bet),
     "claims": Command("gather missing evidence, judge every claim, and write the reports", _claims),
+    "init": Command("write a test and a workflow for a model of your repository; nothing is overwritten", _init),
     "leaks": Command("the kill matrix: every planted leak against every probe, clean controls included", _leaks),
     "model": Command("audit any PyTorch sequence model for causality leaks", _model),
     "peers": Command(
