@@ -103,7 +103,7 @@ def test_the_wheel_brings_the_plugin(installed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "extra"), [("claims", "claims"), ("survey x", "survey"), ("peers", "claims,peers")]
+    ("command", "extra"), [("claims", "claims"), ("survey packages", "survey"), ("peers", "claims,peers")]
 )
 def test_a_command_that_needs_the_repository_says_so_in_a_line(installed: Path, command: str, extra: str) -> None:
     done = run(installed, "audits", *command.split())
@@ -115,7 +115,7 @@ def test_a_command_that_needs_the_repository_says_so_in_a_line(installed: Path, 
 def test_a_command_that_lacks_a_package_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "audits.cli.actions.leaks", None)
+    monkeypatch.setitem(sys.modules, "audits.cli.leaks", None)
     assert main(["leaks"]) == 2
     assert capsys.readouterr().err.endswith(': pip install "hubrouter-audit[claims]"\n')
 

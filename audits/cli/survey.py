@@ -13,8 +13,8 @@ from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
-from audits.report.files import write_changes, write_survey
 from audits.report.survey.console import print_survey
+from audits.report.survey.files import write_changes, write_survey
 from audits.subject.settings import Settings
 from audits.survey.changes import causes, comparisons
 from audits.survey.fixups import LONGEST, POSITIONS

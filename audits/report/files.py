@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from audits.claims.judged import Report
@@ -18,16 +17,10 @@ from audits.report.claims.leaks_json import leaks_json
 from audits.report.claims.page import claim_document
 from audits.report.claims.peers import peers_document
 from audits.report.claims.schema import schema_files
-from audits.report.survey.json import survey_json
-from audits.report.survey.pages import changes_html, changes_markdown, survey_html, survey_markdown
 from audits.report.write import append_text, remove_files, write_texts
-from audits.survey.changes import Comparison
-from audits.survey.rows import Survey
 
 README = "README.md"  # the index, which code hosts show below the list of the files
-_SURVEY_RENDERERS = {"json": survey_json, "md": survey_markdown, "html": survey_html}
 PAGE_LIMIT = 1024 * 1024  # bytes that GitHub shows of one step's summary; a larger one is not shown at all
-_CHANGES_RENDERERS = {"md": changes_markdown, "html": changes_html}
 
 
 def report_texts(report: Report) -> dict[str, str]:
@@ -71,18 +64,6 @@ def _pages(folder: Path) -> set[Path]:
         found += [page.with_suffix(end) for end in (".md", ".html", ".json")]
         found += page.parent.glob(f"{identity}-*.svg")
     return set(found)
-
-
-def write_survey(survey: Survey, folder: Path) -> list[Path]:
-    """The tables of one release, in `folder`."""
-    name = f"{survey.library}-{survey.release}"
-    return write_texts({folder / f"{name}.{end}": render(survey) for end, render in _SURVEY_RENDERERS.items()})
-
-
-def write_changes(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
-    """What changed between surveyed releases, in `folder`; nothing where none can be compared."""
-    texts = {f"changes.{end}": render(comparisons) for end, render in _CHANGES_RENDERERS.items() if comparisons}
-    return write_texts({folder / name: text for name, text in texts.items()})
 
 
 def append_summary(report: Report, path: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_claim_holds_with_draws_that_show_the_floor_and_states_their_bounds(
 def test_too_few_draws_or_one_miss_leave_the_rate_open(draws):
     judgement = judged(*(power("a", seen, of) for seen, of in draws))
     assert judgement.verdict is ClaimVerdict.INCONCLUSIVE
-    assert "All planted leaks are killed" in judgement.reason
+    assert "All planted leaks are found" in judgement.reason
     assert judgement.seeds_needed == DRAWS_NEEDED
     assert judgement.minimum_detectable_effect
     assert judgement.gate

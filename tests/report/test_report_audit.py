@@ -337,17 +337,19 @@ def report(*records):
 
 
 def test_the_terminal_lists_claims_with_flags():
-    text = printed(print_claims, report())
-    assert "✓ PASS" in text
+    judged = report()
+    text = printed(lambda shown, console: print_claims(shown, console, Path("reports/README.md"), shown.judged), judged)
+    assert "✓ reproduced" in text
     assert "because [b]" in text
     assert "not as expected" in text
+    assert text.endswith("report: reports/README.md\n")
 
 
 def test_the_terminal_kill_matrix_tells_a_seen_leak_from_an_unseen_one_and_a_false_alarm():
     verdicts = {"leaky": {"p": "LEAK", "q": "PASS"}, "clean": {"p": "PASS", "q": "LEAK"}}
     record = Record("kill-matrix", {"twin": "mask"}, 0, {"leak_class": "dense", "named": "dense", **verdicts}, {}, 1.0)
     text = printed(print_kill_matrix, report(record))
-    assert "✗ ✓" in text
+    assert "● ✓" in text
     assert "· !" in text
     assert "sees 1 of 1 planted leaks" in text
     assert NO_RUN in printed(print_kill_matrix, report())

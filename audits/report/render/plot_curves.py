@@ -117,7 +117,7 @@ def _name_axes(axes: Axes, curves: Curves, points: Sequence[CurvePoint]) -> None
 
 def _set_limits(axes: Axes, xs: Sequence[float], ys: Sequence[float]) -> None:
     """Room for every value; what is shifted sideways does not count in matplotlib's own limits."""
-    axes.margins(0.06)
+    axes.margins(0.1)
     axes.dataLim.update_from_data_xy([(xs[0], min(ys)), (xs[-1], max(ys))], ignore=False)
     axes.autoscale_view()
 
