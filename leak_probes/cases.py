@@ -31,6 +31,8 @@ class Case:
         training: whether to call it in training mode.
         seed: of weights and inputs.
         impl: implementation of HubRouter.
+        near: features that differ by a hundredth, so that scores lie about one step of the grid apart, on which they
+            are compared: what moves the grid then moves the selection.
     """
 
     pattern: str = ""
@@ -51,6 +53,7 @@ class Case:
     readout: bool = True
     adaptive_hubs: bool = False
     layer: str = "H"
+    near: bool = False
 
     def __repr__(self) -> str:
         """The call that constructs this case, without arguments at their default: a shrunk case is then short."""
@@ -132,12 +135,14 @@ class Case:
         return self.config().router()
 
     def inputs(self, rows: int | None = None, draw: int = 0) -> Tensor:
-        """Standard normal features [rows, N, D] or uniform tokens [rows, N]; another `draw` gives other inputs."""
+        """Standard normal features [rows, N, D] or uniform tokens [rows, N]; another `draw` gives others."""
         gen = torch.Generator().manual_seed(1000 * self.seed + draw)
         rows = self.batch if rows is None else rows
         if self.pattern:
             return torch.randint(VOCAB, (rows, self.length), generator=gen)
-        return torch.randn(rows, self.length, self.width, generator=gen, dtype=torch.float64).to(DTYPES[self.dtype])
+        drawn = torch.randn(rows, self.length, self.width, generator=gen, dtype=torch.float64)
+        drawn = drawn[:, :1] + drawn / 100 if self.near and not draw else drawn
+        return drawn.to(DTYPES[self.dtype])
 
 
 _ABLATIONS = {
@@ -165,6 +170,7 @@ def layers(longest: int = LONG) -> st.SearchStrategy[Case]:
         ),  # float64 twice as often: only there k stays small where lengths are compared
         training=st.booleans(),
         seed=st.integers(0, 99),
+        near=st.booleans(),
         **_ABLATIONS,
     )
 

@@ -19,7 +19,7 @@ from checks import (
     stream_in_pieces,
     suffix_swap,
 )
-from hypothesis import Phase, find, given, settings
+from hypothesis import Phase, example, find, given, settings
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,12 +38,14 @@ from hubrouter.state import BLOCK
 ON_FEATURES = (suffix_swap, prefix_length, stream_in_pieces, padding, other_rows, repeat_call, gradient)
 ON_TOKENS = (suffix_swap, prefix_length, stream_in_pieces, other_rows, repeat_call)
 AUDITED = 40  # tokens at most under the whole auditor
+NEAR_TIES = Case(length=40, pairs=2, n_hubs=4, k=4, chunk=2, seed=5, near=True)
 
 Builder = Callable[[ModelConfig], nn.Module]
 
 
 @pytest.mark.parametrize("check", ON_FEATURES)
 @settings(max_examples=50)
+@example(case=NEAR_TIES)
 @given(case=layers())
 def test_a_drawn_layer_is_strictly_causal(check: Check, case: Case) -> None:
     """Each check shrinks to its own minimal case."""
