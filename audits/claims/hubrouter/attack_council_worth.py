@@ -123,7 +123,7 @@ def judge_doses(found: Models, base: Runs, known: tuple[Dose, ...]) -> Judgement
     fitting = [named(dose.name) for dose in known if dose.fits]
     return Judgement(
         verdict,
-        f"Doses lower perplexity by {_range(known, better)}; under the clean mask {_lost(better, lost, kept)}.",
+        f"Doses of the leak gain {_range(known, better)} of perplexity; masked, {_lost(better, lost, kept)}.",
         "A dose whose weights keep their gain under the clean mask.",
         ours=f"{_range(known, better)}, {len(dense.runs)} seeds",
         minimum_detectable_effect=detectable_text(dense.gain),
@@ -157,7 +157,7 @@ def _lost(better: set[str], lost: set[str], kept: set[str]) -> str:
 def _range(known: tuple[Dose, ...], better: set[str]) -> str:
     gains = sorted(-math.expm1(dose.gain.difference) for dose in known if dose.name in better)
     if not gains:
-        return "nothing that is significant"
+        return "nothing significant"
     return f"{100 * gains[0]:.1f} to {percent_of(gains[-1])}" if len(gains) > 1 else percent_of(gains[0])
 
 

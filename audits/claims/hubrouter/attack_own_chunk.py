@@ -84,7 +84,9 @@ def sentence(tests: Mapping[str, PairedComparison]) -> str:
     if helped:
         return f"Routing lowers the perplexity of {' and '.join(helped)} below that of its own chunk alone."
     if open_:
-        return f"Whether routing lowers the perplexity of {' and '.join(open_)} by 1 % stays open."
+        shown = [name for name in tests if name not in open_]
+        nothing = f"Routing gains {' and '.join(shown)} nothing; whether it gains" if shown else "Whether routing gains"
+        return f"{nothing} {' and '.join(open_)} 1 % of perplexity stays open."
     return f"Hubs and selection lower perplexity by less than 1 % in all {len(tests)} hub models tested."
 
 
