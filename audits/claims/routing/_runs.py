@@ -252,7 +252,7 @@ def precision_text(check: Check) -> str:
     """Precision with its interval and seeds, not normalised, as the paper prints it."""
     chance = check.cell.average("chance")
     middle, low, high = (
-        f"{100 * (chance + (1 - chance) * value):.1f}"
+        f"{100 * min(1.0, max(0.0, chance + (1 - chance) * value)):.1f}"
         for value in (check.mean.mean, check.mean.interval.low, check.mean.interval.high)
     )
     return f"{middle} % ({low} to {high}), {check.mean.n} seeds"
