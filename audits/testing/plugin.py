@@ -58,9 +58,7 @@ def subject_of(config: pytest.Config) -> str | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load the subject and call it once, so that a bad target is one line before any test runs."""
-    inputs = {name: config.getoption(_destination(name)) for name in INPUTS}
-    inputs = {name: value for name, value in inputs.items() if value is not None}
-    target = subject_of(config)
+    target, inputs = subject_of(config), _given(config)
     if target is None:
         if inputs:
             raise pytest.UsageError(f"{', '.join(inputs)}: of what? Name a target with {PREFIX}{SUBJECT} too")
@@ -137,9 +135,14 @@ class ProbeItem(pytest.Item):
         return self.path, None, self.nodeid
 
 
+def _given(config: pytest.Config) -> dict[str, Any]:
+    """The options of the inputs that were given, by name."""
+    values = {name: config.getoption(_destination(name)) for name in INPUTS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _settings(config: pytest.Config) -> Settings:
-    inputs = {name.replace("-", "_"): config.getoption(_destination(name)) for name in INPUTS}
-    return Settings(**{name: value for name, value in inputs.items() if value is not None})
+    return Settings(**{name.replace("-", "_"): value for name, value in _given(config).items()})
 
 
 def _loaded(target: str, settings: Settings) -> Model:

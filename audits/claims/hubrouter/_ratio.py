@@ -93,12 +93,13 @@ class Ratio:
     @property
     def sentence(self) -> str:
         """The result in one sentence: where the printed ratio and 1 lie, and what explains it."""
-        printed, equal = f"the printed ratio {self.printed:.3f}", _holds(self.test, 1.0)
+        printed = f"printed ratio {self.printed:.3f}"
         if _holds(self.test, self.printed):
-            return f"Our interval holds {printed}{' and 1, no difference' * equal}{self.parts}."
+            equal = " and 1, no difference" if _holds(self.test, 1.0) else ""
+            return f"Our interval holds the {printed}{equal}{self.parts}."
         where = "at every width" if self.outside else "here, not at every width" if self.scaled else "at this scale"
-        sign = "The sign holds; " if self.claimed else ""
-        return f"{sign}{printed if sign else printed.capitalize()} lies outside our interval {where}{self.parts}."
+        the = "The sign holds; the" if self.claimed else "The"
+        return f"{the} {printed} lies outside our interval {where}{self.parts}."
 
     @property
     def details(self) -> str:

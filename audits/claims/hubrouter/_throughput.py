@@ -235,18 +235,24 @@ def not_on_a_gpu(found: Measured, tables: tuple[Table, ...], figures: tuple[Curv
 
 
 def on_cpu(found: Measured) -> str:
-    """The largest multiplier of a whole model at the published length."""
-    most = max((m for m in found.at(LENGTH) if m.ratio is not None), key=lambda m: m.ratio or 0.0, default=None)
+    """The largest multiplier in a few words; empty where there is none."""
+    most = largest(found)
     return "" if most is None else f"at most {most.ratio:.2f}x on a CPU"
+
+
+def largest(found: Measured) -> Multiplier | None:
+    """The largest multiplier of a whole model at the published length."""
+    known = (m for m in found.at(LENGTH) if m.ratio is not None)
+    return max(known, key=lambda m: m.ratio or 0.0, default=None)
 
 
 def answer(found: Measured) -> str:
     """One multiplier for each tier, with the model's own Mamba layers in that tier, and the largest of all."""
     whole = [m for m in found.at(LENGTH) if m.ratio is not None]
     same = [f"{m.tier} {m.ratio:.2f}x" for m in whole if m.model == f"Hub-Jamba ({m.tier})"]
-    most = max(whole, key=lambda m: m.ratio or 0.0, default=None)
-    largest = "" if most is None else f" The largest of all is {most.named}, {most}."
-    return f"At n = {LENGTH} with the same Mamba layers on both sides: {', '.join(same) or 'not run'}.{largest}"
+    most = largest(found)
+    all_of_them = "" if most is None else f" The largest of all is {most.named}, {most}."
+    return f"At n = {LENGTH} with the same Mamba layers on both sides: {', '.join(same) or 'not run'}.{all_of_them}"
 
 
 def tables(found: Measured) -> tuple[Table, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, no_run_yet
@@ -36,20 +37,17 @@ def judge(evidence: Evidence) -> Judgement:
     ours = f"FLOPs n^{counted:.2f}, time n^{measured['low']:.2f} to n^{measured['high']:.2f}"
     change = "An implementation whose cost grows faster, or a length at which another term dominates."
     tables = (_table(hub, attention), *((growth_table(benched),) if benched else ()))
+    judged = partial(Judgement, evidence=runs, tables=tables, details=details, ours=ours)
     quadratic = any(growth.exponent.low >= QUADRATIC for growth in benched)
     if counted <= LINEAR and measured["high"] < QUADRATIC and len(per_hub) == 1 and not quadratic:
         reason = "Counted FLOPs grow linearly with length and hubs, and measured time less than quadratically."
-        return Judgement(
-            ClaimVerdict.SUPPORTED, reason, change, evidence=runs, tables=tables, details=details, ours=ours
-        )
+        return judged(ClaimVerdict.SUPPORTED, reason, change)
     if counted >= QUADRATIC - 0.05 or measured["low"] >= QUADRATIC or quadratic:
         reason = "Counted FLOPs or measured time grow quadratically with the length."
-        return Judgement(ClaimVerdict.REFUTED, reason, change, evidence=runs, tables=tables, details=details, ours=ours)
+        return judged(ClaimVerdict.REFUTED, reason, change)
     reason = "Neither linear nor quadratic growth of FLOPs and time is shown."
     undetectable = "not computable: no model of noise"
-    return Judgement(
-        ClaimVerdict.INCONCLUSIVE, reason, "More lengths.", undetectable, None, runs, tables, details=details
-    )
+    return judged(ClaimVerdict.INCONCLUSIVE, reason, "More lengths.", undetectable)
 
 
 def _per_hub(hub: Record) -> set[float]:

@@ -60,16 +60,16 @@ def verdicts(records: Iterable[Record]) -> dict[Key, Counter[str]]:
     return drawn
 
 
-def counted(drawn: dict[Key, Counter[str]], wanted: float) -> Counts:
-    """How many of the draws with leaks of this size were called leaky."""
-    chosen = [verdict for (_, _, size), verdict in drawn.items() if size == wanted]
-    return Counts(sum(v[Verdict.LEAK] for v in chosen), sum(v.total() for v in chosen))
+def counted(drawn: dict[Key, Counter[str]], wanted: float, verdict: Verdict = Verdict.LEAK) -> Counts:
+    """How many of the draws with leaks of this size were given this verdict."""
+    chosen = [given for (_, _, size), given in drawn.items() if size == wanted]
+    return Counts(sum(given[verdict] for given in chosen), sum(given.total() for given in chosen))
 
 
 def _by_size(drawn: dict[Key, Counter[str]]) -> Table:
     rows = []
     for size in (0.0, *SIZES):
-        counts, passed = counted(drawn, size), sum(v[Verdict.PASS] for (*_, s), v in drawn.items() if s == size)
+        counts, passed = counted(drawn, size), counted(drawn, size, Verdict.PASS).successes
         interval = rate_interval(counts)
         row = (f"{size:g}" if size else "none", str(counts.trials), str(counts.successes), str(passed))
         rows.append((*row, f"{interval.low:.2%} to {interval.high:.2%}"))

@@ -10,7 +10,7 @@ from audits.claims.views import LeakWorth, TrainingRun, layer_costs, leak_worth,
 from audits.formatting import number
 from audits.report.claims import prose, tables
 from audits.report.render.document import Picture, Section, figure_picture
-from audits.report.render.figure_influence import largest_future
+from audits.report.render.figure_influence import largest, largest_future
 from audits.report.render.plot_influence import influence_svg
 from audits.report.render.words import TIMING_NOTE
 
@@ -37,7 +37,7 @@ def _maps(worth: LeakWorth) -> list[Picture]:
     seeds = [{run.seed for run in worth.of(arm) if run.influence} for arm in _ARMS]
     shared = sorted(set.intersection(*seeds) or set.union(*seeds))
     runs = [run for run in worth.runs if run.arm in _ARMS and run.influence and run.seed in shared[:1]]
-    top = max((value for run in runs for row in run.influence for value in row), default=0.0)
+    top = max((largest(run.influence) for run in runs), default=0.0)
     return [_map(run, top) for run in runs]
 
 
