@@ -14,8 +14,6 @@ from audits.cli._commands import COMMANDS
 from audits.cli._exits import CANNOT_RUN, INTERRUPTED, CommandError
 
 REPOSITORY = "https://github.com/hubrouter-audit/hubrouter-audit"
-BASE = ("model", "bet", "init")  # the commands that need no extra
-EXTRAS = {"survey": "survey", "peers": "claims,peers"}  # the others need `claims`
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -67,8 +65,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _how_to_install(command: str, problem: ModuleNotFoundError) -> str:
     """What a command needs that is not here, and the one line that installs it."""
-    package = "hubrouter-audit" if command in BASE else f"hubrouter-audit[{EXTRAS.get(command, 'claims')}]"
-    if command not in BASE and importlib.util.find_spec("audits.experiments") is None:  # in an installed wheel
+    extras = COMMANDS[command].extras
+    package = f"hubrouter-audit[{extras}]" if extras else "hubrouter-audit"
+    if extras and importlib.util.find_spec("audits.experiments") is None:  # in an installed wheel
         return f'{command} needs the repository: git clone {REPOSITORY} && pip install -e "{package}"'
     return f'{command} needs {problem.name}: pip install "{package}"'
 

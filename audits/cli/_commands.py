@@ -21,10 +21,14 @@ SURVEY_SECONDS = 300  # for one architecture; most take below ten on a machine t
 
 @dataclass(frozen=True)
 class Command:
-    """What the help says of a command, and the options it takes; its action is the module `audits.cli.<name>`."""
+    """What the help says of a command, and the options it takes; its action is the module `audits.cli.<name>`.
+
+    `extras` of the package are what it needs beyond the base install.
+    """
 
     help: str
     add_options: Callable[[argparse.ArgumentParser], None]
+    extras: str = "claims"
 
 
 def positive_seconds(text: str) -> float:
@@ -191,17 +195,19 @@ COMMANDS: Mapping[str, Command] = {
     "bench": Command(
         "times of HubRouter, attention, windows and Mamba on this machine, against their lower bounds", _bench
     ),
-    "bet": Command("prove a leak at level alpha by training a copy on random tokens; losing proves nothing", _bet),
+    "bet": Command("prove a leak at level alpha by training a copy on random tokens; losing proves nothing", _bet, ""),
     "claims": Command("gather missing evidence, judge every claim, and write the reports", _claims),
-    "init": Command("write a test and a workflow for a model of your repository; nothing is overwritten", _init),
+    "init": Command("write a test and a workflow for a model of your repository; nothing is overwritten", _init, ""),
     "leaks": Command("the kill matrix: every planted leak against every probe, clean controls included", _leaks),
-    "model": Command("audit any PyTorch sequence model for causality leaks", _model),
+    "model": Command("audit any PyTorch sequence model for causality leaks", _model, ""),
     "peers": Command(
-        "the same models by this auditor and by causal-certificate: what each finds, what each takes", _peers
+        "the same models by this auditor and by causal-certificate: what each finds, what each takes",
+        _peers,
+        "claims,peers",
     ),
     "recheck": Command("repeat a sample of the runs whose code has changed since, and compare every number", _recheck),
     "report": Command("rebuild the reports from the evidence on disk; runs no experiment", _report),
     "survey": Command(
-        "build every causal language model of a library, tiny and without a download, and audit each", _survey
+        "build every causal language model of a library, tiny and without a download, and audit each", _survey, "survey"
     ),
 }
