@@ -38,7 +38,8 @@ class PlantedLeak:
     weights only within `redrawn`). Token models map int64 [B, N] to [B, N, V]; feature models (`width` set) map float
     [B, N, D] to [B, N, ...]. `leaks_in` names a dtype, or autocast, if the leak exists in some only; `zero_initialized`
     says that all-zero weights hide it until training; `padded` where padding must be marked in its `attention_mask` for
-    it to occur: "nowhere", "left" or "right".
+    it to occur: "nowhere", "left" or "right". `scored` is False where it reaches another output than the logits only,
+    the first of several.
     """
 
     name: str
@@ -53,3 +54,4 @@ class PlantedLeak:
     leaks_in: str | None = None
     zero_initialized: bool = False
     padded: str | None = None
+    scored: bool = True

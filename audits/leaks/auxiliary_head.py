@@ -59,4 +59,5 @@ LEAK = PlantedLeak(
     leaky=leaky,
     clean=clean,
     vocab_size=VOCAB,
+    scored=False,
 )

@@ -152,7 +152,14 @@ def test_every_planted_leak_is_priced_or_left_out_with_a_reason() -> None:
     assert priced | left_out == set(PLANTED)
     assert not priced & left_out
     assert "faint_future" in priced
-    assert {"same_padding", "half_precision_kernel", "document_state"} <= left_out
+    assert {"same_padding", "half_precision_kernel", "document_state", "auxiliary_head"} <= left_out
+
+
+def test_every_priced_leak_returns_the_logits_that_are_scored() -> None:
+    tokens = torch.zeros(1, 64, dtype=torch.int64)
+    for leak in leak_price.priced():
+        for side in (leak.leaky(), leak.clean()):
+            assert isinstance(side.eval()(tokens), torch.Tensor), leak.name
 
 
 @pytest.mark.parametrize("name", ["needle", "hub_own_chunk_summary"])

@@ -75,6 +75,8 @@ def why_not(leak: PlantedLeak) -> str | None:
     """Why the price of this leak is not defined in perplexity of a trained language model; None where it is."""
     if leak.vocab_size is None:
         return "a model of features predicts no tokens"
+    if not leak.scored:
+        return "the leak is in an output that the loss does not score"
     if leak.leaks_in not in (None, TRAINED_IN):
         return f"the leak exists in {leak.leaks_in} only; training and evaluation are in {TRAINED_IN}"
     return NOT_PRICED.get(leak.leak_class)
