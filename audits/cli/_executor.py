@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from audits.cli._exits import CommandError
-from audits.evidence.executors.executor import Executor
-from audits.evidence.executors.registry import ExecutorConfig, make_executor
+from audits.evidence.executors.executor import Executor, ExecutorError
+from audits.evidence.executors.local import LocalExecutor
 from audits.evidence.machine import cache_folder
 
 
@@ -46,4 +46,16 @@ def chosen_executor(options: argparse.Namespace, folder: Path | None) -> Executo
     except RuntimeError as problem:
         raise CommandError(f"device {options.device!r}: {str(problem).splitlines()[0]}") from problem
     slurm = {key: value for key, _, value in (text.partition("=") for text in options.slurm)}
-    return make_executor(options.executor, ExecutorConfig(options.device, options.workers, folder, slurm))
+    if options.executor == "local":
+        if slurm:
+            raise ExecutorError("options for Slurm were given, but the executor is local; add --executor slurm")
+        return LocalExecutor(options.device, options.workers)
+    if folder is None:
+        raise ExecutorError("no folder to share with the cluster's nodes: give one with --checkpoints DIR")
+    try:
+        from audits.evidence.executors.slurm import SlurmExecutor
+    except ImportError:
+        raise ExecutorError(
+            "--executor slurm needs submitit, which is not installed; pip install 'hubrouter-audit[cluster]'"
+        ) from None
+    return SlurmExecutor(folder / "slurm", slurm, at_a_time=options.workers)

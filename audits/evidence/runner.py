@@ -1,20 +1,55 @@
-"""Gathers evidence: finds out which runs the ledger lacks, has them executed, and reads the ledger."""
+"""Gathers evidence: finds out which runs the ledger lacks, has them executed, and records each as it finishes."""
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
+import time
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from audits.evidence.address import code_of
 from audits.evidence.display import Display
-from audits.evidence.executors.executor import Executor
-from audits.evidence.executors.registry import ExecutorConfig, make_executor
-from audits.evidence.experiment import Experiment, Options
-from audits.evidence.gathering import Failure, Gathering, Task
-from audits.evidence.ledger import Evidence, Ledger, run_hash
+from audits.evidence.executors.executor import (
+    Began,
+    Died,
+    Event,
+    Executor,
+    ExecutorError,
+    Failed,
+    Finished,
+    ProgressReported,
+    Requeued,
+    Task,
+)
+from audits.evidence.executors.local import LocalExecutor
+from audits.evidence.experiment import Experiment, Options, RunSpec
+from audits.evidence.ledger import Evidence, Ledger, Record, run_hash
+from audits.evidence.machine import commit, environment
 from audits.evidence.succession import accepted
+
+DEATHS_ALLOWED = 1  # a run is begun again so often after its process was killed; memory may have been short by chance
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that gave no result, and why in one line."""
+
+    spec: RunSpec
+    error: str
+
+    @property
+    def line(self) -> str:
+        """Experiment, configuration, seed and error in one line."""
+        config = json.dumps(self.spec.config, sort_keys=True)
+        return f"{self.spec.experiment} {config} seed {self.spec.seed}: {self.error}"
 
 
 @dataclass(frozen=True)
@@ -45,8 +80,7 @@ def gather(
         options: the user's choices, handed to each experiment. Each run gets a folder of its own in that of
             checkpoints; it is deleted when the run is recorded, or begun afresh.
         ledger: where evidence is looked for and recorded.
-        workers: local processes at a time; None is one per core, and one in all on a GPU, whose memory the runs would
-            share.
+        workers: local processes at a time; None is the default of `LocalExecutor`.
         fresh: execute all runs anew; their records replace the earlier ones.
         console: where progress is shown; None is standard error.
         executor: what executes the runs; None is local processes.
@@ -60,7 +94,7 @@ def gather(
         raise ValueError(f"workers is {workers}; it must be at least 1")
     ledger.check_writable()
     experiments, tried, failures = tuple(experiments), set[str](), list[Failure]()
-    with executor or make_executor("local", ExecutorConfig(options.device, workers)) as at_work:
+    with executor or LocalExecutor(options.device, workers) as at_work:
         while True:
             tasks, done = _tasks(experiments, options, Evidence() if fresh and not tried else ledger.read())
             missing = [task for task in tasks if task.run not in tried and (fresh or task.run not in done)]
@@ -69,9 +103,7 @@ def gather(
             tried |= {task.run for task in missing}
             with Display(console or Console(stderr=True), len(missing)) as display:
                 display.say(f"{len(missing)} runs to execute, {len(tasks) - len(missing)} already in the ledger")
-                work = Gathering(options, ledger, display, at_work)
-                work.execute(missing, fresh=fresh)
-            failures += work.failures
+                failures += _Gathering(options.device, ledger, display, at_work).execute(missing, fresh=fresh)
             if not missing:
                 break
     if fresh:
@@ -83,7 +115,6 @@ def _tasks(experiments: Iterable[Experiment], options: Options, evidence: Eviden
     """The runs of all experiments in order, each once, and those that code which counts as today's has done."""
     codes = accepted(evidence, {experiment.recorded_as: code_of(experiment) for experiment in experiments})
     known = evidence.fresh(codes)
-    answered = {record.question for record in known.records}
     tasks: dict[str, Task] = {}
     done: set[str] = set()
     for experiment in experiments:
@@ -93,7 +124,108 @@ def _tasks(experiments: Iterable[Experiment], options: Options, evidence: Eviden
                     f"experiment {experiment.name} lists a run of {spec.experiment}; use {experiment.recorded_as}"
                 )
             run = run_hash(spec.experiment, spec.config, spec.seed, code_of(experiment))
-            tasks.setdefault(run, Task(experiment, spec, run))
-            if run_hash(spec.experiment, spec.config, spec.seed) in answered:
+            kept = options.checkpoints and str(Path(options.checkpoints).absolute() / run)
+            tasks.setdefault(run, Task(run, experiment, spec, replace(options, checkpoints=kept)))
+            if known.answer(spec.experiment, spec.config, spec.seed):
                 done.add(run)
     return list(tasks.values()), done
+
+
+class _Gathering:
+    """The state of one gathering: which runs are open, since when, what failed."""
+
+    def __init__(self, device: str, ledger: Ledger, display: Display, executor: Executor) -> None:
+        self._ledger, self._display, self._executor = ledger, display, executor
+        self._environment, self._commit = environment(device), commit()
+        self._failures: list[Failure] = []
+        self._open: dict[str, Task] = {}  # this and all below by the run's address
+        self._begun: dict[str, float] = {}
+        self._machines: dict[str, dict[str, str]] = {}
+        self._deaths: Counter[str] = Counter()
+
+    def execute(self, tasks: list[Task], *, fresh: bool) -> list[Failure]:
+        """Do the tasks; returns when none is open. An interrupt says what goes on without this process."""
+        self._open = {task.run: task for task in tasks}
+        for task in tasks if fresh else ():
+            self._executor.forget(task.run)
+            _drop_checkpoints(task)
+        try:
+            self._executor.submit(tasks)
+            while self._open:
+                left = min((self._left(run) for run in self._begun), default=math.inf)
+                for event in self._executor.wait(None if left == math.inf else max(0.0, left)):
+                    self._handle(self._open[event.run], event)
+                for task in [self._open[run] for run in self._begun if self._left(run) <= 0]:
+                    self._fail(task, f"ended after {task.experiment.seconds:g} s, the time limit of a run")
+        except (KeyboardInterrupt, ExecutorError):
+            if goes_on := self._executor.left_behind:
+                self._display.say(goes_on)
+            raise
+        return self._failures
+
+    def _left(self, run: str) -> float:
+        """Seconds that a run may still take; its start-up does not count."""
+        limit = self._open[run].experiment.seconds
+        return math.inf if limit is None else self._begun[run] + limit - time.monotonic()
+
+    def _handle(self, task: Task, event: Event) -> None:
+        """Act on what happened to an open run."""
+        match event:
+            case Began(run, machine):
+                self._display.begin(run, task.label)
+                self._begun[run] = time.monotonic()
+                self._machines[run] = machine
+            case ProgressReported(run, done, total, note):
+                self._display.update(run, done, total, note)
+            case Finished(run, result, seconds):
+                self._record(task, json.loads(result), seconds)
+                self._close(task, recorded=True)
+                self._display.end(run, f"{task.label}: {seconds:.1f} s")
+            case Failed(_, error):
+                self._fail(task, error)
+            case Requeued(_, why):
+                self._pause(task, f"{why}; it goes on when the queue lets it")
+            case Died(run, what, how, advice):
+                self._deaths[run] += 1
+                if self._deaths[run] > DEATHS_ALLOWED:
+                    self._fail(task, f"{what} ended {self._deaths[run]} times ({how}); {advice}")
+                else:
+                    self._pause(task, f"{what} ended ({how}); beginning it once more")
+                    self._executor.submit([task])
+
+    def _pause(self, task: Task, why: str) -> None:
+        """The run is interrupted for now."""
+        self._begun.pop(task.run, None)
+        self._display.pause(task.run, f"{task.label}: {why}")
+
+    def _record(self, task: Task, result: dict[str, Any], seconds: float) -> None:
+        """Put a run into the ledger."""
+        spec, code, now = task.spec, code_of(task.experiment), datetime.now(UTC).isoformat(timespec="seconds")
+        machine = self._machines.get(task.run, self._environment)
+        self._ledger.append(
+            Record(spec.experiment, spec.config, spec.seed, result, machine, seconds, code, self._commit, now)
+        )
+
+    def _fail(self, task: Task, error: str) -> None:
+        """Note a run that gave no result; the others go on."""
+        failure, on_failure = Failure(task.spec, error), task.experiment.on_failure
+        self._failures.append(failure)
+        if on_failure is not None:
+            now = time.monotonic()
+            self._record(task, on_failure(error), now - self._begun.get(task.run, now))
+        self._close(task, recorded=on_failure is not None)
+        self._display.end(task.run, f"failed: {failure.line}", failed=True)
+
+    def _close(self, task: Task, *, recorded: bool) -> None:
+        """End the run where it still runs. One that is not recorded will be tried again, from its checkpoint."""
+        del self._open[task.run]
+        self._begun.pop(task.run, None)
+        self._executor.forget(task.run, keep_log=not recorded)
+        if recorded:
+            _drop_checkpoints(task)
+
+
+def _drop_checkpoints(task: Task) -> None:
+    """Delete the run's folder."""
+    if task.options.checkpoints:
+        shutil.rmtree(task.options.checkpoints, ignore_errors=True)

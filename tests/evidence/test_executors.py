@@ -13,7 +13,6 @@ import pytest
 from rich.console import Console
 
 from audits.__main__ import main
-from audits.evidence.executors.registry import EXECUTORS
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import Gathered, gather
@@ -74,10 +73,6 @@ def test_a_run_that_failed_goes_on_the_next_time_but_one_done_afresh_starts_anew
 def test_without_a_folder_runs_keep_no_state(tmp_path: Path) -> None:
     assert results(gathered(tmp_path, {}, keep=False)) == {0: 0}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evidence"]
-
-
-def test_local_and_slurm_are_what_can_be_chosen() -> None:
-    assert tuple(EXECUTORS) == ("local", "slurm")
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ pytest.importorskip("submitit", reason="submitit is not installed: pip install '
 
 import submitit
 
-from audits.evidence.executors import slurm, slurm_commands
-from audits.evidence.executors.execution import execute, packed
+from audits.evidence.executors import slurm
+from audits.evidence.executors.execution import execute
 from audits.evidence.executors.executor import (
     Began,
     Died,
@@ -25,11 +25,11 @@ from audits.evidence.executors.executor import (
     Finished,
     ProgressReported,
     Requeued,
-    Submission,
+    Task,
 )
 from audits.evidence.executors.slurm import ARRAY_LIMIT, LOOKS_WITHOUT_RESULT, SlurmExecutor
 from audits.evidence.executors.slurm_run import SlurmRun
-from audits.evidence.experiment import Options, Progress, RunSpec
+from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 
 BEGAN = Began("a", {"cpu": "fast"})
 DONE = Finished("a", "{}", 1.5)
@@ -78,19 +78,19 @@ class Queue:
 def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
     queue = Queue()
     monkeypatch.setattr(submitit, "SlurmExecutor", queue)
-    monkeypatch.setattr(slurm, "check_commands", lambda: None)
+    monkeypatch.setattr(slurm, "COMMANDS", ())
     monkeypatch.setattr(slurm, "job_states", queue.look)
     monkeypatch.setattr(slurm, "command", lambda *words: queue.cancelled.append(" ".join(words)))
     return queue
 
 
-def submission(run: str, *, exclusive: bool = False, execute: Any = seed, code: str = "") -> Submission:
-    return Submission(run, execute, RunSpec("demo", {}, 3), Options(), code, exclusive=exclusive)
+def task(run: str, *, exclusive: bool = False, execute: Any = seed) -> Task:
+    return Task(run, Experiment("demo", lambda _: (), execute, exclusive), RunSpec("demo", {}, 3), Options())
 
 
 def submitted(folder: Path, *runs: str) -> SlurmExecutor:
     executor = SlurmExecutor(folder, {}, poll=0.0)
-    executor.submit([submission(run) for run in runs])
+    executor.submit([task(run) for run in runs])
     return executor
 
 
@@ -151,7 +151,7 @@ def test_a_job_that_is_over_without_a_result_died_but_only_after_some_looks(queu
         Died("a", "job 1_0", "FAILED", f"{log}/1_0_0_log.err"),
         Died("b", "job 1_1", "unknown to Slurm", f"{log}/1_1_0_log.err"),
     ]
-    executor.submit([submission("a"), submission("b")])
+    executor.submit([task("a"), task("b")])
     assert queue.arrays == [(2, False), (2, False)]
     queue.states["2_0"] = "RUNNING"
     report(tmp_path, BEGAN)
@@ -202,7 +202,7 @@ def test_jobs_of_an_earlier_process_are_followed_and_finished_ones_collected(que
     queue.states = {"1_0": "RUNNING", "1_1": "FAILED", "1_2": "FAILED"}
     answer(tmp_path, "1_2", [BEGAN, DONE])
     executor = submitted(tmp_path, "a", "b", "c")
-    executor.submit([submission("d", exclusive=True)])
+    executor.submit([task("d", exclusive=True)])
     assert queue.arrays == [(3, False), (1, False), (1, True)]
     assert look(executor) == [BEGAN, DONE]
     assert executor.left_behind.startswith("runs that stay with Slurm: 4; ")
@@ -215,7 +215,7 @@ def test_a_run_to_be_done_afresh_loses_the_job_and_the_result_it_had(queue: Queu
     for run in ("a", "b", "never heard of"):
         executor.forget(run)
     assert queue.cancelled == ["scancel 1_0"]
-    executor.submit([submission("a"), submission("b")])
+    executor.submit([task("a"), task("b")])
     assert queue.arrays == [(2, False), (2, False)]
     assert look(executor) == []
 
@@ -243,19 +243,19 @@ def test_long_lists_are_cut_into_arrays_that_slurm_takes(queue: Queue, tmp_path:
 
 
 def test_code_that_changed_while_the_job_waited_gives_no_result() -> None:
-    end = execute("a", packed(submission("a", code="0" * 16)), lambda event: None, 0.0)
+    end = execute("a", task("a").packed("0" * 16), lambda event: None, 0.0)
     assert end == Failed("a", "its code has changed since it was submitted; run the same command again")
 
 
 def test_an_exit_in_a_job_is_left_to_submitit_which_exits_after_a_requeue(tmp_path: Path) -> None:
-    run = SlurmRun("a", packed(submission("a", execute=leaving)), tmp_path / "a.events")
+    run = SlurmRun("a", task("a", execute=leaving).packed(), tmp_path / "a.events")
     with pytest.raises(SystemExit):
         run()
     assert isinstance(run.checkpoint().function, SlurmRun)
 
 
 def test_reports_that_cannot_be_written_cost_no_run(tmp_path: Path) -> None:
-    began, progress, end = SlurmRun("a", packed(submission("a")), tmp_path / "missing" / "a.events")()
+    began, progress, end = SlurmRun("a", task("a").packed(), tmp_path / "missing" / "a.events")()
     assert isinstance(began, Began)
     assert progress == ProgressReported("a", 1, 1, "")
     assert isinstance(end, Finished)
@@ -267,7 +267,7 @@ def test_the_batch_file_asks_for_what_was_wished(tmp_path: Path, monkeypatch: py
 
     def batch_file(options: dict[str, str], *, exclusive: bool) -> str:
         executor = submitit.SlurmExecutor(tmp_path)
-        executor.update_parameters(**slurm_commands.job_parameters(options, 3, exclusive=exclusive))
+        executor.update_parameters(**slurm.job_parameters(options, 3, exclusive=exclusive))
         return str(executor._make_submission_file_text("python", "x"))
 
     text = batch_file({"time": "2", "partition": "gpu", "gpus": "1", "exclusive": ""}, exclusive=False)
@@ -291,7 +291,7 @@ def test_the_batch_file_asks_for_what_was_wished(tmp_path: Path, monkeypatch: py
 )
 def test_options_that_cannot_be_are_refused(name: str, value: str) -> None:
     with pytest.raises(ExecutorError) as refused:
-        slurm_commands.job_parameters({name: value}, 3, exclusive=False)
+        slurm.job_parameters({name: value}, 3, exclusive=False)
     assert "\n" not in str(refused.value)
 
 
@@ -301,6 +301,6 @@ def test_a_command_that_fails_gives_its_reason_in_one_line(tmp_path: Path, monke
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(ExecutorError, match="squeue: no answer"):
-        slurm_commands.job_states()
+        slurm.job_states()
     fake.write_text("#!/bin/sh\necho '3_0|RUNNING'\necho '4|PENDING'\n")
-    assert slurm_commands.job_states() == {"3_0": "RUNNING", "4": "PENDING"}
+    assert slurm.job_states() == {"3_0": "RUNNING", "4": "PENDING"}

@@ -19,9 +19,8 @@ from audits.claims.hubrouter._bench_tables import NO_GPU, missing_sentence
 from audits.claims.hubrouter._targets import hubs_by_speed, outcomes
 from audits.claims.judged import Report
 from audits.evidence.experiment import Options
-from audits.evidence.gathering import Failure
 from audits.evidence.ledger import Evidence, Ledger, Record
-from audits.evidence.runner import Gathered
+from audits.evidence.runner import Failure, Gathered
 from audits.experiments.bench import bench as experiment
 from audits.experiments.bench._measured import benches
 from audits.report.bench.json import Document, bench_json

@@ -13,23 +13,11 @@ from pathlib import Path
 import torch
 
 from audits.evidence.address import code_behind
-from audits.evidence.executors.executor import Began, Failed, Finished, ProgressReported, Submission
+from audits.evidence.executors.executor import Began, Failed, Finished, ProgressReported
 from audits.evidence.experiment import Progress
 from audits.evidence.machine import environment
 
 Report = Callable[[Began | ProgressReported], None]
-
-
-def packed(submission: Submission) -> bytes:
-    """The submission as bytes for another process.
-
-    Raises:
-        ValueError: it cannot be sent.
-    """
-    try:
-        return pickle.dumps(submission)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ValueError(f"cannot be sent to a worker, execute must be a function of a module: {error}") from None
 
 
 def execute(
@@ -39,20 +27,20 @@ def execute(
 
     Args:
         run: its address.
-        data: what `packed` gave.
+        data: what `Task.packed` gave.
         report: called when the run begins and with its progress.
         every: seconds between two reports of progress, at least; the last step is always reported.
         catch: what becomes a failure of the run; anything else ends the process.
     """
     start = time.perf_counter()
     try:
-        submission: Submission = pickle.loads(data)  # noqa: S301 - packed by the process that gathers
-        report(Began(run, environment(submission.options.device)))
-        if submission.code and code_behind(submission.execute, submission.not_hashed) != submission.code:
+        function, spec, options, code, not_hashed = pickle.loads(data)  # noqa: S301 - packed by the process that gathers
+        report(Began(run, environment(options.device)))
+        if code and code_behind(function, not_hashed) != code:
             return Failed(run, "its code has changed since it was submitted; run the same command again")
         torch.set_num_threads(1)
-        torch.manual_seed(submission.spec.seed)
-        result: object = submission.execute(submission.spec, submission.options, _progress(run, report, every))
+        torch.manual_seed(spec.seed)
+        result: object = function(spec, options, _progress(run, report, every))
         if not isinstance(result, dict):
             return Failed(run, f"its result is of type {type(result).__name__}; it must be a dict")
         return Finished(run, json.dumps(result, allow_nan=False), time.perf_counter() - start)

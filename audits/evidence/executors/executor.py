@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
-from audits.evidence.experiment import Options, Progress, RunSpec
+from audits.evidence.experiment import Experiment, Options, RunSpec
 
 
 class ExecutorError(Exception):
@@ -15,28 +16,30 @@ class ExecutorError(Exception):
 
 
 @dataclass(frozen=True)
-class Submission:
-    """A run to be executed.
-
-    Attributes:
-        run: its address in the ledger.
-        execute: called with the next two and a function that reports progress.
-        spec: the run's configuration and seed.
-        options: the user's choices.
-        code: the hash that the code behind `execute` must have where it is executed; empty where nobody checks.
-        not_hashed: modules that this hash leaves out.
-        exclusive: nothing else may run on the machine meanwhile.
-        fresh_process: no other run may have been in its process, nor come after it.
-    """
+class Task:
+    """A run to be executed: its address in the ledger, what asks for it, and the user's choices for this run alone."""
 
     run: str
-    execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
+    experiment: Experiment
     spec: RunSpec
     options: Options
-    code: str = ""
-    not_hashed: tuple[str, ...] = ()
-    exclusive: bool = False
-    fresh_process: bool = False
+
+    @property
+    def label(self) -> str:
+        """What the user knows the run by."""
+        return self.spec.label or f"{self.spec.experiment} seed {self.spec.seed}"
+
+    def packed(self, code: str = "") -> bytes:
+        """The task for another process, where the code behind it must have this hash; empty where nobody checks.
+
+        Raises:
+            ValueError: it cannot be sent.
+        """
+        execute, not_hashed = self.experiment.execute, self.experiment.not_hashed
+        try:
+            return pickle.dumps((execute, self.spec, self.options, code, not_hashed))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ValueError(f"cannot be sent to a worker, execute must be a function of a module: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -95,35 +98,32 @@ class Requeued:
 Event = Began | ProgressReported | Finished | Failed | Died | Requeued
 
 
-class Executor(Protocol):
+class Executor(ABC):
     """Executes runs; used as a context, on leaving which nothing is waited for.
 
-    The last event of every run is Finished, Failed or Died.
+    The last event of every run is Finished, Failed or Died. Every method raises ExecutorError where it cannot go on.
     """
 
-    def submit(self, submissions: Sequence[Submission]) -> None:
-        """Take runs to be executed, in this order; those that died may be submitted again.
+    def __enter__(self) -> Self:
+        return self
 
-        Raises:
-            ExecutorError: they cannot be taken.
-        """
-
-    def wait(self, seconds: float | None) -> Sequence[Event]:
-        """What happened, in order; waits for something to happen, but not much longer than `seconds`. May be empty.
-
-        Raises:
-            ExecutorError: nothing can be learnt about the runs any more.
-        """
-
-    def forget(self, run: str, *, keep_log: bool = False) -> None:
-        """Delete what is kept of a run and end it where it still runs: no more events come from it."""
+    @abstractmethod
+    def __exit__(self, *_: object) -> None:
+        """End what must not outlive this process."""
 
     @property
     def left_behind(self) -> str:
         """In one line, what goes on when this process ends now; empty where nothing does."""
+        return ""
 
-    def __enter__(self) -> Self:
-        """Begin."""
+    @abstractmethod
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Take runs to be executed, in this order; those that died may be submitted again."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End what must not outlive this process."""
+    @abstractmethod
+    def wait(self, seconds: float | None) -> Sequence[Event]:
+        """What happened, in order; waits for something to happen, but not much longer than `seconds`. May be empty."""
+
+    @abstractmethod
+    def forget(self, run: str, *, keep_log: bool = False) -> None:
+        """Delete what is kept of a run and end it where it still runs: no more events come from it."""

@@ -5,44 +5,33 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from multiprocessing.connection import wait
-from types import TracebackType
-from typing import Self
 
-from audits.evidence.executors.execution import packed
-from audits.evidence.executors.executor import Died, Event, Failed, Finished, Submission
+from audits.evidence.executors.executor import Died, Event, Executor, Failed, Finished, Task
 from audits.evidence.executors.worker import Worker
 
 
-def default_workers(device: str) -> int:
-    """One a core, and one in all on a GPU, whose memory the runs would share."""
-    return 1 if device.startswith("cuda") else os.cpu_count() or 1
+class LocalExecutor(Executor):
+    """At most `workers` runs at a time; exclusive ones come last, one at a time.
 
+    None is one worker a core, and one in all on a GPU, whose memory the runs would share.
+    """
 
-class LocalExecutor:
-    """At most `workers` runs at a time; exclusive ones come last, one at a time."""
-
-    left_behind = ""  # workers do not outlive this process
-
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._shared: deque[Submission] = deque()
-        self._exclusive: deque[Submission] = deque()
-        self._busy: dict[Worker, Submission] = {}
+    def __init__(self, device: str, workers: int | None = None) -> None:
+        self._workers = workers or (1 if device.startswith("cuda") else os.cpu_count() or 1)
+        self._shared: deque[Task] = deque()
+        self._exclusive: deque[Task] = deque()
+        self._busy: dict[Worker, Task] = {}
         self._idle: list[Worker] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         for worker in (*self._busy, *self._idle):
             worker.kill()
 
-    def submit(self, submissions: Sequence[Submission]) -> None:
+    def submit(self, tasks: Sequence[Task]) -> None:
         """Take runs to be executed."""
-        for submission in submissions:
-            (self._exclusive if submission.exclusive else self._shared).append(submission)
+        for task in tasks:
+            (self._exclusive if task.experiment.exclusive else self._shared).append(task)
 
     def wait(self, seconds: float | None) -> Sequence[Event]:
         """What cannot be begun, else the next event of every worker that has one."""
@@ -51,9 +40,9 @@ class LocalExecutor:
         ready = wait([worker.connection for worker in self._busy], seconds)
         return [self._event(worker) for worker in list(self._busy) if worker.connection in ready]
 
-    def forget(self, run: str, *, keep_log: bool = False) -> None:  # noqa: ARG002 - part of the protocol
+    def forget(self, run: str, *, keep_log: bool = False) -> None:  # noqa: ARG002 - part of the interface
         """End a run, and its worker with it: it can be in any state."""
-        for worker in [worker for worker, its in self._busy.items() if its.run == run]:
+        for worker in [worker for worker, task in self._busy.items() if task.run == run]:
             del self._busy[worker]
             worker.kill()
 
@@ -64,16 +53,16 @@ class LocalExecutor:
         if self._exclusive and not self._busy and not self._shared:
             yield from self._begin(self._exclusive.popleft())
 
-    def _begin(self, submission: Submission) -> Iterator[Failed]:
+    def _begin(self, task: Task) -> Iterator[Failed]:
         """Give a run to an idle worker, or to a new one."""
         try:
-            data = packed(replace(submission, code=""))  # workers import at once what this process has hashed
+            data = task.packed()  # without a hash: workers import at once what this process has hashed
         except ValueError as error:
-            yield Failed(submission.run, str(error))
+            yield Failed(task.run, str(error))
             return
-        worker = self._idle.pop() if self._idle and not submission.fresh_process else Worker()
-        self._busy[worker] = submission
-        worker.give(submission.run, data)
+        worker = self._idle.pop() if self._idle and not task.experiment.fresh_process else Worker()
+        self._busy[worker] = task
+        worker.give(task.run, data)
 
     def _event(self, worker: Worker) -> Event:
         """A worker's next event; the last one of its run sets it free."""
@@ -82,7 +71,7 @@ class LocalExecutor:
             advice = "if memory ran out, use fewer workers"
             return Died(self._busy.pop(worker).run, "its worker process", worker.end(), advice)
         if isinstance(event, Finished | Failed):
-            if self._busy.pop(worker).fresh_process:
+            if self._busy.pop(worker).experiment.fresh_process:
                 worker.kill()
             else:
                 self._idle.append(worker)

@@ -11,21 +11,27 @@ import contextlib
 import fcntl
 import io
 import math
+import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import submitit
 
-from audits.evidence.executors.execution import packed
-from audits.evidence.executors.executor import Died, Event, ExecutorError, Failed, Requeued, Submission
-from audits.evidence.executors.slurm_commands import JOB_NAME, check_commands, command, job_parameters, job_states
+from audits.evidence.address import code_of
+from audits.evidence.executors.executor import Died, Event, Executor, ExecutorError, Failed, Requeued, Task
 from audits.evidence.executors.slurm_run import SlurmRun, reported
 from audits.evidence.executors.worker import interrupts_held
 
+JOB_NAME = "hubrouter-audit"
+COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
+COMMAND_SECONDS = 120  # a busy controller may take so long to answer (our choice)
+MINUTES = "60"  # a job's time limit where none is given; a run that keeps checkpoints goes on in the next (our choice)
+WARNING_SECONDS = 90  # before the time limit a job is warned and goes back to the queue; submitit's default
 POLL_SECONDS = 10.0  # between two looks at the queue; more would burden a controller that many use (our choice)
 OUTAGE_SECONDS = 900.0  # a controller may be away so long, to be restarted say (our choice)
 LOOKS_WITHOUT_RESULT = 3  # at a job that is over, before it counts as dead: shared file systems show files late
@@ -38,6 +44,68 @@ OVER = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED"}
     | {"TIMEOUT", UNKNOWN}
 )
+OURS = frozenset(
+    {"array", "chdir", "error", "input", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output"}
+    | {"no-requeue", "parsable", "requeue", "signal", "test-only", "wait", "wrap"}
+)
+
+
+def job_states() -> dict[str, str]:
+    """The state of every job of ours that the controller knows, ended ones included, by its number.
+
+    submitit asks sacct, which needs an accounting database; many clusters have none.
+
+    Raises:
+        ExecutorError: the controller does not answer.
+    """
+    lines = command("squeue", "--me", f"--name={JOB_NAME}", "--states=all", "--array", "--noheader", "--format=%i|%T")
+    pairs = (line.strip().partition("|") for line in lines.splitlines())
+    return {job: state for job, _, state in pairs}
+
+
+def command(*words: str) -> str:
+    """A command's output.
+
+    Raises:
+        ExecutorError: it fails.
+    """
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ExecutorError(f"{words[0]}: {error}") from None
+    if done.returncode:
+        raise ExecutorError(f"{words[0]}: {' '.join(done.stderr.split()) or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def job_parameters(options: Mapping[str, str], at_a_time: int, *, exclusive: bool) -> dict[str, Any]:
+    """What submitit needs to know of an array; exclusive jobs get whole nodes, one after the other.
+
+    Args:
+        options: the user's options of sbatch by their long names; one without a value is a switch.
+        at_a_time: jobs that may run at the same time.
+        exclusive: nothing else may run on a job's node.
+
+    Raises:
+        ExecutorError: an option is set by this program, or is none.
+    """
+    for name, value in options.items():
+        if name in OURS:
+            raise ExecutorError(f"Slurm option {name} is set by this program and cannot be chosen")
+        if not re.fullmatch("[a-z0-9-]*[a-z0-9]", name) or "\n" in value:
+            raise ExecutorError(f"Slurm option {name!r} is none: give sbatch's long names without the dashes")
+    time = options.get("time", MINUTES)
+    if not time.isdecimal() or int(time) < 1:
+        raise ExecutorError(f"Slurm option time={time}: give a whole number of minutes, at least 1")
+    return {
+        "job_name": JOB_NAME,
+        "time": int(time),
+        "cpus_per_task": 1,
+        "exclusive": exclusive or None,
+        "array_parallelism": 1 if exclusive else at_a_time,
+        "signal_delay_s": min(WARNING_SECONDS, 15 * int(time)),
+        "additional_parameters": {"requeue": True, **{k: v or True for k, v in options.items() if k != "time"}},
+    }
 
 
 @dataclass
@@ -49,7 +117,7 @@ class Watched:
     looks: int = 0
 
 
-class SlurmExecutor:
+class SlurmExecutor(Executor):
     """Job arrays, one for exclusive runs and one for the others; looks at the queue every `poll` seconds.
 
     Raises:
@@ -59,7 +127,9 @@ class SlurmExecutor:
     def __init__(
         self, folder: Path, options: Mapping[str, str], *, at_a_time: int | None = None, poll: float = POLL_SECONDS
     ) -> None:
-        check_commands()
+        if missing := [name for name in COMMANDS if shutil.which(name) is None]:
+            what = ", ".join(missing)
+            raise ExecutorError(f"--executor slurm needs Slurm's commands on this machine; not found: {what}")
         self._parameters = {
             exclusive: job_parameters(options, at_a_time or AT_A_TIME, exclusive=exclusive)
             for exclusive in (False, True)
@@ -68,7 +138,6 @@ class SlurmExecutor:
         self._jobs = self._folder / "jobs"  # what submitit sends to jobs, what they return, and their logs
         self._watched: dict[str, Watched] = {}
         self._refused: list[Event] = []
-        self._lock = contextlib.ExitStack()
         self._answered = time.monotonic()
         try:
             self._jobs.mkdir(parents=True, exist_ok=True)
@@ -78,9 +147,9 @@ class SlurmExecutor:
 
     def __enter__(self) -> Self:
         """Lock the folder: two processes would collect each other's jobs."""
-        handle = self._lock.enter_context((self._folder / "lock").open("a"))
+        self._lock = (self._folder / "lock").open("a")
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
             raise ExecutorError(f"{self._folder}: another command gathers through this folder; let it end") from None
@@ -88,7 +157,7 @@ class SlurmExecutor:
             pass  # a file system that knows no locks
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Jobs stay: on a cluster a gathering takes longer than a terminal is open."""
         self._lock.close()
 
@@ -99,18 +168,19 @@ class SlurmExecutor:
         what = f"the same command collects them, scancel --name={JOB_NAME} ends them"
         return f"runs that stay with Slurm: {count}; {what}" if count else ""
 
-    def submit(self, submissions: Sequence[Submission]) -> None:
+    def submit(self, tasks: Sequence[Task]) -> None:
         """Submit runs as arrays, but those that a job already executes or has executed."""
-        states = job_states() if submissions else {}
+        states = job_states() if tasks else {}
         new: dict[bool, list[SlurmRun]] = {False: [], True: []}
-        for submission in submissions:
-            run, job = submission.run, self._job_of(submission.run)
+        for task in tasks:
+            run, job = task.run, self._job_of(task.run)
             if job and (job.paths.result_pickle.exists() or states.get(job.job_id, UNKNOWN) not in OVER):
                 self._watched[run] = Watched(job)
                 continue
             self.forget(run, keep_log=True)
             try:
-                new[submission.exclusive].append(SlurmRun(run, packed(submission), self._file(run, "events")))
+                packed = task.packed(code_of(task.experiment))
+                new[task.experiment.exclusive].append(SlurmRun(run, packed, self._file(run, "events")))
             except ValueError as error:
                 self._refused.append(Failed(run, str(error)))
         for exclusive, runs in new.items():
