@@ -11,7 +11,7 @@ from audits.claims.registry import all_claims
 from audits.evidence.ledger import Evidence, is_fresh
 from audits.evidence.succession import accepted
 from audits.experiments.registry import todays_code
-from audits.statistics.multiplicity import Adjusted, holm_by_claim
+from audits.statistics.multiplicity import Adjusted, holm
 
 NO_RUN = "not verified: no run yet"
 
@@ -35,7 +35,7 @@ class Report:
         """By claim, the deciding p value corrected by Holm over the paper's claims; those without one count as 1."""
         published = [item for item in self.judged if item.claim.kind is Kind.PUBLISHED]
         known = {item.claim.id: item.judgement.p for item in published if item.judgement.p is not None}
-        return holm_by_claim(known, family=len(published)) if known else {}
+        return dict(zip(known, holm(list(known.values()), len(published)), strict=True)) if known else {}
 
     @cached_property
     def cited(self) -> frozenset[str]:

@@ -14,6 +14,7 @@ from audits.evidence.experiment import TIERS
 from audits.subject.settings import DTYPES, Settings
 from audits.survey.fixups import LONGEST, SEQ_LEN
 
+EXECUTORS = ("local", "slurm")  # as `_executor.py` knows them
 BET_ROWS = 16  # in a step of `bet`; small batches mean more steps to learn from (our choice)
 SURVEY_SECONDS = 300  # for one architecture; most take below ten on a machine that does nothing else
 
@@ -99,7 +100,7 @@ def _claims(parser: argparse.ArgumentParser) -> None:
     add("--corpus", metavar="TEXT", help=corpus)
     add("--hotpot", metavar="FILE", help="HotpotQA's JSON, for the claim routing-bm25")
     _add_fresh(parser)
-    add("--executor", choices=("local", "slurm"), default="local", help="processes on this machine, or jobs of Slurm")
+    add("--executor", choices=EXECUTORS, default="local", help="processes on this machine, or jobs of Slurm")
     _add_workers(parser, "runs at a time; one a core where absent, what Slurm gives there")
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help=slurm)
     add("--checkpoints", metavar="DIR", help=where)

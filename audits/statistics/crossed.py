@@ -10,7 +10,6 @@ import numpy as np
 from scipy import stats
 
 from audits.statistics.levels import ALPHA, POWER
-from audits.statistics.permutation import sign_flip
 from audits.statistics.summary import Interval
 
 Matrix = Sequence[Sequence[float]]
@@ -21,17 +20,14 @@ _MOST = 200  # seeds; more are not planned for
 class PairedComparison:
     """Treated minus control over `n` seeds, in the units of the values.
 
-    `p` is that of the t test; `permutation_p`, by flipping signs, cannot fall below `smallest_permutation_p`, whatever
-    the data. `mde` is the true difference detected with 80 % power and `seeds_needed` the seeds that detect a true
-    difference as large as the observed one; both take the estimated SD for the true one. `seeds_needed` is None where
-    the noise of the text alone hides the difference. `sd` is that of the per-seed differences.
+    `p` is that of the t test. `mde` is the true difference detected with 80 % power and `seeds_needed` the seeds that
+    detect a true difference as large as the observed one; both take the estimated SD for the true one. `seeds_needed`
+    is None where the noise of the text alone hides the difference. `sd` is that of the per-seed differences.
     """
 
     difference: float
     interval: Interval  # two-sided, at level 1 - alpha
     p: float
-    permutation_p: float
-    smallest_permutation_p: float
     mde: float
     seeds_needed: int | None
     n: int
@@ -84,14 +80,12 @@ def crossed(differences: Matrix, alpha: float = ALPHA) -> PairedComparison:
         ValueError: fewer than 2 seeds or blocks, rows of different lengths, a value that is not finite, or equal seeds.
     """
     found = _fit(differences)
-    half, exact = found.quantile(alpha / 2) * found.error, sign_flip(np.mean(differences, axis=1).tolist())
+    half = found.quantile(alpha / 2) * found.error
     enough = (n for n in range(2, _MOST) if replace(found, n=n).detectable(alpha) <= abs(found.mean))
     return PairedComparison(
         difference=found.mean,
         interval=Interval(found.mean - half, found.mean + half),
         p=2 * float(stats.t.sf(abs(found.mean) / found.error, found.df)),
-        permutation_p=exact.p,
-        smallest_permutation_p=exact.smallest_p,
         mde=found.detectable(alpha),
         seeds_needed=next(enough, None),
         n=found.n,

@@ -1,4 +1,4 @@
-"""Power of t tests at very small n, the smallest effect they detect and the seeds they need, without simulation noise.
+"""Power of t tests at very small n, the effect or margin they can show and the seeds they need, without simulation.
 
 A t test rejects when |difference| exceeds a critical value that itself depends on the estimated SDs. Given those, the
 rejection probability is a normal tail; it is averaged over the chi-squared distribution of the SDs, at equally likely
@@ -8,6 +8,7 @@ Noise is taken as normal.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,17 +40,17 @@ def paired_rule(sd: float, n: int, alpha: float = 0.05) -> Rule:
     """The two-sided paired t test on `n` pairs whose differences have true SD `sd`."""
     _check(n, alpha, sd)
     error = sd / np.sqrt(n)
-    return Rule(float(error), stats.t.isf(alpha / 2, n - 1) * error * np.sqrt(variance_ratios(n - 1)))
+    return Rule(float(error), stats.t.isf(alpha / 2, n - 1) * error * np.sqrt(_variance_ratios(n - 1)))
 
 
-def welch_rule(sd_a: float, sd_b: float, n: int, alpha: float = 0.05, n_b: int | None = None) -> Rule:
-    """Welch's two-sided test with `n` runs an arm (`n_b` in the second) and true SDs `sd_a`, `sd_b`, one may be 0."""
-    n_b = n if n_b is None else n_b
-    _check(min(n, n_b), alpha, max(sd_a, sd_b) if min(sd_a, sd_b) >= 0 else min(sd_a, sd_b))
-    true_a, true_b = sd_a**2 / n, sd_b**2 / n_b
-    var_a, var_b = np.meshgrid(true_a * variance_ratios(n - 1, SIDE), true_b * variance_ratios(n_b - 1, SIDE))
+def welch_rule(sd_a: float, sd_b: float, n: int, alpha: float = 0.05) -> Rule:
+    """Welch's two-sided test with `n` runs an arm and true SDs `sd_a` and `sd_b`, of which one may be 0."""
+    _check(n, alpha, max(sd_a, sd_b) if min(sd_a, sd_b) >= 0 else min(sd_a, sd_b))
+    true_a, true_b = sd_a**2 / n, sd_b**2 / n
+    ratios = _variance_ratios(n - 1, SIDE)
+    var_a, var_b = np.meshgrid(true_a * ratios, true_b * ratios)
     total = var_a + var_b
-    df = 1 / ((var_a / total) ** 2 / (n - 1) + (var_b / total) ** 2 / (n_b - 1))
+    df = 1 / ((var_a / total) ** 2 / (n - 1) + (var_b / total) ** 2 / (n - 1))
     critical = stdtrit(df, 1 - alpha / 2) * np.sqrt(total)
     return Rule(float(np.sqrt(true_a + true_b)), critical.ravel())
 
@@ -87,8 +88,35 @@ def seeds_needed(rule_at: Callable[[int], Rule], effect: float, power: float = 0
     return n if n <= limit else None
 
 
+def smallest_margin(sd: float, n: int, alpha: float = 0.05) -> float:
+    """The smallest margin of equivalence that `n` runs an arm of common estimated SD `sd` can prove.
+
+    The best case, with observed means exactly equal: any observed difference makes the provable margin larger.
+    """
+    _check(n, alpha, sd)
+    return float(stats.t.isf(alpha, 2 * n - 2)) * sd * math.sqrt(2 / n)
+
+
+def margin_with_power(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The margin proved with probability `power` if the arms are truly equal and the true common SD is `sd`.
+
+    Given the estimated SD, both one-sided tests reject when |difference| < margin - critical.
+    """
+    _check(n, alpha, sd)
+    if not 0 < power < 1:
+        raise ValueError(f"the power must lie between 0 and 1, got {power}")
+    error, df = sd * math.sqrt(2 / n), 2 * n - 2
+    critical = stats.t.isf(alpha, df) * error * np.sqrt(_variance_ratios(df))
+
+    def proved(margin: float) -> float:
+        room = np.maximum(margin - critical, 0.0) / error
+        return float(np.mean(2 * stats.norm.cdf(room) - 1))
+
+    return float(brentq(lambda margin: proved(margin) - power, 0.0, float(critical.max()) + 10 * error))
+
+
 @lru_cache(maxsize=256)  # searches for the seeds needed ask for the same degrees of freedom again
-def variance_ratios(df: int, points: int = GRID) -> NDArray[np.float64]:
+def _variance_ratios(df: int, points: int = GRID) -> NDArray[np.float64]:
     """Estimated over true variance, [points] equally likely values for `df` degrees of freedom."""
     quantiles = (np.arange(points) + 0.5) / points
     return np.asarray(stats.chi2.ppf(quantiles, df) / df, dtype=np.float64)

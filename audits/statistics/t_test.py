@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from audits.statistics.summary import Interval, Printed, Reading, Summary, summarise
+from audits.statistics.summary import Interval, Summary, summarise
 
 ROUNDING = 1e-13  # relative to the largest value: differences that vary less do so because of float64 rounding
 
@@ -38,6 +38,18 @@ def paired(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> TTest
     return _test(differences.mean, differences.sd / math.sqrt(differences.n), differences.n - 1, level)
 
 
+def equivalence_p(a: Sequence[float], b: Sequence[float], margin: float) -> float:
+    """The larger p of two one-sided paired t tests that `a - b` lies within the margin (TOST): small means equivalent.
+
+    Raises:
+        ValueError: a margin that is not positive and finite; otherwise as `paired`.
+    """
+    if not 0 < margin < math.inf:
+        raise ValueError(f"the margin must be positive and finite, got {margin}; fix it before looking at the data")
+    test = paired(a, b)
+    return float(stats.t.sf((margin - abs(test.difference)) / test.standard_error, test.df))
+
+
 def welch(a: Summary, b: Summary, level: float = 0.95) -> TTest:
     """Welch's two-sided t test and interval of `a - b` from summaries: unpaired, unequal variances.
 
@@ -53,11 +65,6 @@ def welch(a: Summary, b: Summary, level: float = 0.95) -> TTest:
     share_a, share_b = var_a / (var_a + var_b), var_b / (var_a + var_b)  # scaled so that tiny SDs do not underflow
     df = 1 / (share_a**2 / (a.n - 1) + share_b**2 / (b.n - 1))
     return _test(a.mean - b.mean, error, df, level)
-
-
-def welch_from_print(a: Printed, b: Printed, reading: Reading, level: float = 0.95) -> TTest:
-    """Welch's test of two printed arms under one reading of "±"; errors as `welch`."""
-    return welch(a.read_as(reading), b.read_as(reading), level)
 
 
 def _test(difference: float, error: float, df: float, level: float) -> TTest:

@@ -5,9 +5,9 @@ successes, is computed and not sampled. So there is no simulation error, and the
 any number of runs, where the normal approximation of Cochran and Armitage does not.
 
 Which runs are exchangeable under the null hypothesis:
-- All of them (`trend_over_runs`) if each run is independent of all others: seeds are nested in the dose, and seed 3 at
+- All of them (`tails_over_runs`) if each run is independent of all others: seeds are nested in the dose, and seed 3 at
   one dose shares with seed 3 at another only its number.
-- Those of one seed (`trend_within_seeds`) if a seed means the same data order or the same starting weights at every
+- Those of one seed (`tails_within_seeds`) if a seed means the same data order or the same starting weights at every
   dose, so that runs of one seed succeed or fail together. Valid in both cases, but less powerful in the first.
 
 The null hypothesis is one rate at all doses (of a seed). Rates that go up and down without a trend violate it too:
@@ -41,37 +41,6 @@ class Direction(StrEnum):
     FALLING = "falling"
     RISING = "rising"
     EITHER = "either"
-
-
-def trend_over_runs(doses: Sequence[float], counts: Sequence[Counts], direction: Direction = Direction.EITHER) -> float:
-    """The exact p of the trend over `doses` [cells] with `counts` [cells]; all runs are exchangeable.
-
-    Raises:
-        ValueError: fewer than 2 different doses, one that is not finite, not one count for each, or too many runs.
-    """
-    if len(doses) != len(counts):
-        raise ValueError(f"a trend needs one count for each dose, got {len(counts)} for {len(doses)}")
-    grid, hits = on_grid(doses), [count.successes for count in counts]
-    tails = tails_over_runs(grid, tuple(count.trials for count in counts), sum(hits), direction)
-    return float(tails.p[int(np.dot(grid, hits))])
-
-
-def trend_within_seeds(
-    doses: Sequence[float], outcomes: Sequence[Sequence[bool]], direction: Direction = Direction.EITHER
-) -> float:
-    """The exact p of the trend over `doses` [cells] with `outcomes` [seeds, cells]; seeds' runs are exchangeable.
-
-    Raises:
-        ValueError: fewer than 2 different doses, one that is not finite, no seed, a seed without all doses, an outcome
-            that is neither true nor false, or too many runs.
-    """
-    if not outcomes or any(len(row) != len(doses) for row in outcomes):
-        raise ValueError("a trend within seeds needs at least 1 seed, and each seed at every dose")
-    if any(outcome not in (0, 1) for row in outcomes for outcome in row):
-        raise ValueError("an outcome is true (converged) or false; leave out a seed with a missing run")
-    grid, hits = on_grid(doses), np.asarray(outcomes, dtype=np.int64)
-    tails = tails_within_seeds(grid, tuple(sorted(hits.sum(axis=1).tolist())), direction)
-    return float(tails.p[int(np.dot(grid, hits.sum(axis=0)))])
 
 
 def trend_over_cells(
@@ -116,12 +85,12 @@ def exact_trend_power(
     direction: Direction = Direction.EITHER,
     alpha: float = 0.05,
 ) -> float:
-    """The probability that `trend_over_runs` rejects if cell i truly succeeds at `rates[i]`, `trials` runs a cell.
+    """The probability that the trend over runs is found if cell i truly succeeds at `rates[i]`, `trials` runs a cell.
 
     With equal rates it is the test's size.
 
     Raises:
-        ValueError: as `trend_over_runs`, a rate outside [0, 1], no run, or alpha outside (0, 1).
+        ValueError: as `on_grid`, too many runs, a rate outside [0, 1], no run, or alpha outside (0, 1).
     """
     if len(doses) != len(rates) or not all(0 <= rate <= 1 for rate in rates):
         raise ValueError("each dose needs one true rate between 0 and 1")
@@ -154,7 +123,7 @@ def cochran_armitage(doses: Sequence[float], successes: Sequence[int], trials: i
     """The trend of the success rate over `doses` [cells], with `successes` [cells] of `trials` runs in each cell.
 
     The p is asymptotic: at 5 runs in each of 4 cells it can reject a true null in 8 % of cases at alpha 5 %; use
-    `trend_over_runs` there. If every run succeeded or every run failed, z = 0.
+    `tails_over_runs` there. If every run succeeded or every run failed, z = 0.
 
     Raises:
         ValueError: fewer than 2 different doses, unequal lengths, or counts outside 0..trials.

@@ -12,12 +12,11 @@ from audits.experiments.calibration import calibration
 from audits.experiments.calibration._noise import NOISE
 from audits.statistics.counts import Counts
 from audits.statistics.crossed import crossed
-from audits.statistics.equivalence import equivalence, equivalence_paired
 from audits.statistics.multiplicity import holm
 from audits.statistics.permutation import sign_flip, two_sample
 from audits.statistics.summary import summarise
-from audits.statistics.t_test import paired, welch
-from audits.statistics.trend import Direction, trend_over_runs, trend_within_seeds
+from audits.statistics.t_test import equivalence_p, paired, welch
+from audits.statistics.trend import Direction, on_grid, tails_over_runs, tails_within_seeds
 
 
 def quiet(*_args):
@@ -45,8 +44,7 @@ def test_the_batches_give_the_p_values_of_the_tests_in_use(n):
     assert means.sign_flip_p(a - b) == pytest.approx([sign_flip(gaps).p for gaps in (a - b).tolist()])
     assert means.welch_p(a, b) == pytest.approx([welch(summarise(x), summarise(y)).p for x, y in rows])
     assert means.two_sample_p(a, b) == pytest.approx([two_sample(x, y).p for x, y in rows])
-    assert means.paired_tost_p(a - b, 2.0) == pytest.approx([equivalence_paired(x, y, 2.0).p for x, y in rows])
-    assert means.welch_tost_p(a, b, 2.0) == pytest.approx([equivalence(x, y, 2.0).p for x, y in rows])
+    assert means.paired_tost_p(a - b, 2.0) == pytest.approx([equivalence_p(x, y, 2.0) for x, y in rows])
 
 
 def test_the_batch_of_crossed_tests_gives_their_p_values():
@@ -56,7 +54,7 @@ def test_the_batch_of_crossed_tests_gives_their_p_values():
 
 def test_the_batch_of_holm_rejects_what_holm_rejects():
     p = np.random.default_rng(52).uniform(0, 0.1, (6, 50))
-    assert means._holm_rejects(p).T.tolist() == [list(holm(column).rejected) for column in p.T.tolist()]
+    assert means._holm_rejects(p).T.tolist() == [[test.rejected for test in holm(column)] for column in p.T.tolist()]
 
 
 def test_the_batches_of_trends_give_the_p_values_of_the_trend_tests():
@@ -64,9 +62,13 @@ def test_the_batches_of_trends_give_the_p_values_of_the_trend_tests():
     outcomes = rng.random((15, 5, 8)) < 0.7
     hits = outcomes.sum(axis=1)
     for doses in (rates.HUBS, rates.LOG_HUBS):
-        known = [trend_over_runs(doses, [Counts(h, 5) for h in row], Direction.FALLING) for row in hits.tolist()]
+        grid = on_grid(doses)
+        tails = [tails_over_runs(grid, (5,) * 8, sum(row), Direction.FALLING) for row in hits.tolist()]
+        known = [found.p[np.dot(grid, row)] for found, row in zip(tails, hits, strict=True)]
         assert rates.trend_p_over_runs(doses, hits, Direction.FALLING) == pytest.approx(known)
-    known = [trend_within_seeds(rates.HUBS, sweep) for sweep in outcomes.tolist()]
+    grid = on_grid(rates.HUBS)
+    tails = [tails_within_seeds(grid, tuple(sorted(sweep.sum(1).tolist())), Direction.EITHER) for sweep in outcomes]
+    known = [found.p[np.dot(grid, row)] for found, row in zip(tails, hits, strict=True)]
     assert rates.trend_p_within_seeds(rates.HUBS, outcomes) == pytest.approx(known)
 
 

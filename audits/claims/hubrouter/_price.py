@@ -9,11 +9,10 @@ from enum import StrEnum
 
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models.leak_price import NAME
-from audits.statistics.equivalence import equivalence_paired
 from audits.statistics.levels import ALPHA
 from audits.statistics.multiplicity import holm
 from audits.statistics.summary import Interval
-from audits.statistics.t_test import paired
+from audits.statistics.t_test import equivalence_p, paired
 
 MARGIN = 0.01  # nats a token, about 1 % of perplexity: less is called nothing (our choice, fixed beforehand)
 ROUNDING = 1e-12  # nats; two sums of the same losses differ by less
@@ -115,7 +114,7 @@ def test_of(pairs: Pairs) -> Tested | None:
         return Tested(0.0, Interval(0.0, 0.0), 0.0, n, 1.0, 0.0)
     try:
         test = paired(pairs.clean, pairs.leaky)
-        nothing = equivalence_paired(pairs.clean, pairs.leaky, MARGIN).p
+        nothing = equivalence_p(pairs.clean, pairs.leaky, MARGIN)
     except ValueError:
         return None
     return Tested(test.difference, test.interval, test.standard_error * math.sqrt(n), n, test.p, nothing)
@@ -125,8 +124,8 @@ def _corrected(tests: Sequence[Tested]) -> dict[int, tuple[float, float]]:
     """Holm-adjusted p values (differs, nothing) by the identity of the test."""
     if not tests:
         return {}
-    family = holm([*(t.differs for t in tests), *(t.nothing for t in tests)], ALPHA)
-    pairs = zip(family.adjusted[: len(tests)], family.adjusted[len(tests) :], strict=True)
+    family = [test.adjusted for test in holm([*(t.differs for t in tests), *(t.nothing for t in tests)])]
+    pairs = zip(family[: len(tests)], family[len(tests) :], strict=True)
     return {id(test): pair for test, pair in zip(tests, pairs, strict=True)}
 
 

@@ -109,8 +109,9 @@ def judge(evidence: Evidence) -> Judgement:
 
 def judge_doses(found: Models, base: Runs, known: tuple[Dose, ...]) -> Judgement:
     """The judgement on trained doses, of which one is the dense one."""
-    family = holm([*(dose.gain.p for dose in known), *(dose.masked.p for dose in known)], ALPHA)
-    differs, exchanged = family.rejected[: len(known)], family.rejected[len(known) :]
+    family = holm([*(dose.gain.p for dose in known), *(dose.masked.p for dose in known)])
+    rejected = [test.rejected for test in family]
+    differs, exchanged = rejected[: len(known)], rejected[len(known) :]
     better = {dose.name for dose, no in zip(known, differs, strict=True) if no and dose.gain.difference < 0}
     lost = {dose.name for dose, no in zip(known, exchanged, strict=True) if no and dose.masked.difference > 0}
     kept = {dose.name for dose, no in zip(known, exchanged, strict=True) if no and dose.masked.difference < 0}

@@ -27,8 +27,8 @@ from audits.evidence.ledger import Evidence
 from audits.experiments.language_models.leak_dose import BY_CHUNK, CHUNKS, clean
 from audits.formatting import Table, p_text, percent
 from audits.statistics.crossed import PairedComparison, crossed, slope_weights, within
-from audits.statistics.equivalence import margin_with_power, smallest_margin
 from audits.statistics.levels import ALPHA, POWER
+from audits.statistics.power import margin_with_power, smallest_margin
 from audits.statistics.summary import Reading, pooled_sd
 
 SEEDS = (3, 5, 10)

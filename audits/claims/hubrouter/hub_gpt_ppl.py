@@ -25,10 +25,10 @@ from audits.experiments.language_models._arm import SIZES
 from audits.experiments.language_models.systems import as_large_as_jamba, own_chunk, systems
 from audits.formatting import Table, p_text, percent
 from audits.statistics.levels import ALPHA, POWER
-from audits.statistics.multiplicity import holm_among_unknown, largest_family
+from audits.statistics.multiplicity import holm, largest_family
 from audits.statistics.power import minimum_detectable_effect, power_of, seeds_needed, welch_rule
 from audits.statistics.summary import Printed, Reading
-from audits.statistics.t_test import TTest, welch_from_print
+from audits.statistics.t_test import TTest, welch
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,13 @@ class UnderReading:
 
 def under(reading: Reading, hub: Printed, baseline: Printed, family: int) -> UnderReading:
     """Welch's test, its correction, and what the design can detect, under one reading."""
-    test = welch_from_print(hub, baseline, reading)
     a, b = hub.read_as(reading), baseline.read_as(reading)
-    strict = ALPHA / family
+    test, strict = welch(a, b), ALPHA / family
     rule = welch_rule(a.sd, b.sd, min(a.n, b.n), strict)
     return UnderReading(
         reading,
         test,
-        holm_among_unknown(test.p, family),
+        holm([test.p], family)[0].adjusted,
         power_of(rule, test.difference),
         minimum_detectable_effect(rule, POWER),
         seeds_needed(lambda n: welch_rule(a.sd, b.sd, n, strict), test.difference, POWER),
@@ -76,7 +75,7 @@ def comparison(views: tuple[UnderReading, ...], family: int) -> Table:
 def _test_row(view: UnderReading) -> tuple[str, ...]:
     test = view.test
     interval = f"{test.interval.low:.2f} to {test.interval.high:.2f}"
-    family = f"a family of {largest_family(test.p, ALPHA)}"
+    family = f"a family of {largest_family(test.p)}"
     p, adjusted = p_text(test.p), p_text(view.adjusted)
     return (view.reading.value, f"{test.difference:.1f}", interval, f"{test.df:.2f}", p, adjusted, family)
 
@@ -98,7 +97,7 @@ def judge_printed(hub: Printed, baseline: Printed, family: int) -> Judgement:
     found = ", ".join(f"p = {p_text(v.test.p)} if ± is the {v.reading} ({p_text(v.adjusted)} corrected)" for v in views)
     seeds = max((v.seeds for v in views if v.seeds is not None), default=None)
     effect = ", ".join(f"{v.detectable:.1f} PPL if ± is the {v.reading}" for v in views)
-    survives = min(largest_family(v.test.p, ALPHA) for v in views)
+    survives = min(largest_family(v.test.p) for v in views)
     held = ("under neither reading", "under one reading", "under both readings")[
         sum(view.adjusted <= ALPHA for view in views)
     ]
