@@ -14,20 +14,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import math
 import os
 import re
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any
 
 import msgspec
 
 SCHEMA = 3
+LARGEST = 2**30  # bytes of a file (our choice); the largest of ours has 3 MB
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -106,26 +108,21 @@ class Evidence:
         """The records of one experiment, in the order of their hashes, so that reports do not depend on timing."""
         return tuple(sorted((r for r in self.records if r.experiment == experiment), key=lambda r: r.run))
 
-    def latest(self, experiment: str, varied: str = "") -> tuple[Record, ...]:
+    def latest(self, experiment: str, *varied: str) -> tuple[Record, ...]:
         """The records that share the setting of the experiment's last record, in the order of their hashes.
 
-        A setting is the configuration without the entry `varied`, over which the experiment compares.
+        A setting is the configuration without the entries `varied`, over which the experiment compares.
         """
-        return tuple(sorted(self.latest_varying(experiment, (varied,)), key=lambda record: record.run))
-
-    def latest_varying(self, experiment: str, varied: Collection[str]) -> tuple[Record, ...]:
-        """The records that share the setting of the experiment's last record, in the order of recording."""
-        found = [record for record in self.records if record.experiment == experiment]
-        return tuple(record for record in found if record.setting(varied) == found[-1].setting(varied))
+        last = next((r.setting(varied) for r in reversed(self.records) if r.experiment == experiment), None)
+        return tuple(record for record in self.of(experiment) if record.setting(varied) == last)
 
     @cached_property
-    def by_question(self) -> dict[str, Record]:
-        """The last record of each question."""
+    def _by_question(self) -> dict[str, Record]:
         return {record.question: record for record in self.records}
 
     def answer(self, experiment: str, config: dict[str, Any], seed: int) -> Record | None:
         """The last record of a run, whatever code made it; None where there is none."""
-        return self.by_question.get(run_hash(experiment, config, seed))
+        return self._by_question.get(run_hash(experiment, config, seed))
 
     def latest_per_question(self, codes: Mapping[str, Collection[str]]) -> Evidence:
         """One record a question: that of today's code where there is one, else the last recorded.
@@ -166,29 +163,24 @@ class LedgerError(Exception):
 
 @dataclass(frozen=True)
 class Ledger:
-    """The evidence in a folder: every `*.jsonl` is read, records are written to `<experiment>.jsonl`."""
+    """The evidence in a folder: every `*.jsonl` is read, records are written to `<experiment>.jsonl`.
+
+    Every method raises LedgerError where a file cannot be read or written, or holds what is no record.
+    """
 
     folder: Path
 
     def read(self) -> Evidence:
-        """All records in the order of recording, the latest of each run. Between files the later name counts.
-
-        Raises:
-            LedgerError: a line is damaged (other than a torn last one), or of an unknown schema.
-        """
+        """All records in the order of recording, the latest of each run. Between files the later name counts."""
         latest: dict[str, Record] = {}
         for file in self._files():
-            for record in _parse(file, _bytes_of(file)).records:
+            for record in _parse(file)[0]:
                 latest.pop(record.run, None)
                 latest[record.run] = record
         return Evidence(tuple(latest.values()))
 
     def append(self, record: Record) -> None:
-        """Add a record durably; on reading it replaces earlier records of the same run.
-
-        Raises:
-            LedgerError: the record cannot be written as JSON, or the file cannot be written or is damaged at its end.
-        """
+        """Add a record durably; on reading it replaces earlier records of the same run."""
         line = _line_of(record)
         if not _FILE_NAME.fullmatch(record.experiment):
             raise LedgerError(f"experiment {record.experiment!r} cannot name a file; use letters, digits, - and _")
@@ -203,26 +195,17 @@ class Ledger:
             os.fsync(descriptor)
 
     def compact(self) -> None:
-        """Keep each question's latest record only, in the order of recording, so that committed files stay small.
-
-        Raises:
-            LedgerError: a file is damaged (it is left as it is) or cannot be written.
-        """
+        """Keep each question's latest record only, in the order of recording, so that committed files stay small."""
         for file in self._files():
-            with _open_locked(file) as descriptor:
-                before = _bytes_of(file)
-                records = _parse(file, before).records
+            with _open_locked(file):
+                records = _parse(file)[0]
                 last = {record.question: at for at, record in enumerate(records)}
                 after = b"".join(_line_of(record) for at, record in enumerate(records) if last[record.question] == at)
-                if after != before:
-                    _replace(file, after, os.fstat(descriptor).st_mode)
+                if after != file.read_bytes():
+                    _replace(file.resolve(), after)
 
     def check_writable(self) -> None:
-        """Make the folder, and find out before hours of work whether records can be written.
-
-        Raises:
-            LedgerError: they cannot.
-        """
+        """Make the folder, and find out before hours of work whether records can be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -232,46 +215,26 @@ class Ledger:
 
     def _files(self) -> list[Path]:
         """The ledger's files by name; none where the folder is missing."""
-        return sorted(self.folder.glob("*.jsonl"))
-
-
-@dataclass(frozen=True)
-class _Parsed:
-    """A file's records in the order of its lines, and where its whole lines end, in bytes."""
-
-    records: tuple[Record, ...]
-    end: int
+        try:
+            return sorted(file for file in self.folder.iterdir() if file.suffix == ".jsonl")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise LedgerError(f"{self.folder}: cannot be read: {error.strerror}") from None
 
 
 @contextmanager
 def _open_locked(file: Path) -> Iterator[int]:
-    """A descriptor of the file to read and append, under an exclusive lock."""
+    """A descriptor of the file to read and append, under an exclusive lock that its end releases."""
     try:
-        descriptor = _lock(file)
+        while True:
+            with file.open("ab+", buffering=0) as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(handle.fileno()), file.stat()):  # else `compact` has put a new one there
+                    yield handle.fileno()
+                    return
     except OSError as error:
-        raise LedgerError(f"{file}: cannot be opened for writing: {error.strerror}") from None
-    try:
-        yield descriptor
-    except OSError as error:
-        raise LedgerError(f"{file}: cannot be written: {error.strerror}") from error
-    finally:
-        os.close(descriptor)  # releases the lock
-
-
-def _lock(file: Path) -> int:
-    """Open and lock the file that bears the name once the lock is held: `compact` may have put a new one there."""
-    while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(descriptor), file.stat()):
-                return descriptor
-        except FileNotFoundError:
-            pass  # taken away meanwhile: make it anew
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+        raise LedgerError(f"{file}: cannot be written: {error.strerror}") from None
 
 
 def _repair_tail(file: Path, descriptor: int) -> int:
@@ -279,7 +242,7 @@ def _repair_tail(file: Path, descriptor: int) -> int:
     size = os.fstat(descriptor).st_size
     if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
         return size
-    whole = _parse(file, _bytes_of(file)).end
+    whole = _parse(file)[1]
     if whole == size:  # only the newline is missing
         os.write(descriptor, b"\n")
         return size + 1
@@ -287,37 +250,35 @@ def _repair_tail(file: Path, descriptor: int) -> int:
     return whole
 
 
-def _bytes_of(file: Path) -> bytes:
-    """The file's content."""
+def _parse(file: Path) -> tuple[list[Record], int]:
+    """A file's records in the order of its lines, and where its whole lines end, in bytes.
+
+    A torn last line is left out; empty lines are passed over.
+    """
+    records, end = list[Record](), 0
+    for number, line in enumerate(BytesIO(_content(file)), 1):
+        if line.strip():
+            place = f"{file}, line {number}"
+            try:
+                entry = msgspec.json.decode(line)
+            except (msgspec.DecodeError, RecursionError):
+                if not line.endswith(b"\n"):
+                    break
+                raise LedgerError(f"{place}: damaged, not a record; restore the line or delete it") from None
+            records.append(_checked(place, entry))
+        end += len(line)
+    return records, end
+
+
+def _content(file: Path) -> bytes:
     try:
+        if not file.is_file():  # opening a pipe would wait for ever
+            raise LedgerError(f"{file}: cannot be read: no regular file; move it away")
+        if file.stat().st_size > LARGEST:
+            raise LedgerError(f"{file}: cannot be read: larger than {LARGEST} bytes; move it away")
         return file.read_bytes()
     except OSError as error:
         raise LedgerError(f"{file}: cannot be read: {error.strerror}") from None
-
-
-def _parse(file: Path, data: bytes) -> _Parsed:
-    """The records of a file's content, a torn last line left out. Empty lines are passed over."""
-    records, end = [], 0
-    for number, line in enumerate(BytesIO(data), 1):
-        record = _record_of(f"{file}, line {number}", line, last=not line.endswith(b"\n"))
-        if record is None and not line.endswith(b"\n"):
-            break
-        end += len(line)
-        records += [record] if record else []
-    return _Parsed(tuple(records), end)
-
-
-def _record_of(place: str, line: bytes, *, last: bool) -> Record | None:
-    """A line's record; None for an empty line and for a `last` line that is torn."""
-    if not line.strip():
-        return None
-    try:
-        entry = msgspec.json.decode(line)
-    except msgspec.DecodeError:
-        if last:
-            return None
-        raise LedgerError(f"{place}: damaged, not a record; restore the line or delete it") from None
-    return _checked(place, entry)
 
 
 def _checked(place: str, entry: Any) -> Record:
@@ -325,20 +286,19 @@ def _checked(place: str, entry: Any) -> Record:
     schema = entry.get("schema") if isinstance(entry, dict) else None
     if schema != SCHEMA:
         raise LedgerError(
-            f"{place}: schema {schema!r} is not the known {SCHEMA}; update this program if it is a later one, else "
+            f"{place}: schema {schema!r:.40} is not the known {SCHEMA}; update this program if it is a later one, else "
             "delete the line, and its run is repeated"
         )
     try:
         if wrong := entry.keys() ^ {"schema", "run", "digest", *Record.__dataclass_fields__}:
-            raise msgspec.ValidationError(f"missing or unknown: {', '.join(sorted(wrong))}")
+            raise ValueError(f"missing or unknown: {sorted(wrong)!r:.200}")
         record = msgspec.convert(entry, Record)
-    except msgspec.ValidationError as error:
+        run, digest = record.run, _hash({name: value for name, value in entry.items() if name != "digest"})
+    except (ValueError, RecursionError) as error:  # numbers that JSON cannot hold and lists too deep among them
         raise LedgerError(f"{place}: damaged ({error}); restore the line or delete it") from None
-    if entry["run"] != record.run:
-        raise LedgerError(
-            f"{place}: address {entry['run']} does not match experiment, config, seed and code; restore the line"
-        )
-    if entry["digest"] != _hash({name: value for name, value in entry.items() if name != "digest"}):
+    if entry["run"] != run:
+        raise LedgerError(f"{place}: its address does not match experiment, config, seed and code; restore the line")
+    if entry["digest"] != digest:
         raise LedgerError(f"{place}: edited, its digest does not match; restore the line or delete it")
     return record
 
@@ -348,10 +308,8 @@ def _line_of(record: Record) -> bytes:
     place = f"record of experiment {record.experiment}, seed {record.seed}"
     try:
         line = record.to_line().encode()
-    except (TypeError, ValueError) as error:
-        number = _not_finite(asdict(record))
-        cause = f"{number} is not a finite number; record null or a flag instead" if number else str(error)
-        raise LedgerError(f"{place}: cannot be written as JSON: {cause}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LedgerError(f"{place}: cannot be written as JSON: {error}") from None
     entry = json.loads(line)
     if run_hash(entry["experiment"], entry["config"], entry["seed"], entry["code"]) != record.run:
         raise LedgerError(f"{place}: its config reads back differently from JSON; use texts as keys")
@@ -359,24 +317,16 @@ def _line_of(record: Record) -> bytes:
     return line
 
 
-def _not_finite(value: Any, name: str = "") -> str | None:
-    """The dotted name of the first number that is not finite, None where all are."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return name
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    found = (_not_finite(item, f"{name}.{key}".lstrip(".")) for key, item in pairs)
-    return next((name for name in found if name), None)
-
-
-def _replace(file: Path, data: bytes, mode: int) -> None:
+def _replace(file: Path, data: bytes) -> None:
     """Write under another name and rename."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor, name = mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    partial = Path(name)
     try:
-        with partial.open("wb") as handle:
+        with os.fdopen(descriptor, "wb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
-        partial.chmod(mode & 0o777)
+        shutil.copymode(file, partial)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)

@@ -90,7 +90,7 @@ class Sweep:
 
 def sweep(evidence: Evidence) -> Sweep:
     """The sweep in the setting of its last run; empty if there is none."""
-    records = evidence.latest_varying(NAME, VARIED)
+    records = evidence.latest(NAME, *VARIED)
     setting = records[-1].setting(VARIED) if records else {}
     return Sweep(str(setting.get("tier", "")), setting, tuple(_routed(record) for record in records))
 

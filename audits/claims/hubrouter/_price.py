@@ -85,7 +85,7 @@ class Priced:
 def pairs_of(evidence: Evidence, wanted: set[str]) -> tuple[Pairs, ...]:
     """The runs of every wanted leak in the setting of the last run, by name."""
     by_leak: dict[str, list[Record]] = {}
-    for record in evidence.latest(NAME, varied="twin"):
+    for record in evidence.latest(NAME, "twin"):
         by_leak.setdefault(str(record.config["twin"]), []).append(record)
     killers = _killers(evidence)
     return tuple(_pairs(leak, by_leak[leak], killers.get(leak, 0)) for leak in sorted(wanted & set(by_leak)))

@@ -147,7 +147,7 @@ def _left_out() -> Table:
 
 def _scale(evidence: Evidence) -> str:
     """The scale of the runs in a few words."""
-    config = evidence.latest(NAME, varied="twin")[0].config
+    config = evidence.latest(NAME, "twin")[0].config
     return f"models of some thousand parameters, {config['steps']} steps on {config['corpus']['name']}"
 
 

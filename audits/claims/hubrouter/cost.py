@@ -20,7 +20,7 @@ def judge(evidence: Evidence) -> Judgement:
 
     The bench, where it was run, can refute the claim; with the few lengths of a tier its interval alone proves nothing.
     """
-    records = {str(r.config["layer"]): r for r in evidence.latest("layer-cost", varied="layer")}
+    records = {str(r.config["layer"]): r for r in evidence.latest("layer-cost", "layer")}
     if "hub" not in records or "attention" not in records:
         return no_run_yet("the layers' cost")
     hub, attention = records["hub"], records["attention"]
