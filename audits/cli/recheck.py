@@ -9,8 +9,7 @@ from rich.console import Console
 
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
 from audits.evidence.ledger import Ledger
-from audits.evidence.recheck import Outcome, recheck
-from audits.evidence.resample import may_differ
+from audits.evidence.recheck import Outcome, may_differ, recheck
 from audits.evidence.succession import repeated
 from audits.experiments.registry import all_experiments
 from audits.subject.settings import Settings

@@ -22,11 +22,11 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import networkx
 
@@ -42,6 +42,10 @@ from audits.evidence.definitions import (
     source,
 )
 
+if TYPE_CHECKING:
+    from audits.evidence.experiment import Experiment
+
+INTERFACE = "audits.evidence.experiment"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -57,24 +61,27 @@ class Node(NamedTuple):
 Token = str | Node
 
 
-def code_hash(functions: Iterable[Callable[..., object]], not_hashed: Iterable[str] = ()) -> str:
-    """The first 16 hex digits of SHA-256 over all code that these functions reach.
+def code_of(experiment: Experiment) -> str:
+    """Today's hash of the code that defines an experiment's runs: part of the address of each run in the ledger."""
+    return code_behind(experiment.execute, experiment.not_hashed)
+
+
+def code_behind(execute: Callable[..., object], not_hashed: Iterable[str] = ()) -> str:
+    """The first 16 hex digits of SHA-256 over all code that a function reaches, or a partial call of one.
+
+    How runs are specified and how they report progress is no part of it.
 
     Args:
-        functions: module-level functions of this project, or partial calls of such.
-        not_hashed: dotted names of modules whose code does not decide a result although the functions reach it.
+        execute: a function of a module.
+        not_hashed: dotted names of modules whose code does not decide a result although the function reaches it.
 
     Raises:
         ValueError: a module of `not_hashed` does not exist.
     """
-    roots = tuple(definition(function) for function in functions)
-    return _code_hash(roots, _checked(not_hashed))
-
-
-def modules_behind(functions: Iterable[Callable[..., object]], not_hashed: Iterable[str] = ()) -> tuple[str, ...]:
-    """The dotted names of all modules that `code_hash` reads something of, sorted."""
-    roots = tuple(definition(function) for function in functions)
-    return tuple(sorted({node.module for node in _reached(roots, _checked(not_hashed)) if node.kind != "data"}))
+    for name in not_hashed:
+        if file_of(name) is None:
+            raise ValueError(f"not_hashed names {name}, which is no module of this project")
+    return _code_hash(definition(execute), frozenset((*not_hashed, INTERFACE)))
 
 
 def definition(function: Callable[..., object]) -> Node:
@@ -83,25 +90,18 @@ def definition(function: Callable[..., object]) -> Node:
     return Node("definition", function.__module__, function.__qualname__)
 
 
-def _checked(modules: Iterable[str]) -> frozenset[str]:
-    for name in modules:
-        if file_of(name) is None:
-            raise ValueError(f"not_hashed names {name}, which is no module of this project")
-    return frozenset(modules)
-
-
 @cache
-def _code_hash(roots: tuple[Node, ...], not_hashed: frozenset[str]) -> str:
-    digests = _digests(_reached(roots, not_hashed))
+def _code_hash(root: Node, not_hashed: frozenset[str]) -> str:
+    digests = _digests(_reached(root, not_hashed))
     effects = sorted({digest for node, digest in digests.items() if node.kind == "effect"})
-    return hashlib.sha256("\n".join([*(digests[root] for root in roots), *effects]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([digests[root], *effects]).encode()).hexdigest()[:16]
 
 
-def _reached(roots: tuple[Node, ...], not_hashed: frozenset[str]) -> set[Node]:
-    """All definitions, groups, files and effects of imported modules behind the roots."""
+def _reached(root: Node, not_hashed: frozenset[str]) -> set[Node]:
+    """All definitions, groups, files and effects of imported modules behind the root."""
     seen: set[Node] = set()
     loaded: set[str] = set()
-    waiting: list[Node] = list(roots)
+    waiting = [root]
     while waiting:
         node = waiting.pop()
         if node in seen or node.module in not_hashed:
@@ -109,21 +109,13 @@ def _reached(roots: tuple[Node, ...], not_hashed: frozenset[str]) -> set[Node]:
         seen.add(node)
         template = _template(node)
         waiting += [token for token in template.tokens if not isinstance(token, str)]
-        for name in _loaded([node.module, *template.loads], loaded | not_hashed):
-            loaded.add(name)
-            waiting += [Node("effect", name, str(index)) for index in range(len(source(name).effects))]
-    return seen
-
-
-def _loaded(modules: Iterable[str], known: Set[str]) -> set[str]:
-    """The modules of this project that are imported when these are, themselves included, without those known."""
-    seen: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name not in seen and name not in known and file_of(name) is not None:
-            seen.add(name)
-            waiting += source(name).imported
+        imported = [node.module, *template.loads]
+        while imported:
+            name = imported.pop()
+            if name not in loaded | not_hashed and file_of(name) is not None:
+                loaded.add(name)
+                imported += source(name).imported
+                waiting += [Node("effect", name, str(index)) for index in range(len(source(name).effects))]
     return seen
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -31,13 +30,12 @@ class Display:
         self._start = time.monotonic()
         self._overall = self._bars.add_task(OVERALL, total=total, note="")
         self._tasks: dict[str, TaskID] = {}
-        self._shares: dict[str, float] = {}  # of each run under way, so that the time left is known before one ends
 
     def __enter__(self) -> Self:
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def begin(self, key: str, label: str) -> None:
@@ -49,7 +47,6 @@ class Display:
     def update(self, key: str, done: int, total: int, note: str) -> None:
         """Move a run's bar."""
         self._bars.update(self._tasks[key], completed=done, total=total, note=note)
-        self._shares[key] = done / total if total else 0.0
         self._move_overall()
 
     def pause(self, key: str, line: str) -> None:
@@ -66,24 +63,28 @@ class Display:
 
     def _left(self) -> str:
         """The time left estimated from the time that was needed, where there are no bars."""
-        done = self._ended + sum(self._shares.values())
+        done = self._done()
         if self._console.is_terminal or done >= self._total:
             return ""
         seconds = (time.monotonic() - self._start) * (self._total - done) / done
         return f"; about {timedelta(seconds=round(seconds))} left"
 
+    def _done(self) -> float:
+        """Whole runs and the shares of those under way, so that the time left is known before one ends."""
+        shares = (task.percentage / 100 for task in self._bars.tasks if task.id != self._overall)
+        return self._ended + sum(shares)
+
     def _leave(self, key: str) -> None:
         """Take away a run's bar and its share of the overall one."""
         if key in self._tasks:  # a run may end without having begun
             self._bars.remove_task(self._tasks.pop(key))
-        self._shares.pop(key, None)
         self._move_overall()
 
     def _move_overall(self) -> None:
-        """The overall bar: whole runs, and the shares of those under way; and how many run and how many wait."""
+        """The overall bar: what is done; and how many run and how many wait."""
         running = len(self._tasks)
         note = f"{running} running, {self._total - self._ended - running} waiting" if running else ""
-        self._bars.update(self._overall, completed=self._ended + sum(self._shares.values()), note=note)
+        self._bars.update(self._overall, completed=self._done(), note=note)
 
     def say(self, line: str) -> None:
         """Print a line, above the bars where there are some."""

@@ -1,5 +1,10 @@
 """Re-checking evidence by sample: repeat some runs of earlier code with today's, and compare every number.
 
+The sample is chosen by the hash of today's code, so nobody picks it: the runs, sorted by configuration, are cut into as
+many blocks as runs are to be repeated, and the hash draws one of each. Where a share of all runs would differ, at least
+that share of the draws would find one, whichever runs they are: n equal draws exclude, at 95 %, that more than
+1 - 0.05^(1/n) of the runs differ.
+
 Repeated runs are ordinary records of today's code. An interrupted re-check goes on from them; only once all are there
 is one record written (`audits.evidence.succession`) of what the comparison gave and which share of the runs could
 still differ. One difference, and none of the earlier runs counts.
@@ -7,22 +12,40 @@ still differ. One difference, and none of the earlier runs counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import partial
+from itertools import pairwise
+from typing import Any
 
 from rich.console import Console
 
-from audits.evidence.address import code_of
+from audits.evidence.code_hash import code_of
 from audits.evidence.experiment import TIERS, Experiment, Options, RunSpec
 from audits.evidence.ledger import Evidence, Ledger, Record, is_fresh, run_hash
 from audits.evidence.machine import commit, environment
-from audits.evidence.resample import SAME, Difference, differences, may_differ, population, same, sample
 from audits.evidence.runner import Gathered, gather
 from audits.evidence.succession import KIND, accepted, config_of, rechecked
 
+SHARE, FEWEST = 0.05, 3  # of the runs, and runs, that are repeated at least
+CONFIDENCE = 0.95
+SAME = ("cpu", "device", "platform", "python", "torch", "triton")  # what numbers equal to the last bit need
 SHOWN = 20  # differences that a record lists
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number that a repeated run gave otherwise; None for one that is absent."""
+
+    run: str
+    path: str
+    before: Any
+    now: Any
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,7 @@ class Outcome:
     experiment: str
     before: str
     now: str
-    runs: int
+    runs: int = 0
     repeated: int = 0
     different: tuple[Difference, ...] = ()
     refused: str = ""
@@ -87,26 +110,25 @@ def _earlier(evidence: Evidence, kind: str, now: str) -> tuple[str, ...]:
 def _recheck_one(
     studies: Sequence[Experiment], before: str, ledger: Ledger, device: str, repeat: Callable[..., Gathered]
 ) -> Outcome:
-    first, evidence = studies[0], ledger.read()
-    outcome = Outcome(first.recorded_as, before, code_of(first), 0)
+    first, evidence, here = studies[0], ledger.read(), environment(device)
+    outcome = Outcome(first.recorded_as, before, code_of(first))
     known = rechecked(evidence, first.recorded_as, before, outcome.now)
     if known is not None:
         return replace(outcome, runs=known.result["runs"], refused="a re-check found differences: gather anew")
     made = population(evidence, first.recorded_as, before)
-    asked = _asked(studies, device, Evidence(tuple(made)))
+    asked = _asked(studies, device, Evidence(made))
     runs = [run for run in made if run.question in asked]
     outcome = replace(outcome, runs=len(runs))
     if not runs:
         return replace(outcome, refused="today's experiment asks for none of these runs: gather anew")
-    here = environment(device)
-    elsewhere = next((run for run in runs if not same(run, here)), None)
-    if elsewhere is not None and first.tolerance is None:
-        what = ", ".join(f"{k} {elsewhere.environment.get(k)}" for k in SAME if not same(elsewhere, here, k))
-        return replace(outcome, refused=f"made with {what}, and no tolerance is stated for that: gather anew")
+    elsewhere = next(filter(None, (unlike(run, here) for run in runs)), None)
+    if elsewhere and first.tolerance is None:
+        return replace(outcome, refused=f"made with {elsewhere}, and no tolerance is stated for that: gather anew")
     repeated = sample(runs, outcome.now)
     for tier in TIERS:
         specs = tuple(spec for at, spec in (asked[run.question] for run in repeated) if at == tier)
-        failures = repeat([_only(first, specs)], Options(tier=tier, device=device)).failures if specs else ()
+        only = replace(first, runs=lambda _, specs=specs: specs, follow_up=None)
+        failures = repeat([only], Options(tier=tier, device=device)).failures if specs else ()
         if failures:
             return replace(outcome, refused=f"a repeated run failed: {failures[0].line}")
     return _judge(first, replace(outcome, repeated=len(repeated)), repeated, ledger, here)
@@ -114,37 +136,95 @@ def _recheck_one(
 
 def _asked(studies: Sequence[Experiment], device: str, made: Evidence) -> Mapping[str, tuple[str, RunSpec]]:
     """Today's runs of all tiers, each with its tier, by what they answer; `made` decides those that hang on others."""
-    specs = (
-        (tier, spec)
+    return {
+        run_hash(spec.experiment, spec.config, spec.seed): (tier, spec)
         for tier in TIERS
         for experiment in studies
         for spec in experiment.planned(Options(tier=tier, device=device), made.at(tier))
-    )
-    return {run_hash(spec.experiment, spec.config, spec.seed): (tier, spec) for tier, spec in specs}
-
-
-def _only(experiment: Experiment, specs: tuple[RunSpec, ...]) -> Experiment:
-    return replace(experiment, runs=lambda _: specs, follow_up=None)
+    }
 
 
 def _judge(
     experiment: Experiment, outcome: Outcome, repeated: Sequence[Record], ledger: Ledger, here: dict[str, str]
 ) -> Outcome:
     """Compare, and record what the comparison gave."""
-    now = {record.question: record for record in population(ledger.read(), experiment.recorded_as, outcome.now)}
-    different = tuple(d for run in repeated for d in differences(run, now[run.question], experiment))
-    outcome = replace(outcome, different=different)
+    now = {record.question: record for record in population(ledger.read(), outcome.experiment, outcome.now)}
+    pairs = [(run, now[run.question]) for run in repeated]
+    outcome = replace(outcome, different=tuple(d for pair in pairs for d in differences(*pair, experiment)))
     result = {
         "by": "sample",
         "holds": outcome.holds,
         "runs": outcome.runs,
-        "sample": [[run.run, now[run.question].run] for run in repeated],
+        "sample": [[run.run, again.run] for run, again in pairs],
         "may_differ": may_differ(outcome.runs, outcome.repeated),
-        "exact": all(same(run, now[run.question].environment) for run in repeated),
-        "different": [vars(difference) for difference in different[:SHOWN]],
+        "exact": not any(unlike(run, again.environment) for run, again in pairs),
+        "different": [vars(difference) for difference in outcome.different[:SHOWN]],
     }
     config = config_of(outcome.experiment, outcome.before, outcome.now)
-    seconds = sum(now[run.question].seconds for run in repeated)
-    recorded = datetime.now(UTC).isoformat(timespec="seconds")
+    seconds, recorded = sum(again.seconds for _, again in pairs), datetime.now(UTC).isoformat(timespec="seconds")
     ledger.append(Record(KIND, config, 0, result, here, seconds, "", commit(), recorded))
     return outcome
+
+
+def population(evidence: Evidence, experiment: str, code: str) -> tuple[Record, ...]:
+    """The runs of an experiment that this code made, the latest of each question, by configuration and seed."""
+    made = (record for record in evidence.records if (record.experiment, record.code) == (experiment, code))
+    found = {record.question: record for record in made}
+    return tuple(sorted(found.values(), key=lambda record: (json.dumps(record.config, sort_keys=True), record.seed)))
+
+
+def sample(runs: Sequence[Record], code: str) -> tuple[Record, ...]:
+    """The runs to repeat: one of each block, drawn by the hash of today's code."""
+    wanted = min(len(runs), max(FEWEST, math.ceil(SHARE * len(runs))))
+    bounds = pairwise(index * len(runs) // wanted for index in range(wanted + 1))
+    return tuple(block[_drawn(code, block) % len(block)] for low, high in bounds for block in [runs[low:high]])
+
+
+def _drawn(code: str, block: Sequence[Record]) -> int:
+    named = " ".join([code, *(record.question for record in block)])
+    return int(hashlib.sha256(named.encode()).hexdigest(), 16)
+
+
+def may_differ(runs: int, repeated: int) -> float:
+    """The share of runs below which those that differ must lie, at 95 %, where no repeated run differed."""
+    if repeated >= runs:
+        return 0.0
+    largest = math.ceil(runs / repeated)  # blocks differ by a run; as if all were of the largest size
+    excluded: float = (1 - (1 - CONFIDENCE) ** (1 / repeated)) * largest * repeated / runs
+    return min(1.0, excluded)
+
+
+def unlike(record: Record, environment: Mapping[str, str]) -> str:
+    """What a record was made with that is other than here, and may change the last bit; empty where nothing is."""
+    made = record.environment
+    return ", ".join(f"{key} {made.get(key)}" for key in SAME if made.get(key) != environment.get(key))
+
+
+def differences(before: Record, now: Record, experiment: Experiment) -> tuple[Difference, ...]:
+    """Every number, truth value and word that differs, apart from what the experiment says is not compared.
+
+    Numbers must be equal; made on another machine they must agree within the experiment's tolerance.
+    """
+    tolerance = experiment.tolerance if unlike(before, now.environment) else None
+    old, new = dict(_leaves(before.result)), dict(_leaves(now.result))
+    compared = [path for path in old | new if not any(fnmatchcase(path, left) for left in experiment.not_compared)]
+    return tuple(
+        Difference(before.run, path, old.get(path), new.get(path))
+        for path in compared
+        if path not in old or path not in new or not _equal(old[path], new[path], tolerance)
+    )
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths of what a result holds; an empty list or mapping is a leaf, so that it cannot vanish."""
+    pairs = value.items() if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else ()
+    if not pairs:
+        yield path, value
+    for key, item in pairs:
+        yield from _leaves(item, f"{path}.{key}".lstrip("."))
+
+
+def _equal(before: Any, now: Any, tolerance: float | None) -> bool:
+    if tolerance and isinstance(before, float | int) and isinstance(now, float | int):
+        return math.isclose(before, now, rel_tol=tolerance, abs_tol=tolerance)
+    return type(before) is type(now) and bool(before == now)

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from audits.evidence.address import code_of
+from audits.evidence.code_hash import code_of
 from audits.evidence.display import Display
 from audits.evidence.executors.executor import (
     Began,

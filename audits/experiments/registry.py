@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from audits.discovery import modules_in
-from audits.evidence.address import code_of
+from audits.evidence.code_hash import code_of
 from audits.evidence.experiment import Experiment
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from audits.auditor.audit import audit
-from audits.evidence.address import code_behind
+from audits.evidence.code_hash import code_behind
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.jsonable import json_able
 from audits.results import AuditResult

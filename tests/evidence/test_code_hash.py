@@ -12,8 +12,7 @@ import pytest
 
 import audits.evidence.code_hash as hashing
 import audits.evidence.definitions as definitions
-from audits.evidence.address import code_of
-from audits.evidence.code_hash import Node, code_hash
+from audits.evidence.code_hash import Node, code_behind, code_of
 from audits.experiments.registry import all_experiments
 
 PROJECT = {
@@ -116,7 +115,7 @@ class Project:
 
     def hash(self, module: str = "audits.run", name: str = "execute") -> str:
         forget()
-        return hashing._code_hash((Node("definition", module, name),), frozenset())
+        return hashing._code_hash(Node("definition", module, name), frozenset())
 
 
 def forget() -> None:
@@ -277,24 +276,24 @@ def test_a_comprehension_hides_a_definition_inside_it_alone(project: Project) ->
 def test_a_module_that_is_not_hashed_may_change(project: Project) -> None:
     root = Node("definition", "audits.run", "execute")
     forget()
-    before = hashing._code_hash((root,), frozenset({"audits.loop"}))
+    before = hashing._code_hash(root, frozenset({"audits.loop"}))
     project.replace("audits/loop.py", "sum(value", "max(value")
     forget()
-    assert hashing._code_hash((root,), frozenset({"audits.loop"})) == before
+    assert hashing._code_hash(root, frozenset({"audits.loop"})) == before
 
 
 def test_a_module_that_is_not_there_cannot_be_left_out() -> None:
     with pytest.raises(ValueError, match=r"audits.nowhere, which is no module"):
-        code_hash([Project], ["audits.nowhere"])
+        code_behind(Project, ["audits.nowhere"])
 
 
 def test_a_function_of_another_project_counts_by_its_name_alone() -> None:
-    assert code_hash([re.compile]) == code_hash([re.compile]) != code_hash([re.escape])
+    assert code_behind(re.compile) == code_behind(re.compile) != code_behind(re.escape)
 
 
 def test_the_hashes_of_all_experiments_do_not_depend_on_the_order_of_sets() -> None:
     code = (
-        "from audits.evidence.address import code_of; from audits.experiments.registry import all_experiments; "
+        "from audits.evidence.code_hash import code_of; from audits.experiments.registry import all_experiments; "
         "print([code_of(experiment) for experiment in all_experiments()])"
     )
     shown = {

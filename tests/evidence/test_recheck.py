@@ -14,12 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from audits.evidence.address import code_of
+from audits.evidence.code_hash import code_of
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.evidence.machine import environment
-from audits.evidence.recheck import Outcome, recheck
-from audits.evidence.resample import differences, may_differ, population, sample
+from audits.evidence.recheck import Outcome, differences, may_differ, population, recheck, sample
 from audits.evidence.succession import KIND, accepted, shown_by
 
 OLD = "old code"

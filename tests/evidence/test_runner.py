@@ -16,7 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from audits.evidence.address import code_of
+from audits.evidence.code_hash import code_of
 from audits.evidence.display import Display
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Evidence, Ledger, LedgerError, Record

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from audits.evidence.code_hash import modules_behind
+from audits.evidence import code_hash
 from audits.evidence.experiment import Options, RunSpec
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.routing import diagnostic as routing
@@ -229,7 +229,8 @@ def test_what_must_be_loaded_runs_at_the_papers_size_alone() -> None:
 
 
 def test_every_part_is_code_behind_the_runs() -> None:
-    behind = modules_behind([routing.execute], routing.PLAN)
+    reached = code_hash._reached(code_hash.definition(routing.execute), frozenset(routing.PLAN))
+    behind = {node.module for node in reached}
     for row in ROWS.values():
         assert f"hubrouter.diagnostic.representations.{row.representation}" in behind
         kind = "bandits" if row.recipe == "bandit" else "routers"

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from audits.cli.survey import exit_code, rebuild_surveys
-from audits.evidence.code_hash import modules_behind
+from audits.evidence import code_hash
 from audits.evidence.definitions import ROOT
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Ledger, Record
@@ -290,9 +290,10 @@ def test_a_run_is_recorded_with_the_code_behind_it_and_is_not_repeated_while_tha
 def test_the_code_behind_a_run_is_that_of_the_library_and_of_the_audit_but_not_the_table_its_recipe_comes_from() -> (
     None
 ):
-    behind = modules_behind([partial(run.execute, GIB)], run.NOT_HASHED)
-    assert {"audits.survey.libraries.transformers", "audits.survey.shrink", "audits.probes.decode"} <= set(behind)
-    assert not set(run.NOT_HASHED) & set(behind)
+    root = code_hash.definition(partial(run.execute, GIB))
+    behind = {node.module for node in code_hash._reached(root, frozenset(run.NOT_HASHED))}
+    assert {"audits.survey.libraries.transformers", "audits.survey.shrink", "audits.probes.decode"} <= behind
+    assert not set(run.NOT_HASHED) & behind
 
 
 def test_rows_whose_code_is_unknown_or_not_todays_are_marked(survey: Survey) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from audits.evidence.address import code_behind
+from audits.evidence.code_hash import code_behind
 from audits.evidence.executors.executor import Began, Failed, Finished, ProgressReported
 from audits.evidence.experiment import Progress
 from audits.evidence.machine import environment

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import submitit
 
-from audits.evidence.address import code_of
+from audits.evidence.code_hash import code_of
 from audits.evidence.executors.executor import Died, Event, Executor, ExecutorError, Failed, Requeued, Task
 from audits.evidence.executors.slurm_run import SlurmRun, reported
 from audits.evidence.executors.worker import interrupts_held
