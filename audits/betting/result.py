@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
 from audits.betting.eprocess import WINDOW, PredictorSummary
-from audits.betting.wealth import certifies, mean_wealth
+from audits.betting.wealth import mean_wealth
 from audits.jsonable import json_text
 
 SCHEMA = 1
@@ -57,38 +57,6 @@ class BetResult:
     seconds: float
     settings: Mapping[str, Any]
     environment: Mapping[str, str]
-
-    @staticmethod
-    def of(
-        target: str,
-        alpha: float,
-        log_wealth: Sequence[float],
-        predictors: tuple[PredictorSummary, ...],
-        *,
-        symbols: int,
-        stopped: str,
-        seconds: float,
-        settings: Mapping[str, Any],
-        environment: Mapping[str, str],
-    ) -> BetResult:
-        """The result of a test with this log wealth after each step, in nats."""
-        proven_at = next((step for step, log in enumerate(log_wealth, 1) if certifies(log, alpha)), None)
-        return BetResult(
-            target=target,
-            verdict=BetVerdict.NOT_PROVEN if proven_at is None else BetVerdict.LEAK,
-            alpha=alpha,
-            log10_e_value=log_wealth[(proven_at or len(log_wealth)) - 1] / math.log(10),
-            p_value=min(1.0, math.exp(-max(log_wealth))),
-            proven_at=proven_at,
-            steps=len(log_wealth),
-            symbols=symbols,
-            bits_per_token=max(summary.bits_per_token for summary in predictors),
-            predictors=predictors,
-            stopped=stopped,
-            seconds=seconds,
-            settings=settings,
-            environment=environment,
-        )
 
     @property
     def log_wealth(self) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ other rows at the same or an earlier position is no leak, and is never certified
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -21,7 +22,7 @@ from torch import Tensor
 from audits.betting.config import BetConfig
 from audits.betting.eprocess import EProcess
 from audits.betting.predictor import make_predictor, one_line
-from audits.betting.result import BetResult
+from audits.betting.result import BetResult, BetVerdict
 from audits.betting.wealth import certifies, mean_wealth
 from audits.evidence.machine import environment
 from audits.subject.prepare import prepare
@@ -69,11 +70,18 @@ def bet(
     log_wealth, stopped = run_until_proof(processes, config, settings, watch)
     if all(process.skipped == len(process.log_wealth) for process in processes):
         raise SubjectError("predictions or gradients were never finite, so nothing was tested: check dtype and weights")
-    return BetResult.of(
-        target or type(model).__name__,
-        config.alpha,
-        log_wealth,
-        tuple(process.summary() for process in processes),
+    proven_at = next((step for step, log in enumerate(log_wealth, 1) if certifies(log, config.alpha)), None)
+    predictors = tuple(process.summary() for process in processes)
+    return BetResult(
+        target=target or type(model).__name__,
+        verdict=BetVerdict.NOT_PROVEN if proven_at is None else BetVerdict.LEAK,
+        alpha=config.alpha,
+        log10_e_value=log_wealth[(proven_at or len(log_wealth)) - 1] / math.log(10),
+        p_value=min(1.0, math.exp(-max(log_wealth))),
+        proven_at=proven_at,
+        steps=len(log_wealth),
+        bits_per_token=max(summary.bits_per_token for summary in predictors),
+        predictors=predictors,
         symbols=len(log_wealth) * settings.batch * (settings.seq_len - config.ahead) * len(processes),
         stopped=stopped,
         seconds=time.perf_counter() - started,

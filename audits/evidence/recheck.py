@@ -127,8 +127,7 @@ def _recheck_one(
     repeated = sample(runs, outcome.now)
     for tier in TIERS:
         specs = tuple(spec for at, spec in (asked[run.question] for run in repeated) if at == tier)
-        only = replace(first, runs=lambda _, specs=specs: specs, follow_up=None)
-        failures = repeat([only], Options(tier=tier, device=device)).failures if specs else ()
+        failures = repeat([_only(first, specs)], Options(tier=tier, device=device)).failures if specs else ()
         if failures:
             return replace(outcome, refused=f"a repeated run failed: {failures[0].line}")
     return _judge(first, replace(outcome, repeated=len(repeated)), repeated, ledger, here)
@@ -142,6 +141,10 @@ def _asked(studies: Sequence[Experiment], device: str, made: Evidence) -> Mappin
         for experiment in studies
         for spec in experiment.planned(Options(tier=tier, device=device), made.at(tier))
     }
+
+
+def _only(experiment: Experiment, specs: tuple[RunSpec, ...]) -> Experiment:
+    return replace(experiment, runs=lambda _: specs, follow_up=None)
 
 
 def _judge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
@@ -18,33 +19,17 @@ _MOST = 200  # seeds; more are not planned for
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Treated minus control over `n` seeds, in the units of the values.
+    """The mean over `n` seeds of treated minus control, in the units of the values, with its t interval.
 
-    `p` is that of the t test. `mde` is the true difference detected with 80 % power and `seeds_needed` the seeds that
-    detect a true difference as large as the observed one; both take the estimated SD for the true one. `seeds_needed`
-    is None where the noise of the text alone hides the difference. `sd` is that of the per-seed differences.
+    Attributes:
+        difference: the mean.
+        sd: of the differences of the seeds.
+        n: seeds.
+        text: the variance of the mean that the blocks alone would leave.
+        blocks: of text.
     """
 
     difference: float
-    interval: Interval  # two-sided, at level 1 - alpha
-    p: float
-    mde: float
-    seeds_needed: int | None
-    n: int
-    alpha: float
-    sd: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether the t test rejects at `alpha`."""
-        return self.p <= self.alpha
-
-
-@dataclass(frozen=True)
-class _Crossed:
-    """The mean, the SD of the n seeds' means, and the variance of the mean that the blocks alone would leave."""
-
-    mean: float
     sd: float
     n: int
     text: float
@@ -61,17 +46,43 @@ class _Crossed:
         noise = self.sd**2 / self.n
         return float((noise + self.text) ** 2 / (noise**2 / (self.n - 1) + self.text**2 / (self.blocks - 1)))
 
-    def quantile(self, tail: float) -> float:
-        """Of Student's t."""
+    @cached_property
+    def interval(self) -> Interval:
+        """Two-sided, at level 1 - `ALPHA`."""
+        half = self._quantile(ALPHA / 2) * self.error
+        return Interval(self.difference - half, self.difference + half)
+
+    @cached_property
+    def p(self) -> float:
+        """Of the two-sided t test of no difference."""
+        return 2 * float(stats.t.sf(abs(self.difference) / self.error, self.df))
+
+    @property
+    def significant(self) -> bool:
+        """Whether the t test rejects."""
+        return self.p <= ALPHA
+
+    def within(self, margin: float) -> float:
+        """The p of two one-sided tests that the mean lies within the margin."""
+        return float(stats.t.sf((margin - abs(self.difference)) / self.error, self.df))
+
+    @cached_property
+    def mde(self) -> float:
+        """The true difference that is found with the usual power, taking the estimated SD for the true one."""
+        return (self._quantile(ALPHA / 2) + self._quantile(1 - POWER)) * self.error
+
+    @cached_property
+    def seeds_needed(self) -> int | None:
+        """The seeds that find a true difference of this size; None where the noise of the text alone hides it."""
+        enough = (n for n in range(2, _MOST) if replace(self, n=n).mde <= abs(self.difference))
+        return next(enough, None)
+
+    def _quantile(self, tail: float) -> float:
         return float(stats.t.isf(tail, self.df))
 
-    def detectable(self, alpha: float) -> float:
-        """The true difference that is found with the usual power; approximate, as the SD is estimated."""
-        return (self.quantile(alpha / 2) + self.quantile(1 - POWER)) * self.error
 
-
-def crossed(differences: Matrix, alpha: float = ALPHA) -> PairedComparison:
-    """The mean of differences [seeds][blocks], both random, with its t interval.
+def crossed(differences: Matrix) -> PairedComparison:
+    """The mean of differences [seeds][blocks], both random.
 
     Its variance is that of the means of the seeds over their number, plus that of the means of the blocks over theirs;
     the residual is counted in both, so the interval is a little too wide.
@@ -79,28 +90,6 @@ def crossed(differences: Matrix, alpha: float = ALPHA) -> PairedComparison:
     Raises:
         ValueError: fewer than 2 seeds or blocks, rows of different lengths, a value that is not finite, or equal seeds.
     """
-    found = _fit(differences)
-    half = found.quantile(alpha / 2) * found.error
-    enough = (n for n in range(2, _MOST) if replace(found, n=n).detectable(alpha) <= abs(found.mean))
-    return PairedComparison(
-        difference=found.mean,
-        interval=Interval(found.mean - half, found.mean + half),
-        p=2 * float(stats.t.sf(abs(found.mean) / found.error, found.df)),
-        mde=found.detectable(alpha),
-        seeds_needed=next(enough, None),
-        n=found.n,
-        alpha=alpha,
-        sd=found.sd,
-    )
-
-
-def within(differences: Matrix, margin: float) -> float:
-    """The p of two one-sided tests that the mean of differences [seeds][blocks] lies within the margin."""
-    found = _fit(differences)
-    return float(stats.t.sf((margin - abs(found.mean)) / found.error, found.df))
-
-
-def _fit(differences: Matrix) -> _Crossed:
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
         raise ValueError(f"need a finite [seeds >= 2][blocks >= 2] matrix, got shape {values.shape}")
@@ -108,7 +97,8 @@ def _fit(differences: Matrix) -> _Crossed:
     if np.ptp(seeds) == 0:
         raise ValueError("all seeds are equal: they did not take effect")
     n, many = values.shape
-    return _Crossed(float(values.mean()), float(seeds.std(ddof=1)), n, float(blocks.var(ddof=1)) / many, many)
+    text = float(blocks.var(ddof=1)) / many
+    return PairedComparison(float(values.mean()), float(seeds.std(ddof=1)), n, text, many)
 
 
 def slope_weights(doses: Sequence[float]) -> tuple[float, ...]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import resource
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from audits.auditor.audit import audit
@@ -15,7 +19,6 @@ from audits.jsonable import json_able
 from audits.results import AuditResult
 from audits.subject.settings import SubjectError
 from audits.survey.library import Architecture, Library, NotBuiltError, find_library
-from audits.survey.limits import memory_at_most
 from audits.survey.rows import NOT_BUILT, UNDETERMINED
 
 # What these say about an architecture is part of the run's configuration, as its recipe.
@@ -101,6 +104,25 @@ def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[
         except SubjectError as problem:
             return {"verdict": NOT_BUILT, "reason": relative(f"built, but does not take tokens alone: {problem}")}
     return _document(result)
+
+
+@contextmanager
+def memory_at_most(more: int) -> Iterator[None]:
+    """Limit the process to `more` bytes beyond what it has allocated: an architecture fails, and not the machine.
+
+    No effect where the system does not report what is allocated.
+    """
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + more if hard < 0 else min(used + more, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def failed_result(error: str) -> dict[str, Any]:

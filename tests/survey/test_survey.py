@@ -26,7 +26,6 @@ from audits.report.survey.pages import survey_html, survey_markdown
 from audits.report.survey.prose import tally_sentence
 from audits.survey import run
 from audits.survey.library import Architecture, Library, NotBuiltError, TinyModel
-from audits.survey.limits import memory_at_most
 from audits.survey.reviews import Review, Status, review_of, reviewed
 from audits.survey.rows import Code, Survey, surveys
 from audits.survey.shrink import shrunk
@@ -323,6 +322,6 @@ def test_tables_are_rebuilt_from_the_evidence_byte_for_byte(survey: Survey, tmp_
 
 
 def test_a_model_that_allocates_too_much_fails_alone() -> None:
-    with pytest.raises((MemoryError, RuntimeError)), memory_at_most(GIB):
+    with pytest.raises((MemoryError, RuntimeError)), run.memory_at_most(GIB):
         torch.empty(4 * GIB, dtype=torch.uint8)
     assert torch.empty(8).numel() == 8

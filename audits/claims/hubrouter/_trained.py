@@ -12,6 +12,7 @@ from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models._arm import JUDGED, SIZES, Arm, arm_of
 from audits.experiments.language_models._tuning import KIND
 from audits.statistics.crossed import Matrix, PairedComparison, crossed
+from audits.statistics.levels import ALPHA
 
 SEEDS = 3  # the pre-registered number of paired seeds, at least
 Blocks = tuple[float, ...]
@@ -178,7 +179,7 @@ def perplexity(arm: Sequence[Trained], *, masked: bool = False) -> str:
 
 def detectable_text(test: PairedComparison) -> str:
     """The smallest effect that this many seeds find, in per cent of perplexity."""
-    return f"{100 * math.expm1(test.mde):.1f} % of perplexity (80 % power, alpha {test.alpha}, {test.n} paired seeds)"
+    return f"{100 * math.expm1(test.mde):.1f} % of perplexity (80 % power, alpha {ALPHA}, {test.n} paired seeds)"
 
 
 def bidirectional_text(leaky: Sequence[Trained], control: Sequence[Trained]) -> str:

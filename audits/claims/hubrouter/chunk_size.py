@@ -26,7 +26,7 @@ from audits.claims.hubrouter.attack_council_worth import named
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models.leak_dose import BY_CHUNK, CHUNKS, clean
 from audits.formatting import Table, p_text, percent
-from audits.statistics.crossed import PairedComparison, crossed, slope_weights, within
+from audits.statistics.crossed import PairedComparison, crossed, slope_weights
 from audits.statistics.levels import ALPHA, POWER
 from audits.statistics.power import margin_with_power, smallest_margin
 from audits.statistics.summary import Reading, pooled_sd
@@ -89,7 +89,9 @@ class Sweep:
     @property
     def equivalence(self) -> float:
         """The p of the hardest of the tests that two chunk sizes are equivalent after the fix: all have to hold."""
-        return max(within(differences([(1.0, a), (-1.0, b)]), MARGIN) for a, b in combinations(self.fixed.values(), 2))
+        return max(
+            crossed(differences([(1.0, a), (-1.0, b)])).within(MARGIN) for a, b in combinations(self.fixed.values(), 2)
+        )
 
     @property
     def artefacts(self) -> Mapping[str, PairedComparison]:
