@@ -22,20 +22,27 @@ class Reference(Struct, frozen=True, forbid_unknown_fields=True):
     value: float
 
 
+class DotPoint(Struct, frozen=True, order=True, forbid_unknown_fields=True):
+    """The value of one run."""
+
+    seed: int
+    value: float
+
+
 class DotColumn(Struct, frozen=True, forbid_unknown_fields=True):
-    """One arm: a point (seed, value) for each run; `failed` counts runs without a value (diverged)."""
+    """One arm: a point for every run; `failed` counts the runs without a value (diverged)."""
 
     label: str
     style: Style
-    points: tuple[tuple[int, float], ...]
-    failed: int = 0
+    points: tuple[DotPoint, ...]
+    failed: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
         _known(self.style)
 
 
-class Dots(Struct, frozen=True, forbid_unknown_fields=True):
-    """Arms side by side, every seed a point; `joined` draws a line from arm to arm for each seed (paired)."""
+class Dots(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="dots"):
+    """Arms side by side; `log` has a log axis and geometric means, `joined` pairs the points of one seed."""
 
     title: str
     y_label: str

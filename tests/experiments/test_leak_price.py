@@ -137,8 +137,8 @@ def test_the_figure_shows_the_greatest_gain_first_and_every_seed() -> None:
     figure = attack_leak_price.judge_leaks(evidence({"a": 0.1, "b": 0.3}), {"a", "b"}).figures[0]
     columns = figure.columns  # type: ignore[union-attr]
     assert [column.label for column in columns] == ["b", "a"]
-    assert [seed for seed, _ in columns[0].points] == [0, 1, 2, 3, 4]
-    assert columns[0].points[3][1] == pytest.approx(100 * (1 - math.exp(-0.3)))
+    assert [point.seed for point in columns[0].points] == [0, 1, 2, 3, 4]
+    assert columns[0].points[3].value == pytest.approx(100 * (1 - math.exp(-0.3)))
 
 
 def test_weights_that_do_not_fit_have_no_signature() -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from audits.claims.claim import PRINTED, Claim, ClaimVerdict, JudgedClaim, Judgement
-from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Series
+from audits.claims.figures import CurvePoint, Curves, DotColumn, DotPoint, Dots, Series
 from audits.claims.judged import Report
 from audits.evidence.ledger import Evidence, Record
 from audits.formatting import Table
 
 ENVIRONMENT = {"cpu": "A processor", "cores": "2", "device": "cpu", "platform": "Linux", "python": "3.11", "torch": "2"}
+
+
+def _points(*values):
+    return tuple(DotPoint(seed, value) for seed, value in enumerate(values))
+
+
 DOTS = Dots(
     "Perplexity, arm by arm",
     "perplexity",
     (
-        DotColumn("clean", "causal", ((0, 43.1), (1, 42.8), (2, 43.6))),
-        DotColumn("leaky", "leaky", ((0, 1.41), (1, 1.39), (2, 1.4))),
-        DotColumn("the same weights, clean mask", "masked", ((0, 470.0), (1, 510.0)), 1),
+        DotColumn("clean", "causal", _points(43.1, 42.8, 43.6)),
+        DotColumn("leaky", "leaky", _points(1.41, 1.39, 1.4)),
+        DotColumn("the same weights, clean mask", "masked", _points(470.0, 510.0), 1),
     ),
     "Lower is better.",
     log=True,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jsonschema import Draft4Validator
 from rich.console import Console
@@ -25,7 +26,7 @@ from audits.report.audit.console import print_audit, print_finding
 from audits.report.audit.html import audit_html
 from audits.report.audit.sarif import fingerprint, sarif
 from audits.report.claims.console import print_claims, print_kill_matrix
-from audits.report.render.figure_influence import LARGEST, LEVELS, influence_map, largest_future, level, pooled
+from audits.report.render.influence import LARGEST, LEVELS, influence_map, largest_future, levels, pooled
 from audits.results import AuditResult, Finding, LeakClass, ProbeResult, Site, TraceStep, Verdict
 
 BASE = Path("/project")
@@ -381,10 +382,11 @@ def test_the_faintest_future_influence_is_drawn_and_told():
 
 
 def test_pooling_a_long_map_loses_no_needle():
-    cells = pooled(planted(300, 17, 31, 0.25))
-    assert len(cells.future) <= LARGEST
-    assert [x for row in cells.future for x in row if x] == [0.25]
-    assert cells.future[17 // cells.per_cell][31 // cells.per_cell] == 0.25
+    _, future = pooled(planted(300, 17, 31, 0.25))
+    assert future.shape == (100, 100)
+    assert len(future) <= LARGEST
+    assert future[future > 0].tolist() == [0.25]
+    assert future[17 // 3, 31 // 3] == 0.25
 
 
 def test_an_input_at_the_outputs_own_position_is_not_its_future():
@@ -393,7 +395,8 @@ def test_an_input_at_the_outputs_own_position_is_not_its_future():
 
 
 def test_colours_step_once_a_decade():
-    assert [level(value, 1.0) for value in (1.0, 0.2, 0.09, 1e-7, 1e-30)] == [LEVELS - 1, LEVELS - 1, LEVELS - 2, 0, 0]
+    values = np.array([1.0, 0.2, 0.09, 1e-7, 1e-30, 0.0])
+    assert levels(values, 1.0).tolist() == [LEVELS - 1, LEVELS - 1, LEVELS - 2, 0, 0, -1]
 
 
 def test_the_picture_of_a_finding_fetches_nothing_and_names_the_line():

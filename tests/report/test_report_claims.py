@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from report_samples import ADDRESSES, DOTS, RUNS, at, every_kind, record
 
 from audits.claims.claim import PRINTED, ClaimVerdict, Kind
-from audits.claims.figures import DotColumn
+from audits.claims.figures import DotColumn, DotPoint
 from audits.claims.judged import Report
 from audits.claims.provenance import duration, facts, provenance, reproduce, runs_table
 from audits.evidence.ledger import Evidence
@@ -185,7 +185,7 @@ def test_the_files_follow_their_schemas_with_every_kind_of_claim_and_with_none()
     valid(Index, claims_json(Report((), Evidence())))
     for item in every_kind().judged:
         valid(Page, page_json(every_kind(), item))
-    column = DotColumn("x", "other", ((0, float("nan")), (1, float("inf"))), 2)
+    column = DotColumn("x", "other", (DotPoint(0, float("nan")), DotPoint(1, float("inf"))), 2)
     unnumbered = msgspec.structs.replace(DOTS, columns=(column,))
     item = replace(GAIN, expected=None, judgement=replace(GAIN.judgement, figures=(unnumbered,)))
     valid(Page, page_json(only(item), item))

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audits.claims.figures import STYLES, CurvePoint, Curves, DotColumn, Dots, Reference, Series
+from audits.claims.figures import STYLES, CurvePoint, Curves, DotColumn, DotPoint, Dots, Reference, Series
 from audits.report.render.document import figure_picture
-from audits.report.render.figure_influence import largest_future
+from audits.report.render.influence import influence_map, largest_future
 from audits.report.render.plot import looks
 from audits.report.render.plot_dots import mean
-from audits.report.render.plot_influence import influence_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -25,7 +24,7 @@ def dots(*columns, **options):
 
 
 def column(*values, label="arm", style="causal", failed=0):
-    return DotColumn(label, style, tuple(enumerate(values)), failed)
+    return DotColumn(label, style, tuple(map(DotPoint, range(len(values)), values)), failed)
 
 
 def curves(*series, **options):
@@ -104,11 +103,11 @@ def test_a_figure_without_a_value_is_empty_text_and_its_table_still_stands(figur
 
 def test_arms_are_told_apart_by_shape_as_well_as_by_colour():
     found = looks(STYLES)
-    assert len({look.marker for look in found}) == len(STYLES)
+    assert len({look["marker"] for look in found}) == len(STYLES)
     again = looks(["control", "control", "control", "causal"])
-    assert len({look.marker for look in again}) == len({str(look.dashes) for look in again}) == 4
-    assert len({look.colour for look in again}) == 4
-    assert again[3].marker == looks(["causal"])[0].marker
+    assert len({look["marker"] for look in again}) == len({str(look["linestyle"]) for look in again}) == 4
+    assert len({look["color"] for look in again}) == 4
+    assert again[3]["marker"] == looks(["causal"])[0]["marker"]
 
 
 def test_a_curve_draws_its_interval_and_writes_its_count():
@@ -201,6 +200,7 @@ def test_an_influence_map_leaves_exact_zeros_empty_and_shows_the_largest_future(
     causal = ((1.0, 0.0), (0.5, 1.0))
     leaky = ((1.0, 0.25), (0.5, 1.0))
     assert (largest_future(causal), largest_future(leaky)) == (0.0, 0.25)
-    drawings = [influence_svg(matrix, 1.0) for matrix in (causal, leaky)]
-    assert drawings[0] != drawings[1]
-    assert all("data:image/png;base64" in drawing and ET.fromstring(drawing) is not None for drawing in drawings)
+    drawings = [influence_map("map", "", matrix, 1.0, alone=True) for matrix in (causal, leaky)]
+    assert [texts(drawing).count("exactly 0") for drawing in drawings] == [1, 0]
+    assert "largest: 0.250" in texts(drawings[1])
+    assert all("prefers-color-scheme: dark" in drawing for drawing in drawings)

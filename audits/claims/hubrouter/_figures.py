@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Series
+from audits.claims.figures import CurvePoint, Curves, DotColumn, DotPoint, Dots, Series
 from audits.claims.views import CostPoint, LayerCost, LeakWorth, TrainingRun
 from audits.formatting import number, perplexity
 
@@ -58,7 +58,7 @@ def columns(worth: LeakWorth) -> tuple[Column, ...]:
 def perplexity_dots(worth: LeakWorth) -> Dots:
     """Validation perplexity arm by arm; on its log axis the mean of a column is the geometric one."""
     shown = tuple(
-        DotColumn(c.title, c.style, tuple((seed, math.exp(nats)) for seed, nats in c.scores), c.left_out)
+        DotColumn(c.title, c.style, tuple(DotPoint(seed, math.exp(nats)) for seed, nats in c.scores), c.left_out)
         for c in columns(worth)
     )
     unigram = next((run.unigram_nats for run in worth.runs if run.unigram_nats is not None), None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from audits.claims.figures import DotColumn
+from audits.claims.figures import DotColumn, DotPoint
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models._arm import JUDGED, SIZES, Arm, arm_of
 from audits.experiments.language_models._tuning import KIND
@@ -198,6 +198,6 @@ def rates_text(arm: Sequence[Trained], tier: str) -> str:
 def column(label: str, arm: Sequence[Trained], *, masked: bool = False) -> DotColumn:
     """An arm's perplexities as a column of points; `masked` takes those under the clean mask."""
     scored = [(model.seed, model.masked if masked else model.blocks) for model in arm]
-    points = tuple((seed, math.exp(mean(blocks))) for seed, blocks in scored if blocks is not None)
+    points = tuple(DotPoint(seed, math.exp(mean(blocks))) for seed, blocks in scored if blocks is not None)
     style = "masked" if masked else "leaky" if leaks(arm) else "causal"
     return DotColumn(label, style, points, failed=len(arm) - len(points))

@@ -9,7 +9,7 @@ from typing import Any
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
 from audits.claims.figures import CurvePoint as Point
-from audits.claims.figures import Curves, DotColumn, Dots, Reference, Series
+from audits.claims.figures import Curves, DotColumn, DotPoint, Dots, Reference, Series
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.language_models.distant import (
     ARMS,
@@ -222,7 +222,7 @@ def _selected(made: Sequence[Record]) -> str:
 def _dots(task: Task) -> Dots:
     columns = []
     for arm in task.arms:
-        points = tuple((seed, share(run.result["distant"])) for seed, run in task.made(arm).items())
+        points = tuple(DotPoint(seed, share(run.result["distant"])) for seed, run in task.made(arm).items())
         columns.append(DotColumn(arm, STYLES.get(arm, "other"), points, failed=len(task.runs[arm]) - len(points)))
     title = f"{NAMES[task.name].capitalize()}: distant questions answered"
     return Dots(title, "accuracy", tuple(columns), references=(Reference("attention must reach this", GATE),))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind, no_run_yet
-from audits.claims.figures import DotColumn, Dots
+from audits.claims.figures import DotColumn, DotPoint, Dots
 from audits.claims.hubrouter._price import MARGIN, SEEDS, Price, Priced, Tested, pairs_of, price
 from audits.evidence.ledger import Evidence
 from audits.experiments.language_models.leak_price import NAME, why_not
@@ -96,7 +96,7 @@ def _figure(priced: Sequence[Priced]) -> Dots:
         DotColumn(
             item.pairs.leak,
             STYLES.get(item.price, "other"),
-            tuple(zip(item.pairs.seeds, item.pairs.percent, strict=True)),
+            tuple(map(DotPoint, item.pairs.seeds, item.pairs.percent)),
             item.pairs.failed,
         )
         for item in priced

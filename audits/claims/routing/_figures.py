@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audits.claims.figures import CurvePoint, Curves, DotColumn, Dots, Reference, Series
+from audits.claims.figures import CurvePoint, Curves, DotColumn, DotPoint, Dots, Reference, Series
 from audits.claims.routing._runs import Cell
 
 MOST = 6  # series in a figure, which must stay distinguishable
@@ -55,7 +55,7 @@ def precision_dots(title: str, cells: Sequence[Cell], note: str = "", *, tasks: 
         DotColumn(
             cell.name if tasks else cell.row.name,
             "causal" if cell.row.causal else "other",
-            tuple((record.seed, float(record.result["precision"])) for record in cell.seeds),
+            tuple(DotPoint(record.seed, float(record.result["precision"])) for record in cell.seeds),
         )
         for cell in cells
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from audits.claims.figures import DotColumn, Dots, Reference
+from audits.claims.figures import DotColumn, DotPoint, Dots, Reference
 from audits.claims.routing._runs import ROUTES, Cell
 from audits.evidence.ledger import Evidence, Record, run_hash
 from audits.experiments.routing._rows import ROWS, Row
@@ -71,5 +71,5 @@ def _ceilings(cells: Sequence[Cell]) -> tuple[Reference, ...]:
 def _column(cell: Cell, audits: Mapping[str, Record]) -> DotColumn:
     name = cell.row.name
     style = STYLE.get(str(audits[name].result["verdict"]), "control") if name in audits else "control"
-    values = zip((record.seed for record in cell.seeds), cell.values(), strict=True)
-    return DotColumn(f"{name}, {cost_of(cell)}, {seen_by(audits, name)}", style, tuple(values))
+    points = tuple(DotPoint(run.seed, value) for run, value in zip(cell.seeds, cell.values(), strict=True))
+    return DotColumn(f"{name}, {cost_of(cell)}, {seen_by(audits, name)}", style, points)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from audits.claims.claim import Claim, ClaimVerdict, Judgement, Kind
-from audits.claims.figures import DotColumn, Dots, Reference
+from audits.claims.figures import DotColumn, DotPoint, Dots, Reference
 from audits.claims.routing._runs import Cell, below, cells_table, judge_cells, routes, runs_of, scale
 from audits.experiments.routing._plan import NAME, SEEDS, TRAINED_OUT
 from audits.experiments.routing._task import FAR, SMALL, TASKS
@@ -75,7 +75,7 @@ def _text(found: Mean) -> str:
 
 def _figure(cells: Sequence[Cell]) -> Dots:
     columns = [
-        DotColumn(f"{cell.name}: {key}", style, tuple((r.seed, float(r.result[key])) for r in cell.seeds))
+        DotColumn(f"{cell.name}: {key}", style, tuple(DotPoint(r.seed, float(r.result[key])) for r in cell.seeds))
         for cell in cells
         for key, style in (("precision", "other"), ("accuracy", "control"))
     ]

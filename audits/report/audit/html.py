@@ -5,7 +5,7 @@ from __future__ import annotations
 from audits import explanation
 from audits.probes._registry import all_probes
 from audits.report.audit import coverage
-from audits.report.render.figure_influence import Matrix, influence_map, largest, largest_future
+from audits.report.render.influence import Matrix, influence_map, largest, largest_future
 from audits.report.render.marks import audit_mark
 from audits.report.render.templates import page
 from audits.results import AuditResult, Verdict

@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from audits.claims.claim import JudgedClaim
-from audits.claims.figures import Curves, DotColumn, Figure
 from audits.claims.judged import Report
 from audits.claims.provenance import Origin, provenance, reproduce
 from audits.jsonable import json_text
 from audits.report.claims import prose
 from audits.report.claims.marks import outcome
-from audits.report.claims.schema import (
-    INDEX_SCHEMA,
-    PAGE_SCHEMA,
-    Column,
-    DotPoint,
-    Dots,
-    Entry,
-    Index,
-    Judged,
-    Page,
-    Verdict,
-)
+from audits.report.claims.schema import INDEX_SCHEMA, PAGE_SCHEMA, Entry, Index, Judged, Page, Verdict
+
+T = TypeVar("T", Entry, Judged, Page, Verdict)
 
 
 def claims_json(report: Report) -> str:
     """The index, claims in the order given."""
-    entries = tuple(map(_entry, report.judged))
+    entries = tuple(_filled(Entry, report, item) for item in report.judged)
     return json_text(msgspec.to_builtins(Index(schema_file=INDEX_SCHEMA, schema=1, claims=entries)))
 
 
 def page_json(report: Report, item: JudgedClaim) -> str:
     """One claim with figures, tables, seeds and provenance."""
-    claim = item.claim
-    page = Page(
-        schema_file=PAGE_SCHEMA,
-        schema=1,
-        corrected=report.corrected.get(claim.id),
-        test=claim.test,
-        refuted_by=claim.refuted_by,
-        needs=claim.needs,
-        tiers=tuple(_judged(report, at) for at in item.at_every_tier),
-        **_published(item),
-    )
-    return json_text(msgspec.to_builtins(page))
+    return json_text(msgspec.to_builtins(_filled(Page, report, item)))
 
 
 def page_path(identity: str) -> str:
@@ -70,50 +50,26 @@ def listed_ids(text: bytes) -> tuple[str, ...]:
         return ()
 
 
-def _entry(item: JudgedClaim) -> Entry:
-    lower = tuple(Verdict(**_verdict(other)) for other in item.others)
-    page = f"{page_path(item.claim.id)}.json"
-    return Entry(page=page, lower_tiers=lower, **_published(item), **_verdict(item), **_runs(item))
+def _filled(kind: type[T], report: Report, item: JudgedClaim) -> T:
+    """The fields of a type by name: made for the file, else of the judged claim, its judgement, or the claim."""
+    sources = (item, item.judgement, item.claim)
+    return kind(**{
+        name: _MADE[name](report, item)
+        if name in _MADE
+        else next(getattr(source, name) for source in sources if hasattr(source, name))
+        for name in kind.__struct_fields__
+    })  # fmt: skip
 
 
-def _published(item: JudgedClaim) -> dict[str, Any]:
-    claim = item.claim
-    named = {"id": claim.id, "kind": claim.kind, "statement": claim.statement, "source": claim.source}
-    return named | {"published": dict(claim.published)}
-
-
-def _verdict(item: JudgedClaim) -> dict[str, Any]:
-    own = {field: getattr(item, field) for field in ("tier", "expected", "as_expected", "scope")}
-    own["outcome"] = outcome(item).word
-    return own | {field: getattr(item.judgement, field) for field in Verdict.__struct_fields__ if field not in own}
-
-
-def _runs(item: JudgedClaim) -> dict[str, Any]:
-    return {"evidence": item.judgement.evidence, "stale": item.stale}
-
-
-def _judged(report: Report, item: JudgedClaim) -> Judged:
-    judgement = item.judgement
-    return Judged(
-        details=judgement.details,
-        limits=prose.limits_of(item),
-        p=judgement.p,
-        provenance=msgspec.convert(provenance(report, item), Origin, from_attributes=True),
-        reproduce=reproduce(item),
-        figures=tuple(map(figure_entry, judgement.figures)),
-        tables=judgement.tables,
-        **_verdict(item),
-        **_runs(item),
-    )
-
-
-def figure_entry(figure: Figure) -> Dots | Curves:
-    """A figure as the file holds it: points of a column by name."""
-    if isinstance(figure, Curves):
-        return figure
-    return Dots(**msgspec.structs.asdict(figure) | {"columns": tuple(map(_column, figure.columns))})
-
-
-def _column(arm: DotColumn) -> Column:
-    points = tuple(DotPoint(seed=seed, value=value) for seed, value in arm.points)
-    return Column(label=arm.label, style=arm.style, points=points, failed=arm.failed)
+_MADE: Mapping[str, Callable[[Report, JudgedClaim], Any]] = {
+    "schema_file": lambda _report, _item: PAGE_SCHEMA,
+    "schema": lambda _report, _item: 1,
+    "outcome": lambda _report, item: outcome(item).word,
+    "page": lambda _report, item: f"{page_path(item.claim.id)}.json",
+    "lower_tiers": lambda report, item: tuple(_filled(Verdict, report, other) for other in item.others),
+    "tiers": lambda report, item: tuple(_filled(Judged, report, at) for at in item.at_every_tier),
+    "corrected": lambda report, item: report.corrected.get(item.claim.id),
+    "limits": lambda _report, item: prose.limits_of(item),
+    "provenance": lambda report, item: msgspec.convert(provenance(report, item), Origin, from_attributes=True),
+    "reproduce": lambda _report, item: reproduce(item),
+}

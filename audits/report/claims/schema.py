@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from audits.claims.claim import PRINTED, ClaimVerdict, Kind, Scope
-from audits.claims.figures import Curves, Reference, Style
+from audits.claims.figures import Figure
 from audits.claims.provenance import Origin
 from audits.evidence.experiment import TIERS
 from audits.formatting import Table
@@ -25,34 +25,6 @@ Tier = Annotated[str, Meta(extra_json_schema={"enum": [*TIERS, PRINTED]})]
 
 class Exact(Struct, frozen=True, forbid_unknown_fields=True):
     """All of its properties and no others."""
-
-
-class DotPoint(Exact, frozen=True):
-    """The value of one run."""
-
-    seed: int
-    value: float
-
-
-class Column(Exact, frozen=True):
-    """An arm: a point for every run; `failed` counts the runs without a value (diverged)."""
-
-    label: str
-    style: Style
-    points: tuple[DotPoint, ...]
-    failed: Annotated[int, Meta(ge=0)]
-
-
-class Dots(Exact, frozen=True, tag_field="kind", tag="dots"):
-    """Arms side by side; `log` has a log axis and geometric means, `joined` pairs the points of one seed."""
-
-    title: str
-    y_label: str
-    columns: tuple[Column, ...]
-    note: str
-    log: bool
-    joined: bool
-    references: tuple[Reference, ...]
 
 
 class Verdict(Exact, frozen=True, kw_only=True):
@@ -94,7 +66,7 @@ class Judged(Decided, frozen=True, kw_only=True):
     p: float | None
     provenance: Origin
     reproduce: Annotated[str, Meta(description="a command line")]
-    figures: tuple[Dots | Curves, ...]
+    figures: tuple[Figure, ...]
     tables: tuple[Table, ...]
 
 

@@ -10,8 +10,7 @@ from audits.claims.views import LeakWorth, TrainingRun, layer_costs, leak_worth,
 from audits.formatting import number
 from audits.report.claims import prose, tables
 from audits.report.render.document import Picture, Section, figure_picture
-from audits.report.render.figure_influence import largest, largest_future
-from audits.report.render.plot_influence import influence_svg
+from audits.report.render.influence import influence_map, largest, largest_future
 from audits.report.render.words import TIMING_NOTE
 
 _ARMS = {"clean": "strictly causal", "council": "leaky council"}
@@ -45,7 +44,8 @@ def _map(run: TrainingRun, top: float) -> Picture:
     title = f"Influence map: {_ARMS[run.arm]} (seed {run.seed})"
     future = largest_future(run.influence)
     words = f"Largest influence of the future on the past: {number(future) if future else 'exactly 0'}."
-    return Picture(f"attack-council-worth-{run.arm}", title, influence_svg(run.influence, top), words, words)
+    drawing = influence_map(run.arm, f"{_ARMS[run.arm]} (seed {run.seed})", run.influence, top, alone=True)
+    return Picture(f"attack-council-worth-{run.arm}", title, drawing, words, words)
 
 
 def _selection(report: Report) -> tuple[Section, ...]:

@@ -8,7 +8,7 @@ from audits.claims.judged import NO_RUN, Report
 from audits.claims.views import Audit, LayerCost, LeakWorth, SelectionRun, TrainingRun
 from audits.formatting import MISSING, Table, number, perplexity
 from audits.report.claims.marks import outcome
-from audits.report.render.figure_influence import largest_future
+from audits.report.render.influence import largest_future
 from audits.report.render.marks import audit_mark
 from audits.statistics.levels import ALPHA
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from audits.claims.figures import Curves, Dots, Figure
+from audits.claims.figures import Dots, Figure
 from audits.formatting import Table
+from audits.report.render import plot_curves, plot_dots
 from audits.report.render.marks import Mark
-from audits.report.render.plot_curves import curves_svg, curves_table, has_intervals, missing, points_of
-from audits.report.render.plot_dots import dots_svg, dots_table, mean_word, summary
 from audits.report.render.templates import page
 
 
@@ -85,32 +84,12 @@ class Document:
 def figure_picture(name: str, figure: Figure) -> Picture:
     """The drawing of a claim's figure, how to read it, and its numbers."""
     if isinstance(figure, Dots):
-        svg, words, note, numbers = dots_svg(figure), _dots_words(figure), _dots_note(figure), dots_table(figure)
+        drawn = plot_dots.svg(figure), plot_dots.description(figure), plot_dots.note(figure), plot_dots.table(figure)
     else:
-        svg, words, note, numbers = (
-            curves_svg(figure),
-            _curves_words(figure),
-            _curves_note(figure),
-            curves_table(figure),
+        drawn = (
+            plot_curves.svg(figure),
+            plot_curves.description(figure),
+            plot_curves.note(figure),
+            plot_curves.table(figure),
         )
-    return Picture(name, figure.title, svg, words, note, numbers)
-
-
-def _dots_words(dots: Dots) -> str:
-    arms = "; ".join(f"{column.label}: {summary(column, log=dots.log)}" for column in dots.columns)
-    return f"{mean_word(dots)} of {dots.y_label}. {arms}."
-
-
-def _dots_note(dots: Dots) -> str:
-    joined = dots.joined and len(dots.columns) > 1
-    reading = f"Each point is a run, the bar the {mean_word(dots).lower()}"
-    return f"{dots.note} {reading}{'; a line joins the runs of one seed' if joined else ''}.".strip()
-
-
-def _curves_words(curves: Curves) -> str:
-    names = "; ".join(f"{s.label}: {len(points_of(curves, s))} points{missing(curves, s)}" for s in curves.series)
-    return f"{curves.y_label} against {curves.x_label}. {names}."
-
-
-def _curves_note(curves: Curves) -> str:
-    return f"{curves.note} {'Bars are intervals.' if has_intervals(curves) else ''}".strip()
+    return Picture(name, figure.title, *drawn)

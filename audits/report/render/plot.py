@@ -6,9 +6,9 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from importlib.resources import files
 from textwrap import wrap
 from typing import Any
 
@@ -25,51 +25,22 @@ WIDTH = 320.0  # points: as wide as a phone, where the text of a wider drawing w
 INCH = 72.0  # points
 LETTER = 5.1  # points that a letter of the text takes on average
 LINE = 11.5  # points that a line of text takes
-INK, SOFT, GRID, GROUND = "#17202a", "#556170", "#d9dee5", "#ffffff"
-# The colours of each style in the order in which it comes again, and what dark ground turns each colour into.
+INK, SOFT, GROUND = "#17202a", "#556170", "#ffffff"
+# Of each style the colours in the order in which it comes again, with what dark ground turns each into.
+_LEAKY = {"#c8500d": "#f5924e", "#9c6500": "#e0b04a", "#b3305c": "#ff8fae", "#7f2703": "#ffc5a0"}
 _SHADES = {
-    "causal": ("#1c62a8", "#0f8577", "#4a4fc4", "#2a8fc9"),
-    "leaky": ("#c8500d", "#9c6500", "#b3305c", "#7f2703"),
-    "masked": ("#c8500d", "#9c6500", "#b3305c", "#7f2703"),
-    "control": ("#5d6873", "#8a7350", "#36404a", "#7c8f86"),
-    "other": ("#7a3db8", "#b0389b", "#4d3f8f", "#95568a"),
+    "causal": {"#1c62a8": "#6cb1f5", "#0f8577": "#54cdbd", "#4a4fc4": "#a3a7ff", "#2a8fc9": "#8fd3ff"},
+    "leaky": _LEAKY,
+    "masked": _LEAKY,
+    "control": {"#5d6873": "#b4bfca", "#8a7350": "#d3bd98", "#36404a": "#dbe2e9", "#7c8f86": "#b7cbc1"},
+    "other": {"#7a3db8": "#c9a2f2", "#b0389b": "#f08fdd", "#4d3f8f": "#b5a9f0", "#95568a": "#dba9d2"},
 }
-_DARK = {
-    INK: "#e7ecf1", SOFT: "#a3afbb", GRID: "#303a45", GROUND: "#10151b",
-    "#1c62a8": "#6cb1f5", "#0f8577": "#54cdbd", "#4a4fc4": "#a3a7ff", "#2a8fc9": "#8fd3ff",
-    "#c8500d": "#f5924e", "#9c6500": "#e0b04a", "#b3305c": "#ff8fae", "#7f2703": "#ffc5a0",
-    "#5d6873": "#b4bfca", "#8a7350": "#d3bd98", "#36404a": "#dbe2e9", "#7c8f86": "#b7cbc1",
-    "#7a3db8": "#c9a2f2", "#b0389b": "#f08fdd", "#4d3f8f": "#b5a9f0", "#95568a": "#dba9d2",
-}  # fmt: skip
+_DARK = {INK: "#e7ecf1", SOFT: "#a3afbb", "#d9dee5": "#303a45", GROUND: "#10151b"}
+_DARK |= {light: dark for shades in _SHADES.values() for light, dark in shades.items()}
 _MARKERS = {"causal": "o", "leaky": "s", "masked": "D", "control": "^", "other": "v"}
 _SPARE = "PX*<>"
-_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), (0, (10, 3)), (0, (3, 1, 1, 1)))
-REFERENCE_DASHES = ((0, (6, 4)), (0, (2, 3)), (0, (10, 3, 2, 3)))
-_RC: Any = {
-    "svg.fonttype": "none",  # text stays text
-    "text.parse_math": False,  # a dollar is a dollar
-    "svg.hashsalt": "hubrouter-audit",
-    "font.family": "DejaVu Sans",  # which matplotlib brings along: the layout is the same on every machine
-    "font.size": 8.5,
-    "axes.linewidth": 0.8,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "text.color": INK,
-    "figure.facecolor": GROUND,
-    "axes.facecolor": GROUND,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-}
+_DASHES: Sequence[Any] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), (0, (10, 3)), (0, (3, 1, 1, 1)))
+_REFERENCE_DASHES = ((0, (6, 4)), (0, (2, 3)), (0, (10, 3, 2, 3)))
 _FONTS = 'system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans","DejaVu Sans",sans-serif'
 _HUGE, _TINY = 1e100, 1e-100  # beyond these the arithmetic of an axis would overflow
 _NARROW = 10.0  # a log axis over less than this factor is read more easily with evenly spaced ticks (our choice)
@@ -77,38 +48,29 @@ _NARROW = 10.0  # a log axis over less than this factor is read more easily with
 assert set(_SHADES) == set(_MARKERS) == set(STYLES)
 
 
-@dataclass(frozen=True)
-class Look:
-    """One series: colour, marker, whether that is filled, and the dashes of its line."""
+def looks(styles: Sequence[str]) -> list[dict[str, Any]]:
+    """The colour, dashes and marker of each series, as matplotlib's options.
 
-    colour: str
-    marker: str
-    filled: bool
-    dashes: Any
-
-    @property
-    def markers(self) -> dict[str, Any]:
-        """The options of matplotlib's markers."""
-        face, edge = (self.colour, GROUND) if self.filled else (GROUND, self.colour)
-        width = 0.7 if self.filled else 1.4
-        return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
-
-
-def looks(styles: Sequence[str]) -> tuple[Look, ...]:
-    """One look a series; a style that comes again has another shade and a marker that no style has."""
+    A style that comes again has another shade and a marker that no style has.
+    """
     found, spare = [], 0
     for index, style in enumerate(styles):
         again = styles[:index].count(style)
         marker = _SPARE[(spare := spare + 1) % len(_SPARE)] if again else _MARKERS[style]
-        shade = _SHADES[style][again % len(_SHADES[style])]
-        found.append(Look(shade, marker, style != "masked", _DASHES[index % len(_DASHES)]))
-    return tuple(found)
+        colour = list(_SHADES[style])[again % len(_SHADES[style])]
+        filled = style != "masked"
+        found.append({
+            "color": colour, "linestyle": _DASHES[index % len(_DASHES)], "marker": marker, "markersize": 5.5,
+            "markerfacecolor": colour if filled else GROUND, "markeredgecolor": GROUND if filled else colour,
+            "markeredgewidth": 0.7 if filled else 1.4,
+        })  # fmt: skip
+    return found
 
 
 @contextmanager
 def drawing(height: float) -> Iterator[Figure]:
     """An empty figure of this height in points, in the look of the reports; draw and call `svg_text` within."""
-    with rc_context(_RC):
+    with rc_context(fname=str(files("audits.report") / "templates" / "reports.mplstyle")):
         yield Figure(figsize=(WIDTH / INCH, height / INCH))
 
 
@@ -136,9 +98,7 @@ def _rules(content: str) -> str:
 
 def drawable(value: float | None, *, log: bool) -> bool:
     """Whether an axis has a place for the value: finite, and above zero where the axis is logarithmic."""
-    if value is None or not math.isfinite(value) or abs(value) > _HUGE:
-        return False
-    return value > _TINY if log else True
+    return value is not None and (_TINY if log else -_HUGE) < value <= _HUGE
 
 
 def wrapped(text: str, width: float) -> str:
@@ -146,9 +106,9 @@ def wrapped(text: str, width: float) -> str:
     return "\n".join(wrap(printable(text), max(8, int(width / LETTER)))) or " "
 
 
-def lines_of(text: str) -> int:
-    """How many lines a text has."""
-    return text.count("\n") + 1
+def height_of(*texts: str) -> float:
+    """Points that texts below each other take."""
+    return LINE * sum(text.count("\n") + 1 for text in texts)
 
 
 def set_ticks(axis: Axis, values: Sequence[float], *, log: bool, own: bool = False) -> None:
@@ -171,5 +131,12 @@ def tick_text(tick: float) -> str:
 
 
 def named(reference: Reference) -> str:
-    """A reference in words."""
-    return f"{reference.label}: {number(reference.value)}"
+    """A reference in words, on lines that fit beside its sample."""
+    return wrapped(f"{reference.label}: {number(reference.value)}", WIDTH - 60)
+
+
+def draw_references(line: Callable[..., Any], references: Sequence[Reference]) -> None:
+    """A line through each value, by `axhline` or `axvline`."""
+    for index, reference in enumerate(references):
+        dashes = _REFERENCE_DASHES[index % len(_REFERENCE_DASHES)]
+        line(reference.value, color=INK, linewidth=1, linestyle=dashes, label=named(reference))

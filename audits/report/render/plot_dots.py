@@ -3,168 +3,132 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from audits.claims.figures import DotColumn, Dots, Reference
+from audits.claims.figures import DotColumn, DotPoint, Dots
 from audits.formatting import MISSING, Table, count, number
-from audits.report.render.plot import (
-    GROUND,
-    INK,
-    LETTER,
-    LINE,
-    REFERENCE_DASHES,
-    SOFT,
-    WIDTH,
-    Look,
-    drawable,
-    drawing,
-    lines_of,
-    looks,
-    named,
-    set_ticks,
-    svg_text,
-    wrapped,
-)
+from audits.report.render import plot
 
 _SIDE, _GAP = 8.0, 7.0  # points: beside the scale, and between arms
 _STRIP = 22.0  # points: the height of an arm's runs
-_AXIS = 1.7 * LINE  # points: below the arms, for the ticks
+_AXIS = 1.7 * plot.LINE  # points: below the arms, for the ticks
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One arm made ready to draw; heights in points from the top."""
-
-    column: DotColumn
-    label: str
-    summary: str
-    top: float
-    middle: float
-
-    @property
-    def bottom(self) -> float:
-        """Where the next arm may begin."""
-        return self.middle + _STRIP / 2 + _GAP
+def shown(column: DotColumn, *, log: bool) -> list[DotPoint]:
+    """The points that have a place on the axis, by seed."""
+    return sorted(point for point in column.points if plot.drawable(point.value, log=log))
 
 
 def mean(column: DotColumn, *, log: bool) -> float | None:
     """The geometric mean of what a log axis shows, else the arithmetic mean; None without a value."""
-    values = [value for _, value in shown(column, log=log)]
+    values = [point.value for point in shown(column, log=log)]
     if not values:
         return None
     total = math.fsum(map(math.log, values) if log else values) / len(values)
     return math.exp(total) if log else total
 
 
-def mean_word(dots: Dots) -> str:
-    """Which mean the bars show."""
-    return "Geometric mean" if dots.log else "Mean"
-
-
-def shown(column: DotColumn, *, log: bool) -> tuple[tuple[int, float], ...]:
-    """The points that have a place on the axis, by seed."""
-    return tuple(sorted(point for point in column.points if drawable(point[1], log=log)))
-
-
 def left_out(column: DotColumn, *, log: bool) -> str:
     """The runs without a point, counted in words; empty where every run has one."""
-    off = len(column.points) - len(shown(column, log=log))
-    parts = [f"{column.failed} diverged"] if column.failed else []
-    return ", ".join([*parts, *([f"{off} off the scale"] if off else [])])
+    counts = {"diverged": column.failed, "off the scale": len(column.points) - len(shown(column, log=log))}
+    return ", ".join(f"{amount} {why}" for why, amount in counts.items() if amount)
 
 
 def summary(column: DotColumn, *, log: bool) -> str:
     """The mean and what it is over: "4.10 (3 runs), 1 diverged"."""
-    points = shown(column, log=log)
-    value = f"{number(mean(column, log=log))} ({count(len(points), 'run')})" if points else "no value"
+    runs = len(shown(column, log=log))
+    value = f"{number(mean(column, log=log))} ({count(runs, 'run')})" if runs else "no value"
     return ", ".join(filter(None, [value, left_out(column, log=log)]))
 
 
-def dots_svg(dots: Dots) -> str:
-    """The drawing; empty text when no arm has a value."""
-    values = [value for column in dots.columns for _, value in shown(column, log=dots.log)]
-    if not values:
-        return ""
-    references = [r for r in dots.references if drawable(r.value, log=dots.log)]
-    rows = _rows(dots)
-    body, foot = rows[-1].bottom, _AXIS + LINE * lines_of(_scale_name(dots)) + LINE * len(references)
-    with drawing(body + foot) as figure:
-        height = body + foot
-        axes = figure.add_axes((_SIDE / WIDTH, foot / height, 1 - 2 * _SIDE / WIDTH, body / height))
-        axes.set_ylim(body, 0)
-        _set_scale(axes, dots, [*values, *(r.value for r in references)])
-        _draw_references(axes, references)
-        _draw_rows(axes, dots, rows)
-        if references:
-            figure.legend(loc="lower left", bbox_to_anchor=(0, 0), borderaxespad=0.2, labelspacing=0.3)
-        return svg_text(figure)
+def _mean_word(dots: Dots) -> str:
+    return "Geometric mean" if dots.log else "Mean"
 
 
-def _rows(dots: Dots) -> tuple[_Row, ...]:
-    rows, top = [], 2.0
-    for column in dots.columns:
-        label, text = wrapped(column.label, WIDTH - 40), summary(column, log=dots.log)
-        apart = LETTER * (len(label.rpartition("\n")[2]) * 1.15 + len(text)) > WIDTH - 3 * _SIDE
-        text_height = LINE * (lines_of(label) + apart)
-        rows.append(_Row(column, label, text, top, top + text_height + _STRIP / 2))
-        top = rows[-1].bottom
-    return tuple(rows)
+def description(dots: Dots) -> str:
+    """What the drawing shows, in words."""
+    arms = "; ".join(f"{column.label}: {summary(column, log=dots.log)}" for column in dots.columns)
+    return f"{_mean_word(dots)} of {dots.y_label}. {arms}."
 
 
-def _scale_name(dots: Dots) -> str:
-    return wrapped(dots.y_label + (" (log scale)" if dots.log else ""), WIDTH - 2 * _SIDE)
+def note(dots: Dots) -> str:
+    """How to read it."""
+    joined = "; a line joins the runs of one seed" if dots.joined and len(dots.columns) > 1 else ""
+    return f"{dots.note} Each point is a run, the bar the {_mean_word(dots).lower()}{joined}.".strip()
 
 
-def _set_scale(axes: Axes, dots: Dots, values: list[float]) -> None:
-    axes.set_xscale("log" if dots.log else "linear")
-    axes.margins(x=0.04)
-    axes.plot(values, [0.0] * len(values), alpha=0)  # widens the scale to every value and reference
-    axes.set_xlabel(_scale_name(dots))
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    set_ticks(axes.xaxis, values, log=dots.log)
-
-
-def _draw_references(axes: Axes, references: list[Reference]) -> None:
-    for index, reference in enumerate(references):
-        dashes = REFERENCE_DASHES[index % len(REFERENCE_DASHES)]
-        axes.axvline(reference.value, color=INK, linewidth=1, linestyle=dashes, label=named(reference))
-
-
-def _draw_rows(axes: Axes, dots: Dots, rows: tuple[_Row, ...]) -> None:
-    """Points of a seed have the same height in every arm, so that none hides another and lines do not cross."""
-    seeds = sorted({seed for row in rows for seed, _ in shown(row.column, log=dots.log)})
-    step = min(4.0, (_STRIP - 8) / max(1, len(seeds) - 1))
-    lane = {seed: step * (index - (len(seeds) - 1) / 2) for index, seed in enumerate(seeds)}
-    for seed in seeds if dots.joined else ():
-        spots = [(x, row.middle + lane[seed]) for row in rows for s, x in shown(row.column, log=dots.log) if s == seed]
-        axes.plot(*zip(*spots, strict=True), color=SOFT, alpha=0.45, linewidth=0.9, zorder=2)
-    for row in rows:
-        _draw_row(axes, row, looks([row.column.style])[0], lane, log=dots.log)
-
-
-def _draw_row(axes: Axes, row: _Row, look: Look, lane: dict[int, float], *, log: bool) -> None:
-    ground = {"facecolor": GROUND, "edgecolor": "none", "pad": 0.6}
-    across = axes.get_yaxis_transform()
-    axes.text(0, row.top, row.label, transform=across, va="top", weight="bold", bbox=ground)
-    axes.text(1, row.middle - _STRIP / 2 - 1, row.summary, transform=across, ha="right", va="bottom", bbox=ground)
-    points = shown(row.column, log=log)
-    heights = [row.middle + lane[seed] for seed, _ in points]
-    axes.plot([value for _, value in points], heights, linestyle="", markersize=5.5, zorder=3, **look.markers)
-    middle = mean(row.column, log=log)
-    if middle is not None:
-        axes.vlines(middle, row.middle - _STRIP / 2, row.middle + _STRIP / 2, color=INK, linewidth=1.8, zorder=4)
-
-
-def dots_table(dots: Dots) -> Table:
+def table(dots: Dots) -> Table:
     """The same in words: an arm a row, every seed's value in it."""
     rows = []
     for column in dots.columns:
-        points = ", ".join(f"{seed}: {number(value, 4)}" for seed, value in sorted(column.points, key=lambda p: p[0]))
-        cells = number(mean(column, log=dots.log)), str(len(column.points)), left_out(column, log=dots.log) or "none"
-        rows.append((column.label, *cells, points or MISSING))
+        points = sorted(column.points, key=lambda point: point.seed)
+        cells = number(mean(column, log=dots.log)), str(len(points)), left_out(column, log=dots.log) or "none"
+        rows.append((column.label, *cells, ", ".join(f"{p.seed}: {number(p.value, 4)}" for p in points) or MISSING))
     rows += [(r.label, number(r.value), MISSING, MISSING, "a line in the figure") for r in dots.references]
-    header = ("arm", mean_word(dots).lower(), "runs with a value", "without a point", f"{dots.y_label}, seed: value")
+    header = ("arm", _mean_word(dots).lower(), "runs with a value", "without a point", f"{dots.y_label}, seed: value")
     return Table(dots.title, header, tuple(rows))
+
+
+def svg(dots: Dots) -> str:
+    """The drawing; empty text when no arm has a value."""
+    values = [point.value for column in dots.columns for point in shown(column, log=dots.log)]
+    if not values:
+        return ""
+    references = [r for r in dots.references if plot.drawable(r.value, log=dots.log)]
+    values += [reference.value for reference in references]
+    scale = plot.wrapped(dots.y_label + (" (log scale)" if dots.log else ""), plot.WIDTH - 2 * _SIDE)
+    labels = [plot.wrapped(column.label, plot.WIDTH - 40) for column in dots.columns]
+    tops = _tops(dots, labels)
+    body, foot = tops[-1], _AXIS + plot.height_of(scale, *map(plot.named, references))
+    with plot.drawing(body + foot) as figure:
+        axes = figure.add_axes(
+            (_SIDE / plot.WIDTH, foot / (body + foot), 1 - 2 * _SIDE / plot.WIDTH, body / (body + foot))
+        )
+        axes.set_ylim(body, 0)
+        axes.set_xscale("log" if dots.log else "linear")
+        axes.margins(x=0.04)
+        axes.plot(values, [0.0] * len(values), alpha=0)  # widens the scale to every value and reference
+        axes.set_xlabel(scale)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        plot.set_ticks(axes.xaxis, values, log=dots.log)
+        plot.draw_references(axes.axvline, references)
+        _draw_arms(axes, dots, labels, tops)
+        if references:
+            figure.legend(loc="lower left", bbox_to_anchor=(0, 0), borderaxespad=0.2, labelspacing=0.3)
+        return plot.svg_text(figure)
+
+
+def _tops(dots: Dots, labels: Sequence[str]) -> list[float]:
+    """Where each arm begins, in points from the top, and where the last one ends."""
+    tops = [2.0]
+    for column, label in zip(dots.columns, labels, strict=True):
+        letters = len(label.rpartition("\n")[2]) * 1.15 + len(summary(column, log=dots.log))
+        apart = plot.LINE if plot.LETTER * letters > plot.WIDTH - 3 * _SIDE else 0.0
+        tops.append(tops[-1] + plot.height_of(label) + apart + _STRIP + _GAP)
+    return tops
+
+
+def _draw_arms(axes: Axes, dots: Dots, labels: Sequence[str], tops: Sequence[float]) -> None:
+    """Points of a seed have the same height in every arm, so that none hides another and lines do not cross."""
+    runs = [shown(column, log=dots.log) for column in dots.columns]
+    middles = [bottom - _GAP - _STRIP / 2 for bottom in tops[1:]]
+    seeds = sorted({point.seed for points in runs for point in points})
+    step = min(4.0, (_STRIP - 8) / max(1, len(seeds) - 1))
+    lane = {seed: step * (index - (len(seeds) - 1) / 2) for index, seed in enumerate(seeds)}
+    placed = [(p, middle + lane[p.seed]) for points, middle in zip(runs, middles, strict=True) for p in points]
+    for seed in seeds if dots.joined else ():
+        spots = [(point.value, height) for point, height in placed if point.seed == seed]
+        axes.plot(*zip(*spots, strict=True), color=plot.SOFT, alpha=0.45, linewidth=0.9, zorder=2)
+    across = axes.get_yaxis_transform()
+    ground = {"facecolor": plot.GROUND, "edgecolor": "none", "pad": 0.6}
+    for column, points, label, top, middle in zip(dots.columns, runs, labels, tops, middles, strict=False):
+        above, text = middle - _STRIP / 2, summary(column, log=dots.log)
+        axes.text(0, top, label, transform=across, va="top", weight="bold", bbox=ground)
+        axes.text(1, above - 1, text, transform=across, ha="right", va="bottom", bbox=ground)
+        look = plot.looks([column.style])[0] | {"linestyle": ""}
+        axes.plot([p.value for p in points], [middle + lane[p.seed] for p in points], zorder=3, **look)
+        if (average := mean(column, log=dots.log)) is not None:
+            axes.vlines(average, above, middle + _STRIP / 2, color=plot.INK, linewidth=1.8, zorder=4)
