@@ -17,7 +17,7 @@ from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
 from audits.experiments.auditor import kill_matrix as experiment
 from audits.report.claims.console import print_kill_matrix
-from audits.report.claims.leaks_json import leaks_json
+from audits.report.claims.kill_matrix import leaks_json
 from audits.report.write import write_text
 
 

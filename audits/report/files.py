@@ -6,16 +6,13 @@ from pathlib import Path
 
 from audits.claims.judged import Report
 from audits.experiments.bench._measured import benches
-from audits.report.bench.json import FOLDER as BENCH
-from audits.report.bench.json import bench_json
-from audits.report.bench.page import bench_document
+from audits.report.bench import FOLDER as BENCH
+from audits.report.bench import bench_document, bench_json
 from audits.report.claims.index import index_html, readme, step_summary
 from audits.report.claims.json import claims_json, listed_ids, page_json, page_path
 from audits.report.claims.junit import junit
-from audits.report.claims.kill_matrix import kill_document
-from audits.report.claims.leaks_json import leaks_json
+from audits.report.claims.kill_matrix import kill_document, leaks_json, peers_document
 from audits.report.claims.page import claim_document
-from audits.report.claims.peers import peers_document
 from audits.report.claims.schema import schema_files
 from audits.report.write import append_text, remove_files, write_texts
 

@@ -18,7 +18,7 @@ from audits.evidence.ledger import Evidence, Record
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT, execute
 from audits.report.claims.console import print_peers
-from audits.report.claims.peers import peers_document
+from audits.report.claims.kill_matrix import peers_document
 from audits.subject.settings import Settings
 
 

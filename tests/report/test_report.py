@@ -11,7 +11,6 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +25,7 @@ from audits.formatting import Table, number, perplexity
 from audits.jsonable import json_text
 from audits.report.claims.index import index_html, readme
 from audits.report.claims.junit import junit, outcome
-from audits.report.claims.leaks_json import Document, leaks_json
+from audits.report.claims.kill_matrix import leaks_json
 from audits.report.claims.marks import by_outcome, flags, tally_of
 from audits.report.claims.marks import outcome as outcome_mark
 from audits.report.claims.prose import ELSEWHERE, HEADLINES, answer, elsewhere
@@ -211,7 +210,7 @@ def test_escapes_leave_nothing_with_a_meaning():
 
 def test_leaks_json_lists_leaks_by_name_with_both_verdicts():
     document = json.loads(leaks_json(sample()))
-    assert len(msgspec.json.decode(leaks_json(sample()), type=Document).twins) == 2
+    assert set(document) == {"schema", "twins", "battery"}
     assert document["schema"] == 1
     assert [row["name"] for row in document["twins"]] == ["a-leak", "b-leak"]
     assert document["twins"][1]["leaky"] == {"p": "LEAK"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from chromium import BROWSER, DRIVER, chromium
 
-from audits.report.survey.pages import survey_html
+from audits.report.survey.files import survey_texts
 from audits.survey.reviews import Review, Status
 from audits.survey.rows import Found, Row, Survey
 
@@ -40,7 +40,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, tmp_path):
-    (tmp_path / "survey.html").write_text(survey_html(SURVEY), encoding="utf-8")
+    (tmp_path / "survey.html").write_text(survey_texts(SURVEY)["html"], encoding="utf-8")
     browser.resize(1280, 900)
     browser.open(tmp_path / "survey.html")
     return browser

@@ -21,8 +21,7 @@ from audits.evidence.definitions import ROOT
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.evidence.runner import gather
-from audits.report.survey.json import Document, survey_json
-from audits.report.survey.pages import survey_html, survey_markdown
+from audits.report.survey.files import survey_texts
 from audits.report.survey.prose import tally_sentence
 from audits.survey import run
 from audits.survey.library import Architecture, Library, NotBuiltError, TinyModel
@@ -200,10 +199,10 @@ def test_the_tables_tell_leaks_by_design_from_defects(survey: Survey) -> None:
     leak = next(row for row in survey.rows if row.verdict == "LEAK")
     unexplained = replace(survey, rows=(leak, msgspec.structs.replace(leak, review=None)))
     assert "2 LEAK (1 by design, 1 not reviewed)" in tally_sentence(unexplained)
-    counted = re.findall(r"<b>(\d+)</b><span>(.*?)</span>", survey_html(survey))
+    counted = re.findall(r"<b>(\d+)</b><span>(.*?)</span>", survey_texts(survey)["html"])
     assert [mark for number, mark in counted if number == "0"] == ["✗ LEAK: defect", "✗ LEAK: not reviewed"]
     assert ("1", "✗ LEAK: by design") in counted
-    models = {model["name"]: model["status"] for model in json.loads(survey_json(survey))["models"]}
+    models = {model["name"]: model["status"] for model in json.loads(survey_texts(survey)["json"])["models"]}
     assert models["bidirectional"] == "by design"
     assert models["causal"] is None
 
@@ -223,8 +222,8 @@ def test_a_review_with_an_unknown_key_is_refused() -> None:
 
 
 def test_the_document_holds_what_the_contract_promises(survey: Survey) -> None:
-    document = json.loads(survey_json(survey))
-    assert len(msgspec.json.decode(survey_json(survey), type=Document).models) == len(survey.rows)
+    document = json.loads(survey_texts(survey)["json"])
+    assert len(document["models"]) == len(survey.rows)
     assert document["schema"] == 1
     models = {model["name"]: model for model in document["models"]}
     assert {"name", "verdict", "leak_class", "file", "line", "reason"} <= set(models["causal"])
@@ -235,7 +234,7 @@ def test_the_document_holds_what_the_contract_promises(survey: Survey) -> None:
 
 
 def test_tables_name_the_unexplained_first_and_escape_what_they_show(survey: Survey) -> None:
-    page, text = survey_html(survey), survey_markdown(survey)
+    page, text = survey_texts(survey)["html"], survey_texts(survey)["md"]
     assert "✗ LEAK: by design" in page
     assert "✗ LEAK: by design | `bidirectional` Bidirectional" in text
     assert "on purpose" in page
@@ -244,23 +243,23 @@ def test_tables_name_the_unexplained_first_and_escape_what_they_show(survey: Sur
     assert "**PASS:** `causal`." in text
     assert "script-src 'sha256-" in page
     hostile = replace(survey, rows=(msgspec.structs.replace(survey.rows[0], name="<img>|`", verdict="LEAK"),))
-    assert "<img>" not in survey_html(hostile)
-    assert "<img>|" not in survey_markdown(hostile)
+    assert "<img>" not in survey_texts(hostile)["html"]
+    assert "<img>|" not in survey_texts(hostile)["md"]
 
 
 def test_a_review_links_to_the_page_of_its_finding_and_names_break_between_their_words_only(survey: Survey) -> None:
     reason = "a mask | too wide: docs/findings/doge-mask.md; see the other"
     review = Review("toy", ("bidirectional",), "LEAK", Status.DEFECT, reason, ("dense", "statistic"))
     row = msgspec.structs.replace(survey.rows[0], review=review, model="DogeForCausalLM", package="shelf==1.0")
-    shown = replace(survey, rows=(row,))
-    assert 'too wide: <a href="../../docs/findings/doge-mask.md">doge-mask</a>; see the other' in survey_html(shown)
-    assert "a mask \\| too wide: [doge-mask](../../docs/findings/doge-mask.md); see the other" in survey_markdown(shown)
-    assert "Doge<wbr>For<wbr>Causal<wbr>LM (shelf==1.0)" in survey_html(shown)
-    assert "DogeForCausalLM (shelf==1.0)" in survey_markdown(shown)
+    texts = survey_texts(replace(survey, rows=(row,)))
+    assert 'too wide: <a href="../../docs/findings/doge-mask.md">doge-mask</a>; see the other' in texts["html"]
+    assert "a mask \\| too wide: [doge-mask](../../docs/findings/doge-mask.md); see the other" in texts["md"]
+    assert "Doge<wbr>For<wbr>Causal<wbr>LM (shelf==1.0)" in texts["html"]
+    assert "DogeForCausalLM (shelf==1.0)" in texts["md"]
 
 
 def test_the_filter_offers_the_kinds_that_rows_have(survey: Survey) -> None:
-    page = survey_html(survey)
+    page = survey_texts(survey)["html"]
     offered = re.findall(r'<input type="checkbox" value="(.*?)">', page)
     assert set(offered) == set(re.findall(r'data-kind="(.*?)"', page))
 
@@ -300,13 +299,14 @@ def test_rows_whose_code_is_unknown_or_not_todays_are_marked(survey: Survey) -> 
     records = [replace(record, code=codes[record.config["name"]]) for record in evidence().records]
     (marked,) = surveys(Evidence(tuple(records)), [], TODAY)
     assert [row.code for row in marked.rows] == [Code.UNKNOWN, Code.CURRENT, Code.EARLIER, Code.CURRENT]
-    assert {model["code"] for model in json.loads(survey_json(survey))["models"]} == {"unknown"}
-    assert [model["code"] for model in json.loads(survey_json(marked))["models"]] == [row.code for row in marked.rows]
+    assert {model["code"] for model in json.loads(survey_texts(survey)["json"])["models"]} == {"unknown"}
+    models = json.loads(survey_texts(marked)["json"])["models"]
+    assert [model["code"] for model in models] == [row.code for row in marked.rows]
     sentence = "current: 2; earlier: 1; unknown: 1"
-    assert sentence in survey_html(marked)
-    assert sentence in survey_markdown(marked)
-    assert '<td data-label="code">earlier</td>' in survey_html(marked)
-    assert "| unknown |" in next(line for line in survey_markdown(marked).splitlines() if "`bidirectional`" in line)
+    assert sentence in survey_texts(marked)["html"]
+    assert sentence in survey_texts(marked)["md"]
+    assert '<td data-label="code">earlier</td>' in survey_texts(marked)["html"]
+    assert "| unknown |" in next(line for line in survey_texts(marked)["md"].splitlines() if "`bidirectional`" in line)
 
 
 def test_tables_are_rebuilt_from_the_evidence_byte_for_byte(survey: Survey, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from audits.report.survey.pages import changes_html, changes_markdown
+from audits.report.survey.files import changes_texts
 from audits.survey.changes import Cause, causes, comparisons
 from audits.survey.rows import Code, Concluded, Found, Row, Settings, Survey
 
@@ -88,13 +88,13 @@ def test_one_release_alone_is_not_compared():
 
 def test_the_tables_show_the_change_the_place_and_what_nobody_explained_first():
     found = comparisons(FOUND, [FIXED])
-    table = changes_markdown(found)
+    table = changes_texts(found)["md"]
     lines = [line for line in table.splitlines() if line.startswith("| `")]
     assert [line.split("`")[1] for line in lines] == ["rail", "gate"]
     assert "unexplained" in lines[0]
     assert "shelf/models.py:7" in lines[1]
     assert "no longer multiplied" in lines[1]
-    assert "no longer multiplied" in changes_html(found)
+    assert "no longer multiplied" in changes_texts(found)["html"]
 
 
 def test_every_written_cause_is_read():

@@ -16,7 +16,7 @@ from audits.claims.tool import _peers as peers
 from audits.claims.views import kill_matrix
 from audits.experiments.bench._measured import benches
 from audits.formatting import Table, count
-from audits.report.claims import prose, tables
+from audits.report.claims import prose
 from audits.report.claims.kill_matrix import LEGEND, matrix_table
 from audits.report.claims.marks import by_outcome, flags, outcome, tally_of
 from audits.report.render.console import COLOURS, marked, printed
@@ -52,7 +52,7 @@ def print_kill_matrix(report: Report, console: Console) -> None:
     """The kill matrix: the leaky model, then its control; probes are numbered to fit a terminal."""
     matrix = kill_matrix(report)
     if not matrix.leaks:
-        console.print(Text(tables.empty_note("Kill matrix")))
+        console.print(Text(prose.empty_note("Kill matrix")))
         return
     shown = matrix_table(matrix)
     numbers = [str(index) for index, _ in enumerate(matrix.probes, 1)]

@@ -7,9 +7,8 @@ from typing import Any
 from audits.claims.claim import Kind
 from audits.claims.judged import Report
 from audits.claims.views import kill_matrix
-from audits.report.claims import prose
-from audits.report.claims.marks import tally_of
-from audits.report.claims.rows import groups
+from audits.report.claims import marks, prose
+from audits.report.claims.json import page_path
 from audits.report.render.templates import page
 
 SUMMARY_LIMIT = 65_536  # characters of a comment on a pull request; a job's summary may be longer
@@ -39,13 +38,11 @@ def step_summary(report: Report, room: int = SUMMARY_LIMIT) -> str:
 def _values(report: Report) -> dict[str, Any]:
     """What both templates show."""
     return {
-        "answer": prose.answer(report),
-        "expected": prose.expectation_sentence(report),
-        "as_expected": not report.unexpected,
-        "tallies": [text for kind in Kind if (text := tally_of(report, kind))],
-        "groups": groups(report),
+        "report": report,
+        "traits": [prose.traits(item) for group in prose.groups(report) for item in group.claims],
+        "tallies": [text for kind in Kind if (text := marks.tally_of(report, kind))],
         "kill": prose.kill_sentence(kill_matrix(report)),
-        "elsewhere": prose.elsewhere(report),
-        "method": prose.METHOD,
-        "meaning": prose.WORDS,
+        "marks": marks,
+        "prose": prose,
+        "page_path": page_path,
     }

@@ -1,16 +1,21 @@
-"""The kill matrix: every planted leak against every probe, with its clean control in the same cell."""
+"""The auditor audited: the kill matrix as a page and as leaks.json, and the comparison with another checker."""
 
 from __future__ import annotations
 
+import msgspec
+
 from audits.claims.judged import Report
-from audits.claims.views import KillMatrix, KillRow, kill_matrix
+from audits.claims.tool import _peers as peers
+from audits.claims.views import KillMatrix, KillRow, LeakVerdicts, kill_matrix
 from audits.formatting import Table
-from audits.report.claims import prose, tables
+from audits.jsonable import json_text
+from audits.report.claims import prose
 from audits.report.render.document import Document, Section
+from audits.report.render.words import TIMING_NOTE
+from audits.results import SCHEMA
 
 _LEAKY = {"LEAK": "●", "PASS": "·", "UNDETERMINED": "?"}
 _CLEAN = {"PASS": "✓", "LEAK": "!", "UNDETERMINED": "?"}
-_NOT_RUN = "-"
 LEGEND = (
     "Each cell: the leaky model (● leak seen, · not seen), then its clean control (✓ passes, ! false alarm). "
     "Either: ? undetermined, - does not apply or not run."
@@ -21,8 +26,9 @@ def kill_document(report: Report) -> Document:
     """The page."""
     matrix, title = kill_matrix(report), "Kill matrix: the auditor audited"
     if not matrix.leaks:
-        return Document("kill-matrix", title, (tables.empty_note("Kill matrix"),), ())
-    origins = Table("Planted leaks", ("leak", "what happens", "where it happened"), _origins(matrix))
+        return Document("kill-matrix", title, (prose.empty_note("Kill matrix"),), ())
+    found = tuple((leak.name, leak.mechanism, leak.origin) for leak in matrix.leaks)
+    origins = Table("Planted leaks", ("leak", "what happens", "where it happened"), found)
     sections = (
         Section("Every leak against every probe", (LEGEND,), matrix=matrix_table(matrix)),
         Section("The fewest probes that see them all", (prose.battery_sentence(matrix),)),
@@ -41,10 +47,8 @@ def matrix_table(matrix: KillMatrix) -> Table:
 
 def cells(matrix: KillMatrix, leak: KillRow) -> tuple[str, ...]:
     """One leak against every probe: two symbols each."""
-    return tuple(
-        f"{_LEAKY.get(leak.leaky.get(probe, ''), _NOT_RUN)} {_CLEAN.get(leak.clean.get(probe, ''), _NOT_RUN)}"
-        for probe in matrix.probes
-    )
+    both = ((leak.leaky.get(probe, ""), leak.clean.get(probe, "")) for probe in matrix.probes)
+    return tuple(f"{_LEAKY.get(leaky, '-')} {_CLEAN.get(clean, '-')}" for leaky, clean in both)
 
 
 def named_text(leak: KillRow) -> str:
@@ -54,5 +58,19 @@ def named_text(leak: KillRow) -> str:
     return f"✗ {leak.named}, not {leak.leak_class}" if leak.named else "✗ missed"
 
 
-def _origins(matrix: KillMatrix) -> tuple[tuple[str, ...], ...]:
-    return tuple((leak.name, leak.mechanism, leak.origin) for leak in matrix.leaks)
+def leaks_json(report: Report) -> str:
+    """leaks.json: the planted leaks by name with all verdicts, and the fewest probes that see every one; versioned."""
+    matrix = kill_matrix(report)
+    leaks = sorted(matrix.leaks, key=lambda leak: leak.name)
+    rows = [{name: getattr(leak, name) for name in LeakVerdicts.__struct_fields__} for leak in leaks]
+    return json_text({"schema": SCHEMA, "twins": rows, "battery": msgspec.to_builtins(matrix.battery)})
+
+
+def peers_document(report: Report) -> Document:
+    """What each of two checkers finds of the same models, and the time of both."""
+    found = peers.peers(report)
+    if found is None:
+        return Document("peers", peers.HEADING, (peers.NOT_RUN,), ())
+    seen = Section("What each finds", tables=(peers.class_table(found),), folded=(peers.leak_table(found),))
+    timed = Section("Time of both", (TIMING_NOTE,), tables=(peers.time_table(found),))
+    return Document("peers", peers.HEADING, (peers.sentence(found),), (seen, timed) if found.timings else (seen,))

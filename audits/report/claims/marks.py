@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim, Kind
 from audits.claims.judged import Report
 from audits.formatting import count
@@ -40,12 +42,12 @@ def outcome(item: JudgedClaim) -> Mark:
     return _OPEN
 
 
-def by_outcome(items: tuple[JudgedClaim, ...]) -> tuple[JudgedClaim, ...]:
+def by_outcome(items: Iterable[JudgedClaim]) -> tuple[JudgedClaim, ...]:
     """Errors first, then what was not reproduced, what was, what is open; in the order given within these."""
     return tuple(sorted(items, key=lambda item: _ORDER.index(outcome(item).word)))
 
 
-def tally(items: tuple[JudgedClaim, ...]) -> str:
+def tally(items: Iterable[JudgedClaim]) -> str:
     """How many claims have each outcome: "2 not reproduced, 1 reproduced, 3 open"."""
     words = [outcome(item).word for item in by_outcome(items)]
     return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))

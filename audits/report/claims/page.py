@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import JudgedClaim
-from audits.claims.judged import Report
+from audits.claims.claim import JudgedClaim, Judgement, Kind
+from audits.claims.judged import NO_RUN, Report
 from audits.claims.provenance import facts, provenance, reproduce, runs_table
-from audits.report.claims import prose, tables
+from audits.formatting import Table, number
+from audits.report.claims import prose
 from audits.report.claims.json import page_path
 from audits.report.claims.marks import flags, outcome, tier_word
 from audits.report.claims.supplements import supplements
 from audits.report.render.document import Document, Picture, Section, figure_picture
+from audits.statistics.levels import ALPHA
 
 
 def claim_document(report: Report, item: JudgedClaim) -> Document:
@@ -40,18 +42,35 @@ def claim_document(report: Report, item: JudgedClaim) -> Document:
 def _found(report: Report, item: JudgedClaim) -> tuple[tuple[str, str], ...]:
     """What was printed, what was found, and what that does not show."""
     claim, judgement = item.claim, item.judgement
-    printed = "; ".join(f"{name}: {value}" for name, value in claim.published.items())
     pairs = (
-        ("Printed", printed),
+        ("Printed", prose.printed(item)),
         ("Ours", judgement.ours),
         ("Source", claim.source),
         ("Details", judgement.details),
-        ("Power", tables.detectable_text(judgement) or ""),
-        ("Over all claims", tables.corrected_text(report, item) or ""),
+        ("Power", _detectable(judgement)),
+        ("Over all claims", _corrected(report, item)),
         ("Limits", " ".join(prose.limits_of(item))),
         ("Would change the verdict", judgement.would_change),
     )
     return tuple((name, text) for name, text in pairs if text)
+
+
+def _detectable(judgement: Judgement) -> str:
+    """Minimum detectable effect and seeds needed, where the judgement states them."""
+    least, seeds = judgement.minimum_detectable_effect, judgement.seeds_needed
+    known = {"minimum detectable effect": least, "seeds needed": seeds}
+    return "; ".join(f"{name}: {value}" for name, value in known.items() if value is not None)
+
+
+def _corrected(report: Report, item: JudgedClaim) -> str:
+    """The deciding p value before and after the correction over all of the paper's claims; empty without one."""
+    found = report.corrected.get(item.claim.id)
+    if found is None:
+        return ""
+    family = sum(other.claim.kind is Kind.PUBLISHED for other in report.judged)
+    lost = "not significant any more" if found.p <= ALPHA else "open before too"
+    kept = "still significant" if found.rejected else lost
+    return f"p = {number(found.p)}; corrected by Holm over the paper's {family} claims {number(found.adjusted)}: {kept}"
 
 
 def _pictures(item: JudgedClaim, tier: str = "") -> tuple[Picture, ...]:
@@ -65,17 +84,26 @@ def _lower_tiers(item: JudgedClaim) -> list[Section]:
     if not item.others:
         return []
     drawn = tuple(picture for other in item.others for picture in _pictures(other, f"-{other.tier}"))
-    return [Section("At every tier", tables=(tables.tiers_table(item),)), Section("At lower tiers", pictures=drawn)]
+    return [Section("At every tier", tables=(_tiers(item),)), Section("At lower tiers", pictures=drawn)]
+
+
+def _tiers(item: JudgedClaim) -> Table:
+    """The verdict at every tier that has evidence of its own, the one that is shown first."""
+    rows = []
+    for at in item.at_every_tier:
+        runs = f"{len(at.judgement.evidence)}" + (f", {len(at.stale)} stale" if at.stale else "")
+        rows.append((at.tier, outcome(at).text, at.expected or "not reviewed", runs, at.judgement.reason))
+    return Table("The claim at every tier", ("tier", "verdict", "expected", "runs", "reason"), tuple(rows))
 
 
 def _test(item: JudgedClaim) -> Section:
     """What was fixed before a run was judged, and how to repeat it."""
-    claim = item.claim
+    claim, needs = item.claim, ", ".join(item.claim.needs) or "none"
     fixed = (
         ("Test", claim.test),
         ("Refuted by", claim.refuted_by),
         ("Expected", str(item.expected or "not reviewed yet")),
-        ("Experiments", tables.needs_text(item)),
+        ("Experiments", f"{needs}: {NO_RUN}" if item.judgement.missing else needs),
     )
     return Section("The test, fixed beforehand", facts=fixed, command=reproduce(item))
 

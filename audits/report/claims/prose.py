@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from shlex import quote
+from typing import NamedTuple
 
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim, Kind, Scope
 from audits.claims.judged import NO_RUN, Report
-from audits.claims.views import KillMatrix, LeakWorth
-from audits.formatting import count, number
-from audits.report.claims.marks import tally
+from audits.claims.views import KillMatrix
+from audits.formatting import count
+from audits.report.claims.marks import by_outcome, outcome, tally
 
 HEADLINES = ("attack-council-worth", "attack-own-chunk")  # claims whose reasons a reader meets first
-PAPERS = {False: "HubRouter (arXiv:2604.22442)", True: "its companion on routing (arXiv:2603.20997)"}
-WORDS = (
-    "A published claim is reproduced, not reproduced, open (the evidence decides neither, or has not been gathered) or "
-    "not testable. Every verdict has a scope: the printed numbers, our scale, or the paper's scale. At our scale the "
-    "ordering of models is tested, not the printed number."
-)
-
-METHOD = (
-    "Every claim was written down with its test, and with what would refute it, before a run was judged.",
-    "A run is addressed by a hash of its experiment, configuration, seed and code, and kept in an append-only ledger; "
-    "a verdict lists the hashes of the runs that decided it, or says that it rests on printed numbers alone.",
-    "A claim is judged at each tier that has evidence of its own; the highest is shown first, the others below it.",
-    "Evidence whose code has changed since is stale: shown as such, with the runs named, and never a failure.",
-    "Verdicts are compared with a reviewed file of expectations; one that differs is flagged here and fails the job.",
-    "A model that must be causal first passes a causality gate; if it leaks, its perplexity claims are void.",
-    "The auditor itself is audited: each probe is run on planted leaks and their clean controls (the kill matrix), "
-    "and a probe that was not run, or could not have seen anything, says UNDETERMINED and never PASS.",
-    "Arms are compared seed by seed (paired), and the noise of the text is part of every interval; mean perplexities "
-    "are exponentials of mean nats: geometric means. Learning rates are chosen on a slice of text that judges nothing.",
-)
-
-MAP_NOTE = (
-    "Each cell of a map is how much the output at a position (row) changes, in units of the output, when the token at "
-    "another position (column) is replaced. Blue is the past, which a causal model may use; orange the future. An "
-    "empty cell is exactly zero. The weights are trained."
-)
-HIDDEN_FROM_GRADIENTS = (
-    "the gradient probe passes the very weights in which the perturbation probe finds a leak. Whether a hard top-k "
-    "selects a token has derivative zero: a gradient check cannot see that it was selected because of the future."
-)
-
+HUBROUTER, COMPANION = "HubRouter (arXiv:2604.22442)", "its companion on routing (arXiv:2603.20997)"
 _TIERS = {
     "quick": "Minutes of small runs: they test the direction of an effect, not a printed number.",
     "full": "Hours on two cores, at small scale: they test the ordering, not a printed number.",
@@ -91,8 +61,7 @@ def battery_sentence(matrix: KillMatrix) -> str:
     return sentence + (f" These see no further leak: {spare}." if spare else "")
 
 
-@dataclass(frozen=True)
-class Elsewhere:
+class Elsewhere(NamedTuple):
     """What cannot be decided on this machine; `claims` are patterns of ids, and none where no command decides it."""
 
     what: str
@@ -132,11 +101,11 @@ def elsewhere(report: Report) -> tuple[Elsewhere, ...]:
 
 
 def answer(report: Report) -> tuple[str, ...]:
-    """The results in three sentences: how many claims hold, what a leak is worth, what routing is worth."""
+    """The results in brief: how many claims of each paper hold, and the reasons of the headlines."""
     counted = [
-        f"{count(len(items), 'claim')} of {paper}: {tally(items)}"
-        for companion, paper in PAPERS.items()
-        if (items := published(report, companion=companion))
+        f"{count(len(group.claims), 'claim')} of {group.paper}: {tally(group.claims)}"
+        for group in groups(report)
+        if group.paper
     ]
     found = {item.claim.id: item.judgement for item in report.judged}
     said = [found[name].reason for name in HEADLINES if name in found and not found[name].missing]
@@ -146,41 +115,71 @@ def answer(report: Report) -> tuple[str, ...]:
     )
 
 
-def published(report: Report, *, companion: bool) -> tuple[JudgedClaim, ...]:
-    """The published claims of one of the papers."""
-    items = (item for item in report.judged if item.claim.kind is Kind.PUBLISHED)
-    return tuple(item for item in items if about_companion(item) is companion)
+class Group(NamedTuple):
+    """The claims of one table of the index, in reading order; `paper` is empty where none was published."""
+
+    name: str
+    short: str
+    heading: str
+    paper: str
+    claims: tuple[JudgedClaim, ...] = ()
 
 
-def about_companion(item: JudgedClaim) -> bool:
+_GROUPS = (
+    Group("hubrouter", "HubRouter", f"Claims of {HUBROUTER}", HUBROUTER),
+    Group("companion", "Its companion", f"Claims of {COMPANION}", COMPANION),
+    Group("attacks", "Our attacks", "Our attacks: did they succeed?", ""),
+    Group("self-tests", "Self-tests", "Self-tests: does the tool hold?", ""),
+)
+
+
+def groups(report: Report) -> list[Group]:
+    """Both papers, our attacks, the self-tests; those without a claim left out."""
+    found = (
+        group._replace(claims=by_outcome(i for i in report.judged if _group(i) == group.name)) for group in _GROUPS
+    )
+    return [group for group in found if group.claims]
+
+
+def _group(item: JudgedClaim) -> str:
+    published = "companion" if _about_companion(item) else "hubrouter"
+    return {Kind.ATTACK: "attacks", Kind.SELF_TEST: "self-tests"}.get(item.claim.kind, published)
+
+
+def _about_companion(item: JudgedClaim) -> bool:
     """Whether a claim, or the target of an attack, is of the companion paper."""
     return "routing-" in item.claim.id
 
 
+def traits(item: JudgedClaim) -> dict[str, str]:
+    """What the filters of the index read."""
+    paper = "companion" if _about_companion(item) else "HubRouter"
+    paper = "the tool" if item.claim.kind is Kind.SELF_TEST else paper
+    return {"paper": paper, "kind": item.claim.kind, "scope": item.scope, "outcome": outcome(item).word}
+
+
+def printed(item: JudgedClaim, *, named: bool = True) -> str:
+    """The numbers of the paper; a single one may stand without its name."""
+    numbers = item.claim.published
+    return "; ".join(f"{name}: {value}" if named or len(numbers) > 1 else value for name, value in numbers.items())
+
+
 def expectation_sentence(report: Report) -> str:
-    """Whether every verdict is the reviewed one."""
+    """Whether every verdict is the reviewed one, and how many rest on stale evidence."""
     if not report.judged:
         return "No claim has been judged yet."
-    if not report.unexpected:
-        return f"Every verdict is as the reviewed expectations file says.{_stale_sentence(report)}"
-    names = ", ".join(item.claim.id for item in report.unexpected)
-    verb = "needs" if len(report.unexpected) == 1 else "need"
-    return f"{count(len(report.unexpected), 'claim')} {verb} attention: {names}.{_stale_sentence(report)}"
+    wrong, stale = [item.claim.id for item in report.unexpected], sum(bool(item.stale) for item in report.judged)
+    sentence = "Every verdict is as the reviewed expectations file says."
+    if wrong:
+        sentence = (
+            f"{count(len(wrong), 'claim')} {'needs' if len(wrong) == 1 else 'need'} attention: {', '.join(wrong)}."
+        )
+    if stale:
+        verb = "rests" if stale == 1 else "rest"
+        sentence += f" {count(stale, 'verdict')} {verb} on stale evidence: code has changed since it was made."
+    return sentence
 
 
-def _stale_sentence(report: Report) -> str:
-    stale = sum(bool(item.stale) for item in report.judged)
-    if not stale:
-        return ""
-    verb = "rests" if stale == 1 else "rest"
-    return f" {count(stale, 'verdict')} {verb} on stale evidence: code has changed since it was made."
-
-
-def setting_text(worth: LeakWorth) -> str:
-    """The configuration that all arms of a comparison share."""
-    parts = []
-    for key, value in worth.setting.items():
-        shown = value.get("name", "custom") if isinstance(value, dict) else value
-        parts.append(f"{key} {number(shown, 4) if isinstance(shown, float) else shown}")
-    others = f"; {count(worth.other_settings, 'other setting')} in the ledger" if worth.other_settings else ""
-    return f"Setting shared by all arms: {', '.join(parts) or 'not recorded'}{others}."
+def empty_note(what: str) -> str:
+    """The sentence in place of a figure."""
+    return f"{what}: {NO_RUN}."

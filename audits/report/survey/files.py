@@ -1,27 +1,56 @@
-"""Which files a survey is made of."""
+"""Which files a survey is made of: pages, Markdown for a terminal and a code host, JSON for programs (contract)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from audits.report.survey.json import survey_json
-from audits.report.survey.pages import changes_html, changes_markdown, survey_html, survey_markdown
+from audits.jsonable import json_text
+from audits.report.render.templates import page
+from audits.report.survey import prose
 from audits.report.write import write_texts
+from audits.results import SCHEMA
 from audits.survey.changes import Comparison
-from audits.survey.rows import Survey
+from audits.survey.fixups import WINDOW
+from audits.survey.rows import Row, Survey
 
-_SURVEY = {"json": survey_json, "md": survey_markdown, "html": survey_html}
-_CHANGES = {"md": changes_markdown, "html": changes_html}
+# Of a row; `leak_class` is that of the first finding, `file` and `line` where a later token gets in.
+_FIELDS = (
+    "name", "model", "package", "verdict", "leak_class", "file", "line", "reason", "as_reviewed", "explained", "status",
+    "leak_classes", "probes", "seq_len", "seconds", "code",
+)  # fmt: skip
+_PAGES = {"html": "survey.js", "md": ""}  # the kinds of pages, each with its script
 
 
 def write_survey(survey: Survey, folder: Path) -> list[Path]:
     """The tables of one release, in `folder`."""
     name = f"{survey.library}-{survey.release}"
-    return write_texts({folder / f"{name}.{end}": render(survey) for end, render in _SURVEY.items()})
+    return write_texts({folder / f"{name}.{end}": text for end, text in survey_texts(survey).items()})
 
 
 def write_changes(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     """What changed between surveyed releases, in `folder`; nothing where none can be compared."""
-    texts = {f"changes.{end}": render(comparisons) for end, render in _CHANGES.items() if comparisons}
-    return write_texts({folder / name: text for name, text in texts.items()})
+    texts = changes_texts(comparisons) if comparisons else {}
+    return write_texts({folder / f"changes.{end}": text for end, text in texts.items()})
+
+
+def survey_texts(survey: Survey) -> dict[str, str]:
+    """One release by the kind of file: a page that is sorted and filtered, the same as Markdown, the rows as JSON."""
+    pages = {
+        end: page(f"survey.{end}", script=script, survey=survey, prose=prose, window=WINDOW)
+        for end, script in _PAGES.items()
+    }
+    document = {"schema": SCHEMA, "library": survey.library, "release": survey.release, "tally": survey.tally}
+    return pages | {"json": json_text(document | {"models": list(map(_entry, survey.rows))})}
+
+
+def _entry(row: Row) -> dict[str, object]:
+    return {name: getattr(row, name) for name in _FIELDS} | {"seconds": round(row.seconds, 1)}
+
+
+def changes_texts(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """What changed, a part for each library, by the kind of file."""
+    return {
+        end: page(f"changes.{end}", script=script, comparisons=comparisons, prose=prose)
+        for end, script in _PAGES.items()
+    }

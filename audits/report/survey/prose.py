@@ -67,12 +67,6 @@ def code_sentence(survey: Survey) -> str:
     return f"Code that made the rows: {counts}" + (" (no hash of it on record)." if made[Code.UNKNOWN] else ".")
 
 
-def fed_sentence(survey: Survey) -> str:
-    """How long the sequences were."""
-    lengths = sorted({row.seq_len for row in survey.rows})
-    return f"Tokens a sequence: {', '.join(map(str, lengths))}."
-
-
 def linked(text: str) -> tuple[tuple[str, str], ...]:
     """A text in pieces, each with its address from `reports/survey`: empty but for the page of a finding."""
     pieces = _PAGE_OF_A_FINDING.split(text)
@@ -84,16 +78,6 @@ def linked(text: str) -> tuple[tuple[str, str], ...]:
 def linked_line(text: str) -> str:
     """A text as Markdown within a line, each page of a finding as a link."""
     return _PAGE_OF_A_FINDING.sub(r"[\1](../../docs/findings/\1.md)", markdown(text))
-
-
-def changes_tally(comparison: Comparison) -> str:
-    """How many changes there are, and how many of them nobody explained."""
-    names = {change.before.name for change in comparison.changes}
-    number, unexplained = len(comparison.changes), len(comparison.unexplained) or "none"
-    return (
-        f"{number} changes of verdict or class of leak in {len(names)} architectures and variants; "
-        f"{unexplained} unexplained."
-    )
 
 
 def changes_in_reading_order(comparison: Comparison) -> Sequence[Change]:

@@ -1,1 +1,0 @@
-"""The report of the bench, a format a file."""
