@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -17,7 +18,21 @@ REPOSITORY = "https://github.com/hubrouter-audit/hubrouter-audit"
 
 
 class _OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and say what a mistyped option may have meant."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse what is unknown here, where the command is known whose options and help are meant."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            unknown = [word for word in unknown if word.startswith("-")] or unknown
+            near = difflib.get_close_matches(unknown[0].partition("=")[0], self._option_string_actions, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        if getattr(found, "target", "") is None:
+            self.error("the following arguments are required: TARGET")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         """Print the error and how to find help, and exit."""
@@ -27,7 +42,7 @@ class _OneLineParser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
-        options = _parser().parse_args(arguments)
+        options = parser().parse_args(arguments)
         code = _run(options)
     except ModuleNotFoundError as problem:
         return _say(_how_to_install(options.command, problem), CANNOT_RUN)
@@ -44,15 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="hubrouter-audit", description="Finds where a sequence model sees its future.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_OneLineParser)
-    for name, known in COMMANDS.items():
-        command = commands.add_parser(name, help=known.help, description=known.help)
-        known.add_options(command)
+def parser() -> argparse.ArgumentParser:
+    """The options of every command."""
+    known = _OneLineParser(prog="hubrouter-audit", description="Finds where a sequence model sees its future.")
+    known.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = known.add_subparsers(required=True, metavar="COMMAND", parser_class=_OneLineParser)
+    for name, described in COMMANDS.items():
+        command = commands.add_parser(name, help=described.help, description=described.help)
+        described.add_options(command)
         command.set_defaults(command=name)
-    return parser
+    return known
 
 
 def _run(options: argparse.Namespace) -> int:

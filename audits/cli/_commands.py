@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import audits.survey.libraries as libraries
 from audits.auditor.presets import PRESETS
 from audits.discovery import names_in
 from audits.evidence.experiment import TIERS
-from audits.subject.settings import DTYPES, Settings
+from audits.subject.options import INPUTS, TARGET
+from audits.subject.settings import Settings
 from audits.survey.fixups import LONGEST, SEQ_LEN
 
 EXECUTORS = ("local", "slurm")  # as `_executor.py` knows them
@@ -50,19 +52,34 @@ def positive(text: str) -> int:
     return number
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
-    """The settings that the options of these names ask for."""
-    names = {field.name for field in fields(Settings)}
-    return Settings(**{name: value for name, value in vars(options).items() if name in names})
+class Listed(argparse.Action):
+    """A list whose items, of type `const`, are separated by spaces, commas or both.
+
+    A word with a colon at its end is the TARGET where none stands before: no item has a colon.
+    """
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Keep the items."""
+        if len(values) > 1 and ":" in values[-1] and getattr(namespace, "target", "") is None:
+            namespace.target = values.pop()
+        words = ",".join(values).split(",")
+        try:
+            setattr(namespace, self.dest, [self.const(word.strip()) for word in words if word.strip()] or words)
+        except ValueError:
+            parser.error(f"argument {option}: {' '.join(values)!r} is no list of such items")
+
+
+def _add_list(to: argparse._ActionsContainer, name: str, item: str, text: str, kind: type = str) -> None:
+    to.add_argument(name, nargs="+", action=Listed, const=kind, metavar=(item, item), help=text)
 
 
 def _model(parser: argparse.ArgumentParser) -> None:
-    rows, dtype = "most rows in one forward pass", "float64 where the model can be cast, else its own"
-    _add_subject(parser, batch=Settings.batch, batch_help=rows, dtype_help=dtype)
+    _add_subject(parser)
     add = parser.add_argument
-    add("--documents", metavar="NAME", help="an argument that must keep packed documents apart")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--probes", metavar="a,b,…", help="only these probes")
+    _add_list(which, "--probes", "PROBE", "only these probes")
     which.add_argument("--preset", choices=tuple(PRESETS), help="all probes, or the fewest that see all planted leaks")
     add("--budget", type=positive_seconds, metavar="SECONDS", help="start nothing more after so many seconds")
     add("--json", metavar="FILE", help="write the result as JSON; - is standard output")
@@ -73,12 +90,13 @@ def _model(parser: argparse.ArgumentParser) -> None:
 
 
 def _bet(parser: argparse.ArgumentParser) -> None:
-    _add_subject(parser, batch=BET_ROWS, batch_help="rows in a step", dtype_help="float32 where absent")
+    rows = {"default": BET_ROWS, "help": f"rows in a step ({BET_ROWS})"}
+    _add_subject(parser, batch=rows, dtype={"help": "float32 where absent"}, documents=None)
     add = parser.add_argument
     add("--alpha", type=float, help="the probability, at most, of a proof on a causal model")
     add("--steps", type=int, help="training steps at most")
     add("--seconds", type=float, help="time at most; none where absent")
-    add("--alphabets", metavar="a,b,…", help="one predictor is trained for each size")
+    _add_list(parser, "--alphabets", "SIZE", "one predictor is trained for each size", int)
     add("--ahead", type=int, metavar="H", help="the output at t bets on the token at t + H")
     add("--lr", type=float, help="Adam's learning rate; chosen from the number of parameters where absent")
     add("--freeze", action="append", default=[], metavar="PATTERN", help="parameters not to train, such as '*router*'")
@@ -90,12 +108,11 @@ def _bet(parser: argparse.ArgumentParser) -> None:
 
 def _claims(parser: argparse.ArgumentParser) -> None:
     corpus = "a text file, or hf:NAME[:CONFIG] for a dataset or a folder; the Python library's source where absent"
-    only = "gather for these claims only (patterns as 'routing-*' too), and exit by them"
     slurm = "options of sbatch, such as partition=gpu time=120"
     where = "where runs keep their state, to go on from; the user's cache where absent"
     add = parser.add_argument
     add("--tier", choices=TIERS, default="quick", help="how much evidence: minutes, hours, or a GPU")
-    add("--only", nargs="+", metavar="ID", help=only)
+    _add_list(parser, "--only", "ID", "gather for these claims only (patterns as 'routing-*' too), and exit by them")
     add("--device", default="cpu")
     add("--corpus", metavar="TEXT", help=corpus)
     add("--hotpot", metavar="FILE", help="HotpotQA's JSON, for the claim routing-bm25")
@@ -113,7 +130,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 
 def _leaks(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these planted leaks")
+    _add_list(parser, "--only", "NAME", "only these planted leaks")
     _add_workers(parser)
     parser.add_argument("--json", metavar="FILE", help="write the matrix as JSON")
 
@@ -140,7 +157,7 @@ def _bench(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--tier", choices=TIERS, default="quick", help="a minute; the CPU's targets; a GPU's")
     add("--device", default="cpu")
-    add("--only", nargs="+", metavar="LAYER", help="these layers, and attention to compare with")
+    _add_list(parser, "--only", "LAYER", "these layers, and attention to compare with")
     _add_fresh(parser)
     _add_reports(parser)
     profile, roofline = "only show where a CPU's time goes, 8192 tokens", "only estimate tier paper's least times"
@@ -154,7 +171,7 @@ def _bench(parser: argparse.ArgumentParser) -> None:
 def _survey(parser: argparse.ArgumentParser) -> None:
     add, known, seconds = parser.add_argument, names_in(libraries), SURVEY_SECONDS
     add("library", metavar="LIBRARY", choices=known, help=f"one of {', '.join(known)}")
-    add("--only", nargs="+", metavar="NAME", help="only these, by registered name or by class; exit by them")
+    _add_list(parser, "--only", "NAME", "only these, by registered name or by class; exit by them")
     add("--seq-len", type=int, metavar="N", default=SEQ_LEN, help=f"tokens a sequence ({SEQ_LEN}; at most {LONGEST})")
     add("--batch", type=int, metavar="B", default=Settings.batch, help="most rows in one forward pass")
     add("--seed", type=int, metavar="S", default=0, help="of weights and inputs")
@@ -165,18 +182,12 @@ def _survey(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="DIR", default="reports/survey", help="the folder of the tables and their evidence")
 
 
-def _add_subject(parser: argparse.ArgumentParser, *, batch: int, batch_help: str, dtype_help: str) -> None:
-    """TARGET and the contract's options for its input."""
-    add = parser.add_argument
-    add("target", metavar="TARGET", help="package.module:attribute or path/to/file.py:attribute")
-    add("--input", choices=("tokens", "features"), default="tokens")
-    add("--vocab-size", type=int, metavar="V", help="read from the model where absent")
-    add("--width", type=int, metavar="D", help="features a position, for --input features")
-    add("--seq-len", type=int, metavar="N", default=Settings.seq_len)
-    add("--batch", type=int, metavar="B", default=batch, help=batch_help)
-    add("--seed", type=int, metavar="S", default=0)
-    add("--dtype", choices=DTYPES, help=dtype_help)
-    add("--device", default="cpu")
+def _add_subject(parser: argparse.ArgumentParser, **otherwise: dict[str, Any] | None) -> None:
+    """TARGET and what it is fed; some of that is described otherwise, None is left out."""
+    parser.add_argument("target", metavar="TARGET", help=TARGET).required = False  # `Listed` may find it
+    for name, details in INPUTS.items():
+        if (changed := otherwise.get(name, {})) is not None:
+            parser.add_argument(f"--{name}", **details | changed)
 
 
 def _add_reports(parser: argparse.ArgumentParser) -> None:

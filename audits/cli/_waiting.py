@@ -1,19 +1,27 @@
-"""What the user sees while an audit runs: a bar on a terminal, and one line where it is going to take long."""
+"""What the user sees while an audit runs, and what ends one that nothing else ends."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from audits.cli._exits import UNDECIDED
 from audits.subject import progress
+from audits.subject.budget import Budget
 
 SLOW = 1.0  # seconds of one forward pass above which the user is warned beforehand how long all will take
 CALLS = 2  # forward passes after which that can be said: the first one is often slow
 MINUTE, HOUR = 60.0, 3600.0
+STANDARD_ERROR = 2
+PATIENCE = 60.0  # seconds, and at least as long as the budget: native code that merely is slow may end; our choice
 
 
 class Waiting:
@@ -65,3 +73,26 @@ def duration(seconds: float) -> str:
     if seconds < MINUTE:
         return f"{seconds:.2g} s"
     return f"{seconds / MINUTE:.2g} min" if seconds < HOUR else f"{seconds / HOUR:.2g} h"
+
+
+@contextmanager
+def last_resort(budget: Budget) -> Iterator[None]:
+    """Around an audit with a budget: exit 3 with one line if it is still running long after the budget.
+
+    A model that catches every error, or hangs inside native code, is ended by nothing else.
+    """
+    if budget.seconds is None:
+        yield
+        return
+    timer = threading.Timer(budget.seconds + max(PATIENCE, budget.seconds), _end, (budget,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end(budget: Budget) -> None:
+    os.write(STANDARD_ERROR, f"hubrouter-audit: {budget} ran out, and the model cannot be stopped\n".encode())
+    os._exit(UNDECIDED)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from audits.claims.judged import report_of
-from audits.cli._exits import OK, CommandError
+from audits.cli._exits import OK, CommandError, refuse_unknown
 from audits.cli.claims import exit_code
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.ledger import Ledger
@@ -79,7 +79,5 @@ def _chosen(options: Options, layers: Sequence[str]) -> Experiment:
     if options.tier == "paper" and not options.device.startswith("cuda"):
         raise CommandError("tier paper is measured on a GPU: add --device cuda, or take --tier full on a CPU")
     known = dict.fromkeys(entry.layer for entry in entries(experiment.SIZES[options.tier].shape, options.device))
-    unknown = sorted(set(layers) - set(known))
-    if unknown:
-        raise CommandError(f"no layer is called {', '.join(unknown)}; there are {', '.join(known)}")
+    refuse_unknown("layer", layers, known)
     return replace(experiment.EXPERIMENT, runs=lambda wished: experiment.runs_of(wished, layers))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import fields
 
 from rich.console import Console
 from rich.text import Text
 
 from audits.betting import BetConfig, BetResult, BetVerdict, bet, explain
-from audits.cli._commands import settings_of
-from audits.cli._exits import FOUND, OK, CommandError
+from audits.cli._exits import FOUND, OK
 from audits.cli._outputs import check_outputs, console_beside, write_outputs
 from audits.report.audit.bet_html import bet_html
+from audits.subject.options import settings_of
 from audits.subject.target import load_target
 
 
@@ -28,25 +29,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _result(options: argparse.Namespace, console: Console) -> BetResult:
-    given = {name: getattr(options, name) for name in ("alpha", "steps", "seconds", "ahead", "lr")}
-    given["alphabets"] = _sizes(options.alphabets) if options.alphabets is not None else None
-    config = BetConfig(
-        **{name: value for name, value in given.items() if value is not None},
-        freeze=tuple(options.freeze),
-        training_mode=options.training_mode,
-        to_the_end=options.to_the_end,
-    )
+    given = {field.name: getattr(options, field.name) for field in fields(BetConfig)}
+    given |= {name: tuple(given[name]) for name in ("alphabets", "freeze") if given[name] is not None}
+    config = BetConfig(**{name: value for name, value in given.items() if value is not None})
     model = load_target(options.target)
     with console.status("betting …") as status:
 
         def watch(step: int, log: float) -> None:
             status.update(f"step {step} of {config.steps}: wealth 10^{log / math.log(10):.1f}")
 
-        return bet(model, settings_of(options), config, target=options.target, watch=watch)
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise CommandError(f"--alphabets {text!r} must be numbers of symbols such as 2,16") from None
+        return bet(model, settings_of(vars(options)), config, target=options.target, watch=watch)

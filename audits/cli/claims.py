@@ -14,7 +14,7 @@ from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
 from audits.claims.judged import Report, report_of
 from audits.claims.registry import all_claims
 from audits.cli._executor import checkpoint_folder, chosen_executor
-from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import Gathered, gather
@@ -72,12 +72,10 @@ def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:
 
 def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ...]:
     """The claims of these ids, or whose ids match a pattern such as `routing-*`; all where none is asked for."""
-    wanted = dict.fromkeys(ids or ["*"])
-    unknown = [pattern for pattern in wanted if not any(fnmatchcase(claim.id, pattern) for claim in claims)]
-    if unknown:
-        known = ", ".join(claim.id for claim in claims)
-        raise CommandError(f"no claim is called {', '.join(unknown)}; there are {known}")
-    return tuple(claim for claim in claims if any(fnmatchcase(claim.id, pattern) for pattern in wanted))
+    known = [claim.id for claim in claims]
+    found = {pattern: {name for name in known if fnmatchcase(name, pattern)} for pattern in ids or ["*"]}
+    refuse_unknown("claim", [pattern for pattern, names in found.items() if not names], known)
+    return tuple(claim for claim in claims if any(claim.id in names for names in found.values()))
 
 
 def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:

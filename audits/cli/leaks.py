@@ -11,7 +11,7 @@ from rich.console import Console
 
 from audits.claims.judged import Report
 from audits.claims.views import kill_matrix
-from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
 from audits.evidence.experiment import Experiment, Options, RunSpec
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
@@ -40,8 +40,6 @@ def _chosen(names: list[str] | None) -> Experiment:
     """The experiment, restricted to some leaks."""
     specs = experiment.runs(Options())
     known = {str(spec.config["twin"]): spec for spec in specs}
-    unknown = sorted(set(names or ()) - set(known))
-    if unknown:
-        raise CommandError(f"no planted leak is called {', '.join(unknown)}; there are {', '.join(known)}")
+    refuse_unknown("planted leak", names or (), known)
     wanted: tuple[RunSpec, ...] = tuple(known[name] for name in names) if names else specs
     return replace(experiment.EXPERIMENT, runs=lambda _options: wanted)

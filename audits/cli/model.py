@@ -7,11 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from audits.auditor.audit import audit
-from audits.cli._commands import settings_of
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
 from audits.cli._outputs import check_outputs, console_beside, write_outputs
-from audits.cli._waiting import Waiting
-from audits.cli._watchdog import last_resort
+from audits.cli._waiting import Waiting, last_resort
 from audits.formatting import error_text
 from audits.instruments.influence import influence_map
 from audits.report.audit.badge import badge
@@ -21,6 +19,7 @@ from audits.report.audit.junit import audit_junit
 from audits.report.audit.sarif import sarif
 from audits.results import AuditResult, Verdict
 from audits.subject.budget import Budget, OutOfTime
+from audits.subject.options import settings_of
 from audits.subject.progress import AuditClock
 from audits.subject.subject import Model
 from audits.subject.target import load_target
@@ -59,18 +58,18 @@ def _loaded(target: str, budget: Budget) -> Model:
 
 
 def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> AuditResult:
-    names = options.probes.split(",") if options.probes is not None else None
-    asked = asdict(settings_of(options)) | {"probes": names, "preset": options.preset}
+    asked = asdict(settings_of(vars(options))) | {"probes": options.probes, "preset": options.preset}
     with Waiting(limited=options.budget is not None) as waiting:
         return audit(target, **asked, target=options.target, budget=budget, watch=waiting.watch)
 
 
 def _page(target: Model, result: AuditResult, options: argparse.Namespace, budget: Budget) -> str:
     """The page with the influence map; without it, and with the reason, where none can be measured."""
-    shown = min(options.seq_len, MAPPED)
+    asked = settings_of(vars(options))
+    shown = min(asked.seq_len, MAPPED)
     its = {"vocab_size": result.settings["vocab_size"], "seq_len": shown, "dtype": None, "documents": None}
     try:
-        influence = influence_map(target, replace(settings_of(options), **its), AuditClock(budget))
+        influence = influence_map(target, replace(asked, **its), AuditClock(budget))
     except (OutOfTime, Exception) as problem:  # whatever the model raises: the audit is done, and its result is kept
         return audit_html(result, no_map=f"The influence map could not be measured: {error_text(problem)}.")
     return audit_html(result, tuple(map(tuple, influence)))

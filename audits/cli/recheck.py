@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
 from audits.evidence.ledger import Ledger
 from audits.evidence.recheck import Outcome, may_differ, recheck
 from audits.evidence.succession import repeated
@@ -18,9 +18,7 @@ from audits.subject.settings import Settings
 def run(options: argparse.Namespace) -> int:
     """0 where all that was repeated is equal, 1 where something differed, 3 where a recheck was refused."""
     experiments = all_experiments()
-    unknown = set(options.experiments) - {experiment.recorded_as for experiment in experiments}
-    if unknown:
-        raise CommandError(f"no experiment is called {', '.join(sorted(unknown))}; see hubrouter-audit recheck --help")
+    refuse_unknown("experiment", options.experiments, [experiment.recorded_as for experiment in experiments])
     chosen = [e for e in experiments if not options.experiments or e.recorded_as in options.experiments]
     console = Console()
     Settings(device=options.device).check()

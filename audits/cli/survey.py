@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Collection
 from pathlib import Path
 
 from rich.console import Console
 
-from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError, refuse_unknown
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
@@ -87,8 +86,5 @@ def _chosen(library: Library, names: list[str] | None) -> tuple[Architecture, ..
     asked = names or [architecture.name for architecture in known]
     words = {item.name: (item.name, item.name.partition("+")[0], item.model) for item in known}
     unknown = [name for name in asked if not any(name in called for called in words.values())]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], words, n=3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise CommandError(f"{library.name} {library.release()} registers no {', '.join(unknown)}{hint}")
+    refuse_unknown(f"architecture of {library.name} {library.release()}", unknown, words)
     return tuple(item for item in known if set(words[item.name]) & set(asked))

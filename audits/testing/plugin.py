@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from audits.results import AuditResult, CausalityError
-from audits.subject.settings import DTYPES, Settings, SubjectError
+from audits.subject.options import INPUTS, TARGET, settings_of
+from audits.subject.settings import Settings, SubjectError
 from audits.testing.outcome import properties, require_pass
 
 if TYPE_CHECKING:
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
 
 PREFIX = "--causality-"
 SUBJECT = "subject"
-INPUTS: dict[str, dict[str, Any]] = {
-    "input": {"choices": ("tokens", "features"), "help": "what the model takes (tokens)"},
-    "vocab-size": {"type": int, "metavar": "V", "help": "read from the model where absent"},
-    "width": {"type": int, "metavar": "D", "help": "features a position, for features as input"},
-    "seq-len": {"type": int, "metavar": "N", "help": f"tokens a sequence ({Settings.seq_len})"},
-    "batch": {"type": int, "metavar": "B", "help": f"rows in one forward pass, at most ({Settings.batch})"},
-    "seed": {"type": int, "metavar": "S", "help": "of everything drawn (0)"},
-    "dtype": {"choices": DTYPES, "help": "float64 where the model can be cast, else its own"},
-    "documents": {"metavar": "NAME", "help": "an argument that must isolate packed documents"},
-    "device": {"metavar": "NAME", "help": "cpu"},
-}
 MODEL = pytest.StashKey["Model"]()
 
 
@@ -44,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def add_options(group: pytest.OptionGroup, prefix: str) -> None:
     """The subject and its inputs, as options of this prefix; whatever the prefix, they are the same options."""
-    where = "package.module:attribute or path/to/file.py:attribute; its probes run in place of all other tests"
+    where = f"{TARGET}; its probes run in place of all other tests"
     group.addoption(prefix + SUBJECT, dest=_destination(SUBJECT), metavar="TARGET", help=where)
     for name, details in INPUTS.items():
         group.addoption(prefix + name, dest=_destination(name), default=None, **details)
@@ -142,7 +132,7 @@ def _given(config: pytest.Config) -> dict[str, Any]:
 
 
 def _settings(config: pytest.Config) -> Settings:
-    return Settings(**{name.replace("-", "_"): value for name, value in _given(config).items()})
+    return settings_of({name.replace("-", "_"): value for name, value in _given(config).items()})
 
 
 def _loaded(target: str, settings: Settings) -> Model:

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from audits.__main__ import main, parser
+from audits.cli import _commands
+
 RUN = """
 import sys
 from audits.__main__ import main
@@ -44,3 +47,29 @@ def test_help_and_typos_load_nothing_heavy(arguments: list[str], code: int) -> N
 def test_the_model_command_loads_no_statistics_and_no_compiler() -> None:
     asked = "[n for n in ('scipy', 'matplotlib', 'torch._dynamo', 'msgspec', 'audits.statistics') if n in sys.modules]"
     assert printed(f"import sys, audits.cli.model; print({asked})") == "[]\n"
+
+
+@pytest.mark.parametrize("command", _commands.COMMANDS)
+def test_a_mistyped_option_is_named_with_what_it_may_have_meant_and_the_commands_own_help(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"model": ["m:f"], "bet": ["m:f"], "init": ["m:f"], "survey": ["transformers"]}.get(command, [])
+    with pytest.raises(SystemExit) as stopped:
+        main([command, *words, "--hepl"])
+    assert stopped.value.code == 2
+    asked = f"unrecognized arguments: --hepl; did you mean --help? (see hubrouter-audit {command} --help)\n"
+    assert capsys.readouterr().err == f"hubrouter-audit {command}: {asked}"
+
+
+@pytest.mark.parametrize("words", ["--probes gradient decode", "--probes gradient,decode", "--probes gradient, decode"])
+@pytest.mark.parametrize("order", ["model m:f {}", "model {} --seed 1 m:f", "model {} m:f"])
+def test_a_list_is_separated_by_spaces_or_commas_wherever_the_target_stands(words: str, order: str) -> None:
+    options = parser().parse_args(order.format(words).split())
+    assert options.probes == ["gradient", "decode"]
+    assert options.target == "m:f"
+
+
+def test_a_list_may_hold_numbers() -> None:
+    options = parser().parse_args(["bet", "m:f", "--alphabets", "2,", "16"])
+    assert options.alphabets == [2, 16]
+    assert parser().parse_args(["leaks", "--only", "a,b", "c"]).only == ["a", "b", "c"]

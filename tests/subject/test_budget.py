@@ -246,7 +246,7 @@ def test_a_factory_that_does_not_end_is_one_line(
 
 def test_a_model_that_cannot_be_stopped_ends_the_process(subjects: str) -> None:
     code = (
-        "import audits.subject.budget as b, audits.cli._watchdog as l; b.GRACE, l.PATIENCE = 0.1, 0.1\n"
+        "import audits.subject.budget as b, audits.cli._waiting as l; b.GRACE, l.PATIENCE = 0.1, 0.1\n"
         f"from audits.__main__ import main; main(['model', {f'{subjects}:Stubborn'!r}, '--budget', '0.5'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
