@@ -42,7 +42,7 @@ class _OneLineParser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
-        options = parser().parse_args(arguments)
+        options = _parser().parse_args(arguments)
         code = _run(options)
     except ModuleNotFoundError as problem:
         return _say(_how_to_install(options.command, problem), CANNOT_RUN)
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     """The options of every command."""
     known = _OneLineParser(prog="hubrouter-audit", description="Finds where a sequence model sees its future.")
     known.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

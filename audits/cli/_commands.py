@@ -19,6 +19,9 @@ from audits.survey.fixups import LONGEST, SEQ_LEN
 EXECUTORS = ("local", "slurm")  # as `_executor.py` knows them
 BET_ROWS = 16  # in a step of `bet`; small batches mean more steps to learn from (our choice)
 SURVEY_SECONDS = 300  # for one architecture; most take below ten on a machine that does nothing else
+# What several commands take.
+FRESH: dict[str, Any] = {"action": "store_true", "help": "repeat runs that are in the ledger already"}
+REPORTS: dict[str, Any] = {"metavar": "DIR", "default": "reports", "help": "the folder of reports and evidence"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,9 @@ class Listed(argparse.Action):
             parser.error(f"argument {option}: {' '.join(values)!r} is no list of such items")
 
 
+WORKERS: dict[str, Any] = {"type": positive, "metavar": "W", "help": "processes at a time; one a core where absent"}
+
+
 def _add_list(to: argparse._ActionsContainer, name: str, item: str, text: str, kind: type = str) -> None:
     to.add_argument(name, nargs="+", action=Listed, const=kind, metavar=(item, item), help=text)
 
@@ -116,22 +122,22 @@ def _claims(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu")
     add("--corpus", metavar="TEXT", help=corpus)
     add("--hotpot", metavar="FILE", help="HotpotQA's JSON, for the claim routing-bm25")
-    _add_fresh(parser)
+    add("--fresh", **FRESH)
     add("--executor", choices=EXECUTORS, default="local", help="processes on this machine, or jobs of Slurm")
-    _add_workers(parser, "runs at a time; one a core where absent, what Slurm gives there")
+    add("--workers", **WORKERS | {"help": "runs at a time; one a core where absent, what Slurm gives there"})
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help=slurm)
     add("--checkpoints", metavar="DIR", help=where)
     _report(parser)
 
 
 def _report(parser: argparse.ArgumentParser) -> None:
-    _add_reports(parser)
+    parser.add_argument("--reports", **REPORTS)
     parser.add_argument("--page", metavar="FILE", help="also write what each probe can and cannot see, as Markdown")
 
 
 def _leaks(parser: argparse.ArgumentParser) -> None:
     _add_list(parser, "--only", "NAME", "only these planted leaks")
-    _add_workers(parser)
+    parser.add_argument("--workers", **WORKERS)
     parser.add_argument("--json", metavar="FILE", help="write the matrix as JSON")
 
 
@@ -141,15 +147,15 @@ def _init(parser: argparse.ArgumentParser) -> None:
 
 
 def _peers(parser: argparse.ArgumentParser) -> None:
-    _add_fresh(parser)
-    _add_reports(parser)
+    parser.add_argument("--fresh", **FRESH)
+    parser.add_argument("--reports", **REPORTS)
 
 
 def _recheck(parser: argparse.ArgumentParser) -> None:
     named = "named as in the ledger; all where absent"
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=named)
-    _add_reports(parser)
-    _add_workers(parser)
+    parser.add_argument("--reports", **REPORTS)
+    parser.add_argument("--workers", **WORKERS)
     parser.add_argument("--device", default="cpu")
 
 
@@ -158,8 +164,8 @@ def _bench(parser: argparse.ArgumentParser) -> None:
     add("--tier", choices=TIERS, default="quick", help="a minute; the CPU's targets; a GPU's")
     add("--device", default="cpu")
     _add_list(parser, "--only", "LAYER", "these layers, and attention to compare with")
-    _add_fresh(parser)
-    _add_reports(parser)
+    add("--fresh", **FRESH)
+    add("--reports", **REPORTS)
     profile, roofline = "only show where a CPU's time goes, 8192 tokens", "only estimate tier paper's least times"
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--profile", nargs="?", type=positive, const=8192, metavar="N", help=profile)
@@ -175,10 +181,10 @@ def _survey(parser: argparse.ArgumentParser) -> None:
     add("--seq-len", type=int, metavar="N", default=SEQ_LEN, help=f"tokens a sequence ({SEQ_LEN}; at most {LONGEST})")
     add("--batch", type=int, metavar="B", default=Settings.batch, help="most rows in one forward pass")
     add("--seed", type=int, metavar="S", default=0, help="of weights and inputs")
-    _add_workers(parser)
+    add("--workers", **WORKERS)
     add("--time-limit", type=positive, metavar="SECONDS", default=seconds, help=f"for one architecture ({seconds})")
     add("--memory-limit", type=positive, metavar="GIB", default=6, help="for one architecture (6)")
-    _add_fresh(parser)
+    add("--fresh", **FRESH)
     add("--out", metavar="DIR", default="reports/survey", help="the folder of the tables and their evidence")
 
 
@@ -188,18 +194,6 @@ def _add_subject(parser: argparse.ArgumentParser, **otherwise: dict[str, Any] | 
     for name, details in INPUTS.items():
         if (changed := otherwise.get(name, {})) is not None:
             parser.add_argument(f"--{name}", **details | changed)
-
-
-def _add_reports(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--reports", metavar="DIR", default="reports", help="the folder of reports and evidence")
-
-
-def _add_fresh(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fresh", action="store_true", help="repeat runs that are in the ledger already")
-
-
-def _add_workers(parser: argparse.ArgumentParser, text: str = "processes at a time; one a core where absent") -> None:
-    parser.add_argument("--workers", type=positive, metavar="W", help=text)
 
 
 COMMANDS: Mapping[str, Command] = {

@@ -7,11 +7,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from audits.cli._exits import UNDECIDED
 from audits.subject import progress
@@ -24,39 +22,36 @@ STANDARD_ERROR = 2
 PATIENCE = 60.0  # seconds, and at least as long as the budget: native code that merely is slow may end; our choice
 
 
-class Waiting:
-    """Watches an audit on behalf of a user; the bar goes to standard error, and only to a terminal."""
+@contextmanager
+def waiting(*, limited: bool, console: Console | None = None) -> Iterator[progress.ProgressCallback]:
+    """What watches an audit on behalf of a user: it moves a bar and says once where it will take long.
 
-    def __init__(self, *, limited: bool, console: Console | None = None) -> None:
-        console = console or Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed:.0f} of about {task.total:.0f} forward passes"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            refresh_per_second=4,  # more would take time from the audit
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task: TaskID = self._bar.add_task(progress.PREPARING, total=0)
-        self._told = limited  # whoever has set a budget knows
+    The bar goes to standard error, and only to a terminal. Who has set a budget (`limited`) knows how long it takes.
+    """
+    console = console or Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of about {task.total:.0f} forward passes"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        refresh_per_second=4,  # more would take time from the audit
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task, warned = bar.add_task(progress.PREPARING, total=0), limited
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bar.stop()
-
-    def watch(self, now: progress.Progress) -> None:
-        """Move the bar; say once how long it will take, where that is long."""
-        self._bar.update(self._task, description=now.stage, completed=now.forwards, total=now.expected)
-        if not self._told and now.forwards >= CALLS:
-            self._told = True
+    def watch(now: progress.Progress) -> None:
+        nonlocal warned
+        bar.update(task, description=now.stage, completed=now.forwards, total=now.expected)
+        if not warned and now.forwards >= CALLS:
+            warned = True
             if now.each > SLOW:
                 sys.stderr.write(f"{estimate(now)}\n")
+
+    with bar:
+        yield watch
 
 
 def estimate(now: progress.Progress) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from audits.auditor.audit import audit
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
 from audits.cli._outputs import check_outputs, console_beside, write_outputs
-from audits.cli._waiting import Waiting, last_resort
+from audits.cli._waiting import last_resort, waiting
 from audits.formatting import error_text
 from audits.instruments.influence import influence_map
 from audits.report.audit.badge import badge
@@ -59,8 +59,8 @@ def _loaded(target: str, budget: Budget) -> Model:
 
 def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> AuditResult:
     asked = asdict(settings_of(vars(options))) | {"probes": options.probes, "preset": options.preset}
-    with Waiting(limited=options.budget is not None) as waiting:
-        return audit(target, **asked, target=options.target, budget=budget, watch=waiting.watch)
+    with waiting(limited=options.budget is not None) as watch:
+        return audit(target, **asked, target=options.target, budget=budget, watch=watch)
 
 
 def _page(target: Model, result: AuditResult, options: argparse.Namespace, budget: Budget) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError, refuse_unknown
-from audits.evidence.experiment import Experiment, Options
+from audits.evidence.experiment import Options
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
 from audits.report.survey.console import print_survey
@@ -33,9 +33,11 @@ def run(options: argparse.Namespace) -> int:
         )
     folder = Path(options.out)
     library = find_library(options.library)
-    Settings(seq_len=options.seq_len, batch=options.batch, seed=options.seed).check()
     release, chosen = library.release(), _chosen(library, options.only)
-    runs, ledger = _experiment(library, chosen, options), Ledger(folder / "evidence")
+    fed = {"seq_len": options.seq_len, "batch": options.batch, "seed": options.seed}
+    Settings(**fed).check()
+    runs = experiment(library, chosen, **fed, seconds=options.time_limit, memory=options.memory_limit * GIB)
+    ledger = Ledger(folder / "evidence")
     gathered = gather([runs], Options(), ledger, workers=options.workers, fresh=options.fresh)
     found = surveys(gathered.evidence, reviewed(), todays_code())
     survey = next(item for item in found if (item.library, item.release) == (library.name, release))
@@ -66,18 +68,6 @@ def exit_code(rows: Collection[Row]) -> int:
     if any(row.verdict == LEAK for row in unexplained):
         return FOUND
     return UNDECIDED if unexplained else OK
-
-
-def _experiment(library: Library, chosen: tuple[Architecture, ...], options: argparse.Namespace) -> Experiment:
-    return experiment(
-        library,
-        chosen,
-        seq_len=options.seq_len,
-        batch=options.batch,
-        seed=options.seed,
-        seconds=options.time_limit,
-        memory=options.memory_limit * GIB,
-    )
 
 
 def _chosen(library: Library, names: list[str] | None) -> tuple[Architecture, ...]:

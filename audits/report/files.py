@@ -65,4 +65,5 @@ def _pages(folder: Path) -> set[Path]:
 
 def append_summary(report: Report, path: Path) -> None:
     """Append the report to a job's summary page, as much of it as the page has room for."""
-    append_text(path, "the summary", lambda already: step_summary(report, PAGE_LIMIT - already))
+    already = path.stat().st_size if path.is_file() else 0
+    append_text(path, step_summary(report, PAGE_LIMIT - already))

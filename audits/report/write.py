@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -14,20 +15,6 @@ class ReportError(Exception):
 def write_text(path: Path, text: str) -> None:
     """Write one file whole, or raise ReportError and leave what was there."""
     write_texts({path: text})
-
-
-def append_text(path: Path, name: str, text_of: Callable[[int], str]) -> None:
-    """Append a text of this name, which is made from the number of bytes that the file holds already.
-
-    Raises:
-        ReportError: the file cannot be written.
-    """
-    try:
-        text = text_of(path.stat().st_size if path.exists() else 0)
-        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-    except OSError as error:
-        raise ReportError(f"cannot append {name} to {path}: {error.strerror or type(error).__name__}") from error
 
 
 def check_writable(path: Path) -> None:
@@ -62,8 +49,19 @@ def write_texts(texts: Mapping[Path, str]) -> list[Path]:
         why = error.strerror or type(error).__name__
         raise ReportError(f"cannot write {path}: {why}; free the disk or choose a folder you may write to") from error
     finally:
-        _remove(temporary)
+        for path in temporary.values():
+            with suppress(OSError):  # a disk that refuses even that has been reported already
+                path.unlink(missing_ok=True)
     return list(texts)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append to a file, or raise ReportError."""
+    try:
+        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        raise ReportError(f"cannot append to {path}: {error.strerror or type(error).__name__}") from error
 
 
 def remove_files(paths: Iterable[Path]) -> None:
@@ -85,12 +83,3 @@ def _write_whole(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _remove(temporary: Mapping[Path, Path]) -> None:
-    """Remove what was not renamed; a disk that refuses even that has been reported already."""
-    for path in temporary.values():
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:
-            continue

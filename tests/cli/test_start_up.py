@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from audits.__main__ import main, parser
+from audits.__main__ import _parser, main
 from audits.cli import _commands
 
 RUN = """
@@ -64,12 +64,12 @@ def test_a_mistyped_option_is_named_with_what_it_may_have_meant_and_the_commands
 @pytest.mark.parametrize("words", ["--probes gradient decode", "--probes gradient,decode", "--probes gradient, decode"])
 @pytest.mark.parametrize("order", ["model m:f {}", "model {} --seed 1 m:f", "model {} m:f"])
 def test_a_list_is_separated_by_spaces_or_commas_wherever_the_target_stands(words: str, order: str) -> None:
-    options = parser().parse_args(order.format(words).split())
+    options = _parser().parse_args(order.format(words).split())
     assert options.probes == ["gradient", "decode"]
     assert options.target == "m:f"
 
 
 def test_a_list_may_hold_numbers() -> None:
-    options = parser().parse_args(["bet", "m:f", "--alphabets", "2,", "16"])
+    options = _parser().parse_args(["bet", "m:f", "--alphabets", "2,", "16"])
     assert options.alphabets == [2, 16]
-    assert parser().parse_args(["leaks", "--only", "a,b", "c"]).only == ["a", "b", "c"]
+    assert _parser().parse_args(["leaks", "--only", "a,b", "c"]).only == ["a", "b", "c"]

@@ -290,10 +290,11 @@ def test_claims_are_read_in_the_order_of_what_needs_attention():
 def test_what_only_another_machine_decides_names_claims_that_exist_and_goes_once_it_is_decided():
     words = [shlex.split(one.command) for one in ELSEWHERE if one.command]
     known = {claim.id for claim in all_claims()}
-    for command, one in zip(words, (one for one in ELSEWHERE if one.command), strict=True):
+    for command in words:
         assert command[:2] == ["hubrouter-audit", "claims"]
-        assert tuple(command[command.index("--only") + 1 :]) == one.claims
-        assert all(any(Path(name).match(pattern) for name in known) for pattern in one.claims)
+        patterns = command[command.index("--only") + 1 :]
+        assert patterns
+        assert all(any(Path(name).match(pattern) for name in known) for pattern in patterns)
     bench = judged("throughput-90x", ClaimVerdict.NOT_TESTABLE)
     assert ELSEWHERE[0] in elsewhere(Report((bench,), Evidence()))
     decided = replace(bench, judgement=replace(bench.judgement, scope=Scope.PAPER))

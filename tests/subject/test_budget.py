@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from audits import SubjectError, audit
 from audits.__main__ import main
-from audits.cli._waiting import Waiting, duration, estimate
+from audits.cli._waiting import duration, estimate, waiting
 from audits.instruments.differences import Changes, Comparison
 from audits.probes import all_probes
 from audits.results import Verdict
@@ -293,9 +293,9 @@ def test_the_forward_passes_of_a_causal_model_are_predicted_within_a_fifth(name:
 def test_a_slow_model_is_announced_once_and_a_budget_needs_no_announcement(capsys: pytest.CaptureFixture[str]) -> None:
     slow = Progress("perturbation", 3, 400, 100.0, 31.0)
     for limited in (True, False):
-        with Waiting(limited=limited) as waiting:
-            waiting.watch(slow)
-            waiting.watch(slow)
+        with waiting(limited=limited) as watch:
+            watch(slow)
+            watch(slow)
     error = capsys.readouterr().err
     assert error == f"{estimate(slow)}\n"
     assert "one forward pass takes 31 s; the audit makes about 400" in error
@@ -305,16 +305,16 @@ def test_a_slow_model_is_announced_once_and_a_budget_needs_no_announcement(capsy
 def test_a_quick_model_is_not_announced_and_there_is_no_bar_without_a_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with Waiting(limited=False) as waiting:
-        waiting.watch(Progress("gradient", 3, 400, 0.1, 0.01))
+    with waiting(limited=False) as watch:
+        watch(Progress("gradient", 3, 400, 0.1, 0.01))
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
 
 def test_on_a_terminal_a_bar_shows_the_probe_and_how_far_it_is() -> None:
     screen = io.StringIO()
-    with Waiting(limited=True, console=Console(file=screen, force_terminal=True, width=120)) as waiting:
-        waiting.watch(Progress("gradient", 30, 400, 3.0, 0.1))
+    with waiting(limited=True, console=Console(file=screen, force_terminal=True, width=120)) as watch:
+        watch(Progress("gradient", 30, 400, 3.0, 0.1))
     assert "gradient" in screen.getvalue()
     assert "30 of about 400 forward passes" in screen.getvalue()
 

@@ -7,11 +7,11 @@ import math
 import os
 import re
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from audits import __version__
 from audits.explanation import kind, look_first, meaning, place, sentence, trail
 from audits.jsonable import json_text
 from audits.results import AuditResult, Finding, LeakClass, Verdict
@@ -26,7 +26,8 @@ _SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
 
 def sarif(result: AuditResult, base: Path) -> str:
     """The document; files inside the absolute folder `base` (the current one) become relative to it."""
-    driver = {"name": "hubrouter-audit", **_version(), "rules": [_rule(leak_class) for leak_class in LeakClass]}
+    rules = [_rule(leak_class) for leak_class in LeakClass]
+    driver = {"name": "hubrouter-audit", "version": __version__, "rules": rules}
     run = {
         "tool": {"driver": driver},
         "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The folder in which the audit was started."}}},
@@ -46,14 +47,6 @@ def fingerprint(target: str, finding: Finding) -> str:
     """
     parts = (target, str(finding.leak_class), _INDEX.sub("*", finding.module or ""))
     return hashlib.sha256("\x1f".join(parts).encode(errors="replace")).hexdigest()[:32]
-
-
-def _version() -> dict[str, str]:
-    """The installed version, by which a code host notices a changed tool; none from a bare checkout."""
-    try:
-        return {"version": version("hubrouter-audit")}
-    except PackageNotFoundError:
-        return {}
 
 
 def _rule(leak_class: LeakClass) -> dict[str, Any]:
@@ -87,6 +80,8 @@ def _portable(target: str, base: Path) -> str:
 def _result(target: str, finding: Finding, base: Path, mark: str) -> dict[str, Any]:
     text = f"{sentence(finding)} Where: {place(finding)}. {meaning(finding.leak_class)}"
     text += f" Reproduce: {finding.reproduce}" if finding.reproduce else ""
+    measured = {"effect": finding.effect, "noiseFloor": finding.noise_floor}
+    finite = {key: value for key, value in measured.items() if math.isfinite(value)}  # JSON has no word for others
     return {
         "ruleId": f"causality/{finding.leak_class}",
         "ruleIndex": list(LeakClass).index(finding.leak_class),
@@ -96,15 +91,8 @@ def _result(target: str, finding: Finding, base: Path, mark: str) -> dict[str, A
         **({"codeFlows": [_code_flow(finding, base)]} if finding.trace else {}),
         # The second key is the only one that GitHub reads; without it, it would hash the line, which edits change.
         "partialFingerprints": {"causalityLeak/v2": mark, "primaryLocationLineHash": mark},
-        "properties": _properties(finding),
+        "properties": {"probe": finding.probe, "probes": list(finding.seen_by), **finite},
     }
-
-
-def _properties(finding: Finding) -> dict[str, Any]:
-    """What was measured; numbers that are not finite are left out."""
-    measured = {"effect": finding.effect, "noiseFloor": finding.noise_floor}
-    finite = {key: x for key, x in measured.items() if math.isfinite(x)}
-    return {"probe": finding.probe, "probes": list(finding.seen_by), **finite}
 
 
 def _location(target: str, finding: Finding, base: Path) -> dict[str, Any]:

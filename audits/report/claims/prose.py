@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from shlex import quote
+from shlex import split
 from typing import NamedTuple
 
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim, Kind, Scope
@@ -62,30 +62,28 @@ def battery_sentence(matrix: KillMatrix) -> str:
 
 
 class Elsewhere(NamedTuple):
-    """What cannot be decided on this machine; `claims` are patterns of ids, and none where no command decides it."""
+    """What cannot be decided on this machine, what it takes, and the one command that does; empty where none can."""
 
     what: str
     needs: str
-    claims: tuple[str, ...] = ()
-    options: str = "--tier paper --device cuda "
-
-    @property
-    def command(self) -> str:
-        """The one command that decides it; empty where there is none."""
-        return f"hubrouter-audit claims {self.options}--only {' '.join(map(quote, self.claims))}" if self.claims else ""
+    command: str = ""
 
 
+_CLAIMS = "hubrouter-audit claims"
+_PAPER = f"{_CLAIMS} --tier paper --device cuda --only"
 ELSEWHERE = (
-    Elsewhere("training throughput against native and optimised baselines", "a GPU", ("throughput-*",)),
-    Elsewhere("the compiled kernels' correctness and speed", "a GPU", ("kernels",), "--device cuda "),
+    Elsewhere("training throughput against native and optimised baselines", "a GPU", f"{_PAPER} 'throughput-*'"),
+    Elsewhere("the compiled kernels' correctness and speed", "a GPU", f"{_CLAIMS} --device cuda --only kernels"),
     Elsewhere(
         "perplexities at 12 layers, n = 1024, 3000 steps",
         "a GPU",
-        ("*-ppl", "graduated-25", "chunk-size", "retrofit", "attack-*"),
+        f"{_PAPER} '*-ppl' graduated-25 chunk-size retrofit 'attack-*'",
     ),
-    Elsewhere("the routing mechanisms at 512 tokens, distance 200, 10,000 steps", "a GPU", ("*routing-*",)),
-    Elsewhere("frozen Pythia-1B, Mamba-370M and Mamba-1.4B", "a GPU, transformers, a download", ("routing-frozen",)),
-    Elsewhere("BM25 on HotpotQA", "its JSON", ("routing-bm25",), "--hotpot FILE "),
+    Elsewhere("the routing mechanisms at 512 tokens, distance 200, 10,000 steps", "a GPU", f"{_PAPER} '*routing-*'"),
+    Elsewhere(
+        "frozen Pythia-1B, Mamba-370M and Mamba-1.4B", "a GPU, transformers, a download", f"{_PAPER} routing-frozen"
+    ),
+    Elsewhere("BM25 on HotpotQA", "its JSON", f"{_CLAIMS} --hotpot FILE --only routing-bm25"),
     Elsewhere("the printed runs: data, tokeniser, seeds, what converging means, memory banks", "their author"),
 )
 
@@ -93,10 +91,11 @@ ELSEWHERE = (
 def elsewhere(report: Report) -> tuple[Elsewhere, ...]:
     """What is still to be decided elsewhere: a claim that it is about has no verdict at the paper's scale."""
     open_still = [item.claim.id for item in report.judged if item.scope is not Scope.PAPER]
+    patterns = {one: split(one.command.partition("--only")[2]) for one in ELSEWHERE}
     return tuple(
         one
-        for one in ELSEWHERE
-        if not one.claims or any(fnmatchcase(name, pattern) for name in open_still for pattern in one.claims)
+        for one, names in patterns.items()
+        if not names or any(fnmatchcase(claim, name) for claim in open_still for name in names)
     )
 
 

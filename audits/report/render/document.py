@@ -83,13 +83,6 @@ class Document:
 
 def figure_picture(name: str, figure: Figure) -> Picture:
     """The drawing of a claim's figure, how to read it, and its numbers."""
-    if isinstance(figure, Dots):
-        drawn = plot_dots.svg(figure), plot_dots.description(figure), plot_dots.note(figure), plot_dots.table(figure)
-    else:
-        drawn = (
-            plot_curves.svg(figure),
-            plot_curves.description(figure),
-            plot_curves.note(figure),
-            plot_curves.table(figure),
-        )
-    return Picture(name, figure.title, *drawn)
+    plot = plot_dots if isinstance(figure, Dots) else plot_curves
+    drawing, words, numbers = plot.svg(figure), plot.description(figure), plot.table(figure)
+    return Picture(name, figure.title, drawing, words, plot.note(figure), numbers)
