@@ -47,7 +47,7 @@ def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
     counted = {(one.leak, one.probe): one for one in power.detections(records)}
     alarms = {alarm.probe: alarm for alarm in power.alarms(records)}
     killed = frozenset(leak.name for leak in matrix.leaks if leak.killed)
-    kills = matrix.kills | {name: killed for name in (power.AUDIT, power.QUICK) if name in alarms}
+    kills = dict(matrix.kills) | {name: killed for name in (power.AUDIT, power.QUICK) if name in alarms}
 
     def sight(name: str) -> Sight:
         keys = ((leak.name, name) for leak in matrix.leaks if leak.name in kills[name])

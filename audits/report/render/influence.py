@@ -61,7 +61,8 @@ def pooled(influence: Matrix) -> NDArray[np.float64]:
     step = -(-len(influence) // LARGEST)
     values = np.pad(np.asarray(influence, dtype=np.float64), (0, -len(influence) % step))
     side = len(values) // step
-    return np.stack([np.tril(values), np.triu(values, 1)]).reshape(2, side, step, side, step).max(axis=(2, 4))
+    cells = np.stack([np.tril(values), np.triu(values, 1)]).reshape(2, side, step, side, step)
+    return np.max(cells, axis=(2, 4))  # type: ignore[no-any-return] # numpy knows no result of two axes
 
 
 def levels(values: NDArray[np.float64], top: float) -> NDArray[np.int64]:
