@@ -160,7 +160,7 @@ CLAIMS = (
         },
         Assertion(short_of, "frozen language model"),
         Assertion(routes, "frozen language model, attention"),
-        untestable="Ours models bytes: `hubrouter-audit claims --tier paper --only routing-frozen` decides.",
+        untestable="Our model is of bytes: `hubrouter-audit claims --tier paper --only routing-frozen` decides.",
         at_paper=(
             Assertion(short_of, "frozen Pythia-1B", MOST),
             Assertion(short_of, "frozen Mamba-370M", MOST),
