@@ -34,8 +34,7 @@ class OnlinePredictor(nn.Module):
         self, copied: Any, convention: CallConvention, alphabet: Tensor, embedding: nn.Embedding | None = None
     ) -> None:
         super().__init__()
-        self.subject = copied if isinstance(copied, nn.Module) else _Function(copied)
-        self.convention, self.embedding = convention, embedding
+        self.subject, self.convention, self.embedding = copied, convention, embedding
         self.readout: nn.Linear | None = None
         self.alphabet: Tensor
         self.register_buffer("alphabet", alphabet, persistent=False)
@@ -50,18 +49,6 @@ class OnlinePredictor(nn.Module):
         """What the subject returns, [B, N, F]."""
         inputs = self.alphabet[symbols] if self.embedding is None else self.embedding(symbols)
         return as_sequence(self.convention(self.subject, inputs), symbols)
-
-
-class _Function(nn.Module):
-    """A plain callable as a module without parameters."""
-
-    def __init__(self, function: Model) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, inputs: Tensor) -> Any:
-        """Call it."""
-        return self.function(inputs)
 
 
 def make_predictor(model: Model, settings: Settings, symbols: int, freeze: Sequence[str] = ()) -> OnlinePredictor:
