@@ -349,7 +349,7 @@ COMMAND_LINES = [
     ([], "the following arguments are required: TARGET"),
     (["{file}:nothing"], "no attribute 'nothing'"),
     (["{file}:Peek", "--alpha", "2"], "alpha must lie between 0 and 1"),
-    (["{file}:Peek", "--alphabets", "two"], "--alphabets 'two'"),
+    (["{file}:Peek", "--alphabets", "two"], "argument --alphabets: 'two'"),
     (["{file}:Peek", "--device", "warp"], "device 'warp'"),
     (["{file}:Peek", "--freeze", "router"], "matches no parameter; the first names are: embedding.weight"),
     (["{file}:Peek", "--input", "features"], "--width"),
