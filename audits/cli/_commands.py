@@ -154,6 +154,8 @@ def _peers(parser: argparse.ArgumentParser) -> None:
 def _recheck(parser: argparse.ArgumentParser) -> None:
     named = "named as in the ledger; all where absent"
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=named)
+    outside = "a folder of records from outside that name today's code: repeat a random sample, record nothing"
+    parser.add_argument("--outside", metavar="FOLDER", help=outside)
     parser.add_argument("--reports", **REPORTS)
     parser.add_argument("--workers", **WORKERS)
     parser.add_argument("--device", default="cpu")

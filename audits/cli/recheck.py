@@ -9,7 +9,7 @@ from rich.console import Console
 
 from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
 from audits.evidence.ledger import Ledger
-from audits.evidence.recheck import Outcome, may_differ, recheck
+from audits.evidence.recheck import Outcome, may_differ, recheck, verify
 from audits.evidence.succession import repeated
 from audits.experiments.registry import all_experiments
 from audits.subject.settings import Settings
@@ -22,13 +22,18 @@ def run(options: argparse.Namespace) -> int:
     chosen = [e for e in experiments if not options.experiments or e.recorded_as in options.experiments]
     console = Console()
     Settings(device=options.device).check()
-    ledger = Ledger(Path(options.reports) / "evidence")
-    outcomes = recheck(chosen, ledger, device=options.device, workers=options.workers)
+    if options.outside:
+        outcomes = verify(chosen, Ledger(Path(options.outside)).read(), device=options.device, workers=options.workers)
+    else:
+        ledger = Ledger(Path(options.reports) / "evidence")
+        outcomes = recheck(chosen, ledger, device=options.device, workers=options.workers)
     for outcome in outcomes:
         console.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
     if not outcomes:
         console.print(
-            "nothing to re-check: every run whose code is known was made by code that counts as today's",
+            "nothing to re-check: no run from outside is said to be made by today's code"
+            if options.outside
+            else "nothing to re-check: every run whose code is known was made by code that counts as today's",
             highlight=False,
         )
     if any(outcome.different for outcome in outcomes):

@@ -21,6 +21,9 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -89,15 +92,43 @@ def recheck(
     Raises:
         LedgerError: the ledger cannot be read or written.
     """
-    by_kind: dict[str, list[Experiment]] = {}
-    for experiment in experiments:
-        by_kind.setdefault(experiment.recorded_as, []).append(experiment)
     repeat = partial(gather, ledger=ledger, workers=workers, console=console)
     return tuple(
         _recheck_one(studies, before, ledger, device, repeat)
-        for kind, studies in by_kind.items()
+        for kind, studies in _by_kind(experiments).items()
         for before in _earlier(ledger.read(), kind, code_of(studies[0]))
     )
+
+
+def verify(
+    experiments: Iterable[Experiment],
+    outside: Evidence,
+    *,
+    device: str = "cpu",
+    workers: int | None = None,
+    console: Console | None = None,
+) -> tuple[Outcome, ...]:
+    """Repeat a sample of runs from outside that today's code is said to have made; nothing is recorded.
+
+    The sample is drawn at random: whoever made the records must not know it.
+    """
+    found: list[Outcome] = []
+    for kind, studies in _by_kind(experiments).items():
+        today = code_of(studies[0])
+        if made := population(outside, kind, today):
+            with TemporaryDirectory() as folder:
+                ledger = Ledger(Path(folder))
+                repeat = partial(gather, ledger=ledger, workers=workers, console=console)
+                outcome = Outcome(kind, today, today)
+                found.append(_repeated(studies, outcome, made, token_hex(), ledger, device, repeat)[0])
+    return tuple(found)
+
+
+def _by_kind(experiments: Iterable[Experiment]) -> dict[str, list[Experiment]]:
+    found: dict[str, list[Experiment]] = {}
+    for experiment in experiments:
+        found.setdefault(experiment.recorded_as, []).append(experiment)
+    return found
 
 
 def _earlier(evidence: Evidence, kind: str, now: str) -> tuple[str, ...]:
@@ -110,27 +141,58 @@ def _earlier(evidence: Evidence, kind: str, now: str) -> tuple[str, ...]:
 def _recheck_one(
     studies: Sequence[Experiment], before: str, ledger: Ledger, device: str, repeat: Callable[..., Gathered]
 ) -> Outcome:
-    first, evidence, here = studies[0], ledger.read(), environment(device)
-    outcome = Outcome(first.recorded_as, before, code_of(first))
-    known = rechecked(evidence, first.recorded_as, before, outcome.now)
+    """Repeat a sample of what this code made, and record what the comparison gave."""
+    kind, evidence = studies[0].recorded_as, ledger.read()
+    outcome = Outcome(kind, before, code_of(studies[0]))
+    known = rechecked(evidence, kind, before, outcome.now)
     if known is not None:
         return replace(outcome, runs=known.result["runs"], refused="a re-check found differences: gather anew")
-    made = population(evidence, first.recorded_as, before)
-    asked = _asked(studies, device, Evidence(made))
+    made = population(evidence, kind, before)
+    outcome, pairs = _repeated(studies, outcome, made, outcome.now, ledger, device, repeat)
+    if pairs:
+        result = {
+            "by": "sample",
+            "holds": outcome.holds,
+            "runs": outcome.runs,
+            "sample": [[run.run, again.run] for run, again in pairs],
+            "may_differ": may_differ(outcome.runs, outcome.repeated),
+            "exact": not any(unlike(run, again.environment) for run, again in pairs),
+            "different": [vars(difference) for difference in outcome.different[:SHOWN]],
+        }
+        config, here = config_of(kind, before, outcome.now), environment(device)
+        seconds, recorded = sum(again.seconds for _, again in pairs), datetime.now(UTC).isoformat(timespec="seconds")
+        ledger.append(Record(KIND, config, 0, result, here, seconds, "", commit(), recorded))
+    return outcome
+
+
+def _repeated(
+    studies: Sequence[Experiment],
+    outcome: Outcome,
+    made: tuple[Record, ...],
+    drawn_by: str,
+    ledger: Ledger,
+    device: str,
+    repeat: Callable[..., Gathered],
+) -> tuple[Outcome, list[tuple[Record, Record]]]:
+    """Repeat a sample of the runs and compare; the pairs of runs are empty where that is refused."""
+    first, here, asked = studies[0], environment(device), _asked(studies, device, Evidence(made))
     runs = [run for run in made if run.question in asked]
     outcome = replace(outcome, runs=len(runs))
     if not runs:
-        return replace(outcome, refused="today's experiment asks for none of these runs: gather anew")
+        return replace(outcome, refused="today's experiment asks for none of these runs: gather anew"), []
     elsewhere = next(filter(None, (unlike(run, here) for run in runs)), None)
     if elsewhere and first.tolerance is None:
-        return replace(outcome, refused=f"made with {elsewhere}, and no tolerance is stated for that: gather anew")
-    repeated = sample(runs, outcome.now)
+        return replace(outcome, refused=f"made with {elsewhere}, and no tolerance is stated for that: gather anew"), []
+    repeated = sample(runs, drawn_by)
     for tier in TIERS:
         specs = tuple(spec for at, spec in (asked[run.question] for run in repeated) if at == tier)
         failures = repeat([_only(first, specs)], Options(tier=tier, device=device)).failures if specs else ()
         if failures:
-            return replace(outcome, refused=f"a repeated run failed: {failures[0].line}")
-    return _judge(first, replace(outcome, repeated=len(repeated)), repeated, ledger, here)
+            return replace(outcome, refused=f"a repeated run failed: {failures[0].line}"), []
+    now = {record.question: record for record in population(ledger.read(), outcome.experiment, outcome.now)}
+    pairs = [(run, now[run.question]) for run in repeated]
+    different = tuple(difference for pair in pairs for difference in differences(*pair, first))
+    return replace(outcome, repeated=len(repeated), different=different), pairs
 
 
 def _asked(studies: Sequence[Experiment], device: str, made: Evidence) -> Mapping[str, tuple[str, RunSpec]]:
@@ -145,28 +207,6 @@ def _asked(studies: Sequence[Experiment], device: str, made: Evidence) -> Mappin
 
 def _only(experiment: Experiment, specs: tuple[RunSpec, ...]) -> Experiment:
     return replace(experiment, runs=lambda _: specs, follow_up=None)
-
-
-def _judge(
-    experiment: Experiment, outcome: Outcome, repeated: Sequence[Record], ledger: Ledger, here: dict[str, str]
-) -> Outcome:
-    """Compare, and record what the comparison gave."""
-    now = {record.question: record for record in population(ledger.read(), outcome.experiment, outcome.now)}
-    pairs = [(run, now[run.question]) for run in repeated]
-    outcome = replace(outcome, different=tuple(d for pair in pairs for d in differences(*pair, experiment)))
-    result = {
-        "by": "sample",
-        "holds": outcome.holds,
-        "runs": outcome.runs,
-        "sample": [[run.run, again.run] for run, again in pairs],
-        "may_differ": may_differ(outcome.runs, outcome.repeated),
-        "exact": not any(unlike(run, again.environment) for run, again in pairs),
-        "different": [vars(difference) for difference in outcome.different[:SHOWN]],
-    }
-    config = config_of(outcome.experiment, outcome.before, outcome.now)
-    seconds, recorded = sum(again.seconds for _, again in pairs), datetime.now(UTC).isoformat(timespec="seconds")
-    ledger.append(Record(KIND, config, 0, result, here, seconds, "", commit(), recorded))
-    return outcome
 
 
 def population(evidence: Evidence, experiment: str, code: str) -> tuple[Record, ...]:
