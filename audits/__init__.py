@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from audits.auditor.audit import assert_causal, audit
     from audits.results import AuditResult, CausalityError, Finding, LeakClass, ProbeResult, Site, Verdict
+    from audits.subject.contract import Contract, Stream
     from audits.subject.settings import SubjectError
 
 __version__ = "0.1.0"
@@ -18,6 +19,8 @@ _RESULTS = ("AuditResult", "CausalityError", "Finding", "LeakClass", "ProbeResul
 _HOMES = {
     "assert_causal": "audits.auditor.audit",
     "audit": "audits.auditor.audit",
+    "Contract": "audits.subject.contract",
+    "Stream": "audits.subject.contract",
     "SubjectError": "audits.subject.settings",
     **dict.fromkeys(_RESULTS, "audits.results"),
 }
@@ -25,10 +28,12 @@ _HOMES = {
 __all__ = [
     "AuditResult",
     "CausalityError",
+    "Contract",
     "Finding",
     "LeakClass",
     "ProbeResult",
     "Site",
+    "Stream",
     "SubjectError",
     "Verdict",
     "assert_causal",

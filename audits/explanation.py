@@ -59,7 +59,8 @@ def what(finding: Finding) -> str:
     """What depends on what: "the output at position 3, row 0 depends on position 5, row 0"."""
     seen = _WITHOUT_SOURCE.get(finding.probe) if finding.source == Site() or finding.probe == "prefix-length" else None
     seen = "is changed by the call itself" if finding.changed == CALLERS_INPUT else seen
-    seen = seen or (f"depends on {finding.source}" if finding.source != Site() else "depends on a later input")
+    source = f"{finding.argument}, {finding.source}" if finding.argument else finding.source
+    seen = seen or (f"depends on {source}" if finding.source != Site() else "depends on a later input")
     return f"{finding.changed} at {finding.sink} {seen.format(source=finding.source)}"
 
 
@@ -68,7 +69,8 @@ def sentence(finding: Finding, named: int | None = None) -> str:
     text, seen_by = what(finding), finding.seen_by[:named]
     more = ", …" if len(seen_by) < len(finding.seen_by) else ""
     size = f"by {number(finding.effect)}, where rounding explains {number(finding.noise_floor)}"
-    return f"{text[0].upper()}{text[1:]}, {size} ({finding.leak_class}; seen by {', '.join(seen_by)}{more})."
+    clocks = f" {finding.clocks[0].upper()}{finding.clocks[1:]}." if finding.clocks else ""
+    return f"{text[0].upper()}{text[1:]}, {size} ({finding.leak_class}; seen by {', '.join(seen_by)}{more}).{clocks}"
 
 
 def kind(leak_class: LeakClass) -> str:

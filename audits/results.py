@@ -69,7 +69,9 @@ class Finding:
 
     `effect` and `noise_floor` are in the units of the model's output (largest absolute difference). `probe` is the most
     telling that saw it, whose numbers these are; `probes` are all that did. `trace` leads from the input to the output.
-    `changed` says what depends on it, where that is not the output that the model returns alone or first.
+    `changed` says what depends on it, where that is not the output that the model returns alone or first. Under a
+    contract positions are slots: those of the input `argument` and of the output, and `clocks` says when each is
+    available and due.
     """
 
     probe: str
@@ -86,6 +88,8 @@ class Finding:
     changed: str = "the output"
     probes: tuple[str, ...] = ()
     trace: tuple[TraceStep, ...] = ()
+    argument: str = ""
+    clocks: str = ""
 
     @property
     def seen_by(self) -> tuple[str, ...]:

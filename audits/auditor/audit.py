@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -18,6 +17,7 @@ from audits.instruments.probe import Probe, Report, undetermined
 from audits.probes._registry import all_probes
 from audits.results import AuditResult, CausalityError, Finding, Verdict
 from audits.subject.budget import Budget, OutOfTime
+from audits.subject.contract import Contract
 from audits.subject.prepare import prepare
 from audits.subject.progress import PREPARING, AuditClock, ProgressCallback
 from audits.subject.settings import Settings, SubjectError
@@ -39,6 +39,7 @@ def audit(
     dtype: str | None = None,
     device: str = "cpu",
     documents: str | None = None,
+    contract: Contract | None = None,
     probes: Sequence[str] | None = None,
     preset: str | None = None,
     target: str | None = None,
@@ -59,6 +60,8 @@ def audit(
         device: a torch device name.
         documents: names of arguments, separated by commas, that must isolate packed documents; None requires it of
             those arguments of the model that exist for nothing else.
+        contract: which output may depend on which input; None: output t on inputs up to t, or what the model is
+            recognised by (an encoder-decoder, a forecaster, a codec).
         probes: names of the probes to run; None runs those of the preset.
         preset: "thorough" (every probe, the default) or "quick" (the fewest that detect every planted leak; the others
             run after all where tracing is inconclusive). Not together with `probes`.
@@ -73,7 +76,7 @@ def audit(
     Raises:
         SubjectError: the model cannot be audited with these settings.
     """
-    settings = Settings(input, vocab_size, width, seq_len, batch, seed, dtype, device, documents)
+    settings = Settings(input, vocab_size, width, seq_len, batch, seed, dtype, device, documents, contract)
     chosen = chosen_probes(probes, preset)
     settings.check()
     clock = AuditClock(_running(budget), watch)
@@ -84,7 +87,7 @@ def audit(
     except OutOfTime as problem:
         done = f"after {clock.progress.forwards} forward passes"
         none = ProbeRun(undetermined(f"not run: {problem} while the audit was prepared, {done}"))
-        runs, resolved = {probe.name: none for probe in chosen}, asdict(settings)
+        runs, resolved = {probe.name: none for probe in chosen}, settings.as_dict()
     else:
         runs, found, resolved = _examine(subject, chosen, target, extend=preset is not None)
     names = [probe.name for probe in all_probes()]
@@ -114,7 +117,7 @@ def _examine(
             runs |= run_probes(subject, [probe for probe in all_probes() if probe.name not in runs])
         found = findings(subject, runs, target)
     outputs = {"outputs": [name or "the first" for name in subject.outputs], "not_judged": subject.not_judged}
-    return runs, found, {**asdict(subject.settings), "dtype": _name(subject), **outputs}
+    return runs, found, {**subject.asked.as_dict(), "dtype": _name(subject), **outputs}
 
 
 def _asserting(run: Callable[P, AuditResult]) -> Callable[P, None]:

@@ -103,8 +103,7 @@ def _violations(reports: Mapping[str, Report], probe: str) -> tuple[Violation, .
 
 
 def _normalises(subject: Subject, location: Location) -> bool:
-    modules = dict(subject.module.named_modules()) if subject.module is not None else {}
-    return isinstance(modules.get(location.module), NORMALISERS)
+    return isinstance(subject.parts.get(location.module), NORMALISERS)
 
 
 def _without_gradient(subject: Subject, pair: Pair, effect: float) -> LeakClass:

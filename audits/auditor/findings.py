@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from audits.auditor.classify import classify
 from audits.auditor.parting import parted
 from audits.auditor.probing import ProbeRun, run_probes
+from audits.instruments.differences import response
 from audits.instruments.locate import Location
 from audits.instruments.probe import Report, Violation
 from audits.probes._registry import all_probes
@@ -81,7 +82,35 @@ def _violations_found(
                 changed=violation.changed,
                 trace=line.trace,
             )
-            yield finding, violation.pair is not None
+            yield _in_slots(subject, violation, finding), violation.pair is not None
+
+
+def _in_slots(subject: Subject, violation: Violation, finding: Finding) -> Finding:
+    """The finding in slots of the arguments and the output, where a contract has clocks of its own."""
+    plan, length = subject.plan, subject.settings.seq_len
+    if plan is None:
+        return finding
+    source, sink = violation.source.position, violation.sink.position
+    slots = plan.slots_at(length, source) if source is not None else {}
+    name = next((name for name in slots if len(slots) == 1 or _alone(subject, violation, name)), next(iter(slots), ""))
+    output = plan.output_at(length, sink) if sink is not None else None
+    clocks = plan.clocks_of(name, slots[name], output) if name and output is not None else ""
+    return replace(
+        finding,
+        source=replace(finding.source, position=slots.get(name, source)),
+        sink=replace(finding.sink, position=sink if output is None else output),
+        argument=name,
+        clocks=clocks,
+    )
+
+
+def _alone(subject: Subject, violation: Violation, name: str) -> bool:
+    """Whether changing one argument alone shows a violation."""
+    pair, leaking = violation.pair, violation.seen_in or subject
+    if pair is None:
+        return True
+    one = replace(pair, changed=subject.plan.only(name, pair.base, pair.changed))
+    return float(response(leaking, one).max()) > violation.noise_floor
 
 
 def _traced(reports: Mapping[str, Report]) -> bool:
@@ -131,10 +160,12 @@ def _leaks(reports: Mapping[str, Report], probe: str) -> bool:
 
 def _reproduce(subject: Subject, probes: list[str], target: str | None) -> str:
     """One line that reproduces the finding: a command where the target has a name, else a call."""
-    options, defaults = asdict(subject.settings), asdict(Settings())
+    options, defaults, contract = vars(subject.asked), vars(Settings()), subject.asked.contract
     kept = {name: value for name, value in options.items() if value != defaults[name] or name in ("seq_len", "seed")}
     if target is None:
-        words = ", ".join(f"{name}={value!r}" for name, value in kept.items())
-        return f"audit(model, {words}, probes={probes!r})"
-    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in kept.items())
-    return f"hubrouter-audit model {shlex.quote(target)} {words} --probes {','.join(probes)}"
+        arguments = ", ".join(f"{name}={value!r}" for name, value in kept.items())
+        return f"audit(model, {arguments}, probes={probes!r})"
+    kept.pop("contract", None)
+    words = [f"--{name.replace('_', '-')} {value}" for name, value in kept.items()]
+    words += contract.options() if contract is not None else []
+    return f"hubrouter-audit model {shlex.quote(target)} {' '.join(words)} --probes {','.join(probes)}"

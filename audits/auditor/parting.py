@@ -58,7 +58,7 @@ def _logged(
     subject: Subject, inputs: Tensor, extra_kwargs: ExtraKwargs | None = None, *, reset: bool = True
 ) -> tuple[Tensor, list[Operation]]:
     """The outputs of a call, and its operations."""
-    log = OperationLog(subject.module)
+    log = OperationLog(subject)
 
     def call(model: Any, given: Tensor) -> Any:
         more = extra_kwargs(given, subject.dtype or torch.float32) if extra_kwargs else None
@@ -126,7 +126,7 @@ def _again(subject: Subject, violation: Violation) -> Parting:
 def _written(subject: Subject) -> Divergence | None:
     """The operation that writes into the input."""
     keys: list[int] = []
-    log = OperationLog(subject.module)
+    log = OperationLog(subject)
 
     def call(model: Any, given: Tensor) -> Any:
         keys.append(storage_key(given))
@@ -169,7 +169,7 @@ def _streamed(
     subject: Subject, step: Callable[..., Any], inputs: Tensor, sizes: list[int], sink: int
 ) -> tuple[Tensor, list[Operation], int]:
     """The outputs and operations of the piece that holds a position, and how many positions are before it."""
-    log, kept = OperationLog(subject.module), []
+    log, kept = OperationLog(subject), []
 
     def call(model: Any, given: Tensor) -> Any:
         state, past = None, 0

@@ -85,7 +85,7 @@ def bet(
         symbols=len(log_wealth) * settings.batch * (settings.seq_len - config.ahead) * len(processes),
         stopped=stopped,
         seconds=time.perf_counter() - started,
-        settings={**asdict(settings), **asdict(config)},
+        settings={**settings.as_dict(), **asdict(config)},
         environment=environment(settings.device),
     )
 

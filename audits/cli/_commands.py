@@ -12,7 +12,7 @@ import audits.survey.libraries as libraries
 from audits.auditor.presets import PRESETS
 from audits.discovery import names_in
 from audits.evidence.experiment import TIERS
-from audits.subject.options import INPUTS, TARGET
+from audits.subject.options import CONTRACT, INPUTS, TARGET
 from audits.subject.settings import Settings
 from audits.survey.fixups import LONGEST, SEQ_LEN
 
@@ -83,6 +83,9 @@ def _add_list(to: argparse._ActionsContainer, name: str, item: str, text: str, k
 
 def _model(parser: argparse.ArgumentParser) -> None:
     _add_subject(parser)
+    contract = parser.add_argument_group("contract", "which output may depend on which input, where not on its past")
+    for name, details in CONTRACT.items():
+        contract.add_argument(f"--{name}", **details)
     add = parser.add_argument
     which = parser.add_mutually_exclusive_group()
     _add_list(which, "--probes", "PROBE", "only these probes")

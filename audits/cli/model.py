@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from audits.auditor.audit import audit
@@ -58,7 +58,7 @@ def _loaded(target: str, budget: Budget) -> Model:
 
 
 def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> AuditResult:
-    asked = asdict(settings_of(vars(options))) | {"probes": options.probes, "preset": options.preset}
+    asked = vars(settings_of(vars(options))) | {"probes": options.probes, "preset": options.preset}
     with waiting(limited=options.budget is not None) as watch:
         return audit(target, **asked, target=options.target, budget=budget, watch=watch)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from audits.instruments.source_lines import (
     Frame,
@@ -28,6 +28,7 @@ from audits.instruments.tracing.rules_layout import MOVERS
 from audits.instruments.tracing.taint_map import storage_key
 from audits.results import TraceStep
 from audits.subject.operations import DispatchMode, tensors_in
+from audits.subject.subject import Subject
 
 ROUNDINGS = 2.0**12  # differences allowed, in units of eps times the largest number of a tensor; our choice
 HIDDEN = 1e4  # larger numbers stand for minus infinity, and say nothing of a tensor's size
@@ -59,11 +60,11 @@ class Operation:
 class OperationLog(DispatchMode):
     """Records all operations while it is active."""
 
-    def __init__(self, module: nn.Module | None) -> None:
+    def __init__(self, subject: Subject) -> None:
         super().__init__()
         self.operations: list[Operation] = []
-        self._packages = own_packages(module)
-        self._names = {id(m): name for name, m in module.named_modules()} if module is not None else {}
+        self._packages = own_packages(subject.module)
+        self._names = {id(module): name for name, module in subject.parts.items()}
         self._kept: list[Any] = []  # so that no storage's address is given to another
 
     def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

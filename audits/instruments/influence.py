@@ -28,7 +28,7 @@ def influence_map(model: Model, settings: Settings, clock: AuditClock | None = N
         comparison = Comparison(subject, subject.base())
         plan = singles(subject, comparison.base, generator(settings.seed, "influence"))
         differences = comparison.differences(plan.inputs)
-    length = settings.seq_len
+    length = subject.settings.seq_len
     largest = torch.zeros(length, length, dtype=torch.float64)
     for source in range(1, length):
         largest[:, source] = differences[plan.cuts == source].amax(0)

@@ -84,7 +84,7 @@ def record_calls(subject: Subject, pair: Pair, inputs: Tensor) -> list[ModuleCal
 
         return record
 
-    for name, module in subject.module.named_modules() if subject.module is not None else ():
+    for name, module in subject.parts.items():
         handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
     try:
         subject.run(inputs, training=pair.training, extra_kwargs=pair.extra_kwargs)

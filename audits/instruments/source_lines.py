@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 from audits.results import TraceStep
-from audits.subject import operations
 from audits.subject.subject import Subject
 
-# The instruments in this folder, what calls the subject, and torch; code made from a string has no file.
-_HIDDEN = (*(str(Path(file).parent) + os.sep for file in (__file__, operations.__file__, torch.__file__)), "<")
+# What calls the subject, and torch; code made from a string has no file.
+_CALLERS = (Path(__file__).parents[1] / room for room in ("auditor", "instruments", "probes", "subject"))
+_HIDDEN = (*(str(folder) + os.sep for folder in (*_CALLERS, Path(torch.__file__).parent)), "<")
 
 
 @dataclass(frozen=True)

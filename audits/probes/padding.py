@@ -15,7 +15,7 @@ from audits.instruments.differences import Comparison, judge, judge_calls, judge
 from audits.instruments.noise_floor import comparable, max_abs_diff, rounding, scale_of
 from audits.instruments.probe import Pair, Probe, Report, not_applicable
 from audits.results import Site, Verdict
-from audits.subject.padding import ARGUMENTS, UNAMBIGUOUS, Padding, candidates, padded
+from audits.subject.padding import ARGUMENTS, UNAMBIGUOUS, Padding, candidates, padded, told
 from audits.subject.randomness import generator
 from audits.subject.subject import Subject
 
@@ -30,7 +30,7 @@ def run(subject: Subject) -> Report:
     marks. Where that decides nothing, a leak counts only if it occurs with either meaning. Outputs at padding are never
     compared. Positive control: outputs from the cut on must react.
     """
-    name = next((name for name in ARGUMENTS if name in subject.convention.keywords), None)
+    name = next((name for name in (*told(subject), *ARGUMENTS) if name in subject.convention.keywords), None)
     if name is None:
         return not_applicable("no argument of the model takes a padding mask")
     plain, understood = _two_rows(subject), _understood(subject, name)
@@ -56,7 +56,7 @@ def _two_rows(subject: Subject) -> Tensor:
 def _understood(subject: Subject, name: str) -> dict[Padding, Tensor]:
     """The outputs with each meaning of a mask without padding, in the first dtype that the model takes."""
     found: dict[Padding, Tensor] = {}
-    for padding in candidates(name):
+    for padding in candidates(name, told=name in told(subject)):
         if padding.real not in {known.real for known in found}:
             with suppress(Exception):
                 outputs = _two_rows(padded(subject, padding))
@@ -193,7 +193,7 @@ def _hidden(subject: Subject, none: Padding, left: Padding) -> Report:
     worst, effect = int(effects.amax(1).argmax()), float(effects.max())
     if not effect:
         return Report(Verdict.PASS, "no output depends on what stands in padding")
-    if left.name not in UNAMBIGUOUS and bool(effects.amax(0).all()):
+    if left.name not in (*told(subject), *UNAMBIGUOUS) and bool(effects.amax(0).all()):
         return not_applicable("it hides no padding at the left from what follows")
     pair = Pair(base, changed[worst : worst + 1], 0, extra_kwargs=left, compared=(count, base.shape[1]))
     judged = judge_latest(pair, count, partial(judge, subject))

@@ -184,15 +184,13 @@ def _leak(subject: Subject, violation: Violation) -> Report:
     if found is None:
         return Report(Verdict.LEAK, f"{why}; the line could not be found", (violation,))
     trail = ", ".join(_at(frame) for frame in found.trail)
-    frame = found.frame
-    located = replace(
-        violation,
-        op=found.op,
-        file=display_path(frame.file) if frame else None,
-        line=frame.line if frame else None,
-        trace=found.trace,
-    )
-    return Report(Verdict.LEAK, f"{why} through {found.op} at {_at(frame)} (on the way: {trail})", (located,))
+    op, file, line = found.op, found.frame and display_path(found.frame.file), found.frame and found.frame.line
+    if file is None and (steps := [step for step in found.trace if step.file]):
+        # It enters where the output is put onto the contract's clocks: by what the model does last.
+        op, file, line = steps[-1].op, steps[-1].file, steps[-1].line
+    located = replace(violation, op=op, file=file, line=line, trace=found.trace)
+    at = f"{file}:{line}" if file else "torch's own code"
+    return Report(Verdict.LEAK, f"{why} through {op} at {at} (on the way: {trail})", (located,))
 
 
 def _attributed(subject: Subject, violation: Violation) -> Attribution | None:

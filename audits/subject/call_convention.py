@@ -85,7 +85,7 @@ class CallConvention:
 def call_convention(model: Any, kind: str) -> CallConvention:
     """How a model of "tokens" or "features" is called, read from its signature."""
     try:
-        parameters = list(inspect.signature(getattr(model, "forward", model)).parameters.values())
+        parameters = list(signature(model).parameters.values())
     except (TypeError, ValueError):  # built-in functions have none
         return CallConvention()
     fixed = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
@@ -98,6 +98,17 @@ def call_convention(model: Any, kind: str) -> CallConvention:
         frozenset(p.name for p in fixed if p.kind != p.POSITIONAL_ONLY and p.name != taken),
         any(p.kind == p.VAR_KEYWORD for p in parameters),
         next((name for name in required if name not in WELL_KNOWN), None),
+    )
+
+
+def signature(model: Any) -> inspect.Signature:
+    """The arguments of a model: those it declares itself, else those of its forward.
+
+    Raises:
+        TypeError, ValueError: it has none, as a built-in function.
+    """
+    return inspect.signature(
+        model if "__signature__" in getattr(model, "__dict__", {}) else getattr(model, "forward", model)
     )
 
 

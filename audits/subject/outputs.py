@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -26,21 +26,29 @@ def as_sequence(output: Any, inputs: Tensor, names: tuple[str, ...] = (MAIN,)) -
         SubjectError: there is none, it is empty, or its first two axes are not those of the inputs.
     """
     if names == (MAIN,) or isinstance(output, Tensor):
-        tensor = _tensor_of(output)
+        tensor = main_tensor(output)
         _check_shape(tensor, inputs)
         return _numbers(tensor)
-    found = {MAIN: _tensor_of(output)} | further_outputs(output, inputs)
+    found = {MAIN: main_tensor(output)} | further_outputs(output, inputs)
     return torch.cat([_numbers(found[name]) for name in names if name in found], dim=-1)
 
 
-def further_outputs(output: Any, inputs: Tensor) -> dict[str, Tensor]:
-    """Floating tensors [B, N, ...] that are returned besides the main one, by name."""
+def further_outputs(
+    output: Any, like: Tensor, placed: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> dict[str, Tensor]:
+    """Floating tensors [B, N, ...], the first two axes as of `like`, that are returned besides the main one, by name.
+
+    `placed` puts the sequence on the second axis of each.
+    """
     found: dict[str, Tensor] = {}
+    seen = [main_tensor(output)]
     for name, tensor in named_tensors(output):
-        fits = tensor.layout == torch.strided and tensor.shape[:2] == inputs.shape[:2] and tensor.numel()
-        judged = fits and not any(part in NOT_JUDGED or part.startswith("encoder_") for part in name.split("."))
-        if judged and not any(tensor is other for other in (_tensor_of(output), *found.values())):
-            found[name] = tensor
+        if tensor.layout != torch.strided or not tensor.numel() or any(tensor is other for other in seen):
+            continue
+        judged = not any(part in NOT_JUDGED or part.startswith("encoder_") for part in name.split("."))
+        if judged and (sequence := placed(tensor)).shape[:2] == like.shape[:2]:
+            found[name] = sequence
+            seen.append(tensor)
     return found
 
 
@@ -67,11 +75,39 @@ def _numbers(tensor: Tensor) -> Tensor:
     return numbers.flatten(2) if numbers.ndim > 2 else numbers[..., None]
 
 
-def _tensor_of(output: Any) -> Tensor:
+def named(output: Any, name: str) -> Any:
+    """What a returned mapping or object calls by a name; None where it has none."""
+    return output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+
+
+def at_path(output: Any, path: str) -> Any:
+    """What keys, attributes and indices joined by dots lead to.
+
+    Raises:
+        SubjectError: there is nothing.
+    """
+    found = output
+    for part in path.split("."):
+        items = isinstance(found, (tuple, list)) and part.isdecimal() and int(part) < len(found)
+        inner = found[int(part)] if items else named(found, part)
+        if inner is None:
+            names = found if isinstance(found, Mapping) else getattr(found, "__dict__", {})
+            offered = f"; it has {', '.join(map(str, list(names)[:12]))}" if names else ""
+            raise SubjectError(f"the output has no {path!r}: a {type(found).__name__} has no {part!r}{offered}")
+        found = inner
+    return found
+
+
+def main_tensor(output: Any) -> Tensor:
+    """The tensor that a model returns alone, by a well-known name, or first.
+
+    Raises:
+        SubjectError: there is none.
+    """
     for name in NAMES:
-        found = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
+        found = named(output, name)
         if isinstance(found, Tensor):
-            return _tensor_of(found)
+            return main_tensor(found)
     while isinstance(output, (tuple, list)) and output:
         output = output[0]
     if not isinstance(output, Tensor):

@@ -11,9 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audits.subject.contract import PADDING
 from audits.subject.subject import Subject
 
-UNAMBIGUOUS = ("attention_mask", "key_padding_mask", "src_key_padding_mask", "padding_mask", "pad_mask")
+UNAMBIGUOUS = (
+    "attention_mask",
+    "decoder_attention_mask",
+    "key_padding_mask",
+    "src_key_padding_mask",
+    "padding_mask",
+    "pad_mask",
+)
 ARGUMENTS = (*UNAMBIGUOUS, "mask")  # a plain mask may mark anything
 
 
@@ -49,10 +57,16 @@ class Padding:
         return ((position >= self.left) & (position < inputs.shape[1] - self.right)).expand(inputs.shape[:2])
 
 
-def candidates(name: str) -> list[Padding]:
-    """The masks without padding that an argument may take: 1 is real in Hugging Face, False in torch."""
-    dtypes = (torch.int64, torch.bool) if name == "attention_mask" else (torch.bool, torch.int64)
-    return [Padding(name, real, dtype) for real in (1, 0) for dtype in dtypes]
+def told(subject: Subject) -> tuple[str, ...]:
+    """The arguments that the contract calls padding masks."""
+    roles = subject.settings.contract.roles() if subject.settings.contract is not None else {}
+    return tuple(name for name, role in roles.items() if role.role == PADDING)
+
+
+def candidates(name: str, *, told: bool = False) -> list[Padding]:
+    """The masks without padding that an argument may take: 1 is real in Hugging Face, False in torch; if told, 1."""
+    dtypes = (torch.int64, torch.bool) if name.endswith("attention_mask") else (torch.bool, torch.int64)
+    return [Padding(name, real, dtype) for real in ((1,) if told else (1, 0)) for dtype in dtypes]
 
 
 def padded(subject: Subject, padding: Padding) -> Subject:

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from audits.formatting import first_line
+from audits.subject.arguments import vocabulary
 from audits.subject.call_convention import call_convention
+from audits.subject.fitting import HOW, fitted
 from audits.subject.force_float64 import SpoofDtype, force_float64
 from audits.subject.operations import coarse_results, operations
 from audits.subject.outputs import MAIN, as_sequence, further_outputs, named_tensors
@@ -49,6 +51,7 @@ def prepare(model: Model, settings: Settings, clock: AuditClock | None = None) -
         raise SubjectError(f"the target is a {type(model).__name__}, not a module or callable")
     if isinstance(model, type):
         raise SubjectError(f"the target is the class {model.__name__}: give an instance of it")
+    model, settings = fitted(model, settings)
     _check_arguments(model, settings)
     settings = _with_vocabulary(model, settings)
     subject = _first_that_runs(model, settings, clock or AuditClock())
@@ -73,8 +76,8 @@ def _check_arguments(model: Model, settings: Settings) -> None:
     convention = call_convention(model, settings.input)
     if (name := convention.unsupported) is not None:
         raise SubjectError(
-            f"the target requires the argument {name!r} in addition to its input: name a module that wraps it and "
-            f"whose forward(self, x) returns self.model(x, {name}=...)"
+            f"the target requires the argument {name!r} in addition to its input: {HOW.format(name=name)}; or name a "
+            f"module whose forward(self, x) returns self.model(x, {name}=...)"
         )
     refused = [name for name in settings.required_isolation if not convention.accepts(name)]
     if refused:
@@ -221,11 +224,12 @@ def _with_vocabulary(model: Model, settings: Settings) -> Settings:
     """The settings with the vocabulary size filled in from the model's configuration or first embedding."""
     if settings.input != "tokens" or settings.vocab_size is not None:
         return settings
-    size = getattr(getattr(model, "config", None), "vocab_size", None)
-    if not isinstance(size, int) and isinstance(model, nn.Module):
-        size = next((m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)), None)
-    if not isinstance(size, int):
-        raise SubjectError("the vocabulary size cannot be read from the target: give --vocab-size V (vocab_size=V)")
+    size = vocabulary(model)
+    if size is None:
+        raise SubjectError(
+            "the vocabulary size cannot be read from the target: give --vocab-size V, or of a model that takes "
+            "features --input features --width D"
+        )
     settings = replace(settings, vocab_size=size)
     settings.check()
     return settings

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from audits.formatting import first_line
+
+if TYPE_CHECKING:
+    from audits.subject.contract import Contract
 
 DTYPES = ("float64", "float32", "bfloat16")
 
@@ -27,6 +31,7 @@ class Settings:
         dtype: one of DTYPES; None means float64 where the model can be cast, else its own.
         device: a torch device name.
         documents: names of arguments, comma-separated, that must isolate packed documents; None: those made for that.
+        contract: which output may depend on which input; None: the default, or that which the model is recognised by.
     """
 
     input: str = "tokens"
@@ -38,6 +43,12 @@ class Settings:
     dtype: str | None = None
     device: str = "cpu"
     documents: str | None = None
+    contract: Contract | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings by name, as words and numbers."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"contract": self.contract and self.contract.described()}
 
     @property
     def required_isolation(self) -> tuple[str, ...]:

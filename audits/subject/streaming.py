@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audits.subject.outputs import at_path
 from audits.subject.settings import SubjectError
 from audits.subject.subject import Subject
 
@@ -29,6 +30,9 @@ def streaming(subject: Subject) -> Step | None:
     if own_stream(subject):
         return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the position is part of the state
     keywords = subject.convention.keywords
+    named_by_user = subject.settings.contract.cache if subject.settings.contract else None
+    if named_by_user:
+        return _by_name(subject, *named_by_user.partition("=")[::2])
     found = ((c, s) for c in (*CACHES, *OTHERS) for s in (*SWITCHES, f"return_{c}") if {c, s} <= keywords)
     cache, switch = next(found, (None, ""))
     if cache is None:
@@ -49,9 +53,21 @@ def streaming(subject: Subject) -> Step | None:
     return step
 
 
+def _by_name(subject: Subject, argument: str, returned: str) -> Step:
+    """With the cache that the user named, in the argument and in what the model returns."""
+    switches = {switch: True for switch in (*SWITCHES, f"return_{argument}") if switch in subject.convention.keywords}
+
+    def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
+        output = subject.convention(model, piece, {argument: state, **switches}, past)
+        return output, at_path(output, returned or argument)
+
+    return step
+
+
 def is_guess(subject: Subject) -> bool:
     """Whether only the names of arguments say that, and how, the model is continued."""
-    return not own_stream(subject) and not set(CACHES) & subject.convention.keywords
+    told = own_stream(subject) or (subject.settings.contract is not None and subject.settings.contract.cache)
+    return not told and not set(CACHES) & subject.convention.keywords
 
 
 def own_stream(subject: Subject) -> bool:

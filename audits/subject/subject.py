@@ -155,6 +155,22 @@ class Subject:
         return other
 
     @property
+    def plan(self) -> Any:
+        """How the model is called under a contract (`contracted.Plan`); None under the default one."""
+        return getattr(self.model, "plan", None) if hasattr(self.model, "under_contract") else None
+
+    @property
+    def asked(self) -> Settings:
+        """The settings in the terms of the model's own input, whatever contract it is under."""
+        return self.settings if self.plan is None else self.plan.asked(self.settings)
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules of the model by name, without what a contract puts around it."""
+        inner = getattr(self.module, "under_contract", self.module)
+        return dict(inner.named_modules()) if inner is not None else {}
+
+    @property
     def forwards(self) -> int:
         """How many forward passes this audit has made, those of copies included."""
         return self.clock.progress.forwards

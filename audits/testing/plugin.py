@@ -7,7 +7,6 @@ conftest may have imported it before pytest does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from audits.results import AuditResult, CausalityError
-from audits.subject.options import INPUTS, TARGET, settings_of
+from audits.subject.options import CONTRACT, INPUTS, TARGET, settings_of
 from audits.subject.settings import Settings, SubjectError
 from audits.testing.outcome import properties, require_pass
 
@@ -36,7 +35,8 @@ def add_options(group: pytest.OptionGroup, prefix: str) -> None:
     """The subject and its inputs, as options of this prefix; whatever the prefix, they are the same options."""
     where = f"{TARGET}; its probes run in place of all other tests"
     group.addoption(prefix + SUBJECT, dest=_destination(SUBJECT), metavar="TARGET", help=where)
-    for name, details in INPUTS.items():
+    # Of those of a contract some are pytest's own names.
+    for name, details in (INPUTS | CONTRACT if prefix == PREFIX else INPUTS).items():
         group.addoption(prefix + name, dest=_destination(name), default=None, **details)
 
 
@@ -105,7 +105,7 @@ class SubjectCollector(pytest.Collector):
         """The audit, made when the first test asks for it."""
         from audits.auditor.audit import audit
 
-        return audit(self.config.stash[MODEL], **asdict(_settings(self.config)), target=self.name)
+        return audit(self.config.stash[MODEL], **vars(_settings(self.config)), target=self.name)
 
 
 class ProbeItem(pytest.Item):
@@ -127,8 +127,8 @@ class ProbeItem(pytest.Item):
 
 def _given(config: pytest.Config) -> dict[str, Any]:
     """The options of the inputs that were given, by name."""
-    values = {name: config.getoption(_destination(name)) for name in INPUTS}
-    return {name: value for name, value in values.items() if value is not None}
+    values = {name: config.getoption(_destination(name), None) for name in (*INPUTS, *CONTRACT)}
+    return {name: value for name, value in values.items() if value not in (None, False)}
 
 
 def _settings(config: pytest.Config) -> Settings:

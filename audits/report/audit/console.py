@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audits.explanation import excerpt, look_first, meaning, place, sentence, what
-from audits.report.audit.coverage import headline, left_out, probe_mark, reason, scope
+from audits.report.audit.coverage import contract, headline, left_out, probe_mark, reason, scope
 from audits.report.render.console import COLOURS, marked
 from audits.report.render.marks import audit_mark
 from audits.report.render.words import LIMITS, NO_PROOF
@@ -36,6 +36,8 @@ def print_verdict(result: AuditResult, console: Console) -> None:
     """The verdict, what it means, and the findings."""
     console.print(Text.assemble(marked(audit_mark(result.verdict)), "  ", (result.target, "bold")), soft_wrap=True)
     console.print(Text(headline(result)))
+    if result.settings.get("contract"):
+        console.print(Text(f"Contract: {contract(result)}.", style="dim"))
     for index, finding in enumerate(result.findings, 1):
         console.print()
         if index <= IN_FULL:

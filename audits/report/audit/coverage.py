@@ -57,9 +57,19 @@ def covered(result: AuditResult) -> tuple[tuple[str, str], ...]:
         ("Probes that concluded", f"{len(judged)} of {len(all_probes())}: {', '.join(judged) or 'none'}"),
         ("Run", scope(result)),
         ("Inputs", ", ".join(inputs)),
+        ("Contract", contract(result)),
         ("Outputs judged", outputs["outputs"]),
         ("Returned, not judged", outputs["not_judged"]),
     )
+
+
+def contract(result: AuditResult) -> str:
+    """Which output may depend on which input, in words."""
+    said = dict(result.settings.get("contract") or {})
+    roles = said.pop("inputs", {})
+    parts = [f"{name} {role}" for name, role in roles.items()] if isinstance(roles, dict) else [f"inputs {roles}"]
+    parts += [name if value is True else f"{name.replace('_', ' ')} {value}" for name, value in said.items()]
+    return ", ".join(parts) or "output t may depend on inputs up to t"
 
 
 def not_run(result: AuditResult) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,287 @@
+"""A model under a contract, as a model whose output at a position may depend on inputs up to that position alone.
+
+Probes and tracing see one input on one axis of positions (`layout`); the arguments are made of it, and the outputs are
+put onto it, inside the call.
+
+Axes: B (rows), L (positions), n (slots), E (numbers a slot), S (slots of the output), F (features of it).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audits.subject.arguments import Argument
+from audits.subject.call_convention import WELL_KNOWN
+from audits.subject.contract import BEFORE, PAST, Contract
+from audits.subject.layout import Clocks, Layout, layout
+from audits.subject.outputs import MAIN, NAMES, at_path, further_outputs, main_tensor, named
+from audits.subject.settings import Settings, SubjectError
+from audits.subject.streaming import CACHES, OTHERS
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a model is called under a contract, and how its outputs are read.
+
+    Attributes:
+        contract: the contract.
+        clocks: of the varied arguments and the output.
+        varied: the arguments that audits change.
+        others: those that stay as they are.
+        tokens: whether the one varied argument is fed token ids as they are.
+        positional: the names of arguments that have no keyword.
+        required: names of well-known arguments that the model requires besides.
+        keywords: other parameters of the model, which probes may give.
+        columns: pixels of a line where slots are pixels of a raster.
+        settings: in the terms of the model's own input.
+    """
+
+    contract: Contract
+    clocks: Clocks
+    varied: tuple[Argument, ...]
+    others: tuple[Argument, ...]
+    tokens: bool
+    positional: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    keywords: tuple[inspect.Parameter, ...] = ()
+    columns: int | None = None
+    settings: Settings = field(default_factory=Settings)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
+        """Nothing of it changes."""
+        return self
+
+    @property
+    def width(self) -> int:
+        """Features a position of the one input that probes see."""
+        return self.clocks.capacity * sum(argument.numbers for argument in self.varied)
+
+    def asked(self, settings: Settings) -> Settings:
+        """The settings of a subject in the terms of the model's own input."""
+        own = {name: getattr(self.settings, name) for name in ("input", "vocab_size", "width", "seq_len")}
+        return replace(settings, **own)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether positions are the slots of the one varied argument, so that whatever else goes with them fits."""
+        contract = self.contract
+        shifted = contract.lookahead or contract.strict or contract.prefix or contract.hop > 1 or contract.due
+        axes = contract.input_axis != 1 or contract.output_axis != 1
+        return len(self.varied) == 1 and self.varied[0].role == "past" and not (shifted or axes or contract.available)
+
+    def __call__(self, model: Any, inputs: Tensor, kwargs: Mapping[str, Any]) -> Any:
+        """What the model returns for inputs [B, L] or [B, L, E], on the axis of positions."""
+        found = layout(self.clocks, inputs.shape[1])
+        output = self.call(model, self.arguments(model, inputs, found), kwargs)
+        if self.is_plain and self.contract.output is None:
+            return output
+        return self._on_positions(output, found, len(inputs), inputs.shape[1])
+
+    def arguments(self, model: Any, inputs: Tensor, found: Layout) -> dict[str, Tensor]:
+        """The arguments of the model by name."""
+        dtype = inputs.dtype if inputs.is_floating_point() else _floating(model)
+        given, start = {}, 0
+        for argument in self.varied:
+            index = found.index[argument.name]
+            filler = argument.fixed(len(index), self.settings.seed, inputs.device)
+            if self.tokens:
+                values = _at(inputs, index, argument.values(filler, dtype))
+            else:
+                stop = start + self.clocks.capacity * argument.numbers
+                own = inputs if (start, stop) == (0, inputs.shape[-1]) else inputs[..., start:stop]
+                own = own.reshape(len(inputs), -1, argument.numbers) if self.clocks.capacity > 1 else own
+                values, start = argument.values(_at(own, index, filler.to(inputs.dtype)), dtype), stop
+            given[argument.name] = self._placed(argument, values)
+        rows = len(inputs)
+        others = {a.name: self.fixed(a, found.slots, model, inputs.device) for a in self.others}
+        return given | {name: value.expand(rows, *value.shape[1:]) for name, value in others.items()}
+
+    def fixed(self, argument: Argument, slots: int, model: Any, device: torch.device) -> Tensor:
+        """What an argument [1, n, ...] holds where nothing varies it."""
+        numbers = argument.fixed(argument.slots or slots, self.settings.seed, device)
+        return self._placed(argument, argument.values(numbers, _floating(model)))
+
+    def call(self, model: Any, given: dict[str, Tensor], kwargs: Mapping[str, Any]) -> Any:
+        """What the model returns for its arguments."""
+        first = given[self.varied[0].name]
+        known = {name: WELL_KNOWN[name](first, 0) for name in self.required if name not in kwargs}
+        positional = [given[name] for name in self.positional if name in given]
+        named = {name: value for name, value in given.items() if name not in self.positional}
+        return model(*positional, **named, **known, **kwargs)
+
+    def slots_at(self, length: int, position: int) -> dict[str, int]:
+        """The first slot of each varied argument that becomes available at a position of so many, by name."""
+        index, capacity = layout(self.clocks, length).index, self.clocks.capacity
+        found = {name: ((each >= 0) & (each // capacity == position)).nonzero() for name, each in index.items()}
+        return {name: int(at[0]) for name, at in found.items() if len(at)}
+
+    def output_at(self, length: int, position: int) -> int | None:
+        """The first slot of the output that is due at a position of so many; None where none is."""
+        due = (layout(self.clocks, length).outputs == position).nonzero()
+        return int(due[0]) if len(due) else None
+
+    def only(self, name: str, base: Tensor, changed: Tensor) -> Tensor:
+        """Inputs [R, L, ...] that differ from the base in one argument alone."""
+        if self.tokens or len(self.varied) == 1:
+            return changed
+        sizes = [self.clocks.capacity * argument.numbers for argument in self.varied]
+        parts = zip(self.varied, torch.split(base, sizes, -1), torch.split(changed, sizes, -1), strict=True)
+        return torch.cat([after if argument.name == name else before for argument, before, after in parts], -1)
+
+    def clocks_of(self, name: str, slot: int, output: int) -> str:
+        """When a slot of an argument is available, and when an output is due."""
+        due, available = self.clocks.times(self.clocks.slots)
+        at, due_at = float(available[name][slot]), float(due[output])
+        return f"{name} {slot} is available at {at:g}, output {output} is due at {due_at:g}"
+
+    def _placed(self, argument: Argument, values: Tensor) -> Tensor:
+        """Values [B, n, ...] with the slots on the contract's axis, or as the pixels of its two axes."""
+        axis = self.contract.input_axis
+        if not argument.timed or argument.role not in (PAST, BEFORE):
+            return values
+        first = axis if isinstance(axis, int) else axis[0]
+        if first != 1 and first < values.ndim:
+            values = values.movedim(1, first)
+        if isinstance(axis, int):
+            return values
+        columns = self.columns or 1
+        lines: Tensor = values.unflatten(first, (_lines(values.shape[first], columns), columns))
+        return lines
+
+    def slots_of(self, tensor: Tensor) -> Tensor:
+        """An output with its slots on axis 1, [B, S, ...]."""
+        axis = self.contract.output_axis
+        if not isinstance(axis, int):
+            tensor, axis = tensor.flatten(*axis), axis[0]
+        return tensor.movedim(axis, 1) if tensor.ndim > axis else tensor
+
+    def outputs_of(self, output: Any) -> dict[str, Tensor]:
+        """The judged tensors [B, S, ...] of what the model returned, by name."""
+        output = output if self.contract.output is None else at_path(output, self.contract.output)
+        main = self.slots_of(main_tensor(output))
+        return {MAIN: main} | further_outputs(output, main, self.slots_of)
+
+    def _on_positions(self, output: Any, found: Layout, rows: int, length: int) -> dict[str, Any]:
+        tensors = self.outputs_of(output)
+        expected = (rows, len(found.outputs))
+        if tensors[MAIN].shape[:2] != expected:
+            shape = list(tensors[MAIN].shape[:2])
+            raise SubjectError(f"the output has {shape} rows and slots where {list(expected)} were expected")
+        placed = {name or NAMES[0]: self._put(tensor, found, length) for name, tensor in tensors.items()}
+        kept = {name: value for name in (*CACHES, *OTHERS) if (value := named(output, name)) is not None}
+        return placed | kept
+
+    def _put(self, tensor: Tensor, found: Layout, length: int) -> Tensor:
+        """An output [B, S, ...] on the positions, [B, L, F]; zero where none is due."""
+        tensor = tensor.flatten(2) if tensor.ndim > 2 else tensor[..., None]
+        kept = found.outputs >= 0
+        index = found.outputs[kept].to(tensor.device)
+        chosen = tensor if bool(kept.all()) else tensor[:, : int(kept.sum())] if _leading(kept) else tensor[:, kept]
+        if len(index) == length and torch.equal(index, torch.arange(length, device=index.device)):
+            return chosen
+        most = self.clocks.due_together
+        empty = tensor.new_zeros(len(tensor), length * most, tensor.shape[-1])
+        return empty.index_copy(1, index * most + found.places[kept].to(index), chosen).reshape(len(tensor), length, -1)
+
+
+class Contracted(nn.Module):
+    """A module under a contract."""
+
+    def __init__(self, model: nn.Module, plan: Plan) -> None:
+        super().__init__()
+        self.model, self.plan = model, plan
+        self.config = getattr(model, "config", None)
+        self.__signature__ = _signature(plan)
+
+    @property
+    def under_contract(self) -> nn.Module:
+        """The model itself."""
+        return self.model
+
+    def forward(self, inputs: Tensor, **kwargs: Any) -> Any:
+        """What the model returns for inputs [B, L] or [B, L, E], on the axis of positions."""
+        return self.plan(self.model, inputs, kwargs)
+
+
+class Streamed(Contracted):
+    """A module under a contract that says how it is continued, or whose module does."""
+
+    def stream(self, piece: Tensor, state: Any = None) -> tuple[Any, Any]:
+        """The outputs for a piece [B, L, ...], and the state after it."""
+        stream = self.plan.contract.stream
+        step = stream.step if stream is not None else lambda model, *given: model.stream(*given)
+        output, state = step(self.model, piece, state)
+        return self.plan.outputs_of(output)[MAIN], state
+
+
+class ContractedCallable:
+    """A callable under a contract; nothing of it can be copied or cast."""
+
+    under_contract = None  # of modules only
+
+    def __init__(self, model: Any, plan: Plan) -> None:
+        self.model, self.plan = model, plan
+        self.__signature__ = _signature(plan)
+
+    def __call__(self, inputs: Tensor, **kwargs: Any) -> Any:
+        """As `Contracted.forward`."""
+        return self.plan(self.model, inputs, kwargs)
+
+
+def contracted(model: Any, plan: Plan) -> Any:
+    """The model under a contract."""
+    if not isinstance(model, nn.Module):
+        return ContractedCallable(model, plan)
+    streams = plan.contract.stream is not None or callable(getattr(model, "stream", None))
+    return (Streamed if streams and plan.is_plain else Contracted)(model, plan)
+
+
+def _signature(plan: Plan) -> inspect.Signature:
+    """The input, and whatever of the model's own parameters fits to its positions."""
+    first = inspect.Parameter("inputs", inspect.Parameter.POSITIONAL_ONLY)
+    return inspect.Signature([first, *(plan.keywords if plan.is_plain else ())])
+
+
+def _at(values: Tensor, index: Tensor, filler: Tensor) -> Tensor:
+    """Values [B, M, ...] at an index [n]; where it is -1, the filler [1, n, ...] of that slot."""
+    missing = index < 0
+    if not bool(missing.any()):
+        if torch.equal(index, torch.arange(values.shape[1])):
+            return values
+        return values.index_select(1, index.to(values.device))
+    first = int((~missing).nonzero()[0]) if not bool(missing.all()) else len(index)
+    chosen = values.index_select(1, index[~missing].to(values.device))
+    fixed = filler.expand(len(values), *filler.shape[1:])
+    after = first + chosen.shape[1]
+    if bool(missing[first:after].any()):
+        everything = torch.cat([values, fixed], dim=1)
+        where = index.where(~missing, values.shape[1] + torch.arange(len(index)))
+        return everything.index_select(1, where.to(values.device))
+    return torch.cat([fixed[:, :first], chosen, fixed[:, after:]], dim=1)
+
+
+def _leading(kept: Tensor) -> bool:
+    return bool(kept[: int(kept.sum())].all())
+
+
+def _lines(slots: int, columns: int) -> int:
+    if slots % columns:
+        raise ValueError(f"{slots} pixels are no whole lines of {columns}")
+    return slots // columns
+
+
+def raster(slots: int) -> int:
+    """Pixels of a line of a raster of so many pixels, as square as possible."""
+    return next(columns for columns in range(math.isqrt(slots), 0, -1) if slots % columns == 0)
+
+
+def _floating(model: Any) -> torch.dtype:
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    return next((p.dtype for p in parameters if p.is_floating_point()), torch.get_default_dtype())
