@@ -12,7 +12,6 @@ from audits.instruments.locate import Location, find_location
 from audits.instruments.noise_floor import max_abs_diff, rounding, scale_of
 from audits.instruments.probe import Pair, Report, Violation
 from audits.results import LeakClass, Verdict
-from audits.subject.embedding import EmbeddingTap
 from audits.subject.subject import Subject
 
 DETECTED_ALONE = {
@@ -140,7 +139,7 @@ def _small_perturbation(subject: Subject, pair: Pair, size: float) -> Tensor | N
     if subject.settings.input == "features":
         after = subject.run(perturb(pair.base), training=pair.training)
     else:
-        with EmbeddingTap(pair.base, perturb) as tap:
+        with subject.tapped(pair.base, perturb) as tap:
             after = subject.run(pair.base, training=pair.training)
         if not tap.taken:
             return None

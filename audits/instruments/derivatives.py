@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audits.subject.embedding import EmbeddingTap
 from audits.subject.randomness import generator
 from audits.subject.subject import Subject
 
@@ -39,7 +38,7 @@ def derivatives(subject: Subject, inputs: Tensor, sinks: Tensor) -> Tensor | Non
         inputs = leaf(inputs.to(subject.settings.device, subject.dtype or torch.float32))
         outputs = subject.run(inputs, grad=True)
     else:
-        with EmbeddingTap(inputs, leaf):
+        with subject.tapped(inputs, leaf):
             outputs = subject.run(inputs, grad=True)
     if not leaves or not outputs.requires_grad:
         return None

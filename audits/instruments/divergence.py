@@ -58,7 +58,7 @@ class Operation:
 
 
 class OperationLog(DispatchMode):
-    """Records all operations while it is active."""
+    """Records all operations of a model while it is active."""
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()
@@ -75,8 +75,9 @@ class OperationLog(DispatchMode):
         name = plain_name(func)
         moves = func.is_view or name in VIEWS or name in MOVERS
         frames = user_frames()
-        own, module = own_frame(frames, self._packages), innermost_module(self._names)
-        self.operations.append(Operation(name, moves, own, frames, module, inputs, _copies(out)))
+        if frames:  # the others are the auditor's own, around a model under a contract
+            own, module = own_frame(frames, self._packages), innermost_module(self._names)
+            self.operations.append(Operation(name, moves, own, frames, module, inputs, _copies(out)))
         return out
 
 
@@ -100,15 +101,13 @@ def divergence(one: list[Operation], two: list[Operation], sizes: Sizes = lambda
         _differ(others[key].outputs, made.outputs, sizes) if key in others else None
         for key, made in zip(_keys(two), two, strict=True)
     ]
-    start = next((n for n in reversed(range(len(two))) if differ[n]), None)
-    if start is None:
-        return None
-    way = _back(two, differ, start)
-    named = next((n for n in reversed(way) if differ[n] and not two[n].moves), None)
-    if named is None:
-        return None
-    found = two[named]
-    return Divergence(found.name, found.frame, found.module, _trace(two, way))
+    for start in (n for n in reversed(range(len(two))) if differ[n]):
+        way = _back(two, differ, start)
+        named = next((n for n in reversed(way) if differ[n] and not two[n].moves), None)
+        if named is not None:  # else only part of what is returned beside the output, as a cache of the end
+            found = two[named]
+            return Divergence(found.name, found.frame, found.module, _trace(two, way))
+    return None
 
 
 def _back(operations: list[Operation], differ: list[bool | None], start: int) -> list[int]:

@@ -15,7 +15,7 @@ from audits.instruments.probe import Probe, Report, failed_control, not_applicab
 from audits.results import Verdict
 from audits.subject.outputs import MAIN, as_sequence
 from audits.subject.settings import SubjectError
-from audits.subject.streaming import CACHES, OTHERS, Step, is_guess, own_stream, streaming
+from audits.subject.streaming import CACHES, OTHERS, Step, is_guess, own_stream, streaming, told
 from audits.subject.subject import Subject
 
 
@@ -26,6 +26,10 @@ def run(subject: Subject) -> Report:
     `cache_params` or `state` of Hugging Face and fla. Positive control: the streamed outputs of another input must
     differ.
     """
+    if told(subject) and not subject.plan.is_plain:
+        return undetermined(
+            "under this contract a piece of the input has no outputs of its own: decode without its clocks"
+        )
     step = streaming(subject)
     if step is None:
         return not_applicable(f"the model offers no stream(piece, state) and none of {', '.join((*CACHES, *OTHERS))}")
@@ -44,7 +48,7 @@ def run(subject: Subject) -> Report:
     if not differences:
         # Who takes a cache need not return one; who has a method `stream` offers it, unless it is a stub.
         excuses = NotImplementedError if own_stream(subject) else (NotImplementedError, SubjectError)
-        excused = is_guess(subject) or isinstance(first, excuses)
+        excused = not told(subject) and (is_guess(subject) or isinstance(first, excuses))
         return (not_applicable if excused else undetermined)(f"streaming {raised}")
     other = subject.base(2)[1:]
     if not float(max_abs_diff(_stream(subject, step, other, plans[next(iter(differences))]), whole).max()):

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from audits.subject.arguments import Argument
 from audits.subject.call_convention import WELL_KNOWN
 from audits.subject.contract import BEFORE, PAST, Contract
+from audits.subject.embedding import EmbeddingTap
 from audits.subject.layout import Clocks, Layout, layout
 from audits.subject.outputs import MAIN, NAMES, at_path, further_outputs, main_tensor, named
 from audits.subject.settings import Settings, SubjectError
@@ -89,19 +92,39 @@ class Plan:
         dtype = inputs.dtype if inputs.is_floating_point() else _floating(model)
         given, start = {}, 0
         for argument in self.varied:
-            index = found.index[argument.name]
-            filler = argument.fixed(len(index), self.settings.seed, inputs.device)
             if self.tokens:
-                values = _at(inputs, index, argument.values(filler, dtype))
+                values = self._ids(inputs, found)
             else:
+                index = found.index[argument.name]
                 stop = start + self.clocks.capacity * argument.numbers
                 own = inputs if (start, stop) == (0, inputs.shape[-1]) else inputs[..., start:stop]
                 own = own.reshape(len(inputs), -1, argument.numbers) if self.clocks.capacity > 1 else own
-                values, start = argument.values(_at(own, index, filler.to(inputs.dtype)), dtype), stop
+                filler = partial(argument.fixed, len(index), self.settings.seed, inputs.device)
+                values, start = argument.values(_at(own, index, filler), dtype), stop
             given[argument.name] = self._placed(argument, values)
         rows = len(inputs)
         others = {a.name: self.fixed(a, found.slots, model, inputs.device) for a in self.others}
         return given | {name: value.expand(rows, *value.shape[1:]) for name, value in others.items()}
+
+    def _ids(self, tokens: Tensor, found: Layout) -> Tensor:
+        """The token ids [B, n] of the one varied argument."""
+        (argument,), (index,) = self.varied, found.index.values()
+        filler = partial(argument.fixed, len(index), self.settings.seed, tokens.device)
+        return _at(tokens, index, lambda: argument.values(filler(), torch.float64))
+
+    def tapped(self, tokens: Tensor, change: Callable[[Tensor], Tensor]) -> EmbeddingTap:
+        """A tap of the rows looked up for tokens [B, L], which are put on the axis of positions and back."""
+        found = layout(self.clocks, tokens.shape[1])
+        (index,) = found.index.values()
+        slots = (index >= 0).nonzero()[:, 0].to(tokens.device)
+        positions = index.to(tokens.device)[slots]
+
+        def changed(rows: Tensor) -> Tensor:
+            whole = rows.new_zeros(*tokens.shape, rows.shape[-1])
+            whole = change(whole.index_copy(1, positions, rows.index_select(1, slots)))
+            return rows.index_copy(1, slots, whole.index_select(1, positions))
+
+        return EmbeddingTap(self._ids(tokens, found), changed)
 
     def fixed(self, argument: Argument, slots: int, model: Any, device: torch.device) -> Tensor:
         """What an argument [1, n, ...] holds where nothing varies it."""
@@ -176,7 +199,14 @@ class Plan:
             raise SubjectError(f"the output has {shape} rows and slots where {list(expected)} were expected")
         placed = {name or NAMES[0]: self._put(tensor, found, length) for name, tensor in tensors.items()}
         kept = {name: value for name in (*CACHES, *OTHERS) if (value := named(output, name)) is not None}
-        return placed | kept
+        return placed | kept | self._cache_in(output)
+
+    def _cache_in(self, output: Any) -> dict[str, Any]:
+        """The cache that the contract names, by its path; nothing where this call returned none."""
+        argument, _, returned = (self.contract.cache or "").partition("=")
+        with suppress(SubjectError):
+            return {path: at_path(output, path)} if (path := returned or argument) else {}
+        return {}
 
     def _put(self, tensor: Tensor, found: Layout, length: int) -> Tensor:
         """An output [B, S, ...] on the positions, [B, L, F]; zero where none is due."""
@@ -249,8 +279,8 @@ def _signature(plan: Plan) -> inspect.Signature:
     return inspect.Signature([first, *(plan.keywords if plan.is_plain else ())])
 
 
-def _at(values: Tensor, index: Tensor, filler: Tensor) -> Tensor:
-    """Values [B, M, ...] at an index [n]; where it is -1, the filler [1, n, ...] of that slot."""
+def _at(values: Tensor, index: Tensor, filler: Callable[[], Tensor]) -> Tensor:
+    """Values [B, M, ...] at an index [n]; where it is -1, what the filler [1, n, ...] has for that slot."""
     missing = index < 0
     if not bool(missing.any()):
         if torch.equal(index, torch.arange(values.shape[1])):
@@ -258,7 +288,7 @@ def _at(values: Tensor, index: Tensor, filler: Tensor) -> Tensor:
         return values.index_select(1, index.to(values.device))
     first = int((~missing).nonzero()[0]) if not bool(missing.all()) else len(index)
     chosen = values.index_select(1, index[~missing].to(values.device))
-    fixed = filler.expand(len(values), *filler.shape[1:])
+    fixed = filler().to(values.dtype).expand(len(values), -1, *values.shape[2:])
     after = first + chosen.shape[1]
     if bool(missing[first:after].any()):
         everything = torch.cat([values, fixed], dim=1)

@@ -87,7 +87,7 @@ def at_path(output: Any, path: str) -> Any:
         SubjectError: there is nothing.
     """
     found = output
-    for part in path.split("."):
+    for part in [path] if isinstance(output, Mapping) and path in output else path.split("."):
         items = isinstance(found, (tuple, list)) and part.isdecimal() and int(part) < len(found)
         inner = found[int(part)] if items else named(found, part)
         if inner is None:

@@ -66,8 +66,13 @@ def _by_name(subject: Subject, argument: str, returned: str) -> Step:
 
 def is_guess(subject: Subject) -> bool:
     """Whether only the names of arguments say that, and how, the model is continued."""
-    told = own_stream(subject) or (subject.settings.contract is not None and subject.settings.contract.cache)
-    return not told and not set(CACHES) & subject.convention.keywords
+    return not (own_stream(subject) or told(subject) or set(CACHES) & subject.convention.keywords)
+
+
+def told(subject: Subject) -> bool:
+    """Whether the contract says how the model is continued."""
+    contract = subject.settings.contract
+    return contract is not None and (contract.cache or contract.stream) is not None
 
 
 def own_stream(subject: Subject) -> bool:

@@ -14,6 +14,7 @@ from audits.subject.budget import OutOfTime
 from audits.subject.call_convention import call_convention
 from audits.subject.copying import copy_of
 from audits.subject.eager import uncompiled
+from audits.subject.embedding import EmbeddingTap
 from audits.subject.outputs import MAIN, as_sequence
 from audits.subject.progress import AuditClock
 from audits.subject.randomness import generator, pinned
@@ -158,6 +159,10 @@ class Subject:
     def plan(self) -> Any:
         """How the model is called under a contract (`contracted.Plan`); None under the default one."""
         return getattr(self.model, "plan", None) if hasattr(self.model, "under_contract") else None
+
+    def tapped(self, tokens: Tensor, change: Callable[[Tensor], Tensor]) -> EmbeddingTap:
+        """What replaces, while it is active, the rows looked up for tokens [B, N] by `change(rows [B, N, D])`."""
+        return EmbeddingTap(tokens, change) if self.plan is None else self.plan.tapped(tokens, change)
 
     @property
     def asked(self) -> Settings:

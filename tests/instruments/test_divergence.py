@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 from torch import nn
 
@@ -9,7 +11,7 @@ from audits.instruments.divergence import OperationLog, divergence
 
 
 def logged(function, x):
-    log = OperationLog(None)
+    log = OperationLog(SimpleNamespace(module=None, parts={}))
     with log:
         function(x)
     return log.operations
@@ -71,7 +73,7 @@ def test_a_written_buffer_is_what_the_next_call_parts_by():
 
 def test_modules_are_named_from_inside_torch_too():
     module = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
-    log = OperationLog(module)
+    log = OperationLog(SimpleNamespace(module=module, parts=dict(module.named_modules())))
     x = torch.randn(1, 8, 4)
     with log:
         module(x)

@@ -21,7 +21,7 @@ from audits.results import LeakClass
 from audits.subject.outputs import further_outputs
 
 PLANTED = all_leaks()
-MODULES = [m.name for m in pkgutil.iter_modules(audits.leaks.__path__)]
+MODULES = [m.name for m in pkgutil.iter_modules(audits.leaks.__path__) if not m.ispkg]
 SHOWN_BY_PERTURBATION = (LeakClass.DENSE, LeakClass.SELECTION, LeakClass.STATISTIC)
 CUTS = range(18, 26)  # never all at edges of chunks, whatever their size, and after the first two chunks of 8
 
