@@ -17,9 +17,9 @@ def install(session: nox.Session, extras: str) -> None:
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Gather fresh evidence on this machine, judge every claim and rewrite reports/."""
+    """Gather evidence on this machine, judge every claim, write reports/local/ and compare it with reports/."""
     install(session, "claims,kernels")
-    session.run("hubrouter-audit", "claims", "--fresh", "--page", "docs/what-each-probe-sees.md", *session.posargs)
+    session.run("hubrouter-audit", "claims", *session.posargs)
 
 
 @nox.session
@@ -38,16 +38,16 @@ def probes(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Measure this auditor and causal-certificate on the same models, and rebuild reports/."""
+    """Measure this auditor and causal-certificate on the same models, and write reports/local/."""
     install(session, "claims,peers")
-    session.run("hubrouter-audit", "peers", "--fresh", *session.posargs)
+    session.run("hubrouter-audit", "peers", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the layer against others on this machine, and rebuild reports/."""
+    """Measure the layer against others on this machine, and write reports/local/."""
     install(session, "claims,kernels")
-    session.run("hubrouter-audit", "bench", "--fresh", *session.posargs)
+    session.run("hubrouter-audit", "bench", *session.posargs)
 
 
 @nox.session

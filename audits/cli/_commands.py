@@ -22,6 +22,8 @@ SURVEY_SECONDS = 300  # for one architecture; most take below ten on a machine t
 # What several commands take.
 FRESH: dict[str, Any] = {"action": "store_true", "help": "repeat runs that are in the ledger already"}
 REPORTS: dict[str, Any] = {"metavar": "DIR", "default": "reports", "help": "the folder of reports and evidence"}
+# Beside the committed reports, which are read too; `--reports reports` writes these themselves.
+BESIDE: dict[str, Any] = {**REPORTS, "default": "reports/local", "help": f"{REPORTS['help']} (reports/local)"}
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,11 @@ def _claims(parser: argparse.ArgumentParser) -> None:
     add("--workers", **WORKERS | {"help": "runs at a time; one a core where absent, what Slurm gives there"})
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help=slurm)
     add("--checkpoints", metavar="DIR", help=where)
-    _report(parser)
+    _report(parser, BESIDE)
 
 
-def _report(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--reports", **REPORTS)
+def _report(parser: argparse.ArgumentParser, reports: dict[str, Any] = REPORTS) -> None:
+    parser.add_argument("--reports", **reports)
     parser.add_argument("--page", metavar="FILE", help="also write what each probe can and cannot see, as Markdown")
 
 
@@ -151,7 +153,7 @@ def _init(parser: argparse.ArgumentParser) -> None:
 
 def _peers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", **FRESH)
-    parser.add_argument("--reports", **REPORTS)
+    parser.add_argument("--reports", **BESIDE)
 
 
 def _recheck(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +172,7 @@ def _bench(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu")
     _add_list(parser, "--only", "LAYER", "these layers, and attention to compare with")
     add("--fresh", **FRESH)
-    add("--reports", **REPORTS)
+    add("--reports", **BESIDE)
     profile, roofline = "only show where a CPU's time goes, 8192 tokens", "only estimate tier paper's least times"
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--profile", nargs="?", type=positive, const=8192, metavar="N", help=profile)

@@ -11,10 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
-from audits.claims.judged import Report, report_of
+from audits.claims.judged import Report
 from audits.claims.registry import all_claims
 from audits.cli._executor import checkpoint_folder, chosen_executor
 from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
+from audits.cli._reports import compared, ledger_in, reference_of, report_beside
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import Gathered, gather
@@ -40,14 +41,17 @@ def run(options: argparse.Namespace) -> int:
     """Gather, judge, write, print; exit by the verdicts."""
     console, claims = Console(), all_claims()
     chosen = _chosen(claims, options.only)
-    gathered = _gathered(options, _needed(chosen), Ledger(Path(options.reports) / "evidence"))
-    report = report_of(gathered.evidence)
+    folder = Path(options.reports)
+    gathered = _gathered(options, _needed(chosen), ledger_in(folder))
+    report = report_beside(folder, gathered.evidence)
     write_everything(report, options)
     for failure in gathered.failures:
         console.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     ids = {claim.id for claim in chosen}
     judged = [item for item in report.judged if item.claim.id in ids]
-    print_claims(report, console, Path(options.reports) / README, judged if options.only else ())
+    print_claims(report, console, folder / README, judged if options.only else ())
+    for line in compared(report, folder, [claim.id for claim in chosen], options.tier):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return exit_code(judged, failed=bool(gathered.failures))
 
 
@@ -59,7 +63,8 @@ def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledge
     executor = chosen_executor(options, folder)
     kept = None if folder is None else str(folder)
     wished = Options(options.tier, options.device, options.corpus, kept, options.hotpot)
-    return gather(needed, wished, ledger, fresh=options.fresh, executor=executor)
+    earlier = reference_of(Path(options.reports))
+    return gather(needed, wished, ledger, fresh=options.fresh, executor=executor, earlier=earlier)
 
 
 def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:
@@ -79,5 +84,7 @@ def _chosen(claims: tuple[Claim, ...], ids: list[str] | None) -> tuple[Claim, ..
 
 
 def _needed(claims: tuple[Claim, ...]) -> tuple[Experiment, ...]:
+    """What the claims rest on; language models first, which take the longest."""
     names = {name for claim in claims for name in claim.needs}
-    return tuple(experiment for experiment in all_experiments() if experiment.name in names)
+    found = (experiment for experiment in all_experiments() if experiment.name in names)
+    return tuple(sorted(found, key=lambda experiment: experiment.recorded_as != "language-model"))

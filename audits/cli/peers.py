@@ -7,10 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audits.claims.judged import report_of
 from audits.cli._exits import OK, UNDECIDED, CommandError
+from audits.cli._reports import ledger_in, report_beside
 from audits.evidence.experiment import Options
-from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT
@@ -25,8 +24,8 @@ def run(options: argparse.Namespace) -> int:
             f"not run: {peer.PACKAGE} is not installed; `nox -s peers`, or pip install 'hubrouter-audit[peers]'"
         )
     folder = Path(options.reports)
-    gathered = gather([EXPERIMENT], Options(), Ledger(folder / "evidence"), fresh=options.fresh)
-    report = report_of(gathered.evidence)
+    gathered = gather([EXPERIMENT], Options(), ledger_in(folder), fresh=options.fresh)
+    report = report_beside(folder, gathered.evidence)
     write_reports(report, folder)
     print_peers(report, Console())
     return UNDECIDED if gathered.failures else OK

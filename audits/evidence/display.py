@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 OVERALL = "all runs"
 
 
 class Display:
-    """A bar for every run under way and one for all of them; `key` is a run's address."""
+    """A bar for every run under way and one for all of them; `key` is a run's address.
 
-    def __init__(self, console: Console, total: int) -> None:
-        self._console, self._total, self._ended = console, total, 0
+    `expected` are the seconds that each run is expected to take, in which the time left is measured.
+    """
+
+    def __init__(self, console: Console, expected: Mapping[str, float]) -> None:
+        self._console, self._expected, self._ended, self._finished = console, expected, 0, 0.0
+        self._total = len(expected)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
             console=console,
@@ -28,7 +32,7 @@ class Display:
             disable=not console.is_terminal,
         )
         self._start = time.monotonic()
-        self._overall = self._bars.add_task(OVERALL, total=total, note="")
+        self._overall = self._bars.add_task(OVERALL, total=sum(expected.values()), note="")
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -57,22 +61,23 @@ class Display:
     def end(self, key: str, line: str, *, failed: bool = False) -> None:
         """Count a run as done; its line is shown where there are no bars, and always where it failed."""
         self._ended += 1
+        self._finished += self._expected[key]
         self._leave(key)
         if failed or not self._console.is_terminal:
             self.say(f"[{self._ended}/{self._total}] {line}{self._left()}")
 
     def _left(self) -> str:
-        """The time left estimated from the time that was needed, where there are no bars."""
-        done = self._done()
-        if self._console.is_terminal or done >= self._total:
+        """The time left by what runs are expected to take and what they took so far, where there are no bars."""
+        done, total = self._done(), sum(self._expected.values())
+        if self._console.is_terminal or self._ended >= self._total or not done:
             return ""
-        seconds = (time.monotonic() - self._start) * (self._total - done) / done
+        seconds = (time.monotonic() - self._start) * (total - done) / done
         return f"; about {timedelta(seconds=round(seconds))} left"
 
     def _done(self) -> float:
-        """Whole runs and the shares of those under way, so that the time left is known before one ends."""
-        shares = (task.percentage / 100 for task in self._bars.tasks if task.id != self._overall)
-        return self._ended + sum(shares)
+        """The expected seconds of what ended, and of its share of what is under way."""
+        bars = {task.id: task.percentage / 100 for task in self._bars.tasks}
+        return self._finished + sum(self._expected[key] * bars[bar] for key, bar in self._tasks.items())
 
     def _leave(self, key: str) -> None:
         """Take away a run's bar and its share of the overall one."""
@@ -81,9 +86,9 @@ class Display:
         self._move_overall()
 
     def _move_overall(self) -> None:
-        """The overall bar: what is done; and how many run and how many wait."""
+        """The overall bar: what is done; and how many ended, run and wait."""
         running = len(self._tasks)
-        note = f"{running} running, {self._total - self._ended - running} waiting" if running else ""
+        note = f"{self._ended} of {self._total} done, {running} running"
         self._bars.update(self._overall, completed=self._done(), note=note)
 
     def say(self, line: str) -> None:

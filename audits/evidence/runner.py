@@ -6,11 +6,12 @@ import json
 import math
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -35,6 +36,7 @@ from audits.evidence.ledger import Evidence, Ledger, Record, run_hash
 from audits.evidence.machine import commit, environment
 from audits.evidence.succession import accepted
 
+SHORTEST = 0.1  # seconds that a run is expected to take, at least
 DEATHS_ALLOWED = 1  # a run is begun again so often after its process was killed; memory may have been short by chance
 
 
@@ -69,6 +71,7 @@ def gather(
     fresh: bool = False,
     console: Console | None = None,
     executor: Executor | None = None,
+    earlier: Evidence = Evidence(),  # noqa: B008 - it is frozen
 ) -> Gathered:
     """Execute every run that is not in the ledger yet, and read the ledger.
 
@@ -84,6 +87,7 @@ def gather(
         fresh: execute all runs anew; their records replace the earlier ones.
         console: where progress is shown; None is standard error.
         executor: what executes the runs; None is local processes.
+        earlier: other records, by which the time left is estimated.
 
     Raises:
         LedgerError: the ledger cannot be read or written.
@@ -101,7 +105,7 @@ def gather(
             if tried and not missing:
                 break
             tried |= {task.run for task in missing}
-            with Display(console or Console(stderr=True), len(missing)) as display:
+            with Display(console or Console(stderr=True), _expected(missing, earlier, ledger.read())) as display:
                 display.say(f"{len(missing)} runs to execute, {len(tasks) - len(missing)} already in the ledger")
                 failures += _Gathering(options.device, ledger, display, at_work).execute(missing, fresh=fresh)
             if not missing:
@@ -129,6 +133,22 @@ def _tasks(experiments: Iterable[Experiment], options: Options, evidence: Eviden
             if known.answer(spec.experiment, spec.config, spec.seed):
                 done.add(run)
     return list(tasks.values()), done
+
+
+def _expected(tasks: list[Task], *known: Evidence) -> dict[str, float]:
+    """The seconds that each run took before; else the mean of its experiment, of all runs where that is unknown."""
+    took: dict[str, float] = {}
+    alike: defaultdict[str, list[float]] = defaultdict(list)
+    for record in (record for evidence in known for record in evidence.records):
+        took[record.question] = record.seconds
+        alike[record.experiment].append(record.seconds)
+    usual = fmean(took.values()) if took else 1.0
+
+    def seconds(spec: RunSpec) -> float:
+        before = took.get(run_hash(spec.experiment, spec.config, spec.seed))
+        return max(SHORTEST, before or fmean(alike[spec.experiment] or [usual]))
+
+    return {task.run: seconds(task.spec) for task in tasks}
 
 
 class _Gathering:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from audits.claims.registry import all_claims
 from audits.cli._exits import CommandError
 from audits.cli.claims import _chosen, exit_code
 from audits.evidence.ledger import Evidence, Ledger, Record
+from audits.experiments.registry import todays_code
 
+REPORTS = Path(__file__).resolve().parents[2] / "reports"
 JUDGED = ["hub-gpt-ppl", "hub-jamba-ppl", "throughput-90x"]
 RESULT = {"leak_class": "dense", "named": "dense", "leaky": {"gradient": "LEAK"}, "clean": {"gradient": "PASS"}}
 FILES = {"README.md", "claims.html", "claims.json", "claims.schema.json", "claims/cost.md", "leaks.json", "junit.xml"}
@@ -106,6 +109,39 @@ def test_the_report_is_rebuilt_byte_for_byte(tmp_path: Path) -> None:
     before = {name: (tmp_path / name).read_bytes() for name in FILES}
     main(["report", "--reports", str(tmp_path)])
     assert {name: (tmp_path / name).read_bytes() for name in FILES} == before
+
+
+@pytest.mark.usefixtures("nothing_to_gather")
+def test_fresh_reports_stand_beside_the_committed_ones_and_are_compared_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "evidence").symlink_to(REPORTS / "evidence")
+    main(["claims", "--only", "cost", "auditor-power"])
+    shown = capsys.readouterr().out
+    assert "Beside the committed reports, tier quick: 2 verdicts of 2 the same." in shown
+    assert all((tmp_path / "reports" / "local" / name).is_file() for name in FILES)
+    assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == ["evidence", "local"]
+    capsys.readouterr()
+    main(["claims", "--only", "cost", "--reports", "reports"])
+    assert "Beside" not in capsys.readouterr().out
+    assert (tmp_path / "reports" / "README.md").is_file()
+
+
+@pytest.mark.usefixtures("nothing_to_gather")
+def test_a_verdict_that_differs_from_the_committed_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "evidence").symlink_to(REPORTS / "evidence")
+    for record in Ledger(REPORTS / "evidence").read().of("kernel-check"):  # as if the kernels were wrong here
+        code = todays_code()[record.experiment]
+        wrong = replace(record, code=code, result=record.result | {"repeats": False})
+        Ledger(Path("reports/local/evidence")).append(wrong)
+    main(["claims", "--only", "kernels", "cost"])
+    assert "kernels: REFUTED here, SUPPORTED there" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

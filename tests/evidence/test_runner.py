@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -189,7 +189,7 @@ def test_exclusive_runs_overlap_with_no_other(tmp_path: Path) -> None:
 def test_on_a_terminal_bars_are_drawn_and_finished_runs_take_no_line() -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=100, _environ={"TERM": "xterm"})
-    with Display(console, total=2) as display:
+    with Display(console, {"a": 5.0, "b": 1.0}) as display:
         display.begin("a", "first [run]")
         display.update("a", 3, 7, "[loss] 2.5")
         display.begin("b", "second")
@@ -197,8 +197,35 @@ def test_on_a_terminal_bars_are_drawn_and_finished_runs_take_no_line() -> None:
         display.end("a", "finished line")
         display.end("b", "failed line", failed=True)
     shown = text.getvalue()
-    assert all(part in shown for part in ("first [run]", "3/7", "[loss] 2.5", "all runs", "2/2", "[2/2] failed line"))
+    assert all(part in shown for part in ("first [run]", "[loss] 2.5", "all runs", "2 of 2 done", "[2/2] failed line"))
     assert "finished line" not in shown
+
+
+def test_the_time_left_is_estimated_by_what_runs_took_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("audits.evidence.display.time.monotonic", lambda: now[0])
+    text = io.StringIO()
+    with Display(Console(file=text, width=100), {"short": 10.0, "long": 90.0}) as display:
+        now[0] = 20.0  # twice what was expected
+        display.end("short", "the short one")
+    assert "about 0:03:00 left" in text.getvalue()
+
+
+def test_a_run_is_expected_to_take_what_it_took_or_what_others_of_its_experiment_do(tmp_path: Path) -> None:
+    ledger, lines = Ledger(tmp_path / "own"), io.StringIO()
+    earlier = Evidence((Record("demo", {"x": 1}, 0, {}, {}, 30.0), Record("demo", {"x": 2}, 1, {}, {}, 10.0)))
+    found: list[dict[str, float]] = []
+
+    class Noted(Display):
+        def __init__(self, console: Console, expected: Mapping[str, float]) -> None:
+            found.append(dict(expected))
+            super().__init__(console, expected)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("audits.evidence.runner.Display", Noted)
+        runs = specs({"x": 1}, {"x": 2}, {"x": 3})
+        gather([experiment(square, *runs)], Options(), ledger, console=Console(file=lines), earlier=earlier)
+    assert list(found[0].values()) == [30.0, 10.0, 20.0]
 
 
 def test_an_unusable_request_is_refused_before_any_run(tmp_path: Path) -> None:
