@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from audits import __version__
 from audits.cli._commands import COMMANDS
@@ -33,6 +33,13 @@ class _OneLineParser(argparse.ArgumentParser):
         if getattr(found, "target", "") is None:
             self.error("the following arguments are required: TARGET")
         return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a command or a choice that does not exist, with the one that it may have meant."""
+        if action.choices is not None and value not in action.choices:
+            near = difflib.get_close_matches(str(value), map(str, action.choices), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(map(str, action.choices))}"
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}; {hint}")
 
     def error(self, message: str) -> NoReturn:
         """Print the error and how to find help, and exit."""

@@ -197,7 +197,12 @@ def _survey(parser: argparse.ArgumentParser) -> None:
 
 def _add_subject(parser: argparse.ArgumentParser, **otherwise: dict[str, Any] | None) -> None:
     """TARGET and what it is fed; some of that is described otherwise, None is left out."""
-    parser.add_argument("target", metavar="TARGET", help=TARGET).required = False  # `Listed` may find it
+    also = "hf:NAME, a folder with a config.json, a cached repository or a model type of transformers"
+    small = "of hf:NAME: tiny, with one layer of each kind"
+    parser.add_argument(
+        "target", metavar="TARGET", help=f"{TARGET}, or {also}"
+    ).required = False  # `Listed` may find it
+    parser.add_argument("--shrink", action="store_true", help=small)
     for name, details in INPUTS.items():
         if (changed := otherwise.get(name, {})) is not None:
             parser.add_argument(f"--{name}", **details | changed)

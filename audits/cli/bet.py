@@ -12,9 +12,9 @@ from rich.text import Text
 from audits.betting import BetConfig, BetResult, BetVerdict, bet, explain
 from audits.cli._exits import FOUND, OK
 from audits.cli._outputs import check_outputs, console_beside, write_outputs
+from audits.cli._target import load
 from audits.report.audit.bet_html import bet_html
 from audits.subject.options import settings_of
-from audits.subject.target import load_target
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def _result(options: argparse.Namespace, console: Console) -> BetResult:
     given = {field.name: getattr(options, field.name) for field in fields(BetConfig)}
     given |= {name: tuple(given[name]) for name in ("alphabets", "freeze") if given[name] is not None}
     config = BetConfig(**{name: value for name, value in given.items() if value is not None})
-    model = load_target(options.target)
+    model = load(options)
     with console.status("betting …") as status:
 
         def watch(step: int, log: float) -> None:

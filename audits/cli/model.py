@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from audits.auditor.audit import audit
-from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError, refuse_unknown
 from audits.cli._outputs import check_outputs, console_beside, write_outputs
+from audits.cli._target import load, reproducible
 from audits.cli._waiting import last_resort, waiting
 from audits.formatting import error_text
 from audits.instruments.influence import influence_map
+from audits.probes import all_probes
 from audits.report.audit.badge import badge
 from audits.report.audit.console import print_audit
 from audits.report.audit.html import audit_html
@@ -22,7 +24,6 @@ from audits.subject.budget import Budget, OutOfTime
 from audits.subject.options import settings_of
 from audits.subject.progress import AuditClock
 from audits.subject.subject import Model
-from audits.subject.target import load_target
 
 MAPPED = 256  # positions of the influence map at most: it takes a sequence for each
 FILES = ("sarif", "html", "junit", "badge")  # outputs that only a file can take
@@ -32,10 +33,11 @@ CODES = {Verdict.PASS: OK, Verdict.LEAK: FOUND, Verdict.UNDETERMINED: UNDECIDED}
 def run(options: argparse.Namespace) -> int:
     """Audit, print, write what was asked for, and exit by the verdict."""
     check_outputs(options, FILES)
+    refuse_unknown("probe", filter(None, options.probes or ()), [probe.name for probe in all_probes()])
     budget = Budget(options.budget, interrupt=True)
     with console_beside(options) as console, last_resort(budget):
-        target = _loaded(options.target, budget)
-        result = _audited(target, options, budget)
+        target = _loaded(options, budget)
+        result = reproducible(_audited(target, options, budget), options)
         page = _page(target, result, options, budget) if options.html else ""
         print_audit(result, console)
     renderers = {
@@ -49,10 +51,10 @@ def run(options: argparse.Namespace) -> int:
     return CODES[result.verdict]
 
 
-def _loaded(target: str, budget: Budget) -> Model:
+def _loaded(options: argparse.Namespace, budget: Budget) -> Model:
     try:
         with budget.enforced():
-            return load_target(target)
+            return load(options)
     except OutOfTime as problem:
         raise CommandError(f"{problem} while the target was built: nothing was run", UNDECIDED) from problem
 

@@ -61,6 +61,23 @@ def test_a_mistyped_option_is_named_with_what_it_may_have_meant_and_the_commands
     assert capsys.readouterr().err == f"hubrouter-audit {command}: {asked}"
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["modle"], "did you mean model?"),
+        (["survey", "transfomers"], "did you mean transformers?"),
+        (["claims", "--tier", "huge"], "choose from quick, full, paper"),
+    ],
+)
+def test_a_mistyped_command_or_choice_is_answered_with_what_it_may_have_meant(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert f"invalid choice: {words[-1]!r}; {meant} (see hubrouter-audit" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", ["--probes gradient decode", "--probes gradient,decode", "--probes gradient, decode"])
 @pytest.mark.parametrize("order", ["model m:f {}", "model {} --seed 1 m:f", "model {} m:f"])
 def test_a_list_is_separated_by_spaces_or_commas_wherever_the_target_stands(words: str, order: str) -> None:
