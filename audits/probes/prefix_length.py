@@ -28,7 +28,7 @@ SAMPLED = 8  # lengths, in addition to the worst, that are run in another precis
 def run(subject: Subject) -> Report:
     """f(x[:t]) against f(x)[:t] at every t that the model takes; the reason names those that it does not.
 
-    Positive control: the last output must differ from the first, so that a constant does not pass.
+    Positive control: some output must differ from the first, so that a constant does not pass.
     """
     base = subject.base(rows=min(2, subject.settings.batch))
     whole = subject.run(base)
@@ -45,7 +45,7 @@ def run(subject: Subject) -> Report:
             return undetermined(f"a prefix of {half} differs from the whole sequence by {effects[half]:.2g}")
     if not effects:
         return not_applicable(f"the model takes no shorter sequence ({refused[1]})")
-    if float(max_abs_diff(whole[:, :1], whole[:, -1:]).max()) == 0:
+    if float(max_abs_diff(whole[:, :1].expand_as(whole), whole).max()) == 0:
         return failed_control("all positions have the same output")
     report = _judge(subject, base, whole, effects)
     return replace(report, why=f"{report.why}{_skipped(min(effects), refused)}")

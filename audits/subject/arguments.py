@@ -148,7 +148,8 @@ def _sizes(name: str, kind: str, given: tuple[int, ...], model: Any, settings: S
         if size is not None:
             yield (size,)
     else:
-        yield from dict.fromkeys((size,) if size else () for size in _widths(name, model, settings))
+        widths = [0] * (kind == "flags") + list(_widths(name, model, settings))  # flags are one a slot, mostly
+        yield from dict.fromkeys((size,) if size else () for size in widths)
 
 
 def vocabulary(model: Any) -> int | None:
