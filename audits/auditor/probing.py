@@ -47,6 +47,8 @@ def run_probes(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]
         other = reinit_zero_weights(subject, names)
     except OutOfTime:
         other = None
+    if subject.plan is not None:
+        names = tuple(name.removeprefix("model.") for name in names)  # as the model under the contract calls them
     if other is None:
         return {name: replace(run, report=_untried(run.report, names[0])) for name, run in runs.items()}
     with other.preserve_state():

@@ -40,6 +40,8 @@ def fitted(model: Any, settings: Settings) -> tuple[Any, Settings]:
     Raises:
         SubjectError: the contract names what the model has not, nothing could be judged, or it could not be fed.
     """
+    if hasattr(model, "under_contract"):  # a copy with other weights, whose settings are those of the positions
+        return model, settings
     contract, seq_len = _contract(model, settings)
     if contract.is_default():
         return model, settings

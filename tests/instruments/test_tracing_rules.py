@@ -20,6 +20,7 @@ MASK = torch.ones(N, N, dtype=torch.bool).triu(1)
 LOW = torch.zeros(N, N, dtype=torch.float64).masked_fill(MASK, -math.inf)
 GEN = torch.Generator().manual_seed(5)
 SQUARE = torch.randn(D, D, generator=GEN, dtype=torch.float64)
+EACH = "donot_use_mm_for_euclid_dist"
 KERNEL = torch.randn(D, D, 3, generator=GEN, dtype=torch.float64)
 
 
@@ -135,6 +136,8 @@ EXACT = {
         x.flip(1) * (torch.arange(D) == 0) + x, SQUARE * (torch.arange(D) > 0)
     ),
     "einsum": lambda x: torch.einsum("bnd,bmd,nm->bnd", x, x, torch.ones(N, N, dtype=x.dtype).tril()),
+    "distances to constants": lambda x: torch.cdist(x.cumsum(1), SQUARE[None], compute_mode=EACH),
+    "distances between tokens": lambda x: torch.cdist(x, 2 * x[:, 2:4], compute_mode=EACH),
     "masked attention": lambda x: attention(softmax_of(scores(x).masked_fill(MASK, -math.inf)), x),
     "attention with an added mask": lambda x: attention(softmax_of(scores(x) + LOW), x),
     "attention with a huge finite mask": lambda x: attention(softmax_of(scores(x) + MASK * -1e9), x),

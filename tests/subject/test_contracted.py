@@ -153,6 +153,21 @@ def test_time_may_lie_on_any_axis(axis: int) -> None:
                  output_axis=axis, strict=True), probes=["perturbation"]).verdict is Verdict.LEAK  # fmt: skip
 
 
+def test_a_leak_behind_zero_weights_is_found_under_a_contract_too():
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.pad(x, (0, 0, 1, 0))[:, :-1].cumsum(1) + self.gate * x
+
+    contract = Contract(inputs={"x": "before:features:2"})
+    result = audit(Gated(), seq_len=N, contract=contract, probes=["perturbation"])
+    assert result.verdict is Verdict.LEAK
+    assert result.probes[0].why.startswith("all-zero weights (gate) hide a leak that training enables")
+
+
 # -- what is refused -----------------------------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[Contract, str]] = {

@@ -61,6 +61,15 @@ def affine(call: Call) -> Result:
     return latest(unflagged(call.labels_or_zeros("self")), contract(call, *names))
 
 
+@rule("_cdist_forward")
+def distances(call: Call) -> Result:
+    """Of every row of one [.., I, K] to every row of another [.., J, K]: [.., I, J]."""
+    left, right = call.labels_of("x1"), call.labels_of("x2")
+    parts = [left.amax(-1, keepdim=True)] if left is not None else []
+    parts += [right.amax(-1, keepdim=True).transpose(-1, -2)] if right is not None else []
+    return latest(*parts)
+
+
 @rule("convolution", "_convolution", "convolution_overrideable", "mkldnn_convolution")
 def convolution(call: Call) -> Result:
     """Taps whose weights are all constant zeros do not count; within a group every channel does. Any dimensions."""
