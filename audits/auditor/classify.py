@@ -61,7 +61,7 @@ def classify(
         return LeakClass.STATISTIC
     if probe == "gradient" or _differentiable(subject, violation, reports):
         return LeakClass.DENSE
-    if violation.pair is None:
+    if violation.pair is None or (subject.plan is not None and subject.plan.is_discrete):
         return LeakClass.UNKNOWN
     found = _without_gradient(subject, violation.pair, violation.effect)
     # Of a model that refuses derivatives, a smooth response says only that there is no choice.

@@ -143,7 +143,8 @@ def _with_line(probe: str, violation: Violation, reports: Mapping[str, Report]) 
         return traced if probe == "training-mode" else violation
     if violation.seen_in is not None:
         return traced
-    return traced if probe in ("perturbation", *SAME_LEAK) and _leaks(reports, "perturbation") else violation
+    shows = "perturbation" if "perturbation" in reports else TRACING
+    return traced if probe in ("perturbation", *SAME_LEAK) and _leaks(reports, shows) else violation
 
 
 def _needed(probe: str, reports: Mapping[str, Report]) -> list[str]:

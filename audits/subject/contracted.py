@@ -72,6 +72,11 @@ class Plan:
         return replace(settings, **own)
 
     @property
+    def is_discrete(self) -> bool:
+        """Whether some argument is made of numbers in steps, so that no derivative shows what depends on it."""
+        return not self.tokens and any(argument.kind != "features" for argument in self.varied)
+
+    @property
     def is_plain(self) -> bool:
         """Whether positions are the slots of the one varied argument, so that whatever else goes with them fits."""
         contract = self.contract
@@ -179,16 +184,18 @@ class Plan:
         return lines
 
     def slots_of(self, tensor: Tensor) -> Tensor:
-        """An output with its slots on axis 1, [B, S, ...]."""
+        """An output with its slots on axis 1, [B, S, ...]; one that has no such axis as it is."""
         axis = self.contract.output_axis
-        if not isinstance(axis, int):
-            tensor, axis = tensor.flatten(*axis), axis[0]
-        return tensor.movedim(axis, 1) if tensor.ndim > axis else tensor
+        first, last = (axis, axis) if isinstance(axis, int) else axis
+        return tensor.flatten(first, last).movedim(first, 1) if tensor.ndim > last else tensor
 
     def outputs_of(self, output: Any) -> dict[str, Tensor]:
         """The judged tensors [B, S, ...] of what the model returned, by name."""
         output = output if self.contract.output is None else at_path(output, self.contract.output)
-        main = self.slots_of(main_tensor(output))
+        main, axis = main_tensor(output), self.contract.output_axis
+        if main.ndim <= max((axis,) if isinstance(axis, int) else axis):
+            raise SubjectError(f"the output has shape {list(main.shape)}, so no axis {axis}: give its --output-axis")
+        main = self.slots_of(main)
         return {MAIN: main} | further_outputs(output, main, self.slots_of)
 
     def _on_positions(self, output: Any, found: Layout, rows: int, length: int) -> dict[str, Any]:

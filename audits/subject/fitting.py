@@ -187,10 +187,20 @@ class Tries:
             columns=None if isinstance(self.contract.input_axis, int) else raster(slots),
             settings=self.settings,
         )
+        self._check_axis(plan)
         outputs = self._outputs(plan, slots).shape[1]
         plan = replace(plan, clocks=Clocks(self.contract, roles, slots, outputs))
         alone = len(changed) == 1 and changed[0].kind == "tokens" and plan.clocks.capacity == 1
         return replace(plan, tokens=alone)
+
+    def _check_axis(self, plan: Plan) -> None:
+        """Raise SubjectError where no argument has the axis on which the contract says that time lies."""
+        axis, device = self.contract.input_axis, torch.device(self.settings.device)
+        last = axis if isinstance(axis, int) else axis[1]
+        shapes = {a.name: plan.fixed(a, plan.clocks.slots, self.model, device).shape for a in plan.varied}
+        if all(len(shape) <= last for shape in shapes.values()):
+            name, shape = next(iter(shapes.items()))
+            raise SubjectError(f"{name} is fed with shape {list(shape)}, so no axis {axis}: give its width with --role")
 
     def _following(self, plan: Plan) -> Plan:
         """What is free keeps its length where a shorter sequence is accepted beside it, else it has the sequence's."""

@@ -215,6 +215,8 @@ class _Walk:
         combining = [e for e in computing if "softmax" in e.call.name or not self._pairs(e.targets[0].shape)]
         masks = [] if self._asks(crossing) else masks
         chosen = (masks[-1:] or combining or computing or events)[0]
+        if last < 0 and not masks:
+            chosen = self._shift(steps) or chosen
         order = self._order(chosen) if masks else None
         op, frames = (order.name, order.frames) if order is not None else (chosen.call.name, chosen.frames)
         trail = dict.fromkeys(e.frames[0] for e in events if e.frames)
@@ -225,6 +227,28 @@ class _Walk:
             any(_discrete(e, s.target) for e, s in zip(events, crossing, strict=True)),
             self._trace(steps),
         )
+
+    def _shift(self, steps: list[Step]) -> Event | None:
+        """What moved the token to the sink's own place, where nothing else brings it there: padding, as a rule.
+
+        The walk back from the output is at the sink's place until there.
+        """
+        for step, before in zip(steps, [*steps[1:], None], strict=True):
+            place = self._place(step)
+            if place is not None and place != self.sink:
+                return None
+            event = None if before is None else self.recorder.events[before.event]
+            if place is not None and event is not None and event.layout and self._place(before) != place:
+                return event
+        return None
+
+    def _place(self, step: Step | None) -> int | None:
+        """The index of a step's element along the one axis that is as long as the sequence; None where none is."""
+        shape = step.tensor.shape if step is not None else ()
+        axes = [axis for axis, size in enumerate(shape) if size == self.recorder.length]
+        if step is None or len(axes) != 1:
+            return None
+        return int(torch.unravel_index(torch.tensor(step.element), shape)[axes[0]])
 
     def _pairs(self, shape: torch.Size) -> bool:
         """Whether a tensor relates positions to positions."""
