@@ -41,7 +41,10 @@ def judge(evidence: Evidence) -> Judgement:
         reason = f"{causal} causal models are called leaky, and {leaky} leaks are found."
         return replace(base, verdict=ClaimVerdict.REFUTED, reason=reason, gate=False)
     if alarms.high > ALARMS or found.low < FOUND:
-        reason = f"{causal} causal models are called leaky: too few draws to show a rate below {ALARMS:.1%}."
+        open_rates = [f"a rate below {ALARMS:.1%}"] * (alarms.high > ALARMS) + [f"{FOUND:.0%} found"] * (
+            found.low < FOUND
+        )
+        reason = f"{causal} causal models are called leaky, {leaky} leaks found: not shown: {' and '.join(open_rates)}."
         return replace(
             base,
             verdict=ClaimVerdict.INCONCLUSIVE,
