@@ -20,6 +20,7 @@ from audits.subject.call_convention import WELL_KNOWN, call_convention, signatur
 from audits.subject.contract import BEFORE, FREE, HELD, PADDING, PAST, Contract, Role
 from audits.subject.contracted import Plan, contracted, raster
 from audits.subject.copying import copy_of
+from audits.subject.hints import too_short
 from audits.subject.layout import Clocks
 from audits.subject.outputs import MAIN
 from audits.subject.packing import DOCUMENT_ARGUMENTS
@@ -161,9 +162,10 @@ class Tries:
         assert error is not None
         given = ", ".join(f"{options[0].name}={options[0]}" for options in choices)
         open_ones = [options[0].name for options in choices if len(options) > 1] or [choices[-1][0].name]
+        advice = too_short(str(error), self.model, self.settings)
         raise SubjectError(
             f"the target could not be fed at length {self.settings.seq_len} with {given}, nor otherwise: "
-            f"{error_text(error)}; of {open_ones[0]!r}, {HOW.format(name=open_ones[0])}"
+            f"{error_text(error)}; {advice or f'of {open_ones[0]!r}, {HOW.format(name=open_ones[0])}'}"
         )
 
     def _plan(self, arguments: tuple[Argument, ...]) -> Plan:

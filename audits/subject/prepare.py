@@ -17,6 +17,7 @@ from audits.subject.arguments import vocabulary
 from audits.subject.call_convention import call_convention
 from audits.subject.fitting import HOW, fitted
 from audits.subject.force_float64 import SpoofDtype, force_float64
+from audits.subject.hints import hint
 from audits.subject.operations import coarse_results, operations
 from audits.subject.outputs import MAIN, as_sequence, further_outputs, named_tensors
 from audits.subject.packing import DOCUMENT_ARGUMENTS
@@ -27,14 +28,6 @@ from audits.subject.subject import Mode, Model, Subject, own_dtype
 
 MIN_BATCHES = 32  # for which a budget should leave time: fewer rows at a time rather than fewer batches; our choice
 MAX_BATCH_SLOWDOWN = 1.5  # at which a batch of twice the rows is still preferred; our choice
-NEEDS_GPU = "it seems to need a GPU: run it where there is one, with --device cuda"
-HINTS = {  # what to do about an error, by a part of its message; the last one fits all
-    "cuda": NEEDS_GPU,
-    "nvidia": NEEDS_GPU,
-    "meta tensor": "weights on the meta device hold no values: load or initialise them",
-    "uninitialized parameter": "lazy modules have no weights yet: name a factory that calls the model once",
-    "": "check --input, --vocab-size, --width, --seq-len, --dtype and --device",
-}
 
 
 def prepare(model: Model, settings: Settings, clock: AuditClock | None = None) -> Subject:
@@ -134,7 +127,7 @@ def _first_that_runs(model: Model, settings: Settings, clock: AuditClock) -> Sub
             error = problem
         else:
             return subject
-    raise SubjectError(_explain(error, settings))
+    raise SubjectError(_explain(error, model, settings))
 
 
 def _candidate_dtypes(model: Model, settings: Settings) -> list[torch.dtype | None]:
@@ -211,13 +204,13 @@ def _fits(subject: Subject, rows: int) -> bool:
     return True
 
 
-def _explain(error: Exception | None, settings: Settings) -> str:
+def _explain(error: Exception | None, model: Model, settings: Settings) -> str:
     """The error of the first call on one line, with the input and what to do about it."""
     shape = f"[1, {settings.seq_len}]" if settings.input == "tokens" else f"[1, {settings.seq_len}, {settings.width}]"
     given = f"{'int64' if settings.input == 'tokens' else 'float'} {shape}"
     message = first_line(error)
-    hint = next((hint for sign, hint in HINTS.items() if sign in message.lower()), HINTS[""])
-    return f"the target raised {type(error).__name__} on {given} input{': ' if message else ''}{message} ({hint})"
+    advice = hint(error, model, settings)
+    return f"the target raised {type(error).__name__} on {given} input{': ' if message else ''}{message} ({advice})"
 
 
 def _with_vocabulary(model: Model, settings: Settings) -> Settings:
