@@ -1,20 +1,19 @@
-"""`hubrouter-audit`, or `python -m audits`: finds the command, runs it, and turns every known error into one line."""
+"""`hubrouter-audit`, or `python -m audits`: finds the command, and runs it."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from audits import __version__
 from audits.cli._commands import COMMANDS
-from audits.cli._exits import CANNOT_RUN, INTERRUPTED, CommandError
-
-REPOSITORY = "https://github.com/hubrouter-audit/hubrouter-audit"
+from audits.cli._ending import Interrupts, failed, finished, open_streams
+from audits.cli._exits import CANNOT_RUN
+from audits.cli._outputs import check_outputs
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -41,6 +40,12 @@ class _OneLineParser(argparse.ArgumentParser):
             hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(map(str, action.choices))}"
             raise argparse.ArgumentError(action, f"invalid choice: {value!r}; {hint}")
 
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        """Print; what cannot be printed is an error here."""
+        stream = file or sys.stderr
+        stream.write(message)
+        stream.flush()
+
     def error(self, message: str) -> NoReturn:
         """Print the error and how to find help, and exit."""
         self.exit(CANNOT_RUN, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -48,22 +53,18 @@ class _OneLineParser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    options, interrupts = argparse.Namespace(command="", debug=False), Interrupts()
+    closed = open_streams()
     try:
-        options = _parser().parse_args(arguments)
-        code = _run(options)
-    except ModuleNotFoundError as problem:
-        return _say(_how_to_install(options.command, problem), CANNOT_RUN)
-    except KeyboardInterrupt:
-        return _say("interrupted; what was finished is kept, no file was changed half-way", INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return CANNOT_RUN
-    except Exception as problem:
-        if type(problem).__module__.split(".")[0] != __package__:
-            raise
-        # An error class of this project says what is wrong and how to fix it.
-        return _say(" ".join(str(problem).split()), getattr(problem, "code", CANNOT_RUN))
-    return code
+        with interrupts.noted():
+            _parser().parse_args(arguments, options)
+            check_outputs(options, closed=closed)
+            code: int = importlib.import_module(f"audits.cli.{options.command}").run(options)
+            return finished(code)
+    except BaseException as problem:
+        if isinstance(problem, SystemExit) and not options.command:  # help, version, or a mistake that has been named
+            raise SystemExit(finished(int(problem.code or 0))) from None
+        return finished(failed(problem, options, interrupts))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,30 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, described in COMMANDS.items():
         command = commands.add_parser(name, help=described.help, description=described.help)
         described.add_options(command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         command.set_defaults(command=name)
     return known
-
-
-def _run(options: argparse.Namespace) -> int:
-    try:
-        code: int = importlib.import_module(f"audits.cli.{options.command}").run(options)
-    except SystemExit as stopped:
-        raise CommandError(f"something ended the process with {stopped.code!r} before there was a verdict") from stopped
-    return code
-
-
-def _how_to_install(command: str, problem: ModuleNotFoundError) -> str:
-    """What a command needs that is not here, and the one line that installs it."""
-    extras = COMMANDS[command].extras
-    package = f"hubrouter-audit[{extras}]" if extras else "hubrouter-audit"
-    if extras and importlib.util.find_spec("audits.experiments") is None:  # in an installed wheel
-        return f'{command} needs the repository: git clone {REPOSITORY} && pip install -e "{package}"'
-    return f'{command} needs {problem.name}: pip install "{package}"'
-
-
-def _say(message: str, code: int) -> int:
-    sys.stderr.write(f"hubrouter-audit: {message}\n")
-    return code
 
 
 if __name__ == "__main__":

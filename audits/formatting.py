@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 MISSING = "n/a"
@@ -62,6 +63,16 @@ def percent(share: float) -> str:
 def count(amount: int, singular: str, plural: str | None = None) -> str:
     """An amount with its noun: "1 run", "1,200 steps"."""
     return f"{amount:,} {singular if amount == 1 else plural or singular + 's'}"
+
+
+def file_name(text: str) -> str:
+    """A text, which may come from a record, as the name of a file: letters, digits, "_", "+", "-" and inner dots."""
+    return re.sub(r"[^\w+.-]", "-", text).strip(".") or "-"
+
+
+def visible(text: str) -> str:
+    """The text with whatever would steer a terminal shown as an escape."""
+    return "".join(c if c.isprintable() or c in "\t\n\xa0" else c.encode("unicode_escape").decode() for c in text)
 
 
 def first_line(problem: object) -> str:

@@ -18,6 +18,7 @@ from audits.survey.fixups import LONGEST, SEQ_LEN
 
 EXECUTORS = ("local", "slurm")  # as `_executor.py` knows them
 BET_ROWS = 16  # in a step of `bet`; small batches mean more steps to learn from (our choice)
+LONGEST_BUDGET = 1e8  # seconds, three years: timers of the system take no more than some multiple of it
 SURVEY_SECONDS = 300  # for one architecture; most take below ten on a machine that does nothing else
 # What several commands take.
 FRESH: dict[str, Any] = {"action": "store_true", "help": "repeat runs that are in the ledger already"}
@@ -44,8 +45,8 @@ def positive_seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    if not 0 < seconds <= LONGEST_BUDGET:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, and at most {LONGEST_BUDGET:g}")
     return seconds
 
 
@@ -143,7 +144,7 @@ def _report(parser: argparse.ArgumentParser, reports: dict[str, Any] = REPORTS) 
 def _leaks(parser: argparse.ArgumentParser) -> None:
     _add_list(parser, "--only", "NAME", "only these planted leaks")
     parser.add_argument("--workers", **WORKERS)
-    parser.add_argument("--json", metavar="FILE", help="write the matrix as JSON")
+    parser.add_argument("--json", metavar="FILE", help="write the matrix as JSON; - is standard output")
 
 
 def _init(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from audits.cli._exits import OK, CommandError, refuse_unknown
@@ -26,7 +25,7 @@ from audits.experiments.bench._roofline import rates_of, roofline_sentence, roof
 from audits.jsonable import json_text
 from audits.report.claims.console import print_bench
 from audits.report.files import write_reports
-from audits.report.render.console import printed
+from audits.report.render.console import console, printed
 from audits.subject.settings import Settings
 
 READERS = ("cost", "kernels")  # claims whose verdict the bench can change
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     gathered = gather([before, chosen], wished, ledger_in(folder), fresh=options.fresh)
     report = report_beside(folder, gathered.evidence)
     write_reports(report, folder)
-    print_bench(report, Console())
+    print_bench(report, console())
     read = [item for item in report.judged if item.claim.id in READERS]
     return exit_code(read, failed=bool(gathered.failures))
 
@@ -56,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 def _profile(n: int) -> int:
     """The table, then the same as JSON."""
     found = profiles(experiment.SIZES["full"].shape, n)
-    Console().print(printed(profile_table(found)))
+    console().print(printed(profile_table(found)))
     sys.stdout.write(json_text([asdict(profile) for profile in found]))
     return OK
 
@@ -69,9 +68,9 @@ def _roofline(options: argparse.Namespace) -> int:
         tops, source = rates_of(options.roofline, recorded, options.matmul_rate, options.copy_rate)
     except LookupError as problem:
         raise CommandError(str(problem.args[0])) from problem
-    shape, console = experiment.SIZES["paper"].shape, Console()
-    console.print(Text(roofline_sentence(shape, tops, source)))
-    console.print(printed(roofline_table(shape, tops)))
+    shape, shown = experiment.SIZES["paper"].shape, console()
+    shown.print(Text(roofline_sentence(shape, tops, source)))
+    shown.print(printed(roofline_table(shape, tops)))
     return OK
 
 

@@ -11,20 +11,20 @@ from rich.text import Text
 
 from audits.betting import BetConfig, BetResult, BetVerdict, bet, explain
 from audits.cli._exits import FOUND, OK
-from audits.cli._outputs import check_outputs, console_beside, write_outputs
+from audits.cli._outputs import console_beside, target_beside, write_outputs
 from audits.cli._target import load
 from audits.report.audit.bet_html import bet_html
 from audits.subject.options import settings_of
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the test, print, write the files; 1 for a certificate of a leak, 0 without one, which is not a PASS."""
-    check_outputs(options, ["html"])
-    with console_beside(options) as console:
+    """Run the test, write the files, print; 1 for a certificate of a leak, 0 without one, which is not a PASS."""
+    console = console_beside(options)
+    with target_beside(options):
         result = _result(options, console)
-        for index, line in enumerate(explain(result)):
-            console.print(Text(line, style="bold" if index == 0 else ""), soft_wrap=True)
     write_outputs(options, {"html": lambda: bet_html(result), "json": result.to_json})
+    for index, line in enumerate(explain(result)):
+        console.print(Text(line, style="bold" if index == 0 else ""), soft_wrap=True)
     return FOUND if result.verdict is BetVerdict.LEAK else OK
 
 

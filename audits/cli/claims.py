@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from rich.console import Console
-
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
 from audits.claims.judged import Report
 from audits.claims.registry import all_claims
@@ -24,6 +22,7 @@ from audits.probes._registry import all_probes
 from audits.report.claims.console import print_claims
 from audits.report.claims.what_probes_see import what_probes_see
 from audits.report.files import README, append_summary, write_reports
+from audits.report.render.console import console
 from audits.report.write import write_text
 from audits.subject.settings import Settings
 
@@ -39,19 +38,20 @@ def write_everything(report: Report, options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Gather, judge, write, print; exit by the verdicts."""
-    console, claims = Console(), all_claims()
+    claims = all_claims()
+    shown = console()
     chosen = _chosen(claims, options.only)
     folder = Path(options.reports)
     gathered = _gathered(options, _needed(chosen), ledger_in(folder))
     report = report_beside(folder, gathered.evidence)
     write_everything(report, options)
     for failure in gathered.failures:
-        console.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        shown.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     ids = {claim.id for claim in chosen}
     judged = [item for item in report.judged if item.claim.id in ids]
-    print_claims(report, console, folder / README, judged if options.only else ())
+    print_claims(report, shown, folder / README, judged if options.only else ())
     for line in compared(report, folder, [claim.id for claim in chosen], options.tier):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        shown.print(line, markup=False, highlight=False, soft_wrap=True)
     return exit_code(judged, failed=bool(gathered.failures))
 
 

@@ -7,18 +7,16 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from audits.claims.judged import Report
 from audits.claims.views import kill_matrix
 from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
+from audits.cli._outputs import console_beside, write_outputs
 from audits.evidence.experiment import Experiment, Options, RunSpec
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
 from audits.experiments.auditor import kill_matrix as experiment
 from audits.report.claims.console import print_kill_matrix
 from audits.report.claims.kill_matrix import leaks_json
-from audits.report.write import write_text
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,9 +24,8 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         gathered = gather([_chosen(options.only)], Options(), Ledger(Path(folder)), workers=options.workers)
     report = Report((), gathered.evidence)
-    print_kill_matrix(report, Console())
-    if options.json:
-        write_text(Path(options.json), leaks_json(report))
+    write_outputs(options, {"json": lambda: leaks_json(report)})
+    print_kill_matrix(report, console_beside(options))
     if gathered.failures:
         return UNDECIDED
     leaks = kill_matrix(report).leaks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audits.auditor.audit import audit
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError, refuse_unknown
-from audits.cli._outputs import check_outputs, console_beside, write_outputs
+from audits.cli._outputs import console_beside, target_beside, write_outputs
 from audits.cli._target import load, reproducible
 from audits.cli._waiting import last_resort, waiting
 from audits.formatting import error_text
@@ -26,20 +26,17 @@ from audits.subject.progress import AuditClock
 from audits.subject.subject import Model
 
 MAPPED = 256  # positions of the influence map at most: it takes a sequence for each
-FILES = ("sarif", "html", "junit", "badge")  # outputs that only a file can take
 CODES = {Verdict.PASS: OK, Verdict.LEAK: FOUND, Verdict.UNDETERMINED: UNDECIDED}
 
 
 def run(options: argparse.Namespace) -> int:
-    """Audit, print, write what was asked for, and exit by the verdict."""
-    check_outputs(options, FILES)
+    """Audit, write what was asked for, print, and exit by the verdict."""
     refuse_unknown("probe", filter(None, options.probes or ()), [probe.name for probe in all_probes()])
     budget = Budget(options.budget, interrupt=True)
-    with console_beside(options) as console, last_resort(budget):
+    with target_beside(options), last_resort(budget):
         target = _loaded(options, budget)
         result = reproducible(_audited(target, options, budget), options)
         page = _page(target, result, options, budget) if options.html else ""
-        print_audit(result, console)
     renderers = {
         "sarif": lambda: sarif(result, Path.cwd()),
         "html": lambda: page,
@@ -48,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         "json": result.to_json,
     }
     write_outputs(options, renderers)
+    print_audit(result, console_beside(options))
     return CODES[result.verdict]
 
 

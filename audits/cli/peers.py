@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from audits.cli._exits import OK, UNDECIDED, CommandError
 from audits.cli._reports import ledger_in, report_beside
 from audits.evidence.experiment import Options
@@ -15,6 +13,7 @@ from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT
 from audits.report.claims.console import print_peers
 from audits.report.files import write_reports
+from audits.report.render.console import console
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,5 +26,5 @@ def run(options: argparse.Namespace) -> int:
     gathered = gather([EXPERIMENT], Options(), ledger_in(folder), fresh=options.fresh)
     report = report_beside(folder, gathered.evidence)
     write_reports(report, folder)
-    print_peers(report, Console())
+    print_peers(report, console())
     return UNDECIDED if gathered.failures else OK

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
 from audits.evidence.ledger import Ledger
 from audits.evidence.recheck import Outcome, may_differ, recheck, verify
 from audits.evidence.succession import repeated
 from audits.experiments.registry import all_experiments
+from audits.report.render.console import console
 from audits.subject.settings import Settings
 
 
@@ -20,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     experiments = all_experiments()
     refuse_unknown("experiment", options.experiments, [experiment.recorded_as for experiment in experiments])
     chosen = [e for e in experiments if not options.experiments or e.recorded_as in options.experiments]
-    console = Console()
+    shown = console()
     Settings(device=options.device).check()
     if options.outside:
         outcomes = verify(chosen, Ledger(Path(options.outside)).read(), device=options.device, workers=options.workers)
@@ -28,9 +27,9 @@ def run(options: argparse.Namespace) -> int:
         ledger = Ledger(Path(options.reports) / "evidence")
         outcomes = recheck(chosen, ledger, device=options.device, workers=options.workers)
     for outcome in outcomes:
-        console.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
+        shown.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
     if not outcomes:
-        console.print(
+        shown.print(
             "nothing to re-check: no run from outside is said to be made by today's code"
             if options.outside
             else "nothing to re-check: every run whose code is known was made by code that counts as today's",

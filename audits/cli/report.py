@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from audits.claims.judged import report_of
 from audits.cli._exits import CommandError
 from audits.cli.claims import exit_code, write_everything
@@ -14,6 +12,7 @@ from audits.cli.survey import rebuild_surveys
 from audits.evidence.ledger import Ledger
 from audits.report.claims.console import print_claims
 from audits.report.files import README
+from audits.report.render.console import console
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,5 +24,5 @@ def run(options: argparse.Namespace) -> int:
     report = report_of(evidence)
     write_everything(report, options)
     rebuild_surveys(folder / "survey")
-    print_claims(report, Console(), folder / README)
+    print_claims(report, console(), folder / README)
     return exit_code(report.judged, failed=False)

@@ -6,12 +6,11 @@ import argparse
 from collections.abc import Collection
 from pathlib import Path
 
-from rich.console import Console
-
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError, refuse_unknown
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
+from audits.report.render.console import console
 from audits.report.survey.console import print_survey
 from audits.report.survey.files import write_changes, write_survey
 from audits.subject.settings import Settings
@@ -43,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
     survey = next(item for item in found if (item.library, item.release) == (library.name, release))
     written = write_survey(survey, folder) + write_changes(comparisons(found, causes()), folder)
     names = {architecture.name for architecture in chosen}
-    console = Console()
-    print_survey(survey, names, console)
-    console.print("written: " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
+    shown = console()
+    print_survey(survey, names, shown)
+    shown.print("written: " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
     return exit_code([row for row in survey.rows if row.name in names])
 
 

@@ -14,7 +14,7 @@ from audits.report.claims.junit import junit
 from audits.report.claims.kill_matrix import kill_document, leaks_json, peers_document
 from audits.report.claims.page import claim_document
 from audits.report.claims.schema import schema_files
-from audits.report.write import append_text, remove_files, write_texts
+from audits.report.write import append_text, remove_files, write_below
 
 README = "README.md"  # the index, which code hosts show below the list of the files
 PAGE_LIMIT = 1024 * 1024  # bytes that GitHub shows of one step's summary; a larger one is not shown at all
@@ -43,11 +43,11 @@ def write_reports(report: Report, folder: Path) -> list[Path]:
     """All files of the report, in `folder`, which is made if absent; pages of claims that are gone are removed.
 
     Raises:
-        ReportError: as `write_texts` and `remove_files`.
+        ReportError: as `write_below` and `remove_files`.
     """
-    texts = {folder / name: text for name, text in report_texts(report).items()}
+    texts = report_texts(report)
     old = _pages(folder)
-    written = write_texts(texts)
+    written = write_below(folder, texts)
     remove_files(old - set(written))
     return written
 

@@ -1,15 +1,40 @@
-"""The one module of the report that touches the file system: whole files or none."""
+"""The one module that writes what users read: whole files or none, regular files only, links followed.
+
+A descriptor that is open already (`/dev/stdout`, `/dev/fd/3`, a link to one) is written through. Anything else that is
+there and is no regular file (a device, a pipe, a folder) is refused: a rename over it would destroy it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
+import socket
+import stat
+import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+STANDARD_OUTPUT = 1
+_MOST_LINKS = 40  # as many as Linux follows
+# Host and process are part of the name, so that what a dead process left is known as such; "x" opens with O_EXCL.
+_HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+_TEMPORARY = re.compile(rf"\.hubrouter-audit-{_HOST}-(\d+)-[0-9a-f]+\.tmp")
 
 
 class ReportError(Exception):
     """A report cannot be written; the message is one line that says where, why and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a text goes: a regular file, there or not, or an open descriptor."""
+
+    file: Path
+    descriptor: int | None = None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -17,16 +42,23 @@ def write_text(path: Path, text: str) -> None:
     write_texts({path: text})
 
 
-def check_writable(path: Path) -> None:
-    """Before the work: raise ReportError where a file could not be written; makes and changes nothing."""
+def check_writable(path: Path) -> Destination:
+    """Before the work: where a file would be written; makes and changes nothing.
+
+    Raises:
+        ReportError: it could not be written.
+    """
     try:
-        if path.exists() and not path.is_file():
-            raise OSError(None, "it is there already, and is no ordinary file")
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        destination = _destination(path)
+        if destination.descriptor is not None:
+            return destination
+        folder = next(parent for parent in destination.file.parents if parent.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise OSError(None, f"{folder} is no folder that you may write to")
-    except OSError as error:
-        raise ReportError(f"cannot write {path}: {error.strerror}; choose another place") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ReportError(f"cannot write {path}: {why}; choose another place") from error
+    return destination
 
 
 def write_texts(texts: Mapping[Path, str]) -> list[Path]:
@@ -35,33 +67,90 @@ def write_texts(texts: Mapping[Path, str]) -> list[Path]:
     Raises:
         ReportError: a folder or file cannot be written. Files that were there before are then whole, old or new.
     """
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
+    temporary: dict[Path, Path] = {}  # by the file that it becomes
+    streams: dict[int, str] = {}
     path = Path()
     try:
         for path, text in texts.items():
-            if path.is_dir():
-                raise IsADirectoryError(None, "a folder has this name", str(path))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(temporary[path], text)
-        for path in texts:
-            temporary[path].replace(path)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
+            destination = _destination(path)
+            if destination.descriptor is not None:
+                streams[destination.descriptor] = text
+                continue
+            destination.file.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(destination.file.parent)
+            name = f".hubrouter-audit-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+            temporary[destination.file] = destination.file.with_name(name)
+            _write_whole(temporary[destination.file], text, destination.file)
+        for path, made in temporary.items():
+            made.replace(path)
+        for descriptor, text in streams.items():
+            write_through(descriptor, text)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ReportError(f"cannot write {path}: {why}; free the disk or choose a folder you may write to") from error
     finally:
-        for path in temporary.values():
+        for made in temporary.values():
             with suppress(OSError):  # a disk that refuses even that has been reported already
-                path.unlink(missing_ok=True)
+                made.unlink(missing_ok=True)
     return list(texts)
 
 
-def append_text(path: Path, text: str) -> None:
-    """Append to a file, or raise ReportError."""
+def write_below(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write texts by their paths below a folder, as `write_texts`.
+
+    Raises:
+        ReportError: as `write_texts`, or a name, which may come from a record, leads out of the folder.
+    """
+    for name in texts:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ReportError(f"cannot write {name!r}: it lies outside {folder}; a record that names it is not ours")
+    return write_texts({folder / name: text for name, text in texts.items()})
+
+
+def write_through(descriptor: int, text: str) -> None:
+    """Write a text to an open descriptor, after what was printed before.
+
+    Raises:
+        ReportError: it is closed or full.
+    """
     try:
-        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-    except OSError as error:
-        raise ReportError(f"cannot append to {path}: {error.strerror or type(error).__name__}") from error
+        if descriptor == STANDARD_OUTPUT and sys.stdout is not None:
+            sys.stdout.flush()
+            binary = getattr(sys.stdout, "buffer", None)
+            if binary is not None:
+                binary.write(_encoded(text))
+                sys.stdout.flush()
+                return
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(_encoded(text))
+    except (OSError, ValueError) as error:
+        name = "standard output" if descriptor == STANDARD_OUTPUT else f"descriptor {descriptor}"
+        why = getattr(error, "strerror", None) or str(error)
+        raise ReportError(f"cannot write to {name}: {why}") from error
+
+
+def discard(descriptor: int) -> None:
+    """From here on a descriptor, open or not, is the null device."""
+    null = os.open(os.devnull, os.O_RDWR)
+    if null == descriptor:
+        os.set_inheritable(null, True)
+        return
+    os.dup2(null, descriptor, inheritable=True)
+    os.close(null)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append to a regular file, or raise ReportError."""
+    try:
+        destination = _destination(path)
+        if destination.descriptor is not None:
+            return write_through(destination.descriptor, text)
+        with destination.file.open("ab") as file:
+            file.write(_encoded(text))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise ReportError(f"cannot append to {path}: {why}") from error
+    return None
 
 
 def remove_files(paths: Iterable[Path]) -> None:
@@ -77,9 +166,72 @@ def remove_files(paths: Iterable[Path]) -> None:
             raise ReportError(f"cannot remove {path}: {error.strerror or type(error).__name__}") from error
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write and force to the disk, where a full one shows."""
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        file.write(text)
+def _destination(path: Path) -> Destination:
+    """Where a path leads.
+
+    Raises:
+        OSError: to something that is no regular file, or in a circle.
+    """
+    at = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow /dev/stdout to what is behind it
+    for _ in range(_MOST_LINKS):
+        at = Path(os.path.realpath(at.parent), at.name)
+        if re.fullmatch(r"/proc/\d+(/task/\d+)?/fd/\d+", str(at)) or re.fullmatch(r"/dev/fd/\d+", str(at)):
+            return _open_descriptor(at)
+        if not at.is_symlink():
+            break
+        at = at.parent / at.readlink()
+    else:
+        raise OSError(None, "its links lead in a circle")
+    with suppress(FileNotFoundError):
+        mode = at.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(None, "a folder has this name")
+        if not stat.S_ISREG(mode):
+            raise OSError(None, "it is there already, and is no regular file")
+    return Destination(at)
+
+
+def _open_descriptor(at: Path) -> Destination:
+    """One of our own that is open and can be written."""
+    if at.parts[1] == "proc" and at.parts[2] != str(os.getpid()):
+        raise OSError(None, "it belongs to another process")
+    descriptor = int(at.name)
+    os.fstat(descriptor)
+    return Destination(at, descriptor)
+
+
+def _write_whole(path: Path, text: str, becomes: Path) -> None:
+    """Write a new file, with the permissions of the one that it replaces, and force it to the disk."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+        file.write(_encoded(text))
         file.flush()
-        os.fsync(file.fileno())
+        with suppress(FileNotFoundError, PermissionError):
+            path.chmod(stat.S_IMODE(becomes.stat().st_mode))
+        os.fsync(file.fileno())  # where a full disk shows
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; what no encoding has, a lone surrogate, as an escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of processes of this machine that were killed."""
+    for name in os.listdir(folder):  # noqa: PTH208 - names alone
+        found = _TEMPORARY.fullmatch(name)
+        if found and not _runs(int(found[1])):
+            with suppress(OSError):
+                (folder / name).unlink()
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # where signal 0 is no question
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -6,6 +6,9 @@ import argparse
 import errno
 import os
 import re
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,10 @@ from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.claims.judged import Report
 from audits.cli.claims import write_everything
 from audits.evidence.ledger import Evidence
+from audits.formatting import file_name
 from audits.report.claims.index import readme, step_summary
 from audits.report.files import PAGE_LIMIT, append_summary, report_texts, write_reports
-from audits.report.write import ReportError, write_text
+from audits.report.write import ReportError, append_text, check_writable, write_below, write_text
 
 FILES = {
     "README.md", "bench.html", "bench.md", "claim.schema.json", "claims.html", "claims.json", "claims.schema.json",
@@ -131,3 +135,87 @@ def test_on_github_a_command_writes_the_summary_too_and_elsewhere_it_does_not(tm
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     write_everything(sample(), options)
     assert (tmp_path / "summary.md").read_text(encoding="utf-8") == step_summary(sample())
+
+
+def test_what_is_no_regular_file_is_refused_and_stays(tmp_path):
+    pipe, device_link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    device_link.symlink_to("/dev/null")
+    for path in (pipe, Path("/dev/null"), device_link):
+        for write in (check_writable, lambda path: write_text(path, "text"), lambda path: append_text(path, "text")):
+            with pytest.raises(ReportError):
+                write(path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert device_link.is_symlink()
+
+
+def test_links_are_followed_and_stay_links(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "audit.json").write_text("old")
+    (tmp_path / "real" / "audit.json").chmod(0o640)
+    (tmp_path / "folder").symlink_to("real", target_is_directory=True)
+    (tmp_path / "link.json").symlink_to("folder/audit.json")
+    write_text(tmp_path / "link.json", "new")
+    (tmp_path / "dangling").symlink_to("real/made")
+    write_text(tmp_path / "dangling", "made")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "folder").is_symlink()
+    assert (tmp_path / "real" / "audit.json").read_text() == "new"
+    assert (tmp_path / "real" / "audit.json").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "real" / "made").read_text() == "made"
+
+
+def test_links_in_a_circle_are_one_line(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(ReportError, match="cannot write"):
+            write_text(path, "text")
+
+
+def test_an_open_descriptor_is_written_through_also_by_a_link(tmp_path):
+    reading, writing = os.pipe()
+    (tmp_path / "link").symlink_to(f"/proc/self/fd/{writing}")
+    write_text(Path(f"/dev/fd/{writing}"), "one ")
+    write_text(tmp_path / "link", "two")
+    os.close(writing)
+    assert os.read(reading, 99) == b"one two"
+    os.close(reading)
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_link_put_where_the_temporary_file_would_be_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(audits.report.write.secrets, "token_hex", lambda _: "ab")
+    host = audits.report.write._HOST
+    (tmp_path / f".hubrouter-audit-{host}-{os.getpid()}-ab.tmp").symlink_to("victim")
+    with pytest.raises(ReportError, match="File exists"):
+        write_text(tmp_path / "audit.json", "text")
+    assert not (tmp_path / "victim").exists()
+
+
+def test_temporary_files_of_dead_processes_are_removed_and_others_stay(tmp_path):
+    host = audits.report.write._HOST
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left = tmp_path / f".hubrouter-audit-{host}-{int(dead.stdout)}-abcd.tmp"
+    alive, elsewhere = (
+        left.with_name(f".hubrouter-audit-{host}-{os.getppid()}-abcd.tmp"),
+        left.with_name(f".hubrouter-audit-00000000-{int(dead.stdout)}-abcd.tmp"),
+    )
+    for path in (left, alive, elsewhere):
+        path.touch()
+    write_text(tmp_path / "audit.json", "text")
+    assert {path.name for path in tmp_path.iterdir()} == {"audit.json", alive.name, elsewhere.name}
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "bench/../../escaped"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(ReportError, match="lies outside"):
+        write_below(tmp_path / "reports", {name: "text"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_from_a_record_becomes_the_name_of_a_file():
+    assert file_name("../../escaped/\x1b[1m") == "-..-escaped---1m"
+    assert file_name("..") == "-"
+    assert file_name("cpu-8_cores+x.1") == "cpu-8_cores+x.1"

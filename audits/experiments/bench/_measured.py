@@ -12,6 +12,7 @@ import msgspec
 from audits.evidence.experiment import TIERS
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.bench._row import PASSES, Ceilings, Entry, Row
+from audits.formatting import file_name
 from audits.statistics.scaling import Exponent, scaling_exponent
 
 EXPERIMENT = "bench"
@@ -54,7 +55,7 @@ class Bench:
     @property
     def file(self) -> str:
         """A name for its file; a CPU is measured in two dtypes, of which the narrow one is named."""
-        return f"{self.machine}-{self.narrow}" if self.narrow else self.machine
+        return file_name(f"{self.machine}-{self.narrow}" if self.narrow else self.machine)
 
     @property
     def narrow(self) -> str:

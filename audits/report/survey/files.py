@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from audits.formatting import file_name
 from audits.jsonable import json_text
 from audits.report.render.templates import page
 from audits.report.survey import prose
-from audits.report.write import write_texts
+from audits.report.write import write_below
 from audits.results import SCHEMA
 from audits.survey.changes import Comparison
 from audits.survey.fixups import WINDOW
@@ -24,14 +25,14 @@ _PAGES = {"html": "survey.js", "md": ""}  # the kinds of pages, each with its sc
 
 def write_survey(survey: Survey, folder: Path) -> list[Path]:
     """The tables of one release, in `folder`."""
-    name = f"{survey.library}-{survey.release}"
-    return write_texts({folder / f"{name}.{end}": text for end, text in survey_texts(survey).items()})
+    name = file_name(f"{survey.library}-{survey.release}")
+    return write_below(folder, {f"{name}.{end}": text for end, text in survey_texts(survey).items()})
 
 
 def write_changes(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     """What changed between surveyed releases, in `folder`; nothing where none can be compared."""
     texts = changes_texts(comparisons) if comparisons else {}
-    return write_texts({folder / f"changes.{end}": text for end, text in texts.items()})
+    return write_below(folder, {f"changes.{end}": text for end, text in texts.items()})
 
 
 def survey_texts(survey: Survey) -> dict[str, str]:
