@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audits.auditor.audit import assert_causal, audit
+    from audits.auditor.guarded import assert_causal, audit
     from audits.results import AuditResult, CausalityError, Finding, LeakClass, ProbeResult, Site, Verdict
     from audits.subject.contract import Contract, Stream
     from audits.subject.settings import SubjectError
@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 
 _RESULTS = ("AuditResult", "CausalityError", "Finding", "LeakClass", "ProbeResult", "Site", "Verdict")
 _HOMES = {
-    "assert_causal": "audits.auditor.audit",
-    "audit": "audits.auditor.audit",
+    "assert_causal": "audits.auditor.guarded",
+    "audit": "audits.auditor.guarded",
     "Contract": "audits.subject.contract",
     "Stream": "audits.subject.contract",
     "SubjectError": "audits.subject.settings",

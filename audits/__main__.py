@@ -7,12 +7,13 @@ import difflib
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from audits import __version__
 from audits.cli._commands import COMMANDS
 from audits.cli._ending import Interrupts, failed, finished, open_streams
 from audits.cli._exits import CANNOT_RUN
+from audits.cli._isolation import handover, isolated
 from audits.cli._outputs import check_outputs
 
 
@@ -40,7 +41,7 @@ class _OneLineParser(argparse.ArgumentParser):
             hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(map(str, action.choices))}"
             raise argparse.ArgumentError(action, f"invalid choice: {value!r}; {hint}")
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         """Print; what cannot be printed is an error here."""
         stream = file or sys.stderr
         stream.write(message)
@@ -54,17 +55,22 @@ class _OneLineParser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options, interrupts = argparse.Namespace(command="", debug=False), Interrupts()
-    closed = open_streams()
+    closed, parent = open_streams(), handover()
     try:
         with interrupts.noted():
             _parser().parse_args(arguments, options)
             check_outputs(options, closed=closed)
+            if parent is None and getattr(options, "isolate", False):
+                return isolated(sys.argv[1:] if arguments is None else arguments, options)
             code: int = importlib.import_module(f"audits.cli.{options.command}").run(options)
-            return finished(code)
     except BaseException as problem:
         if isinstance(problem, SystemExit) and not options.command:  # help, version, or a mistake that has been named
             raise SystemExit(finished(int(problem.code or 0))) from None
-        return finished(failed(problem, options, interrupts))
+        code = failed(problem, options, interrupts)
+    code = finished(code)
+    if parent is not None:
+        parent.give(code)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -77,6 +77,10 @@ class Listed(argparse.Action):
             parser.error(f"argument {option}: {' '.join(values)!r} is no list of such items")
 
 
+ISOLATE: dict[str, Any] = {
+    "action": "store_true",
+    "help": "run the target in a child process: nothing but a verdict that it hands over counts",
+}
 WORKERS: dict[str, Any] = {"type": positive, "metavar": "W", "help": "processes at a time; one a core where absent"}
 
 
@@ -94,6 +98,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
     _add_list(which, "--probes", "PROBE", "only these probes")
     which.add_argument("--preset", choices=tuple(PRESETS), help="all probes, or the fewest that see all planted leaks")
     add("--budget", type=positive_seconds, metavar="SECONDS", help="start nothing more after so many seconds")
+    add("--isolate", **ISOLATE)
     add("--json", metavar="FILE", help="write the result as JSON; - is standard output")
     add("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0")
     add("--html", metavar="FILE", help="write a page with the influence map")
@@ -114,6 +119,7 @@ def _bet(parser: argparse.ArgumentParser) -> None:
     add("--freeze", action="append", default=[], metavar="PATTERN", help="parameters not to train, such as '*router*'")
     add("--training-mode", action="store_true", help="run the model in training mode (dropout, batch statistics)")
     add("--to-the-end", action="store_true", help="continue after a proof, to measure how much can be extracted")
+    add("--isolate", **ISOLATE)
     add("--json", metavar="FILE", help="write the result as JSON; - is standard output")
     add("--html", metavar="FILE", help="write a page with the wealth step by step")
 

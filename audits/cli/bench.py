@@ -26,7 +26,7 @@ from audits.jsonable import json_text
 from audits.report.claims.console import print_bench
 from audits.report.files import write_reports
 from audits.report.render.console import console, printed
-from audits.subject.settings import Settings
+from audits.subject.untouched import check_device
 
 READERS = ("cost", "kernels")  # claims whose verdict the bench can change
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if options.roofline:
         return _roofline(options)
     folder, wished = Path(options.reports), Options(options.tier, options.device)
-    Settings(device=options.device).check()
+    check_device(options.device)
     chosen = _chosen(wished, options.only or ())
     before = kernel_check.EXPERIMENT if options.device.startswith("cuda") else start_up.EXPERIMENT
     gathered = gather([before, chosen], wished, ledger_in(folder), fresh=options.fresh)

@@ -24,7 +24,7 @@ from audits.report.claims.what_probes_see import what_probes_see
 from audits.report.files import README, append_summary, write_reports
 from audits.report.render.console import console
 from audits.report.write import write_text
-from audits.subject.settings import Settings
+from audits.subject.untouched import check_device
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> None:
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger) -> Gathered:
     """All evidence, what is missing gathered where the user wants it."""
     if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
-        Settings(device=options.device).check()
+        check_device(options.device)
     folder = checkpoint_folder(options)
     executor = chosen_executor(options, folder)
     kept = None if folder is None else str(folder)

@@ -6,7 +6,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from audits.auditor.audit import audit
+from audits.auditor.guarded import audit
+from audits.cli._ending import say
 from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError, refuse_unknown
 from audits.cli._outputs import console_beside, target_beside, write_outputs
 from audits.cli._target import load, reproducible
@@ -24,6 +25,7 @@ from audits.subject.budget import Budget, OutOfTime
 from audits.subject.options import settings_of
 from audits.subject.progress import AuditClock
 from audits.subject.subject import Model
+from audits.subject.untouched import reaches_original
 
 MAPPED = 256  # positions of the influence map at most: it takes a sequence for each
 CODES = {Verdict.PASS: OK, Verdict.LEAK: FOUND, Verdict.UNDETERMINED: UNDECIDED}
@@ -35,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     budget = Budget(options.budget, interrupt=True)
     with target_beside(options), last_resort(budget):
         target = _loaded(options, budget)
+        _note_what_is_shared(target)
         result = reproducible(_audited(target, options, budget), options)
         page = _page(target, result, options, budget) if options.html else ""
     renderers = {
@@ -55,6 +58,13 @@ def _loaded(options: argparse.Namespace, budget: Budget) -> Model:
             return load(options)
     except OutOfTime as problem:
         raise CommandError(f"{problem} while the target was built: nothing was run", UNDECIDED) from problem
+
+
+def _note_what_is_shared(target: Model) -> None:
+    """Say beforehand where the audit's copy cannot be kept apart from the target."""
+    if names := reaches_original(target):
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        say(f"note: a copy of the target reaches the target by {shown}: what is changed there is put back afterwards")
 
 
 def _audited(target: Model, options: argparse.Namespace, budget: Budget) -> AuditResult:

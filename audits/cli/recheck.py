@@ -11,7 +11,7 @@ from audits.evidence.recheck import Outcome, may_differ, recheck, verify
 from audits.evidence.succession import repeated
 from audits.experiments.registry import all_experiments
 from audits.report.render.console import console
-from audits.subject.settings import Settings
+from audits.subject.untouched import check_device
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     refuse_unknown("experiment", options.experiments, [experiment.recorded_as for experiment in experiments])
     chosen = [e for e in experiments if not options.experiments or e.recorded_as in options.experiments]
     shown = console()
-    Settings(device=options.device).check()
+    check_device(options.device)
     if options.outside:
         outcomes = verify(chosen, Ledger(Path(options.outside)).read(), device=options.device, workers=options.workers)
     else:

@@ -50,7 +50,7 @@ def parametrize_with_probes(
 def _audited(model: Callable[..., Any], options: dict[str, Any]) -> AuditResult:
     from torch import nn
 
-    from audits.auditor.audit import audit
+    from audits.auditor.guarded import audit
 
     return audit(model if isinstance(model, nn.Module) else model(), **options)
 

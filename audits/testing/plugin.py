@@ -84,7 +84,7 @@ def causality() -> Callable[..., None]:
 
     def check(model: Model, **options: Any) -> None:
         __tracebackhide__ = True
-        from audits.auditor.audit import assert_causal
+        from audits.auditor.guarded import assert_causal
 
         assert_causal(model, **options)
 
@@ -103,7 +103,7 @@ class SubjectCollector(pytest.Collector):
     @cached_property
     def result(self) -> AuditResult:
         """The audit, made when the first test asks for it."""
-        from audits.auditor.audit import audit
+        from audits.auditor.guarded import audit
 
         return audit(self.config.stash[MODEL], **vars(_settings(self.config)), target=self.name)
 
