@@ -1,9 +1,12 @@
 """The project's jobs. `nox -s audit` is the main one; arguments after `--` are passed to the command."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import nox
+
+WHEEL_BYTES = 600_000  # at most
 
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["audit"]
@@ -68,6 +71,13 @@ def mutations(session: nox.Session) -> None:
 
 
 @nox.session
+def callbacks(session: nox.Session) -> None:
+    """Run the tests of the callbacks with the trainers they are for."""
+    install(session, "test,trainers")
+    session.run("pytest", "tests/callbacks", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Make wheel and sdist in dist/, check them, and audit with the wheel in an environment of its own."""
     session.install("build", "twine")
@@ -75,11 +85,18 @@ def build(session: nox.Session) -> None:
     session.run("python", "-m", "build")
     made = sorted(str(file.resolve()) for file in Path("dist").iterdir())
     session.run("twine", "check", "--strict", *made)
-    fresh = Path(session.create_tmp()).resolve() / "fresh"
-    session.run("python", "-m", "venv", "--clear", str(fresh))
-    python, constraints = str(fresh / "bin" / "python"), str(Path("constraints.txt").resolve())
     (wheel,) = (file for file in made if file.endswith(".whl"))
-    session.run(python, "-m", "pip", "install", "-c", constraints, wheel, external=True)
-    with session.chdir(fresh):  # away from the checkout
-        target = "audits.leaks.hub_selection_in_chunk:clean"
-        session.run(python, "-m", "audits", "model", target, "--preset", "quick", external=True)
+    if (size := Path(wheel).stat().st_size) > WHEEL_BYTES:
+        session.error(f"the wheel has {size} bytes, more than {WHEEL_BYTES}")
+    constraints = str(Path("constraints.txt").resolve())
+    with tempfile.TemporaryDirectory() as fresh, session.chdir(fresh):  # away from the checkout
+        session.run("python", "-m", "venv", "environment")
+        python = str(Path(fresh, "environment", "bin", "python"))
+        session.run(python, "-m", "pip", "install", "-c", constraints, wheel, "pytest", external=True)
+        model = ("audits.leaks.hub_selection_in_chunk:clean", "--seq-len", "24")
+        subject = ("--causality-subject", model[0], "--causality-seq-len", "24", "-k", "gradient")
+        called = "from audits import audit; from torch import nn; print(audit(nn.Embedding(5, 4), seq_len=8).verdict)"
+        session.run(python, "-m", "audits", "model", *model, "--preset", "quick", external=True)
+        session.run(python, "-m", "audits", "bet", *model, "--steps", "3", external=True)
+        session.run(python, "-m", "pytest", *subject, external=True)
+        session.run(python, "-c", called, external=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib.util
 import json
 import pkgutil
 import re
@@ -130,13 +131,19 @@ def unknown_paths(text: str) -> list[str]:
 
 def unknown_names(text: str) -> list[str]:
     """Dotted names of this project that a text names and that cannot be imported."""
-    found = []
-    for name in re.findall(r"(?<![\w./-])(?:audits|hubrouter)(?:\.\w+)+", text):
+    return [name for name in re.findall(r"(?<![\w./-])(?:audits|hubrouter)(?:\.\w+)+", text) if not exists(name)]
+
+
+def exists(name: str) -> bool:
+    """Whether there is such a name, or such a module: one for a library that is not installed cannot be imported."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
         try:
-            pkgutil.resolve_name(name)
-        except (ImportError, AttributeError):
-            found.append(name)
-    return found
+            return importlib.util.find_spec(name) is not None
+        except ImportError:
+            return False
+    return True
 
 
 @cache
