@@ -58,7 +58,8 @@ def _by_name(subject: Subject, argument: str, returned: str) -> Step:
     switches = {switch: True for switch in (*SWITCHES, f"return_{argument}") if switch in subject.convention.keywords}
 
     def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
-        output = subject.convention(model, piece, {argument: state, **switches}, past)
+        given = {} if state is None else {argument: state}
+        output = subject.convention(model, piece, {**given, **switches}, past)
         return output, at_path(output, returned or argument)
 
     return step
