@@ -10,7 +10,7 @@ import torch
 from auditor_models import VOCAB, WIDTH
 from torch import Tensor, nn
 
-from audits import audit
+from audits import Contract, audit
 from audits.results import ProbeResult, Verdict
 
 LENGTH = 24
@@ -146,3 +146,34 @@ def test_a_cache_of_another_name_is_judged_where_it_is_understood(
 ) -> None:
     probe = decoded(kind())
     assert (probe.verdict, probe.applicable) == (verdict, applicable), probe.why
+
+
+class Remembering(nn.Module):
+    """A running sum that takes what came before in `memory`, zero at first, and returns it as `kept`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(VOCAB, WIDTH), nn.Linear(WIDTH, VOCAB)
+
+    def forward(self, x: Tensor, memory: Tensor | float = 0.0) -> dict[str, Any]:
+        sums = memory + self.embedding(x).cumsum(1)
+        return {"logits": self.head(sums.tanh()), "kept": {"sum": sums[:, -1:]}}
+
+
+@pytest.mark.parametrize("output", [None, "logits"])
+def test_a_cache_named_by_its_user_is_continued_from_its_own_default(output: str | None) -> None:
+    found = decoded(Remembering(), contract=Contract(cache="memory=kept.sum", output=output))
+    assert (found.verdict, found.applicable) == (Verdict.PASS, True)
+    assert "token by token, after a prefill of half, in uneven pieces" in found.why
+
+
+def test_a_cache_named_by_its_user_that_is_not_returned_is_undetermined():
+    found = decoded(Remembering(), contract=Contract(cache="memory=left"))
+    assert (found.verdict, found.applicable) == (Verdict.UNDETERMINED, True)
+    assert "the output has no 'left': a dict has no 'left'; it has logits, kept" in found.why
+
+
+def test_under_clocks_of_its_own_a_cache_cannot_be_judged_and_that_is_said():
+    found = decoded(Remembering(), contract=Contract(cache="memory=kept.sum", lookahead=1))
+    assert (found.verdict, found.applicable) == (Verdict.UNDETERMINED, True)
+    assert "decode without its clocks" in found.why
