@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,13 +16,17 @@ from audits.instruments.noise_floor import max_abs_diff, noise_of, rounding, sca
 from audits.instruments.probe import Probe, Report, failed_control, not_applicable, undetermined
 from audits.results import Verdict
 from audits.subject.outputs import MAIN, as_sequence
+from audits.subject.randomness import generator
 from audits.subject.settings import SubjectError
 from audits.subject.streaming import CACHES, OTHERS, Step, is_guess, own_stream, streaming, told
 from audits.subject.subject import Subject
 
+GUESSES = 3  # tokens that are guessed and taken back, as in speculative decoding; our choice
+PIECES = 4  # before each of which that is done
+
 
 def run(subject: Subject) -> Report:
-    """Prefill and decode in several piece sizes against one parallel pass.
+    """Prefill and decode in several piece sizes, and after guesses that are taken back, against one parallel pass.
 
     Streams through a method `stream(piece, state=None) -> (outputs, state)`, or through the `past_key_values`,
     `cache_params` or `state` of Hugging Face and fla. Positive control: the streamed outputs of another input must
@@ -57,10 +63,36 @@ def run(subject: Subject) -> Report:
     understood = any(_continues(subject, whole, differences[name], plans[name]) for name in differences)
     if is_guess(subject) and not (understood and (report.verdict is Verdict.LEAK or not refused)):
         return not_applicable("its cache is not continued piece by piece: give it a method stream(piece, state)")
+    report = report if report.verdict is Verdict.LEAK or refused else _guessed(subject, step, base, whole, report)
     if not refused:
         return report
     verdict = Verdict.LEAK if report.verdict is Verdict.LEAK else Verdict.UNDETERMINED
     return replace(report, verdict=verdict, why=f"{report.why}; decoding {', '.join(refused)} {raised}")
+
+
+def _guessed(subject: Subject, step: Step, base: Tensor, whole: Tensor, report: Report) -> Report:
+    """A pass, unless what was guessed and taken back, as in speculative decoding, changes what follows."""
+
+    def measure(other: Subject) -> Tensor:
+        return max_abs_diff(_stream(other, step, base, _guess_sizes(base.shape[1]), guesses=GUESSES), other.run(base))
+
+    try:
+        found = measure(subject)
+    except Exception as problem:  # a cache may be one that cannot be taken back
+        return replace(report, why=f"{report.why}; not with guesses taken back: {error_text(problem)}")
+    judged = judge_calls(subject, measure, found, scale=scale_of(whole), noise=noise_of(subject))
+    sink = judged.violation.sink
+    return judged.report(
+        f"after {GUESSES} guesses taken back, decoding differs at position {sink.position} "
+        f"by {judged.violation.effect:.3g} from one pass",
+        f"{report.why}; also with {GUESSES} guesses taken back before each piece",
+    )
+
+
+def _guess_sizes(length: int) -> list[int]:
+    """The half of a sequence, then a few pieces."""
+    borders = sorted({0, *(length // 2 + n * (length - length // 2) // PIECES for n in range(PIECES + 1))})
+    return [stop - start for start, stop in pairwise(borders)]
 
 
 def _continues(subject: Subject, whole: Tensor, differences: Tensor, sizes: list[int]) -> bool:
@@ -102,12 +134,15 @@ def _plans(length: int) -> dict[str, list[int]]:
     }
 
 
-def _stream(subject: Subject, step: Step, inputs: Tensor, sizes: list[int]) -> Tensor:
-    """Outputs of all pieces together, [B, N, F]."""
+def _stream(subject: Subject, step: Step, inputs: Tensor, sizes: list[int], guesses: int = 0) -> Tensor:
+    """Outputs of all pieces together, [B, N, F]; before each but the first so many guesses are tried and taken back."""
+    wrong = subject.draw(len(inputs), guesses, generator(subject.settings.seed, "guesses")) if guesses else None
 
     def whole(model: Any, given: Tensor) -> Tensor:
         state, parts, past = None, [], 0
         for piece in given.split(sizes, dim=1):
+            if wrong is not None and past:
+                state = _taken_back(step, model, wrong.to(given), state, past)
             output, state = step(model, piece, state, past)
             # Copies: a model may return, or keep, a buffer that its next call overwrites.
             parts.append(as_sequence(output, piece).clone())
@@ -115,6 +150,16 @@ def _stream(subject: Subject, step: Step, inputs: Tensor, sizes: list[int]) -> T
         return torch.cat(parts, dim=1)
 
     return subject.call(whole, inputs)
+
+
+def _taken_back(step: Step, model: Any, guess: Tensor, state: Any, past: int) -> Any:
+    """The state after a guess that was rejected: cropped where a cache offers that, else the one before, copied."""
+    crops = callable(getattr(state, "crop", None))
+    before = state if crops else copy.deepcopy(state)
+    _, after = step(model, guess, state, past)
+    if crops:
+        after.crop(-guess.shape[1])
+    return after if crops else before
 
 
 PROBE = Probe(

@@ -184,8 +184,10 @@ def _leak(subject: Subject, violation: Violation) -> Report:
     if found is None:
         return Report(Verdict.LEAK, f"{why}; the line could not be found", (violation,))
     trail = ", ".join(_at(frame) for frame in found.trail)
-    op, file, line = found.op, found.frame and display_path(found.frame.file), found.frame and found.frame.line
-    if file is None and (steps := [step for step in found.trace if step.file]):
+    op, file, line = found.op, None, None  # type: str, str | None, int | None
+    if found.frame is not None:
+        file, line = display_path(found.frame.file), found.frame.line
+    elif steps := [step for step in found.trace if step.file]:
         # It enters where the output is put onto the contract's clocks: by what the model does last.
         op, file, line = steps[-1].op, steps[-1].file, steps[-1].line
     located = replace(violation, op=op, file=file, line=line, trace=found.trace)

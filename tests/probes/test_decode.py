@@ -177,3 +177,47 @@ def test_under_clocks_of_its_own_a_cache_cannot_be_judged_and_that_is_said():
     found = decoded(Remembering(), contract=Contract(cache="memory=kept.sum", lookahead=1))
     assert (found.verdict, found.applicable) == (Verdict.UNDETERMINED, True)
     assert "decode without its clocks" in found.why
+
+
+class CountsItsCalls(Sums):
+    """A stream whose running sums lie in the module: a piece that is taken back stays in them."""
+
+    def stream(self, piece: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.kept = None if state is None else self.kept
+        outputs, self.kept = self.run(piece, self.kept)
+        return outputs, self.kept
+
+
+class Crops:
+    """A cache that removes its last tokens; a wrong one removes one too few."""
+
+    def __init__(self, missing: int) -> None:
+        self.missing, self.tokens = missing, torch.empty(1, 0, dtype=torch.int64)
+
+    def crop(self, count: int) -> None:
+        self.tokens = self.tokens[:, : count + self.missing or None]
+
+
+class StreamsWithCrop(Sums):
+    def __init__(self, missing: int = 0) -> None:
+        super().__init__()
+        self.missing = missing
+
+    def stream(self, piece: Tensor, state: Crops | None = None) -> tuple[Tensor, Crops]:
+        state = Crops(self.missing) if state is None else state
+        state.tokens = torch.cat([state.tokens.expand(len(piece), -1), piece], 1)
+        return self(state.tokens)[:, -piece.shape[1] :], state
+
+
+@pytest.mark.parametrize("kind", [Streams, StreamsWithCrop])
+def test_guesses_that_are_taken_back_leave_nothing_behind(kind: Callable[[], nn.Module]) -> None:
+    probe = decoded(kind())
+    assert probe.verdict is Verdict.PASS
+    assert "also with 3 guesses taken back" in probe.why
+
+
+@pytest.mark.parametrize("model", [CountsItsCalls(), StreamsWithCrop(1)], ids=["kept in the module", "cropped short"])
+def test_a_guess_that_stays_after_it_was_taken_back_is_a_leak(model: nn.Module) -> None:
+    probe = decoded(model)
+    assert probe.verdict is Verdict.LEAK
+    assert "after 3 guesses taken back" in probe.why
