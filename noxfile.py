@@ -78,6 +78,14 @@ def callbacks(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Inject faults: random command lines, odd targets, kills, full disks, and models compared before and after."""
+    install(session, "claims,test")
+    files = [f"tests/faults/{name}.py" for name in ("command_lines", "kills", "subjects")]
+    session.run("pytest", "-s", "-n", "0", *files, *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Make wheel and sdist in dist/, check them, and audit with the wheel in an environment of its own."""
     session.install("build", "twine")
