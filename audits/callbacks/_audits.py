@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from audits.auditor.audit import audit, explain
+from audits.auditor.audit import explain
+from audits.auditor.guarded import audit
 from audits.results import AuditResult, CausalityError, Verdict
 from audits.subject.copying import deep_copy
 
