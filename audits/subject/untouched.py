@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from audits.subject.settings import Settings, SubjectError
 from audits.subject.snapshot import Snapshot
@@ -118,8 +119,11 @@ def _set_default_device(device: torch.device) -> None:
 def _restored(model: Any) -> Iterator[None]:
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     classes = [(kind, name, value) for kind in _classes(modules) for name, value in _state_of(kind).items()]
-    snapshot = Snapshot([value for _, value in _led_to(model)] + [value for *_, value in classes if _is_state(value)])
-    modes = [(module, module.training) for module in modules]
+    # Lazy weights hold no values yet: an audit refuses them, and calls nothing.
+    lazy = any(is_lazy(weight) for module in modules for weight in _own_parameters(module))
+    led_to = [] if lazy else [value for _, value in _led_to(model)]
+    snapshot = Snapshot(led_to + [value for *_, value in classes if _is_state(value)])
+    modes = [(module, module.training) for module in modules if hasattr(module, "training")]
     gradients = [
         (weight, weight.requires_grad, weight.grad) for module in modules for weight in _own_parameters(module)
     ]

@@ -273,6 +273,6 @@ def test_a_gpus_kernels_are_checked_before_they_are_measured(
         return Gathered(Evidence(), ())
 
     monkeypatch.setattr("audits.cli.bench.gather", gather)
-    monkeypatch.setattr("audits.cli.bench.Settings.check", lambda _settings: None)
+    monkeypatch.setattr("audits.cli.bench.check_device", lambda _name: None)
     assert main(["bench", "--device", device, "--reports", str(tmp_path)]) == 0
     assert asked == [first, "bench"]

@@ -80,7 +80,7 @@ def test_the_fixture_fails_a_leaky_model_with_positions_class_and_line(suite: py
         [
             "*CausalityError: Leaky: LEAK",
             "*dense leak at models.py:15, *",
-            "*The output at position 0, row 0 depends on position *",
+            "*The output at position *, row 0 depends on position *",
             "*> 15 | *return self.head(hidden.cumsum(1) + hidden.mean(1, keepdim=True))",
             "*reproduce: *",
         ]
