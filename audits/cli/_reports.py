@@ -28,14 +28,13 @@ def reference_of(folder: Path) -> Evidence:
     return ledger_in(REFERENCE).read() if beside else Evidence()
 
 
-def report_beside(folder: Path, gathered: Evidence) -> Report:
-    """The report on what was gathered; where the reference answers other questions, on both."""
-    return report_of(Evidence((*reference_of(folder).records, *gathered.records)))
+def together(reference: Evidence, gathered: Evidence) -> Evidence:
+    """What was gathered, and what the reference answers besides."""
+    return Evidence((*reference.records, *gathered.records))
 
 
-def compared(report: Report, folder: Path, ids: Iterable[str], tier: str) -> Iterator[str]:
+def compared(report: Report, reference: Evidence, ids: Iterable[str], tier: str) -> Iterator[str]:
     """Which verdicts of a tier agree with those of the committed evidence, in lines; nothing where there is none."""
-    reference = reference_of(folder)
     if not reference.records:
         return
     here, there = _verdicts(report.judged, tier), _verdicts(report_of(reference).judged, tier)

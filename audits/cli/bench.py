@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.text import Text
 
+from audits.claims.judged import report_of
 from audits.cli._exits import OK, CommandError, refuse_unknown
-from audits.cli._reports import ledger_in, reference_of, report_beside
+from audits.cli._reports import ledger_in, reference_of, together
 from audits.cli.claims import exit_code
 from audits.evidence.experiment import Experiment, Options
-from audits.evidence.ledger import Evidence
 from audits.evidence.runner import gather
 from audits.experiments.bench import bench as experiment
 from audits.experiments.bench import kernel_check, start_up
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = _chosen(wished, options.only or ())
     before = kernel_check.EXPERIMENT if options.device.startswith("cuda") else start_up.EXPERIMENT
     gathered = gather([before, chosen], wished, ledger_in(folder), fresh=options.fresh)
-    report = report_beside(folder, gathered.evidence)
+    report = report_of(together(reference_of(folder), gathered.evidence))
     write_reports(report, folder)
     print_bench(report, console())
     read = [item for item in report.judged if item.claim.id in READERS]
@@ -63,7 +63,7 @@ def _profile(n: int) -> int:
 def _roofline(options: argparse.Namespace) -> int:
     """The table for an assumed or a recorded machine, whose rates may be replaced."""
     folder = Path(options.reports)
-    recorded = benches(Evidence((*reference_of(folder).records, *ledger_in(folder).read().records)))
+    recorded = benches(together(reference_of(folder), ledger_in(folder).read()))
     try:
         tops, source = rates_of(options.roofline, recorded, options.matmul_rate, options.copy_rate)
     except LookupError as problem:

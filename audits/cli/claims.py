@@ -9,13 +9,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
-from audits.claims.judged import Report
+from audits.claims.judged import Report, report_of
 from audits.claims.registry import all_claims
 from audits.cli._executor import checkpoint_folder, chosen_executor
 from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
-from audits.cli._reports import compared, ledger_in, reference_of, report_beside
+from audits.cli._reports import compared, ledger_in, reference_of, together
 from audits.evidence.experiment import Experiment, Options
-from audits.evidence.ledger import Ledger
+from audits.evidence.ledger import Evidence, Ledger
 from audits.evidence.runner import Gathered, gather
 from audits.experiments.registry import all_experiments
 from audits.probes._registry import all_probes
@@ -42,20 +42,23 @@ def run(options: argparse.Namespace) -> int:
     shown = console()
     chosen = _chosen(claims, options.only)
     folder = Path(options.reports)
-    gathered = _gathered(options, _needed(chosen), ledger_in(folder))
-    report = report_beside(folder, gathered.evidence)
+    reference = reference_of(folder)
+    gathered = _gathered(options, _needed(chosen), ledger_in(folder), reference)
+    report = report_of(together(reference, gathered.evidence))
     write_everything(report, options)
     for failure in gathered.failures:
         shown.print(f"failed: {failure.line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     ids = {claim.id for claim in chosen}
     judged = [item for item in report.judged if item.claim.id in ids]
     print_claims(report, shown, folder / README, judged if options.only else ())
-    for line in compared(report, folder, [claim.id for claim in chosen], options.tier):
+    for line in compared(report, reference, [claim.id for claim in chosen], options.tier):
         shown.print(line, markup=False, highlight=False, soft_wrap=True)
     return exit_code(judged, failed=bool(gathered.failures))
 
 
-def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger) -> Gathered:
+def _gathered(
+    options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger, earlier: Evidence
+) -> Gathered:
     """All evidence, what is missing gathered where the user wants it."""
     if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
         check_device(options.device)
@@ -63,7 +66,6 @@ def _gathered(options: argparse.Namespace, needed: tuple[Experiment, ...], ledge
     executor = chosen_executor(options, folder)
     kept = None if folder is None else str(folder)
     wished = Options(options.tier, options.device, options.corpus, kept, options.hotpot)
-    earlier = reference_of(Path(options.reports))
     return gather(needed, wished, ledger, fresh=options.fresh, executor=executor, earlier=earlier)
 
 

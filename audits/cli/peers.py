@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from audits.claims.judged import report_of
 from audits.cli._exits import OK, UNDECIDED, CommandError
-from audits.cli._reports import ledger_in, report_beside
+from audits.cli._reports import ledger_in, reference_of, together
 from audits.evidence.experiment import Options
 from audits.evidence.runner import gather
 from audits.experiments.auditor import _causal_certificate as peer
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
         )
     folder = Path(options.reports)
     gathered = gather([EXPERIMENT], Options(), ledger_in(folder), fresh=options.fresh)
-    report = report_beside(folder, gathered.evidence)
+    report = report_of(together(reference_of(folder), gathered.evidence))
     write_reports(report, folder)
     print_peers(report, console())
     return UNDECIDED if gathered.failures else OK
