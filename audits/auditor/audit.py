@@ -24,7 +24,7 @@ from audits.subject.settings import Settings, SubjectError
 from audits.subject.subject import Model, Subject
 
 P = ParamSpec("P")
-PREPARATION = 14  # forward passes that determine batch and precision, about
+PREPARATION = 5  # forward passes that determine batch and precision, about
 
 
 def audit(
@@ -80,7 +80,7 @@ def audit(
     chosen = chosen_probes(probes, preset)
     settings.check()
     clock = AuditClock(_running(budget), watch)
-    clock.begin_stage(PREPARING, PREPARATION + sum(probe.forwards(settings) for probe in chosen))
+    clock.begin_stage(PREPARING, PREPARATION)
     found: list[Finding] = []
     try:
         subject = prepare(model, settings, clock)

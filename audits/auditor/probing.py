@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +13,13 @@ from audits.instruments.locate import Location, find_location
 from audits.instruments.noise_floor import rounding, scale_of
 from audits.instruments.probe import Probe, Report, Violation, undetermined
 from audits.instruments.reinit_zero_weights import reinit_zero_weights, zero_initialized
+from audits.instruments.sampling import at_any_length, is_traced
 from audits.results import ProbeResult, Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.outputs import MAIN
 from audits.subject.subject import Subject
+
+LEAST = 0.5  # of the time left any probe may take, since a leak costs more to confirm than to rule out; our choice
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,40 @@ def _together(run: ProbeRun, again: ProbeRun, names: tuple[str, ...], other: Sub
 
 
 def _run_each(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]:
+    """The runs in the order of the probes; those that cost least run first, each within its share of the budget."""
+    with contextlib.suppress(OutOfTime):
+        is_traced(subject)  # how much a probe has to try follows from it
+    costs = {probe.name: _cost(subject, probe) for probe in probes}
     runs = {}
-    for index, probe in enumerate(probes):
-        subject.clock.begin_stage(probe.name, sum(later.forwards(subject.settings) for later in probes[index:]))
+    for probe in sorted(probes, key=lambda probe: costs[probe.name]):
+        left = sum(costs.values())
+        subject.clock.begin_stage(probe.name, left)
         forwards, started = subject.forwards, time.perf_counter()
-        report = _of_one_output(subject, probe, _guarded(subject, probe))
+        with subject.clock.budget.share(max(LEAST, costs.pop(probe.name) / left)):
+            report = _examined(subject, probe)
         forwards, seconds = subject.forwards - forwards, time.perf_counter() - started
         # Located at once, while there is time.
         locations = tuple(_locate(subject, violation) for violation in report.violations)
         runs[probe.name] = ProbeRun(report, forwards, seconds, locations)
-    return runs
+    return {probe.name: runs[probe.name] for probe in probes}
+
+
+def _cost(subject: Subject, probe: Probe) -> int:
+    try:
+        return max(1, probe.forwards(subject))
+    except OutOfTime:
+        return 1
+
+
+def _examined(subject: Subject, probe: Probe) -> Report:
+    """A probe's report on the subject, or on a shorter sequence where that will do."""
+    examined = at_any_length(subject) if probe.at_any_length else subject
+    report = _of_one_output(examined, probe, _guarded(examined, probe))
+    if examined is subject or not report.applicable:
+        return report
+    of = f"{examined.settings.seq_len} of {subject.settings.seq_len} positions"
+    violations = tuple(replace(v, seen_in=v.seen_in or examined) for v in report.violations)
+    return replace(report, why=f"{report.why} (at {of}, because the trace is complete)", violations=violations)
 
 
 def _of_one_output(subject: Subject, probe: Probe, report: Report) -> Report:

@@ -45,7 +45,7 @@ def waiting(*, limited: bool, console: Console | None = None) -> Iterator[progre
     def watch(now: progress.Progress) -> None:
         nonlocal warned
         bar.update(task, description=now.stage, completed=now.forwards, total=now.expected)
-        if not warned and now.forwards >= CALLS:
+        if not warned and now.forwards >= CALLS and now.stage != progress.PREPARING:
             warned = True
             if now.each > SLOW:
                 sys.stderr.write(f"{estimate(now)}\n")

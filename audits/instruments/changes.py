@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from audits.instruments.differences import Changes
-from audits.subject.settings import Settings
+from audits.instruments.sampling import few, is_traced, sample
 from audits.subject.subject import Subject
 
 MAGNITUDES = (1e-3, 1.0, 1e3)  # of feature changes: small enough for smooth paths, large enough to flip any ranking
@@ -18,16 +18,21 @@ MAX_TRIGGERS = 8  # constants of a model that are tried as tokens, and as counts
 REPEATS = 3  # prefixes for each token id at least; of a large vocabulary only a sample is swept
 
 
-def count_changes(settings: Settings) -> int:
-    """Rows of `singles` and `suffixes` together."""
-    kinds = 2 * len(MAGNITUDES) + 1 if settings.input == "features" else 4
-    return kinds * (settings.seq_len - 1)
+def count(subject: Subject, *, training: bool = False) -> int:
+    """Rows of `everywhere`."""
+    length = subject.settings.seq_len
+    cuts = len(sample(subject, torch.arange(1, length), training=training))
+    if subject.rows_afforded is not None and cuts < length - 1:
+        return cuts
+    return cuts * (2 * len(MAGNITUDES) + 1 if subject.settings.input == "features" else 4)
 
 
-def suffixes(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
-    """Every cut, with everything from it on replaced: by new draws, one repeated token, features of each magnitude."""
-    length = base.shape[1]
-    cuts = torch.arange(1, length)
+def suffixes(subject: Subject, base: Tensor, gen: torch.Generator, cuts: Tensor | None = None) -> Changes:
+    """Everything from a cut on replaced: by new draws, one repeated token, features of each magnitude.
+
+    At the given cuts; else at every one, or at a few where the trace is complete.
+    """
+    cuts, length = _cuts(subject, base) if cuts is None else cuts, base.shape[1]
     fresh = subject.draw(len(cuts), length, gen)
     if subject.settings.input == "features":
         kinds = [fresh * magnitude for magnitude in MAGNITUDES] + [base + MAGNITUDES[0] * fresh]
@@ -36,10 +41,12 @@ def suffixes(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
     return Changes.join([replace_from(base, kind, cuts) for kind in kinds])
 
 
-def singles(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
-    """Every position but the first changed by itself: to another token, or by features of each magnitude."""
-    length = base.shape[1]
-    cuts = torch.arange(1, length)
+def singles(subject: Subject, base: Tensor, gen: torch.Generator, cuts: Tensor | None = None) -> Changes:
+    """A position changed by itself: to another token, or by features of each magnitude.
+
+    The given positions; else every one but the first, or a few where the trace is complete.
+    """
+    cuts, length = _cuts(subject, base) if cuts is None else cuts, base.shape[1]
     fresh = subject.draw(len(cuts), length, gen)
     if subject.settings.input == "features":
         kinds = [base + fresh * magnitude for magnitude in MAGNITUDES]
@@ -51,10 +58,37 @@ def singles(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
     return Changes.join([replace_at(base, kind, cuts) for kind in kinds])
 
 
-def everywhere(subject: Subject, base: Tensor, gen: torch.Generator, rows: int | None = None) -> Changes:
-    """Every position and every suffix changed; of these so many rows at random, where a number is given."""
-    plan = Changes.join([singles(subject, base, gen), suffixes(subject, base, gen)])
-    return plan if rows is None else plan.rows(torch.randperm(len(plan.cuts), generator=gen)[:rows])
+def plans(subject: Subject, base: Tensor, gen: torch.Generator, *, training: bool = False) -> tuple[Changes, Changes]:
+    """Every position changed by itself, and every suffix: few if the trace is complete, fewer if rows are dear."""
+    cuts = _cuts(subject, base, training=training)
+    if subject.rows_afforded is None or len(cuts) == base.shape[1] - 1:
+        return singles(subject, base, gen, cuts), suffixes(subject, base, gen, cuts)
+    alone, onward = cuts[::2], cuts[1::2]
+    return (
+        _one_kind_each(singles(subject, base, gen, alone), len(alone)),
+        _one_kind_each(suffixes(subject, base, gen, onward), len(onward)),
+    )
+
+
+def everywhere(subject: Subject, base: Tensor, gen: torch.Generator, *, training: bool = False) -> Changes:
+    """Every position and every suffix changed, or a few of them (see `plans`)."""
+    return Changes.join([*plans(subject, base, gen, training=training)])
+
+
+def some(subject: Subject, base: Tensor, gen: torch.Generator, rows: int) -> Changes:
+    """So many positions or suffixes, at random, changed."""
+    cuts = torch.randperm(base.shape[1] - 1, generator=gen)[:rows] + 1
+    return _one_kind_each(Changes.join([each(subject, base, gen, cuts) for each in (singles, suffixes)]), len(cuts))
+
+
+def _cuts(subject: Subject, base: Tensor, *, training: bool = False) -> Tensor:
+    return sample(subject, torch.arange(1, base.shape[1]), training=training)
+
+
+def _one_kind_each(plan: Changes, cuts: int) -> Changes:
+    """Of several kinds of change at the same cuts, one kind at each."""
+    cut, kinds = torch.arange(cuts), len(plan.cuts) // cuts
+    return plan.rows(cut % kinds * cuts + cut)
 
 
 def sweep(subject: Subject, gen: torch.Generator) -> Changes:
@@ -62,18 +96,25 @@ def sweep(subject: Subject, gen: torch.Generator) -> Changes:
 
     A suffix is one repeated token, for every token id or a sample (rare tokens count), or features of any magnitude.
     """
-    length, vocabulary = subject.settings.seq_len, subject.settings.vocab_size
+    length, vocabulary, rows = subject.settings.seq_len, subject.settings.vocab_size, swept(subject)
     if subject.settings.input == "features" or vocabulary is None:
-        magnitude = torch.tensor(MAGNITUDES, dtype=torch.float64).repeat(SWEPT // len(MAGNITUDES))
-        suffix = subject.draw(SWEPT, length, gen) * magnitude[:, None, None]
+        magnitude = torch.tensor(MAGNITUDES, dtype=torch.float64).repeat(-(-rows // len(MAGNITUDES)))[:rows]
+        suffix = subject.draw(rows, length, gen) * magnitude[:, None, None]
     else:
         drawn = torch.randperm(vocabulary, generator=gen)
         special = torch.tensor(special_ids(subject), dtype=torch.int64)
-        ids = torch.cat([special, drawn[~torch.isin(drawn, special)]])[: SWEPT // REPEATS]
-        suffix = ids.repeat(-(-SWEPT // len(ids)))[:SWEPT, None].expand(-1, length)
-    cuts = torch.randint(1, length, (SWEPT,), generator=gen)
-    bases = subject.draw(SWEPT, length, gen)
+        ids = torch.cat([special, drawn[~torch.isin(drawn, special)]])[: max(1, rows // REPEATS)]
+        suffix = ids.repeat(-(-rows // len(ids)))[:rows, None].expand(-1, length)
+    cuts = torch.randint(1, length, (rows,), generator=gen)
+    bases = subject.draw(rows, length, gen)
     return replace(replace_from(bases, suffix, cuts), bases=bases)
+
+
+def swept(subject: Subject) -> int:
+    """Rows of a sweep: fewer where the trace is complete."""
+    if not is_traced(subject):
+        return SWEPT
+    return SWEPT // 6 if subject.rows_afforded is None else few(subject) // 2
 
 
 def stirring(subject: Subject, base: Tensor, cut: int, gen: torch.Generator) -> Changes:

@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from audits.results import Site, TraceStep, Verdict
-from audits.subject.settings import Settings
 from audits.subject.subject import ExtraKwargs, Subject
 
 
@@ -107,9 +106,9 @@ class Judged:
         return Report(self.verdict, (doubt if self.verdict is Verdict.UNDETERMINED else "") or otherwise)
 
 
-def batches(settings: Settings, rows: int) -> int:
+def batches(subject: Subject, rows: int) -> int:
     """How many forward passes so many rows take."""
-    return -(-rows // settings.batch)
+    return -(-rows // subject.settings.batch)
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,8 @@ class Probe:
 
     `order` is its place among the probes: what says most about how a leak enters comes first. `blind_to` says what it
     cannot detect, and why; it is printed with the planted leaks that it missed. `forwards` says about how many forward
-    passes it makes on a model without a leak, for the progress display.
+    passes it makes on a subject without a leak: the cheapest probe runs first, and a budget is shared by them. What a
+    probe looks at `at_any_length` shows on a short sequence too.
     """
 
     name: str
@@ -126,7 +126,8 @@ class Probe:
     order: int
     run: Callable[[Subject], Report]
     blind_to: str
-    forwards: Callable[[Settings], int] = lambda _: 8
+    forwards: Callable[[Subject], int] = lambda _: 8
+    at_any_length: bool = True
 
 
 def not_applicable(why: str) -> Report:

@@ -15,12 +15,12 @@ SIZE = 0.02  # standard deviation of the new values: that of common initialisati
 def zero_initialized(subject: Subject) -> tuple[str, ...]:
     """Names of trainable weights and gates that are all zero, as zero-initialised output projections are.
 
-    Not those called `bias`, or `bias_hh_l0` and the like: they shift a sum and switch nothing off.
+    Not those called `bias`, `in_proj_bias`, `bias_hh_l0` and the like: they shift a sum and switch nothing off.
     """
     if subject.module is None:
         return ()
     named = dict(subject.module.named_parameters())
-    return tuple(n for n in subject.trainable if not n.rpartition(".")[2].startswith("bias") and not named[n].any())
+    return tuple(n for n in subject.trainable if "bias" not in n.rpartition(".")[2].split("_") and not named[n].any())
 
 
 def reinit_zero_weights(subject: Subject, names: tuple[str, ...]) -> Subject | None:

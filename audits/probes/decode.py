@@ -22,6 +22,7 @@ from audits.subject.streaming import CACHES, OTHERS, Step, is_guess, own_stream,
 from audits.subject.subject import Subject
 
 GUESSES = 3  # tokens that are guessed and taken back, as in speculative decoding; our choice
+STEPS = 16  # tokens that are decoded one by one where a call is dear; our choice
 PIECES = 4  # before each of which that is done
 
 
@@ -42,7 +43,7 @@ def run(subject: Subject) -> Report:
     subject = subject.variant(outputs=(MAIN,))  # a stream may return that one alone
     base = subject.base()
     whole = subject.run(base)
-    plans = _plans(base.shape[1])
+    plans = _plans(subject, base.shape[1])
     differences, refused = {}, {}
     for name, sizes in plans.items():
         try:
@@ -103,7 +104,7 @@ def _continues(subject: Subject, whole: Tensor, differences: Tensor, sizes: list
 
 def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, differences: dict[str, Tensor]) -> Report:
     name = max(differences, key=lambda key: float(differences[key].max()))
-    sizes = _plans(base.shape[1])[name]
+    sizes = _plans(subject, base.shape[1])[name]
 
     def measure(other: Subject) -> Tensor:
         return max_abs_diff(_stream(other, step, base, sizes), other.run(base))
@@ -118,15 +119,17 @@ def _judge(subject: Subject, step: Step, base: Tensor, whole: Tensor, difference
     )
 
 
-def _plans(length: int) -> dict[str, list[int]]:
-    """Piece sizes that add up to the length."""
-    half = max(1, length // 2)
+def _plans(subject: Subject, length: int) -> dict[str, list[int]]:
+    """Piece sizes that add up to the length; where a call is dear, few pieces."""
     uneven = [1, 2, 3, 5, 7, 11, 13] * length
     taken: list[int] = []
     left = length
     while left:
         taken.append(min(uneven[len(taken)], left))
         left -= taken[-1]
+    if subject.rows_afforded is not None and length > STEPS:
+        return {f"{STEPS} tokens after a prefill": [length - STEPS, *[1] * STEPS], "in uneven pieces": taken}
+    half = max(1, length // 2)
     return {
         "token by token": [1] * length,
         "after a prefill of half": [half, *[1] * (length - half)],
@@ -167,6 +170,7 @@ PROBE = Probe(
     "streaming against one parallel pass",
     order=6,
     run=run,
+    forwards=lambda subject: 0 if streaming(subject) is None else 12,
     blind_to="what one parallel pass does by itself: a model that streams as it runs in parallel passes, however it "
     "leaks. It has nothing to examine in a model that cannot stream.",
 )

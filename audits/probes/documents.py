@@ -203,6 +203,7 @@ PROBE = Probe(
     "packed documents that depend on each other",
     order=8,
     run=run,
+    forwards=lambda subject: 0 if not _names(subject) else 48,
     blind_to="everything in a model that is given no document boundaries; effects in training mode, in other packings "
     "than the few tried, and behind all-zero weights.",
 )

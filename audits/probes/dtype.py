@@ -11,9 +11,10 @@ from audits.instruments import changes
 from audits.instruments.differences import Changes, Comparison, Effects
 from audits.instruments.noise_floor import comparable, max_abs_diff, rounding, scale_of
 from audits.instruments.probe import Probe, Report, Violation, batches, failed_control, not_applicable, undetermined
+from audits.instruments.sampling import in_words
 from audits.results import Verdict
 from audits.subject.operations import record, usual_size
-from audits.subject.prepare import float64_reference, with_dtype
+from audits.subject.prepare import in_dtype, with_dtype
 from audits.subject.randomness import generator
 from audits.subject.subject import Mode, Subject, own_dtype
 
@@ -85,6 +86,7 @@ def _in_way(subject: Subject, way: _Way, own: _Way) -> Report:
     other = with_dtype(subject, dtype, *modes)
     if other is None:
         return not_applicable(f"it does not run in {way}")
+    other.in_dtype = partial(in_dtype, other)
     report = _perturbed(other, way)
     # What was not asked for and cannot be decided counts as not tested, unless a violation of it is known.
     unasked = way != own and report.verdict is Verdict.UNDETERMINED and not report.violations
@@ -97,7 +99,7 @@ def _unmoved(subject: Subject, way: _Way, modes: tuple[Mode, ...]) -> Report | N
         other = Subject(subject.original, subject.settings, way.dtype, subject.clock, modes)
         other.outputs = subject.outputs
         with other.preserve_state():
-            plan = _plan(other, min(ROWS, other.rows()))
+            plan = changes.some(other, other.base(), _generator(other), min(ROWS, other.rows()))
             before, after = (other.run(inputs) for inputs in (subject.base().expand_as(plan.inputs), plan.inputs))
     except Exception:
         return not_applicable(f"it does not run in {way}")
@@ -107,9 +109,8 @@ def _unmoved(subject: Subject, way: _Way, modes: tuple[Mode, ...]) -> Report | N
     return None if effects.past.any() else Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in {way}")
 
 
-def _plan(subject: Subject, rows: int | None = None) -> Changes:
-    """Every position and suffix of the base changed, or some of them."""
-    return changes.everywhere(subject, subject.base(), generator(subject.settings.seed, "dtype"), rows)
+def _generator(subject: Subject) -> torch.Generator:
+    return generator(subject.settings.seed, "dtype")
 
 
 def _perturbed(subject: Subject, way: _Way) -> Report:
@@ -117,15 +118,13 @@ def _perturbed(subject: Subject, way: _Way) -> Report:
         comparison = Comparison(subject, subject.base())
         if not comparable(comparison.base_outputs):
             return undetermined(f"the outputs in {way} hold NaN or infinite numbers")
-        return _judge(comparison, _plan(subject), way)
+        return _judge(comparison, changes.everywhere(subject, comparison.base, _generator(subject)), way)
 
 
 def _judge(comparison: Comparison, plan: Changes, way: _Way) -> Report:
     subject, effects = comparison.subject, comparison.measure(plan)
     if not float(effects.future.max()):
         return failed_control(f"no change of the input changed any output in {way}")
-    if float(effects.past.max()) > comparison.noise:
-        subject.float64_reference = float64_reference(subject)
     doubt: Report | None = None
     for judged in comparison.confirmed(plan, effects):
         violation = judged.violation
@@ -138,7 +137,8 @@ def _judge(comparison: Comparison, plan: Changes, way: _Way) -> Report:
             return _drawn_again(subject, way, most) or Report(Verdict.UNDETERMINED, why, (violation,))
         if judged.verdict is Verdict.UNDETERMINED:
             doubt = undetermined(f"{effect}, perhaps by rounding alone")
-    return doubt or Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in {way}")
+    sampled = in_words(subject, subject.settings.seq_len - 1, "cuts")
+    return doubt or Report(Verdict.PASS, f"{len(plan.cuts)} changed sequences in {way}{sampled}")
 
 
 def _most_rounding(subject: Subject) -> float:
@@ -172,7 +172,7 @@ PROBE = Probe(
     "the same in the model's own dtype, in bfloat16, float16 and by autocast",
     order=7,
     run=run,
-    forwards=lambda settings: 2 * (batches(settings, changes.count_changes(settings)) + 4 + len(FURTHER)),
+    forwards=lambda subject: 2 * (batches(subject, changes.count(subject)) + 5 + len(FURTHER)),
     blind_to="effects that are the same in every dtype but smaller than the rounding of float32, state, other rows, "
     "lengths and training. It draws fewer changes than the perturbation probe and evolves none.",
 )

@@ -12,10 +12,10 @@ from audits.instruments.noise_floor import comparable, max_abs_diff, noise_of, r
 from audits.instruments.probe import Probe, Report, failed_control, not_applicable, undetermined
 from audits.results import Site, Verdict
 from audits.subject.randomness import generator
-from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 HALVES = 5  # times a half of the rows is replaced, then the other half, at least; our choice
+REPLACED = 8  # rows among which that is done; a batch of more is compared with smaller ones alone; our choice
 
 
 def run(subject: Subject) -> Report:
@@ -30,7 +30,12 @@ def run(subject: Subject) -> Report:
     before = subject.run(base)
     if not comparable(before):
         return undetermined("the outputs hold NaN or infinite numbers")
-    reacted, worst, effect = False, None, 0.0
+    return _replaced(subject, base[:REPLACED]) or _judge_smaller(subject, base, before)
+
+
+def _replaced(subject: Subject, base: Tensor) -> Report | None:
+    """The report on replacing rows; None where no row depends on the others."""
+    before, reacted, worst, effect = subject.run(base), False, None, 0.0
     for changed, replaced in _trials(subject, base):
         differences = max_abs_diff(before, subject.run(changed)).amax(1).cpu()
         reacted |= bool(differences[replaced].any())
@@ -39,14 +44,14 @@ def run(subject: Subject) -> Report:
             worst, effect = (changed, int(others.argmax())), float(others.max())
     if not reacted:
         return failed_control("replacing rows changed no output, not even their own")
-    return (worst and _judge_replaced(subject, base, *worst)) or _judge_smaller(subject, base, before)
+    return worst and _judge_replaced(subject, base, *worst)
 
 
 def _trials(subject: Subject, base: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches with half of their rows replaced, and which ones those are [R]."""
     gen = generator(subject.settings.seed, "isolation")
     row, digits = torch.arange(len(base)), (len(base) - 1).bit_length()
-    for draw in range(max(HALVES, digits)):
+    for draw in range(max(HALVES if subject.rows_afforded is None else 1, digits)):
         fresh = subject.draw(len(base), base.shape[1], gen)
         fresh = fresh * 10.0 ** (draw % 3) if subject.settings.input == "features" else fresh
         for digit in (0, 1):
@@ -87,13 +92,8 @@ def _judge_smaller(subject: Subject, base: Tensor, before: Tensor) -> Report:
     row, effect = judged.violation.sink.row, judged.violation.effect
     return judged.report(
         f"row {row} differs by {effect:.3g} in a batch of {len(found)} and of {len(base)}",
-        f"rows replaced in {len(base)}: no other row changed, and every row is the same in a smaller batch",
+        f"no row of {len(base)} depends on another, or on how many there are",
     )
-
-
-def _forwards(settings: Settings) -> int:
-    digits = (settings.batch - 1).bit_length()
-    return 2 * max(HALVES, digits) + digits + 9
 
 
 PROBE = Probe(
@@ -101,6 +101,6 @@ PROBE = Probe(
     "rows that depend on other rows of the batch",
     order=3,
     run=run,
-    forwards=_forwards,
+    forwards=lambda subject: 2 * HALVES + subject.settings.batch.bit_length() + 5,
     blind_to="everything that happens within a row.",
 )

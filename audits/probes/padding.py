@@ -30,7 +30,7 @@ def run(subject: Subject) -> Report:
     marks. Where that decides nothing, a leak counts only if it occurs with either meaning. Outputs at padding are never
     compared. Positive control: outputs from the cut on must react.
     """
-    name = next((name for name in (*told(subject), *ARGUMENTS) if name in subject.convention.keywords), None)
+    name = _argument(subject)
     if name is None:
         return not_applicable("no argument of the model takes a padding mask")
     plain, understood = _two_rows(subject), _understood(subject, name)
@@ -46,6 +46,10 @@ def run(subject: Subject) -> Report:
     if all(report.verdict is Verdict.LEAK for report in reports):
         return reports[0]
     return not_applicable(f"what {name} marks cannot be told from what it does")
+
+
+def _argument(subject: Subject) -> str | None:
+    return next((name for name in (*told(subject), *ARGUMENTS) if name in subject.convention.keywords), None)
 
 
 def _two_rows(subject: Subject) -> Tensor:
@@ -101,9 +105,13 @@ def _hides(subject: Subject, none: Padding) -> bool:
 def _other_content(subject: Subject, left: Padding) -> tuple[Tensor, Tensor]:
     """Inputs [R, N, ...] that differ from the base in what stands in padding, and how far real outputs [R, S] do."""
     base = subject.base()
-    fresh = subject.draw(ROWS // 2, base.shape[1], generator(subject.settings.seed, "padding"))
+    fresh = subject.draw(_rows(subject) // 2, base.shape[1], generator(subject.settings.seed, "padding"))
     changed = changes.mix((torch.arange(base.shape[1]) < left.left)[None], fresh, base)
     return changed, Comparison(padded(subject, left), base).differences(changed)[:, left.left :]
+
+
+def _rows(subject: Subject) -> int:
+    return ROWS if subject.rows_afforded is None else ROWS // 4
 
 
 def _count(subject: Subject) -> int:
@@ -156,7 +164,7 @@ def _finite(subject: Subject, padding: Padding) -> Subject | None:
 def _causal(subject: Subject, padding: Padding) -> Report:
     """Whether real outputs before a change differ, given a mask."""
     comparison = Comparison(padded(subject, padding), subject.base())
-    plan = changes.everywhere(subject, comparison.base, generator(subject.settings.seed, "padding"), ROWS)
+    plan = changes.some(subject, comparison.base, generator(subject.settings.seed, "padding"), _rows(subject))
     effects = comparison.measure(plan)
     if not float(effects.future.max()):
         return not_applicable(f"skipped with {padding}: no change of the input changed any output")
@@ -229,7 +237,7 @@ PROBE = Probe(
     "the same given a padding mask, and what padding changes",
     order=9,
     run=run,
-    forwards=lambda _: 0,  # of most models, which take no padding mask
+    forwards=lambda subject: 0 if _argument(subject) is None else 30,
     blind_to="everything in a model that takes no padding mask, or one whose meaning cannot be told; padding in the "
     "middle, training mode, and choices so rare that random changes do not flip them.",
 )

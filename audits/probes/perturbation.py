@@ -11,10 +11,10 @@ from audits.instruments import adversary, changes
 from audits.instruments.differences import Changes, Comparison, Effects
 from audits.instruments.noise_floor import comparable
 from audits.instruments.probe import Probe, Report, Violation, batches, failed_control, undetermined
+from audits.instruments.sampling import in_words
 from audits.results import Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
-from audits.subject.settings import Settings
 from audits.subject.subject import Subject
 
 
@@ -50,13 +50,13 @@ def run(subject: Subject) -> Report:
     state = _SearchState()
     try:
         _search(comparison, state)
-        return _report(state)
+        return _report(state, in_words(subject, subject.settings.seq_len - 1, "cuts"))
     except OutOfTime as problem:
         return _cut_short(comparison, state, str(problem))
 
 
-def _report(state: _SearchState) -> Report:
-    """The report of a completed search."""
+def _report(state: _SearchState, sampled: str) -> Report:
+    """The report of a completed search; `sampled` says of how few."""
     if state.leak is not None:
         why = f"{state.leak.description} ({state.rows} changed sequences tried)"
         return Report(Verdict.LEAK, why, (state.leak,))
@@ -66,13 +66,13 @@ def _report(state: _SearchState) -> Report:
         doubt = f"outputs before the change differed by {state.doubts[0]}"
         return undetermined(f"{doubt}: rounding and leak cannot be distinguished in this precision")
     mixing = "" if state.beyond > 0 else "; no position influences any other"
-    why = f"{state.rows} changed sequences: no output before the change differed, later outputs did{mixing}"
+    why = f"{state.rows} changed sequences{sampled}: no output before the change differed, later outputs did{mixing}"
     return Report(Verdict.PASS, why)
 
 
 def _cut_short(comparison: Comparison, state: _SearchState, why: str) -> Report:
     """What had been tried when time ran out; nothing was decided."""
-    planned = _planned(comparison.subject.settings)
+    planned = _planned(comparison.subject)
     tried = f"{why} after {state.rows}{f' of {planned}' if state.rows < planned else ''} changed sequences"
     if state.past <= comparison.noise:
         return undetermined(f"{tried}; none changed an output before the change")
@@ -83,7 +83,7 @@ def _search(comparison: Comparison, state: _SearchState) -> None:
     """All plans in turn until one leaks."""
     subject, base = comparison.subject, comparison.base
     gen = generator(subject.settings.seed, "perturbation")
-    singles, suffixes = changes.singles(subject, base, gen), changes.suffixes(subject, base, gen)
+    singles, suffixes = changes.plans(subject, base, gen)
     state.beyond = _try(comparison, singles, state)
     _try(comparison, suffixes, state)
     _search_further(comparison, gen, state)
@@ -135,9 +135,9 @@ def _judge(comparison: Comparison, plan: Changes, effects: Effects, state: _Sear
             state.doubts.append(f"{judged.violation.effect:.1e} at floor {judged.violation.noise_floor:.1e}")
 
 
-def _planned(settings: Settings) -> int:
+def _planned(subject: Subject) -> int:
     """How many sequences are tried on every subject; more are evolved for those that rank something."""
-    return changes.count_changes(settings) + changes.SWEPT
+    return changes.count(subject) + changes.swept(subject)
 
 
 PROBE = Probe(
@@ -145,7 +145,8 @@ PROBE = Probe(
     "outputs before a changed suffix or token",
     order=0,
     run=run,
-    forwards=lambda settings: batches(settings, _planned(settings) + changes.SWEPT) + 6,
+    at_any_length=False,
+    forwards=lambda subject: batches(subject, _planned(subject) + changes.swept(subject)) + 6,
     blind_to="dependence on the length, which two inputs of equal length share; state and decoding; paths of training "
     "mode and of other dtypes; and changes that it neither draws, sweeps nor evolves.",
 )

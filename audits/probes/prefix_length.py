@@ -19,6 +19,7 @@ from audits.instruments.noise_floor import (
     scale_of,
 )
 from audits.instruments.probe import Probe, Report, failed_control, not_applicable, undetermined
+from audits.instruments.sampling import sample
 from audits.results import Site, Verdict
 from audits.subject.subject import Subject
 
@@ -28,15 +29,18 @@ SAMPLED = 8  # lengths, in addition to the worst, that are run in another precis
 def run(subject: Subject) -> Report:
     """f(x[:t]) against f(x)[:t] at every t that the model takes; the reason names those that it does not.
 
+    Where the trace is complete, at a few lengths: some evenly spread, and those around the powers of two, where chunks
+    and windows end.
+
     Positive control: some output must differ from the first, so that a constant does not pass.
     """
-    base = subject.base(rows=min(2, subject.settings.batch))
+    base = subject.base(rows=min(2, subject.settings.batch) if subject.rows_afforded is None else 1)
     whole = subject.run(base)
     if not comparable(whole):
         return undetermined("the outputs hold NaN or infinite numbers")
     effects, refused = {}, {}
     half = max(1, base.shape[1] // 2)
-    for length in (half, *(n for n in range(1, base.shape[1]) if n != half)):
+    for length in (half, *(n for n in _lengths(subject) if n != half)):
         try:
             effects[length] = float(max_abs_diff(subject.run(base[:, :length]), whole[:, :length]).max())
         except Exception as problem:
@@ -44,11 +48,20 @@ def run(subject: Subject) -> Report:
         if length == half and effects.get(half) and _draws_by_shape(subject, base[:1], half):
             return undetermined(f"a prefix of {half} differs from the whole sequence by {effects[half]:.2g}")
     if not effects:
-        return not_applicable(f"the model takes no shorter sequence ({refused[1]})")
+        return not_applicable(f"the model takes no shorter sequence ({next(iter(refused.values()))})")
     if float(max_abs_diff(whole[:, :1].expand_as(whole), whole).max()) == 0:
         return failed_control("all positions have the same output")
     report = _judge(subject, base, whole, effects)
     return replace(report, why=f"{report.why}{_skipped(min(effects), refused)}")
+
+
+def _lengths(subject: Subject) -> list[int]:
+    every = torch.arange(1, subject.settings.seq_len)
+    tried = sample(subject, every)
+    if len(tried) == len(every) or subject.rows_afforded is not None:
+        return tried.tolist()
+    borders = {n + step for n in (2**i for i in range(len(every).bit_length())) for step in (-1, 0, 1)}
+    return sorted({*tried.tolist(), *borders} & {*every.tolist()})
 
 
 def _draws_by_shape(subject: Subject, row: Tensor, length: int) -> bool:
@@ -73,7 +86,8 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
     """Judge the length with the largest effect, each row alone; what shows among other rows only decides nothing."""
     worst = max(effects, key=lambda length: effects[length])
     alone = [max_abs_diff(subject.run(row[:, :worst]), subject.run(row)[:, :worst]) for row in base.split(1)]
-    compared = {worst, *list(effects)[:: max(1, len(effects) // SAMPLED)]}
+    spread = SAMPLED if subject.rows_afforded is None else 1
+    compared = {worst, *list(effects)[:: max(1, len(effects) // spread)]}
 
     def measure(other: Subject) -> Tensor:
         full = other.run(base)
@@ -85,11 +99,13 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
     judged = judge_calls(subject, measure, torch.cat(alone).cpu(), scale=scale, noise=noise)
     sink, effect, floor = judged.violation.sink, judged.violation.effect, judged.violation.noise_floor
     explained = BY_CHANCE * max(floor, effect, rounding(subject, scale))
+    every = base.shape[1] - 1
+    sampled = f" of {every} (because the trace is complete)" if len(_lengths(subject)) < every else ""
     if judged.verdict is Verdict.PASS and effects[worst] > explained and not rows_draw_apart(subject):
         return undetermined(f"cutting the sequence at {worst} changes rows by {effects[worst]:.1e} among others only")
     return judged.having(source=Site(worst, sink.row)).report(
         f"cutting the sequence at {worst} changes the output at position {sink.position} by {effect:.3g}",
-        f"{len(effects)} prefixes agree with the whole sequence to {effect:.1e} (floor {floor:.1e})",
+        f"{len(effects)}{sampled} prefixes agree with the whole sequence to {effect:.1e} (floor {floor:.1e})",
     )
 
 
@@ -98,7 +114,8 @@ PROBE = Probe(
     "outputs of a prefix with and without what follows",
     order=2,
     run=run,
-    forwards=lambda settings: settings.seq_len + 6,
+    at_any_length=False,
+    forwards=lambda subject: len(_lengths(subject)) + 6,
     blind_to="leaks that a prefix shares with the whole: a future token that decides nothing at the lengths tried (it "
     "draws one sequence, not many), state, other rows, training mode, other dtypes.",
 )

@@ -18,7 +18,7 @@ from audits.instruments.source_lines import Frame, display_path
 from audits.instruments.tracing.attribution import Attribution, attribute
 from audits.instruments.tracing.blocking import blocking
 from audits.instruments.tracing.taint_map import MAX_POSITIONS
-from audits.instruments.tracing.trace import Trace, positions, trace
+from audits.instruments.tracing.trace import Trace, positions, trace, traced
 from audits.instruments.tracing.tracer import Escape
 from audits.results import STRUCTURAL, Verdict
 from audits.subject.budget import OutOfTime
@@ -44,7 +44,7 @@ def run(subject: Subject) -> Report:
     if not comparable(subject.run(base)):
         return undetermined("the outputs hold NaN or infinite numbers")
     try:
-        found = trace(subject, base, positions(base))
+        found = traced(subject)
     except Exception as problem:  # some constructs (higher-order operators) do not run under a dispatch mode
         return not_applicable(f"the model does not run under tracing ({type(problem).__name__})")
     if int(found.latest.max()) < 0:
@@ -112,7 +112,7 @@ def _with_training(subject: Subject, base: Tensor, report: Report, evaluated: Tr
     if report.verdict is not Verdict.PASS or subject.module is None:
         return report
     try:
-        found = trace(subject, base, positions(base), training=True)
+        found = traced(subject, training=True)
     except Exception:  # a model that cannot be called in training mode has no leak in it
         return report
     if not bool(found.leaking().any()):
@@ -148,8 +148,7 @@ def _plans(comparison: Comparison, found: Trace, *, thorough: bool) -> Iterator[
     yield own, comparison.measure(own)
     # From here on the same draws as the perturbation probe, so that chance does not make the two disagree.
     gen = generator(subject.settings.seed, "perturbation")
-    plans = [changes.singles(subject, base, gen), changes.suffixes(subject, base, gen)]
-    for plan in (*plans, changes.sweep(subject, gen)):
+    for plan in (*changes.plans(subject, base, gen, training=comparison.training), changes.sweep(subject, gen)):
         yield plan, comparison.measure(plan)
     if not thorough:
         return
@@ -269,6 +268,7 @@ PROBE = Probe(
     "where later tokens flow, operation by operation",
     order=2,
     run=run,
+    at_any_length=False,
     forwards=lambda _: 4,
     blind_to="numbers that are computed from the length itself, since no token flows there; branches on shapes; "
     "calls, rows and dtypes other than the traced ones. A flow counts only once a change of tokens shows it.",

@@ -141,6 +141,6 @@ PROBE = Probe(
     "outputs that depend on earlier calls",
     order=4,
     run=run,
-    forwards=lambda settings: 33 if settings.batch > 1 else 30,
+    forwards=lambda subject: 33 if subject.settings.batch > 1 else 30,
     blind_to="everything that one call does by itself, except to write into its input.",
 )

@@ -9,6 +9,7 @@ from audits.instruments import changes
 from audits.instruments.differences import Comparison
 from audits.instruments.noise_floor import comparable
 from audits.instruments.probe import Probe, Report, batches, failed_control, not_applicable, undetermined
+from audits.instruments.sampling import in_words
 from audits.results import Verdict
 from audits.subject.dropout import WithoutDropout, draws
 from audits.subject.randomness import generator
@@ -53,11 +54,12 @@ def _perturbed(comparison: Comparison) -> Report:
     if comparison.noise:
         return undetermined("two calls with equal random generators differ: randomness outside torch, numpy and Python")
     gen = generator(comparison.subject.settings.seed, "training-mode")
-    plan = changes.everywhere(comparison.subject, comparison.base, gen)
+    plan = changes.everywhere(comparison.subject, comparison.base, gen, training=True)
     effects = comparison.measure(plan)
     if not float(effects.future.max()):
         return failed_control("no change of the input changed any output")
-    why = f"{len(plan.cuts)} changed sequences in training mode: no output before the change differed"
+    sampled = in_words(comparison.subject, comparison.base.shape[1] - 1, "cuts", training=True)
+    why = f"{len(plan.cuts)} changed sequences in training mode{sampled}: no output before the change differed"
     judged = comparison.leak_or_doubt(plan, effects)
     if judged is None:
         return Report(Verdict.PASS, why)
@@ -80,7 +82,7 @@ PROBE = Probe(
     "the same in training mode with gradients, generators pinned",
     order=5,
     run=run,
-    forwards=lambda settings: batches(settings, changes.count_changes(settings)) + 5,
+    forwards=lambda subject: batches(subject, changes.count(subject, training=True)) + 5,
     blind_to="length, state, other rows and decoding; and choices so rare that random changes do not flip them, as it "
     "evolves no inputs.",
 )

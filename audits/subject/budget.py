@@ -35,6 +35,7 @@ class Budget:
             raise ValueError(f"the budget must be a number of seconds above 0, not {seconds!r}")
         self.seconds, self.interrupt = seconds, interrupt
         self._started = time.monotonic()
+        self._until = math.inf  # seconds after the start, up to which a share lasts
 
     def __str__(self) -> str:
         return "no budget" if self.seconds is None else f"the budget of {self.seconds:g} s"
@@ -47,7 +48,16 @@ class Budget:
     @property
     def left(self) -> float:
         """Seconds left; infinite where there is no limit, negative once it is spent."""
-        return math.inf if self.seconds is None else self.seconds - self.used
+        return math.inf if self.seconds is None else min(self.seconds, self._until) - self.used
+
+    @contextmanager
+    def share(self, part: float) -> Iterator[None]:
+        """Around work that may take a part of the time left, at most all of it."""
+        self._until = self.used + max(0.0, min(1.0, part) * self.left)
+        try:
+            yield
+        finally:
+            self._until = math.inf
 
     def check(self) -> None:
         """Raise OutOfTime once the budget is spent."""
@@ -75,7 +85,8 @@ class Budget:
             signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
 
     def _expire(self) -> NoReturn:
-        raise OutOfTime(f"{self} ran out")
+        share = self.seconds is not None and self.used < self.seconds
+        raise OutOfTime(f"{'its share of ' if share else ''}{self} ran out")
 
 
 def _has_alarm() -> bool:

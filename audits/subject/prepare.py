@@ -24,9 +24,10 @@ from audits.subject.packing import DOCUMENT_ARGUMENTS
 from audits.subject.progress import AuditClock
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings, SubjectError
-from audits.subject.subject import Mode, Model, Subject, own_dtype
+from audits.subject.subject import Mode, Model, Subject, own_dtype, rows_afforded
 
 MIN_BATCHES = 32  # for which a budget should leave time: fewer rows at a time rather than fewer batches; our choice
+DEAR_BATCH = 4  # rows at once, at most, where a row is dear; our choice
 MAX_BATCH_SLOWDOWN = 1.5  # at which a batch of twice the rows is still preferred; our choice
 
 
@@ -47,16 +48,24 @@ def prepare(model: Model, settings: Settings, clock: AuditClock | None = None) -
     model, settings = fitted(model, settings)
     _check_arguments(model, settings)
     settings = _with_vocabulary(model, settings)
-    subject = _first_that_runs(model, settings, clock or AuditClock())
+    subject, outputs = _first_that_runs(model, settings, clock or AuditClock())
     with subject.preserve_state():
-        settings = subject.settings = _with_batch(subject)
-        subject.outputs, subject.not_judged = _outputs(subject)
-        subject.compute_dtype = _compute_dtype(subject)
-    if subject.dtype == torch.float64:
-        subject.float32_copy = with_dtype(subject, torch.float32)
-    if subject.compute_dtype != torch.float64:
-        subject.float64_reference = float64_reference(subject)
+        settings = subject.settings = _with_batch(subject, outputs)
+        short = subject.shorter()
+        subject.outputs, subject.not_judged = _outputs(short)
+        subject.compute_dtype = _compute_dtype(short)
+    subject.in_dtype = partial(in_dtype, subject)
     return subject
+
+
+def in_dtype(subject: Subject, name: str) -> Subject | None:
+    """The subject in the dtype of one of its properties, made on a short sequence where that is cheaper."""
+    made = None
+    if name == "float32_copy" and subject.dtype == torch.float64:
+        made = with_dtype(subject.shorter(), torch.float32)
+    if name == "float64_reference" and subject.compute_dtype != torch.float64:
+        made = float64_reference(subject.shorter())
+    return made and made.variant(settings=subject.settings)
 
 
 def _check_arguments(model: Model, settings: Settings) -> None:
@@ -93,7 +102,6 @@ def with_dtype(subject: Subject, dtype: torch.dtype | None, *modes: Mode) -> Sub
         other = Subject(model, subject.settings, dtype, subject.clock, (*subject.modes, *modes))
         other.outputs = subject.outputs
         with other.preserve_state():
-            other.run(other.base())
             other.compute_dtype = _compute_dtype(other)
     except Exception:
         return None
@@ -113,40 +121,41 @@ def float64_reference(subject: Subject) -> Subject | None:
     return same if same is not None and same.same_path else with_dtype(subject, torch.float64, *forced)
 
 
-def _first_that_runs(model: Model, settings: Settings, clock: AuditClock) -> Subject:
-    """The subject in the dtype of the settings; where they name none, in float64, else in its own."""
+def _first_that_runs(model: Model, settings: Settings, clock: AuditClock) -> tuple[Subject, Tensor]:
+    """The subject in the first dtype that runs, and its outputs."""
     error: Exception | None = None
     for dtype in _candidate_dtypes(model, settings):
         try:
             subject = Subject(model, settings, dtype, clock)
             with subject.preserve_state():
-                subject.run(subject.base())
+                return subject, subject.run(subject.base())
         except SubjectError:
             raise
         except Exception as problem:
             error = problem
-        else:
-            return subject
     raise SubjectError(_explain(error, model, settings))
 
 
 def _candidate_dtypes(model: Model, settings: Settings) -> list[torch.dtype | None]:
-    """The dtypes to try, best first; None casts nothing, the only choice for a plain callable of tokens.
+    """The dtypes to try, best first: those of the settings, float64, or its own first where a row is dear.
 
-    A model that mixes dtypes on purpose may run in no other way either.
+    None casts nothing, the only choice for a plain callable of tokens. A model that mixes dtypes on purpose may run in
+    no other way either.
     """
     if settings.dtype is not None:
         return [getattr(torch, settings.dtype)]
     if isinstance(model, nn.Module) or settings.input == "features":
-        return list(dict.fromkeys([torch.float64, own_dtype(model), None]))
+        first = torch.float64 if rows_afforded(model, settings) is None else own_dtype(model)
+        return list(dict.fromkeys([first, torch.float64, own_dtype(model), None]))
     return [None]
 
 
-def _with_batch(subject: Subject) -> Settings:
+def _with_batch(subject: Subject, outputs: Tensor) -> Settings:
     """The settings with the largest batch, up to theirs, that the model takes and that suits the budget."""
-    asked = subject.rows(subject.run(subject.base()))
-    rows = _halved(subject, asked) if subject.clock.budget.seconds is None else _doubled(subject, asked)
-    return subject.settings if rows == asked else replace(subject.settings, batch=rows)
+    asked = subject.rows(outputs) if subject.rows_afforded is None else min(DEAR_BATCH, subject.rows(outputs))
+    short = subject.shorter()
+    rows = _halved(short, asked) if subject.clock.budget.seconds is None else _doubled(short, asked)
+    return subject.settings if rows == subject.rows(outputs) else replace(subject.settings, batch=rows)
 
 
 def _outputs(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from audits.subject.budget import OutOfTime
 from audits.subject.call_convention import call_convention
@@ -25,6 +27,10 @@ Model = Callable[..., Any]
 ExtraKwargs = Callable[[Tensor, torch.dtype], dict[str, Any]]  # (inputs, dtype) -> further arguments of one call
 Mode = Callable[[], AbstractContextManager[object]]  # makes what is active during a call
 MAX_ELEMENTS = 2**26  # of an output held at once: half a GiB in float64
+CHEAP = 1e9  # floating-point operations of a row, about, up to which it costs nearly nothing
+AFFORDED = 2.5e11  # of these operations for the rows of one probe, where a row costs more
+ROWS = (8, 16)  # of these at least, and at most; our choice
+SHORT = 96  # positions, the usual number, on which a dear model shows what it does at any length
 
 
 class Subject:
@@ -40,14 +46,14 @@ class Subject:
         outputs: the names of what is judged of that which it returns.
         not_judged: the names of floating tensors that it returns and that go with no position.
         real: makes from inputs [B, N, ...] which positions are judged, bool [B, N]; None: all.
-        float32_copy: the same in float32, where this one is float64 and that runs.
-        float64_reference: the same in float64 throughout, where this one computes in something coarser.
+        in_dtype: makes this one in another dtype, by the name of the property that is it; None where there is none.
         same_path: whether this one, run in place of a coarser one, provably performs the same operations.
         original: the model as it was given.
         modes: what is active during a call.
         noise: how far calls that ought to be equal differ; None until measured.
         draws_randomly: whether outputs in evaluation mode depend on the global generators; None until tried.
         reproducible: whether an effect has been measured repeatedly and was equal to the last bit.
+        traces: what traced passes found, by whether in training mode.
         clock: budget and progress of the audit, shared with `float32_copy` and `float64_reference`.
     """
 
@@ -72,8 +78,9 @@ class Subject:
         cast = self.module is None or (self.copied and dtype is not None)
         self.dtype = dtype if cast else own_dtype(model)
         self.compute_dtype = self.dtype
-        self.float32_copy: Subject | None = None
-        self.float64_reference: Subject | None = None
+        self.in_dtype: Callable[[str], Subject | None] = lambda name: None  # noqa: ARG005 - there is none
+        self._made: dict[str, Subject | None] = {}
+        self.traces: dict[bool, Any] = {}
         self.same_path = False
         self.noise: float | None = None
         self.reproducible = False
@@ -149,9 +156,8 @@ class Subject:
     def variant(self, **attributes: Any) -> Subject:
         """The same model called or judged in another way, and so its copies in other dtypes."""
         other = copy.copy(self)
-        for name in ("float32_copy", "float64_reference"):
-            in_dtype = getattr(self, name)
-            setattr(other, name, in_dtype and in_dtype.variant(**attributes))
+        other._made, other.traces = {}, {}
+        other.in_dtype = lambda name: (made := self._in_dtype(name)) and made.variant(**attributes)
         vars(other).update(attributes)
         return other
 
@@ -224,12 +230,33 @@ class Subject:
         """The unperturbed inputs of this audit; the same for every probe."""
         return self.draw(rows, length or self.settings.seq_len, generator(self.settings.seed, "base"))
 
-    # -- precision -----------------------------------------------------------------------------------------------
+    # -- precision and cost --------------------------------------------------------------------------------------
 
     @property
-    def is_float64_throughout(self) -> bool:
-        """Whether all arithmetic really is float64 and there is a float32 copy to compare with."""
-        return self.float32_copy is not None and self.compute_dtype == torch.float64
+    def float32_copy(self) -> Subject | None:
+        """The same in float32, where this one is float64 and that runs."""
+        return self._in_dtype("float32_copy")
+
+    @property
+    def float64_reference(self) -> Subject | None:
+        """The same in float64 throughout, where this one computes in something coarser and that runs."""
+        return self._in_dtype("float64_reference")
+
+    def _in_dtype(self, name: str) -> Subject | None:
+        if name not in self._made:
+            self._made[name] = self.in_dtype(name)
+        return self._made[name]
+
+    @property
+    def rows_afforded(self) -> int | None:
+        """How many rows of the whole length a probe may run where a few will do; None: they cost nearly nothing."""
+        return rows_afforded(self.model, self.settings)
+
+    def shorter(self) -> Subject:
+        """The same on a shorter sequence where rows are dear: for what a model does at any length."""
+        if self.rows_afforded is None or self.settings.seq_len <= SHORT:
+            return self
+        return self.variant(settings=replace(self.settings, seq_len=SHORT))
 
 
 def _without_exit(function: Callable[[Any, Tensor], Any], model: Any, inputs: Tensor) -> Any:
@@ -248,6 +275,17 @@ def own_dtype(model: Model) -> torch.dtype | None:
         return None
     tensors = (t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point())
     return next((t.dtype for t in tensors), torch.float32)
+
+
+def rows_afforded(model: Model, settings: Settings) -> int | None:
+    """How many rows a probe may run where a few will do; None where a row costs nearly nothing.
+
+    A row costs 2 PN operations for its P parameters and N tokens, and about 4 N^2 sqrt(P) for attention.
+    """
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    weights = sum(p.numel() for p in parameters if not is_lazy(p))
+    cost = 2 * weights * settings.seq_len + 4 * settings.seq_len**2 * weights**0.5
+    return None if cost <= CHEAP else max(ROWS[0], min(ROWS[1], int(AFFORDED / cost)))
 
 
 def _trainable(model: Model) -> tuple[str, ...]:

@@ -36,8 +36,11 @@ def contract(call: Call, first: str, second: str) -> Tensor | None:
 def _masked(labels: Tensor, zero: Tensor) -> Tensor:
     """Max over k of labels [.., I, K] where not zero [.., K, J]: [.., I, J].
 
-    Rows or columns that are all equal, as they mostly are (features of one token), are computed once.
+    Labels that are equal along k, as they mostly are (features of one token), need no product; rows or columns that
+    are all equal are computed once.
     """
+    if bool((labels == labels[..., :1]).all()):
+        return labels[..., :1] * (~zero).any(-2, keepdim=True)
     if labels.shape[-2] > 1 and bool((labels == labels[..., :1, :]).all()):
         labels = labels[..., :1, :]
     if zero.shape[-1] > 1 and bool((zero == zero[..., :1]).all()):

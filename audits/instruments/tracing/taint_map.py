@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 LABEL_DTYPE = torch.int16
 MASKED = 1 << 14  # flag in labels of elements that a huge negative constant was added to
+RELEASED = 16  # after so many writes the labels of storages that are gone are released
 MAX_POSITIONS = MASKED - 2  # that fit into a label
 
 
@@ -31,14 +33,14 @@ class TaintMap:
         item: bytes an element.
         masked: whether any label may have the MASKED flag.
         packed: whether the elements are coordinates of cells that a mask kept (see `rules_index`).
-        keep: the tensor that keeps the storage alive, so that its address is not given to another.
+        storage: a weak reference, as long as which lives the storage's address is not given to another.
     """
 
     flat: Tensor
     item: int
     masked: bool
     packed: bool
-    keep: Tensor
+    storage: StorageWeakRef
     _dense: bool | None = None
 
     def dense(self) -> bool:
@@ -72,6 +74,7 @@ class TaintMaps:
 
     def __init__(self) -> None:
         self._maps: dict[int, TaintMap] = {}
+        self._written = 0
 
     def of(self, tensor: Tensor) -> TaintMap | None:
         """The taint map of a tensor's storage, None where all of it is constant."""
@@ -100,7 +103,11 @@ class TaintMaps:
                 flat = before.flat.repeat_interleave(before.item // item) if item < before.item else before.flat.clone()
                 masked, packed = masked or before.masked, packed or before.packed
             _assign(flat, item, tensor, labels)
-        self._maps[storage_key(tensor)] = TaintMap(flat, item, masked, packed, tensor)
+        weak = StorageWeakRef(tensor.untyped_storage()) if before is None else before.storage
+        self._maps[storage_key(tensor)] = TaintMap(flat, item, masked, packed, weak)
+        self._written += 1
+        if self._written % RELEASED == 0:
+            self._maps = {key: each for key, each in self._maps.items() if not each.storage.expired()}
 
 
 def _assign(flat: Tensor, item: int, tensor: Tensor, labels: Tensor | None) -> None:

@@ -24,6 +24,7 @@ class Trace:
         assumptions: what was assumed, in words.
         escapes: values that left for Python.
         compared: numbers that integers which depend on tokens are compared with, in the order of the pass.
+        choices: operations that rank or compare what depends on tokens.
     """
 
     latest: Tensor
@@ -31,10 +32,26 @@ class Trace:
     assumptions: tuple[str, ...]
     escapes: tuple[Escape, ...]
     compared: tuple[int | float, ...]
+    choices: tuple[str, ...]
 
     def leaking(self) -> Tensor:
         """Where an output depends on a later position: bool [B, N]."""
         return self.latest > torch.arange(self.latest.shape[1])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it shows every way that a token can take to an output, and none of them leads to an earlier one."""
+        doubts = (self.unknown, self.assumptions, self.choices, [e for e in self.escapes if e.latest])
+        return int(self.latest.max()) >= 0 and not any(doubts) and not bool(self.leaking().any())
+
+
+def traced(subject: Subject, *, training: bool = False) -> Trace:
+    """What a pass on the base input finds; the subject remembers it."""
+    if training not in subject.traces:
+        base = subject.base()
+        subject.traces[training] = trace(subject, base, positions(base), training=training)
+    found: Trace = subject.traces[training]
+    return found
 
 
 def positions(inputs: Tensor) -> Tensor:
@@ -54,8 +71,15 @@ def trace(
     latest = torch.zeros(inputs.shape[:2], dtype=torch.int64)
     if labels is not None:
         latest = unflagged(labels).reshape(*inputs.shape[:2], -1).amax(-1).long().cpu()
-    notes, compared = tracer.notes, tuple(tracer.compared)
-    return Trace(latest - 1, tuple(notes.unknown), tuple(notes.assumptions), tuple(tracer.escapes), compared)
+    notes = tracer.notes
+    return Trace(
+        latest - 1,
+        tuple(notes.unknown),
+        tuple(notes.assumptions),
+        tuple(tracer.escapes),
+        tuple(tracer.compared),
+        tuple(tracer.choices),
+    )
 
 
 def trace_outputs(

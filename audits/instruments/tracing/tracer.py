@@ -58,6 +58,7 @@ class Tracer(DispatchMode):
         self.notes = Notes(grouping)
         self.escapes: list[Escape] = []
         self.compared: dict[int | float, None] = {}  # numbers that the subject compares integers with, in that order
+        self.choices: dict[str, None] = {}  # operations that rank or compare what depends on tokens
         self._reads = 0
         tensors = [] if module is None else [*module.parameters()]
         self._weights: dict[int, bool | None] = {storage_key(t): None for t in tensors}
@@ -84,6 +85,8 @@ class Tracer(DispatchMode):
             return out
         if todo.name in COMPARISONS:
             self._note_compared(values, labels)
+        if todo.name in COMPARISONS | RANKINGS:
+            self.choices[todo.name] = None
         simpler = self._decomposition(func) if todo.rule is None else None
         if simpler is not None:
             with self:
