@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,7 +24,10 @@ import yaml
 from torch import nn
 
 import audits
+import audits.betting
+import hubrouter
 from audits.__main__ import _parser, main
+from audits.cli._commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -177,6 +181,32 @@ def test_a_link_a_path_and_a_name_that_do_not_exist_are_seen() -> None:
     assert unknown_paths("`audits/leaks/<name>.py`, `audits/none.py`, see audits/results.py.") == ["audits/none.py"]
     assert unknown_classes("`Probe(name)` and `Prob(name)`") == ["Prob"]
     assert unknown_names("`audits.audit`, `audits.none`, `audits.leaks.needle:leaky`") == ["audits.none"]
+
+
+def site_hook() -> Any:
+    """The module that makes a site of the pages."""
+    found = importlib.util.spec_from_file_location("site_hook", ROOT / "docs" / "_site.py")
+    assert found is not None
+    module = importlib.util.module_from_spec(found)
+    assert found.loader is not None
+    found.loader.exec_module(module)
+    return module
+
+
+def test_the_site_links_to_the_repository_where_a_link_leaves_the_pages() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="findings/README.md"))
+    text = site_hook().on_page_markdown("[a](../survey.md) [b](../../reports/README.md#x)", page)
+    home = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
+    assert text == f"[a](../survey.md) [b]({home}/blob/main/reports/README.md#x)"
+
+
+def test_the_reference_has_every_command_and_every_public_name() -> None:
+    reference = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md")}
+    asked = re.findall(r"^## (\w+)\n\n.*\n\n<!-- help: \1 -->$", reference["command-line"], re.MULTILINE)
+    assert sorted(asked) == sorted(COMMANDS)
+    assert "--preset {thorough,quick}" in " ".join(site_hook().command_help("model").split())
+    for package, page in ((audits, "audits"), (audits.betting, "betting"), (hubrouter, "hubrouter")):
+        assert [name for name in package.__all__ if f"{package.__name__}.{name}" not in reference[page]] == []
 
 
 def test_every_file_the_architecture_names_exists() -> None:
