@@ -37,7 +37,7 @@ def blocks(language: str) -> list[str]:
 
 def fixed() -> str:
     """The tutorial's model after its change, whose blocks of removed lines stand before those that replace them."""
-    (source,), (change,) = blocks("python"), blocks("diff")
+    source, (change,) = blocks("python")[0], blocks("diff")
     for old, new in re.findall(r"((?:^-.*\n)+)((?:^\+.*\n)+)", change, re.MULTILINE):
         before, after = ("".join(line[1:] for line in part.splitlines(keepends=True)) for part in (old, new))
         assert source.count(before) == 1
@@ -87,13 +87,13 @@ def finding() -> str:
 
 def tutorial_terminal() -> str:
     """Of the tutorial: its leak on a terminal."""
-    with folder_with(*blocks("python")):
+    with folder_with(blocks("python")[0]):
         return terminal("mixer.py:build", " --seq-len 32", width=88, name="tutorial", seq_len=32)
 
 
 def tutorial_page() -> str:
     """Of the tutorial: the page of its leak."""
-    with folder_with(*blocks("python")):
+    with folder_with(blocks("python")[0]):
         return page("findings", 1770)
 
 
