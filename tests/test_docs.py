@@ -288,6 +288,14 @@ def test_the_site_links_to_the_repository_where_a_link_leaves_the_pages() -> Non
     assert text == f"[a](../survey.md) [b]({home}/blob/main/reports/README.md#x)"
 
 
+def test_the_first_page_links_to_every_other() -> None:
+    first = ROOT / "docs" / "README.md"
+    linked = {
+        (first.parent / link).resolve() for link in re.findall(r"\]\(([^)#]+)\)", first.read_text(encoding="utf-8"))
+    }
+    assert {*first.parent.glob("*.md"), *first.parent.glob("reference/*.md")} - linked == {first}
+
+
 def test_the_reference_has_every_command_and_every_public_name() -> None:
     reference = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md")}
     asked = re.findall(r"^## (\w+)\n\n.*\n\n<!-- help: \1 -->$", reference["command-line"], re.MULTILINE)
