@@ -65,7 +65,9 @@ PYTHON = [(page, text) for page, text in fences("python") if not re.search(r"^de
 
 
 @pytest.mark.parametrize(("page", "text"), PYTHON, ids=[f"{page.name}-{i}" for i, (page, _) in enumerate(PYTHON)])
-def test_every_python_block_runs(page: Path, text: str) -> None:
+def test_every_python_block_runs_and_prints_what_the_page_shows(
+    page: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     names: dict[str, Any] = {"my_model": Causal(), "MyMixer": lambda dim: Causal(dim, None)}
     try:
         exec(compile(text, str(page), "exec"), names)
@@ -76,6 +78,15 @@ def test_every_python_block_runs(page: Path, text: str) -> None:
     for name, found in list(names.items()):
         if name.startswith("test_"):
             found()
+    shown = re.search(
+        re.escape(text) + r"```\n\nprints[^`]*```text\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert shown is None or without_numbers(shown[1]) == without_numbers(capsys.readouterr().out)
+
+
+def without_numbers(text: str) -> str:
+    """What another machine or release prints too."""
+    return words(re.sub(r"\d[\d.]*(e-\d+)?", "#", text))
 
 
 MODELS = """
@@ -154,7 +165,7 @@ def within(shown: Any, whole: Any) -> bool:
 
 
 def test_no_block_of_a_page_is_of_a_kind_that_no_test_reads() -> None:
-    """Those of kind text are outputs: the tutorial's are compared in test_tutorial.py, those of findings are not."""
+    """Those of kind text are outputs: the tutorial's are compared in test_tutorial.py, those of findings above."""
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     kinds = {kind for text in texts for kind in re.findall(r"^```(\w*)$", text, re.MULTILINE)}
     assert kinds == {"", "diff", "python", "sh", "text", "toml", "yaml"}
