@@ -64,6 +64,15 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/, where any warning is an error; `-- serve` shows it while it is written."""
+    extra = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]["docs"]
+    session.install("-c", "constraints.txt", *extra)  # the code is read, not imported: neither torch nor the project
+    session.env.update({"COLUMNS": "80", "NO_MKDOCS_2_WARNING": "1"})
+    session.run("python", "-m", "mkdocs", *(session.posargs or ["build"]))
+
+
+@nox.session
 def mutations(session: nox.Session) -> None:
     """Make mistakes in copies of the council, and see which leak probe catches each after how long."""
     install(session, "claims,test")

@@ -6,14 +6,18 @@ import argparse
 import ast
 import importlib.util
 import json
+import os
 import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,7 +27,10 @@ import yaml
 from torch import nn
 
 import audits
+import audits.betting
+import hubrouter
 from audits.__main__ import _parser, main
+from audits.cli._commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -53,11 +60,14 @@ def fences(language: str, pages: list[Path] = PAGES) -> list[tuple[Path, str]]:
     return [(page, text) for page, name, text in blocks if name == language]
 
 
-PYTHON = fences("python")
+# Tests that take a fixture or a parameter are run by pytest: below, and in test_tutorial.py.
+PYTHON = [(page, text) for page, text in fences("python") if not re.search(r"^def test_\w+\(\w", text, re.MULTILINE)]
 
 
 @pytest.mark.parametrize(("page", "text"), PYTHON, ids=[f"{page.name}-{i}" for i, (page, _) in enumerate(PYTHON)])
-def test_every_python_block_runs(page: Path, text: str) -> None:
+def test_every_python_block_runs_and_prints_what_the_page_shows(
+    page: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     names: dict[str, Any] = {"my_model": Causal(), "MyMixer": lambda dim: Causal(dim, None)}
     try:
         exec(compile(text, str(page), "exec"), names)
@@ -68,6 +78,99 @@ def test_every_python_block_runs(page: Path, text: str) -> None:
     for name, found in list(names.items()):
         if name.startswith("test_"):
             found()
+    shown = re.search(
+        re.escape(text) + r"```\n\nprints[^`]*```text\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert shown is None or without_numbers(shown[1]) == without_numbers(capsys.readouterr().out)
+
+
+def without_numbers(text: str) -> str:
+    """What another machine or release prints too."""
+    return words(re.sub(r"\d[\d.]*(e-\d+)?", "#", text))
+
+
+MODELS = """
+import torch
+from torch import nn
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(100, 8), nn.Linear(8, 100)
+    def forward(self, tokens):
+        return self.head(self.embedding(tokens).cumsum(1))
+
+class Forgetful(Tagger):  # of all pieces of a stream but the last
+    def stream(self, tokens, state=None):
+        return self(tokens), 0
+
+class MyMixer(nn.Linear):
+    def __init__(self, dim):
+        super().__init__(dim, dim)
+
+build_mixer, build_block = Tagger, Forgetful
+"""
+
+
+def test_the_tests_of_the_guide_run_in_pytest(tmp_path: Path) -> None:
+    (test,) = [text for _, text in fences("python", [GUIDE]) if "(causality)" in text]
+    (tmp_path / "test_guide.py").write_text(MODELS + test)
+    command = [sys.executable, "-m", "pytest", "-p", "audits.testing.plugin", "-p", "no:cacheprovider", "-W", "error"]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, cwd=tmp_path, env=one_thread, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
+    assert " 1 xfailed" in run.stdout
+
+
+def test_the_command_of_the_cookbook_passes_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cookbook = [ROOT / "docs" / "cookbook.md"]
+    (source,) = [text for _, text in fences("python", cookbook) if "class Translator" in text]
+    (tmp_path / "my_models.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    ((_, line),) = fences("sh", cookbook)
+    assert main([*shlex.split(line)[1:], "--seq-len", "24", "--preset", "quick"]) == 0
+
+
+SHELL = fences("sh")
+
+
+@pytest.mark.parametrize(("page", "text"), SHELL, ids=[f"{page.name}-{i}" for i, (page, _) in enumerate(SHELL)])
+def test_every_line_of_a_shell_block_is_one_that_its_program_takes(page: Path, text: str) -> None:
+    """Most of them train, download or need a cluster, so that they are read and not run."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for line in re.split(r"\n|&&", text):
+        program, *words = shlex.split(line, comments=True) or [""]
+        if Path(program).name == "hubrouter-audit":
+            _parser().parse_args(words)
+        elif words[:1] == ["-m"]:
+            assert importlib.util.find_spec(words[1])
+        else:
+            assert Path(program).name in ("nox", "pip", "")
+        named = re.findall(r"(?:hubrouter-audit|\.)\[([\w,]+)\]", line)
+        assert {extra for names in named for extra in names.split(",")} <= set(extras)
+
+
+def test_the_row_of_the_survey_is_part_of_its_table() -> None:
+    ((_, text),) = fences("toml")
+    table = tomllib.loads((ROOT / "audits" / "survey" / "packages.toml").read_text())
+    assert within(tomllib.loads(text), table)
+    assert not within({"packages": {"local-attention": {"requirements": []}}}, table)
+
+
+def within(shown: Any, whole: Any) -> bool:
+    """Whether a table holds all that is shown of it."""
+    if not isinstance(shown, dict):
+        return bool(shown == whole)
+    return all(key in whole and within(value, whole[key]) for key, value in shown.items())
+
+
+def test_no_block_of_a_page_is_of_a_kind_that_no_test_reads() -> None:
+    """Those of kind text are outputs: the tutorial's are compared in test_tutorial.py, those of findings above."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    kinds = {kind for text in texts for kind in re.findall(r"^```(\w*)$", text, re.MULTILINE)}
+    assert kinds == {"", "diff", "python", "sh", "text", "toml", "yaml"}
+    assert [page for page, _ in fences("")] == [ROOT / "tests" / "report" / "data" / "README.md"]
+    assert {page.parent.name for page, _ in fences("text")} == {"docs", "findings"}
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -179,6 +282,40 @@ def test_a_link_a_path_and_a_name_that_do_not_exist_are_seen() -> None:
     assert unknown_names("`audits.audit`, `audits.none`, `audits.leaks.needle:leaky`") == ["audits.none"]
 
 
+def site_hook() -> Any:
+    """The module that makes a site of the pages."""
+    found = importlib.util.spec_from_file_location("site_hook", ROOT / "docs" / "_site.py")
+    assert found is not None
+    module = importlib.util.module_from_spec(found)
+    assert found.loader is not None
+    found.loader.exec_module(module)
+    return module
+
+
+def test_the_site_links_to_the_repository_where_a_link_leaves_the_pages() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="findings/README.md"))
+    text = site_hook().on_page_markdown("[a](../survey.md) [b](../../reports/README.md#x)", page)
+    home = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
+    assert text == f"[a](../survey.md) [b]({home}/blob/main/reports/README.md#x)"
+
+
+def test_the_first_page_links_to_every_other() -> None:
+    first = ROOT / "docs" / "README.md"
+    linked = {
+        (first.parent / link).resolve() for link in re.findall(r"\]\(([^)#]+)\)", first.read_text(encoding="utf-8"))
+    }
+    assert {*first.parent.glob("*.md"), *first.parent.glob("reference/*.md")} - linked == {first}
+
+
+def test_the_reference_has_every_command_and_every_public_name() -> None:
+    reference = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md")}
+    asked = re.findall(r"^## (\w+)\n\n.*\n\n<!-- help: \1 -->$", reference["command-line"], re.MULTILINE)
+    assert sorted(asked) == sorted(COMMANDS)
+    assert "--preset {thorough,quick}" in " ".join(site_hook().command_help("model").split())
+    for package, page in ((audits, "audits"), (audits.betting, "betting"), (hubrouter, "hubrouter")):
+        assert [name for name in package.__all__ if f"{package.__name__}.{name}" not in reference[page]] == []
+
+
 def test_every_file_the_architecture_names_exists() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     names = [name for name in re.findall(r"`([\w./]+)`", text) if re.search(r"/|\.(py|toml)$", name)]
@@ -257,7 +394,7 @@ def test_the_workflow_installs_this_version() -> None:
     assert install.endswith(f' "{project["name"]}=={audits.__version__}"')
 
 
-MODELS = """
+LEAKY = """
 import torch
 from torch import nn
 
@@ -279,7 +416,7 @@ def test_the_workflows_command_runs_and_leaves_every_file(
 ) -> None:
     package = f"my_package_{code}"  # a module once imported stays imported
     (tmp_path / package).mkdir()
-    (tmp_path / package / "models.py").write_text(MODELS.format(leak=leak))
+    (tmp_path / package / "models.py").write_text(LEAKY.format(leak=leak))
     monkeypatch.chdir(tmp_path)
     (line,) = [step["run"] for step in workflow()["jobs"]["audit"]["steps"] if "hubrouter-audit model" in str(step)]
     words = shlex.split(line.replace("my_package", package))
@@ -298,6 +435,6 @@ def test_the_model_of_the_guide_passes_its_command(tmp_path: Path, monkeypatch: 
     block = next(text for _, text in fences("python", [GUIDE]) if text.startswith("# my_llama.py"))
     (tmp_path / "my_llama.py").write_text(block)
     monkeypatch.chdir(tmp_path)
-    (line,) = [text for _, text in fences("", [GUIDE]) if "my_llama.py:tiny" in text]
+    (line,) = [text for _, text in fences("sh", [GUIDE]) if "my_llama.py:tiny" in text]
     assert main(shlex.split(line)[1:]) == 0
     assert json.loads((tmp_path / "result.json").read_text())["verdict"] == "PASS"

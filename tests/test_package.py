@@ -140,7 +140,14 @@ def test_the_sdist_holds_what_the_jobs_need(built: Path) -> None:
     (found,) = built.glob("*.tar.gz")
     with tarfile.open(found) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = {"noxfile.py", "constraints.txt", "leak_probes/cases.py", "tests/conftest.py", "docs/protocol.md"}
+    needed = {
+        "noxfile.py",
+        "mkdocs.yml",
+        "constraints.txt",
+        "leak_probes/cases.py",
+        "tests/conftest.py",
+        "docs/protocol.md",
+    }
     assert needed <= names
     assert "hubrouter/diagnostic/data/hotpot_small.json" in names  # what the wheel leaves out
     assert not any(name.startswith(("reports/", ".git/")) for name in names)
