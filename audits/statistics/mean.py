@@ -15,14 +15,9 @@ MOST = 1000  # runs; more are not planned for
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean with its interval.
+    """Mean and SD of `n` runs, with the interval of the mean.
 
-    Attributes:
-        mean: over the runs.
-        sd: of the runs.
-        n: number of runs.
-        sampling: half the width of the interval that the questions alone would give; more runs do not narrow it.
-        level: of the interval.
+    `sampling` is half the width of the interval that the questions alone would give; more runs do not narrow it.
     """
 
     mean: float
@@ -52,12 +47,7 @@ class Mean:
 
 
 def mean_of_runs(values: Sequence[float], sampling_sd: float = 0.0, level: float = 0.95) -> Mean:
-    """The mean of independent runs, [n].
-
-    Args:
-        values: one for each run.
-        sampling_sd: standard error of a value from the questions, which all runs share.
-        level: of the interval.
+    """The mean of independent runs, [n]; `sampling_sd` is a value's standard error from the questions that all share.
 
     Raises:
         ValueError: fewer than 2 runs, a value that is not finite, a negative standard error, or a level outside (0, 1).

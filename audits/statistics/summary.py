@@ -10,6 +10,8 @@ from enum import StrEnum
 import numpy as np
 from scipy import stats
 
+from audits.statistics.levels import ALPHA
+
 
 class Reading(StrEnum):
     """What an undefined "±" may stand for."""
@@ -84,13 +86,13 @@ def pooled_sd(a: Summary, b: Summary) -> float:
     return math.sqrt(((a.n - 1) * a.sd**2 + (b.n - 1) * b.sd**2) / df)
 
 
-def sd_interval(sd: float, df: int, level: float = 0.95) -> Interval:
-    """The chi-squared interval of a standard deviation known from `df` degrees of freedom, normal noise assumed.
+def sd_interval(sd: float, df: int) -> Interval:
+    """The 95 % chi-squared interval of a standard deviation known from `df` degrees of freedom, normal noise assumed.
 
     Raises:
-        ValueError: a negative SD, no degrees of freedom, or a level outside (0, 1).
+        ValueError: a negative SD, or no degrees of freedom.
     """
-    if sd < 0 or df < 1 or not 0 < level < 1:
-        raise ValueError(f"need sd >= 0, df >= 1 and 0 < level < 1, got sd={sd}, df={df}, level={level}")
-    tail = (1 - level) / 2
+    if sd < 0 or df < 1:
+        raise ValueError(f"need sd >= 0 and df >= 1, got sd={sd}, df={df}")
+    tail = ALPHA / 2
     return Interval(sd * math.sqrt(df / stats.chi2.isf(tail, df)), sd * math.sqrt(df / stats.chi2.ppf(tail, df)))
