@@ -16,15 +16,10 @@ from audits.survey.rows import NOT_BUILT, Row, Survey
 
 
 class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a verdict changed.
+    """Why the verdict on some architectures of a library changed from the earlier to the later one, and no other.
 
-    Attributes:
-        library: its name.
-        names: of the architectures.
-        verdicts: the earlier and the later one; another change is not explained.
-        older: releases that still had the earlier verdict, such as "<4.42.3".
-        newer: releases that have the later one.
-        reason: what was changed, with the issue or pull request upstream.
+    `older` are the releases that still had the earlier verdict, such as "<4.42.3", `newer` those that have the later
+    one; `reason` names the issue or pull request upstream.
     """
 
     library: str
@@ -37,13 +32,7 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Change:
-    """An architecture whose verdict, or whose classes of leak, differ from one surveyed release to the next.
-
-    Attributes:
-        older, newer: the releases.
-        before, after: the rows.
-        cause: the explanation, None where none is on file.
-    """
+    """An architecture whose verdict, or whose classes of leak, differ from one surveyed release to the next."""
 
     older: str
     newer: str

@@ -12,7 +12,7 @@ from torch import nn
 
 from audits.formatting import error_text
 from audits.survey.fixups import FIXUPS, SEQ_LEN
-from audits.survey.libraries.transformers import build
+from audits.survey.libraries.transformers import at_most, build
 from audits.survey.library import Architecture, NotBuiltError
 from audits.survey.shrink import is_config, shrunk
 
@@ -31,10 +31,8 @@ class HuggingFaceError(Exception):
 def build_model(name: str, *, shrink: bool, seed: int = 0) -> nn.Module:
     """The model that a configuration describes, with random weights, in evaluation mode; nothing is downloaded.
 
-    Args:
-        name: a folder with a config.json, a repository in the local cache of Hugging Face, or a model type ("llama").
-        shrink: make every size small and keep one layer of each kind, as the survey of transformers does.
-        seed: of the weights.
+    `name` is a folder with a config.json, a repository in the local cache of Hugging Face, or a model type ("llama").
+    `shrink` makes every size small and keeps one layer of each kind, as the survey of transformers does.
 
     Raises:
         HuggingFaceError: transformers is not installed, there is no such configuration, or it cannot be built.
@@ -87,18 +85,12 @@ def _model_class(library: Any, config: Any) -> Any:
 
 
 def _full_size(library: Any, model_class: str, config: Any, seed: int) -> nn.Module:
-    build = getattr(library, model_class)
     try:
-        with torch.device("meta"):
-            size = sum(parameter.numel() for parameter in build(config).parameters())
-        if size > LARGEST:
-            raise HuggingFaceError(f"{size / 1e9:.1f} billion parameters are too many to audit here: give --shrink")
-        torch.manual_seed(seed)
-        model: nn.Module = build(config).eval()
-    except HuggingFaceError:
-        raise
+        model, size = at_most(LARGEST, getattr(library, model_class), config, seed)
     except Exception as problem:
         raise HuggingFaceError(f"{model_class} cannot be built: {error_text(problem)}") from problem
+    if model is None:
+        raise HuggingFaceError(f"{size / 1e9:.1f} billion parameters are too many to audit here: give --shrink")
     return model
 
 

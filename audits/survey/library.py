@@ -21,12 +21,9 @@ class NotBuiltError(Exception):
 
 @dataclass(frozen=True)
 class Architecture:
-    """One row of the survey.
+    """One row of the survey: the name in the library's registry, with a variant followed by + and its name; the class.
 
-    Attributes:
-        name: its name in the library's registry; with a variant, followed by + and the setting's name.
-        model: the class that is built.
-        package: the pinned package that it comes from, such as "linformer==0.2.3"; empty where that is the library.
+    `package` is the pinned package that it comes from, such as "linformer==0.2.3"; empty where that is the library.
     """
 
     name: str
@@ -36,12 +33,10 @@ class Architecture:
 
 @dataclass(frozen=True)
 class TinyModel:
-    """A model built for the survey, and what it takes.
+    """A model in evaluation mode, and what it takes.
 
-    Attributes:
-        model: in evaluation mode.
-        vocab_size: number of token ids; None where the model does not state it, and for features.
-        width: features a position; None for tokens.
+    `vocab_size` is None where the model does not state it, and for features; `width`, the features a position, for
+    tokens.
     """
 
     model: nn.Module

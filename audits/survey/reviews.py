@@ -22,16 +22,9 @@ class Status(StrEnum):
 
 
 class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An explanation of a verdict.
+    """An explanation of the verdict on some architectures of a library; another verdict or leak class is unexplained.
 
-    Attributes:
-        library: its name.
-        names: of the architectures.
-        verdict: the explained one; any other is unexplained.
-        status: defect, fixed, by design, undecided or not built.
-        reason: the explanation.
-        leak_classes: the explained ones; a leak of another class is unexplained.
-        releases: of the library, or of the row's own package, where it holds, such as ">=4.30,<5"; all where empty.
+    `releases` of the library, or of the row's own package, are where it holds, such as ">=4.30,<5"; all where empty.
     """
 
     library: str

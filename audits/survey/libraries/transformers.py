@@ -47,17 +47,20 @@ def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny
     try:
         model_class = getattr(_transformers(), architecture.model)
         config = _configuration(architecture, recipe, model_class)
-        with torch.device("meta"):
-            size = sum(parameter.numel() for parameter in model_class(config).parameters())
-        if size > MOST_PARAMETERS:
-            raise NotBuiltError(f"still {size} parameters after shrinking: a size is missing in the table of fix-ups")
-        torch.manual_seed(seed)
-        model = model_class(config).eval()
-    except NotBuiltError:
-        raise
+        model, size = at_most(MOST_PARAMETERS, model_class, config, seed)
     except Exception as problem:
         raise NotBuiltError.of(problem) from problem
+    if model is None:
+        raise NotBuiltError(f"still {size} parameters after shrinking: a size is missing in the table of fix-ups")
     return TinyModel(model, _vocabulary(model))
+
+
+def at_most(most: int, model_class: Any, config: Any, seed: int) -> tuple[nn.Module | None, int]:
+    """The model in evaluation mode, None where it has more parameters than these, and how many it has."""
+    with torch.device("meta"):
+        size = sum(parameter.numel() for parameter in model_class(config).parameters())
+    torch.manual_seed(seed)
+    return (model_class(config).eval() if size <= most else None), size
 
 
 def _transformers() -> Any:
@@ -85,14 +88,9 @@ def _vocabulary(model: nn.Module) -> int | None:
         embedding = model.get_input_embeddings()  # type: ignore[operator] # of every transformers model
     except Exception:
         return None
-    size = getattr(embedding, "num_embeddings", None)
-    return min(size, _limit(model)) if isinstance(size, int) else None
-
-
-def _limit(model: nn.Module) -> int:
-    """The vocabulary of the configuration at most: embeddings may have spare rows."""
-    size = getattr(model.config, "vocab_size", None)
-    return size if isinstance(size, int) else 2**31
+    # That of the configuration at most: embeddings may have spare rows.
+    sizes = (getattr(embedding, "num_embeddings", None), getattr(model.config, "vocab_size", None))
+    return min(size for size in sizes if isinstance(size, int)) if isinstance(sizes[0], int) else None
 
 
 def _first(model: Any) -> str:
