@@ -20,14 +20,10 @@ _SEAM = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/_+])(?=\w)")
 
 
 def page(template: str, *, script: str = "", **values: Any) -> str:
-    """A document.
+    """A document from a file in `audits/report/templates`; every text is escaped in those that end in .html or .svg.
 
-    Args:
-        template: the name of a file in `audits/report/templates`; every text is escaped in those that end in `.html`
-            or `.svg`.
-        script: the name of a script there, which the page holds and the browser knows by its digest. It adds comfort;
-            the page must read without it.
-        values: what the template names; a name that it lacks is an error.
+    A `script` from there is held by the page, and known to the browser by its digest; the page must read without it.
+    A name of the template that `values` lacks is an error.
     """
     held = source(script) if script else ""
     digest = base64.b64encode(hashlib.sha256(held.encode()).digest()).decode()
