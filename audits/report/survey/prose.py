@@ -54,10 +54,9 @@ def tally_sentence(survey: Survey) -> str:
 
 def review_sentence(survey: Survey) -> str:
     """Whether everything that is not a PASS has been explained."""
-    open_rows = [row.name for row in survey.rows if not row.as_reviewed]
-    if not open_rows:
-        return "Every verdict other than PASS has been examined and explained."
-    return f"{len(open_rows)} {NOT_REVIEWED} yet: {', '.join(open_rows)}."
+    left = [row.name for row in survey.rows if not row.as_reviewed]
+    explained = "Every verdict other than PASS has been examined and explained."
+    return f"{len(left)} {NOT_REVIEWED} yet: {', '.join(left)}." if left else explained
 
 
 def code_sentence(survey: Survey) -> str:
