@@ -28,12 +28,12 @@ class Mean:
 
     @property
     def half_width(self) -> float:
-        """Half the width of the interval."""
+        """Of the interval: runs by Student's t, questions by the normal distribution, added in quadrature."""
         return self._half(self.n)
 
     @property
     def interval(self) -> Interval:
-        """Runs by Student's t, questions by the normal distribution, their half widths added in quadrature."""
+        """Two-sided."""
         return Interval(self.mean - self.half_width, self.mean + self.half_width)
 
     def runs_to_resolve(self, distance: float) -> int | None:
