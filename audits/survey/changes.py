@@ -9,9 +9,9 @@ from importlib.resources import files
 from itertools import pairwise
 
 import msgspec
-from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from audits.survey.reviews import holds
 from audits.survey.rows import NOT_BUILT, Row, Survey
 
 
@@ -94,13 +94,6 @@ def _by_common_probes(before: Row, after: Row) -> tuple[Row, Row]:
 
 
 def _cause(known: Iterable[Cause], library: str, older: str, newer: str, before: Row, after: Row) -> Cause | None:
-    verdicts = (before.verdict, after.verdict)
-    for cause in known:
-        same = cause.library == library and before.name in cause.names and cause.verdicts == verdicts
-        if same and _holds(cause.older, older) and _holds(cause.newer, newer):
-            return cause
-    return None
-
-
-def _holds(specifier: str, release: str) -> bool:
-    return SpecifierSet(specifier, prereleases=True).contains(release)
+    asked = (library, (before.verdict, after.verdict))
+    same = (cause for cause in known if (cause.library, cause.verdicts) == asked and before.name in cause.names)
+    return next((cause for cause in same if holds(cause.older, older) and holds(cause.newer, newer)), None)

@@ -130,11 +130,10 @@ def _first_that_runs(architecture: Architecture, tries: list[dict[str, Any]], se
     for arguments in tries:
         try:
             built = build(architecture, arguments, seed).model
-        except NotBuiltError as error:
-            problem = error
-        else:
             if _runs(built):
                 return built
+        except NotBuiltError as error:
+            problem = error
     if built is None:
         raise HuggingFaceError(f"{architecture.model} cannot be built in a small size: {problem}") from problem
     return built

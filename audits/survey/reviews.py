@@ -46,9 +46,10 @@ def review_of(
     reviews: Iterable[Review], library: str, release: str, name: str, verdict: str, leak_classes: tuple[str, ...]
 ) -> Review | None:
     """The review that explains a row, None where nothing does; `release` is that of the row's own package, if any."""
-    for review in reviews:
-        same = review.library == library and name in review.names and review.verdict == verdict
-        held = SpecifierSet(review.releases, prereleases=True).contains(release)
-        if same and held and set(leak_classes) <= set(review.leak_classes):
-            return review
-    return None
+    same = (r for r in reviews if (r.library, r.verdict) == (library, verdict) and name in r.names)
+    return next((r for r in same if holds(r.releases, release) and set(leak_classes) <= set(r.leak_classes)), None)
+
+
+def holds(releases: str, release: str) -> bool:
+    """Whether a release is one of ">=4.30,<5"."""
+    return SpecifierSet(releases, prereleases=True).contains(release)

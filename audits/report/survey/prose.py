@@ -43,12 +43,11 @@ def tally(survey: Survey) -> dict[Mark, int]:
 
 def tally_sentence(survey: Survey) -> str:
     """How many of each kind, in one sentence."""
-    parts = []
+    parts, kinds = [], tally(survey)
     for verdict, number in survey.tally.items():
-        word = audit_mark(verdict).word
-        kinds = {mark.word: amount for mark, amount in tally(survey).items() if amount}
-        named = [f"{amount} {kind.removeprefix(f'{word}: ')}" for kind, amount in kinds.items() if f"{word}: " in kind]
-        parts += [f"{number} {word}" + (f" ({', '.join(named)})" if named else "")] if number else []
+        start = f"{audit_mark(verdict).word}: "
+        named = [f"{n} {kind.word.removeprefix(start)}" for kind, n in kinds.items() if n and start in kind.word]
+        parts += [f"{number} {start[:-2]}" + (f" ({', '.join(named)})" if named else "")] if number else []
     return f"{len(survey.rows)} architectures and variants: {', '.join(parts)}."
 
 

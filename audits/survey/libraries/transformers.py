@@ -25,7 +25,8 @@ def release() -> str:
 def architectures() -> tuple[Architecture, ...]:
     """Every registered causal language model, and its variants from the table of fix-ups."""
     mapping = _transformers().models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    names = [(name, _first(model)) for name, model in mapping.items()]
+    # Some releases register several classes for one name.
+    names = [(name, model if isinstance(model, str) else str(model[0])) for name, model in mapping.items()]
     names += [(f"{name}+{variant}", model) for name, model in names for variant in VARIANTS.get(name, {})]
     return tuple(Architecture(*pair) for pair in sorted(names))
 
@@ -91,11 +92,6 @@ def _vocabulary(model: nn.Module) -> int | None:
     # That of the configuration at most: embeddings may have spare rows.
     sizes = (getattr(embedding, "num_embeddings", None), getattr(model.config, "vocab_size", None))
     return min(size for size in sizes if isinstance(size, int)) if isinstance(sizes[0], int) else None
-
-
-def _first(model: Any) -> str:
-    """Some releases register several classes for one name."""
-    return model if isinstance(model, str) else str(model[0])
 
 
 LIBRARY = Library("transformers", release, architectures, recipe, build)
