@@ -3,15 +3,9 @@
 The statistic is the sum of the doses of the successful runs. Its permutation distribution, given the number of
 successes, is computed: the test keeps its level at any rate and number of runs, where Cochran and Armitage's does not.
 
-Which runs are exchangeable under the null hypothesis:
-- All of them (`tails_over_runs`) if each run is independent of all others: seeds are nested in the dose, and seed 3 at
-  one dose shares with seed 3 at another only its number.
-- Those of one seed (`tails_within_seeds`) if a seed means the same data order or the same starting weights at every
-  dose, so that runs of one seed succeed or fail together. Valid in both cases, but less powerful in the first.
-
-The null hypothesis is one rate at all doses (of a seed). Rates that go up and down without a trend violate it too:
-`trend_over_cells` tests the trend alone. Whatever the cells' rates, their order is unrelated to the dose: the cells,
-not their runs, are exchangeable.
+Under the null hypothesis all runs are exchangeable (`tails_over_runs`) where a seed at one dose shares with that at
+another only its number; those of one seed (`tails_within_seeds`) where runs of a seed succeed or fail together. Rates
+that go up and down without a trend violate it too: in `trend_over_cells` the cells, not their runs, are exchangeable.
 """
 
 from __future__ import annotations

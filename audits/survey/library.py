@@ -33,36 +33,23 @@ class Architecture:
 
 @dataclass(frozen=True)
 class TinyModel:
-    """A model in evaluation mode, and what it takes.
-
-    `vocab_size` is None where the model does not state it, and for features; `width`, the features a position, for
-    tokens.
-    """
+    """A model in evaluation mode, and what it takes."""
 
     model: nn.Module
-    vocab_size: int | None
-    width: int | None = None
+    vocab_size: int | None  # None where the model does not state it, and for features
+    width: int | None = None  # features a position; None for tokens
 
 
 @dataclass(frozen=True)
 class Library:
-    """A library of architectures.
-
-    Attributes:
-        name: of the package.
-        release: the installed version; raises ImportError where it is not installed.
-        architectures: all that are registered, in alphabetical order.
-        recipe: arguments of a tiny model, as plain JSON values; part of what defines a run.
-        build: a tiny model from its recipe, with random weights drawn from a seed; raises NotBuiltError.
-        fresh_process: no two architectures may be built in one process.
-    """
+    """A library of architectures, by the name of its package."""
 
     name: str
-    release: Callable[[], str]
-    architectures: Callable[[], tuple[Architecture, ...]]
-    recipe: Callable[[Architecture], dict[str, Any]]
-    build: Callable[[Architecture, dict[str, Any], int], TinyModel]
-    fresh_process: bool = False
+    release: Callable[[], str]  # the installed version; raises ImportError where it is not installed
+    architectures: Callable[[], tuple[Architecture, ...]]  # all that are registered, in alphabetical order
+    recipe: Callable[[Architecture], dict[str, Any]]  # arguments of a tiny model, as plain JSON; part of the run
+    build: Callable[[Architecture, dict[str, Any], int], TinyModel]  # from recipe and seed; raises NotBuiltError
+    fresh_process: bool = False  # no two architectures may be built in one process
 
 
 def find_library(name: str) -> Library:

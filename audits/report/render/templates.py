@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -25,7 +26,7 @@ def page(template: str, *, script: str = "", **values: Any) -> str:
     A `script` from there is held by the page, and known to the browser by its digest; the page must read without it.
     A name of the template that `values` lacks is an error.
     """
-    held = source(script) if script else ""
+    held = files("audits.report").joinpath("templates", script).read_text(encoding="utf-8") if script else ""
     digest = base64.b64encode(hashlib.sha256(held.encode()).digest()).decode()
     return _environment().get_template(template).render(values, script=held, digest=digest)
 
@@ -33,13 +34,6 @@ def page(template: str, *, script: str = "", **values: Any) -> str:
 def fragment(template: str, **values: Any) -> Markup:
     """A part of a document, such as a drawing, from a template that ends in `.html` or `.svg`: markup already."""
     return Markup(_environment().get_template(template).render(values))  # noqa: S704 - escaped by its template
-
-
-def source(name: str) -> str:
-    """The text of a style sheet or script among the templates."""
-    loader = _environment().loader
-    assert loader is not None
-    return loader.get_source(_environment(), name)[0]
 
 
 def breakable(text: str) -> Markup:

@@ -32,18 +32,14 @@ _PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disa
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model of a package.
 
-    Attributes:
-        requirements: all that is installed, the package itself first, each as name==version.
-        model: its class as module:name under `class`, positional arguments under `args`, and keyword arguments. A value
-            that is itself a table with a `class` is built in the same way.
-        call: keyword arguments of its forward pass.
-        width: features a position; None where it takes tokens.
+    `model` holds its class as module:name under `class`, positional arguments under `args`, and keyword arguments. A
+    value that is itself a table with a `class` is built in the same way.
     """
 
-    requirements: list[str]
+    requirements: list[str]  # all that is installed, the package itself first, each as name==version
     model: dict[str, Any]
-    call: dict[str, Any] = {}
-    width: int | None = None
+    call: dict[str, Any] = {}  # keyword arguments of its forward pass
+    width: int | None = None  # features a position; None where it takes tokens
 
 
 class Called(nn.Module):
