@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PREFIX = "--causality-"
 SUBJECT = "subject"
-MODEL = pytest.StashKey["Model"]()
+LOADED = pytest.StashKey[tuple["Model", Settings]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,12 +57,12 @@ def pytest_configure(config: pytest.Config) -> None:
     from audits.subject.target import load_target
 
     config.args = []  # nothing else is collected
-    settings = _settings(config)
+    settings = settings_of({name.replace("-", "_"): value for name, value in inputs.items()})
     try:
         settings.check()
-        config.stash[MODEL] = load_target(target)
-        with prepare(config.stash[MODEL], settings).preserve_state():
-            pass
+        model = load_target(target)
+        with prepare(model, settings).preserve_state():
+            config.stash[LOADED] = model, settings
     except SubjectError as problem:
         raise pytest.UsageError(str(problem)) from None
 
@@ -116,7 +116,8 @@ class SubjectCollector(pytest.Collector):
         """The audit, made when the first test asks for it."""
         from audits.auditor.guarded import audit
 
-        return audit(self.config.stash[MODEL], **vars(_settings(self.config)), target=self.name)
+        model, settings = self.config.stash[LOADED]
+        return audit(model, **vars(settings), target=self.name)
 
 
 class ProbeItem(pytest.Item):
@@ -140,10 +141,6 @@ def _given(config: pytest.Config) -> dict[str, Any]:
     """The options of the inputs that were given, by name."""
     values = {name: config.getoption(_destination(name), None) for name in (*INPUTS, *CONTRACT)}
     return {name: value for name, value in values.items() if value not in (None, False)}
-
-
-def _settings(config: pytest.Config) -> Settings:
-    return settings_of({name.replace("-", "_"): value for name, value in _given(config).items()})
 
 
 def _destination(name: str) -> str:
