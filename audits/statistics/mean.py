@@ -49,10 +49,7 @@ class Mean:
 def mean_of_runs(values: Sequence[float], sampling_sd: float = 0.0, level: float = 0.95) -> Mean:
     """The mean of independent runs, [n]; `sampling_sd` is a value's standard error from the questions that all share.
 
-    Raises:
-        ValueError: fewer than 2 runs, a value that is not finite, a negative standard error, or a level outside (0, 1).
+    Raises ValueError for fewer than 2 runs, or a value that is not finite.
     """
-    if sampling_sd < 0 or not 0 < level < 1:
-        raise ValueError(f"need sampling_sd >= 0 and 0 < level < 1, got {sampling_sd} and {level}")
     summary = summarise(values)
     return Mean(summary.mean, summary.sd, summary.n, float(stats.norm.isf((1 - level) / 2)) * sampling_sd, level)

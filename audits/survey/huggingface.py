@@ -12,7 +12,7 @@ from torch import nn
 
 from audits.formatting import error_text
 from audits.survey.fixups import FIXUPS, SEQ_LEN
-from audits.survey.libraries.transformers import at_most, build
+from audits.survey.libraries.transformers import build, built_within
 from audits.survey.library import Architecture, NotBuiltError
 from audits.survey.shrink import is_config, shrunk
 
@@ -86,7 +86,7 @@ def _model_class(library: Any, config: Any) -> Any:
 
 def _full_size(library: Any, model_class: str, config: Any, seed: int) -> nn.Module:
     try:
-        model, size = at_most(LARGEST, getattr(library, model_class), config, seed)
+        model, size = built_within(LARGEST, getattr(library, model_class), config, seed)
     except Exception as problem:
         raise HuggingFaceError(f"{model_class} cannot be built: {error_text(problem)}") from problem
     if model is None:

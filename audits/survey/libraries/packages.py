@@ -63,7 +63,10 @@ def architectures() -> tuple[Architecture, ...]:
     """Every row of the table, and its variants."""
     rows = _table()["packages"]
     names = sorted([*rows, *(f"{name}+{variant}" for name, row in rows.items() for variant in row.get("variants", ()))])
-    return tuple(map(_architecture, names))
+    recipes = {name: _recipe(name) for name in names}
+    return tuple(
+        Architecture(name, its.model[CLASS].partition(":")[2], its.requirements[0]) for name, its in recipes.items()
+    )
 
 
 def recipe(architecture: Architecture) -> dict[str, Any]:
@@ -96,11 +99,6 @@ def _object(described: Any) -> Any:
         return made
     module, _, name = made.pop(CLASS).partition(":")
     return getattr(importlib.import_module(module), name)(*made.pop(POSITIONAL, ()), **made)
-
-
-def _architecture(name: str) -> Architecture:
-    its = _recipe(name)
-    return Architecture(name, its.model[CLASS].partition(":")[2], its.requirements[0])
 
 
 def _recipe(name: str) -> Recipe:

@@ -48,7 +48,7 @@ def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny
     try:
         model_class = getattr(_transformers(), architecture.model)
         config = _configuration(architecture, recipe, model_class)
-        model, size = at_most(MOST_PARAMETERS, model_class, config, seed)
+        model, size = built_within(MOST_PARAMETERS, model_class, config, seed)
     except Exception as problem:
         raise NotBuiltError.of(problem) from problem
     if model is None:
@@ -56,7 +56,7 @@ def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny
     return TinyModel(model, _vocabulary(model))
 
 
-def at_most(most: int, model_class: Any, config: Any, seed: int) -> tuple[nn.Module | None, int]:
+def built_within(most: int, model_class: Any, config: Any, seed: int) -> tuple[nn.Module | None, int]:
     """The model in evaluation mode, None where it has more parameters than these, and how many it has."""
     with torch.device("meta"):
         size = sum(parameter.numel() for parameter in model_class(config).parameters())
