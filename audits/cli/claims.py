@@ -94,12 +94,7 @@ def _checkpoint_folder(options: argparse.Namespace) -> Path | None:
 
 
 def _chosen_executor(options: argparse.Namespace, folder: Path | None) -> Executor:
-    """The executor that was asked for.
-
-    Raises:
-        CommandError: the device is none.
-        ExecutorError: it cannot be used here.
-    """
+    """The executor that was asked for, or CommandError or ExecutorError where device or executor cannot be used."""
     try:
         torch.device(options.device)
     except RuntimeError as problem:

@@ -18,19 +18,12 @@ _MOST = 200  # seeds; more are not planned for
 
 @dataclass(frozen=True)
 class PairedComparison(TTest):
-    """The mean over `n` seeds of treated minus control, in the units of the values.
+    """The mean over `n` seeds of treated minus control, in the units of the values."""
 
-    Attributes:
-        sd: of the differences of the seeds.
-        n: seeds.
-        text: the variance of the mean that the blocks alone would leave.
-        blocks: of text.
-    """
-
-    sd: float
+    sd: float  # of the differences of the seeds
     n: int
-    text: float
-    blocks: int
+    text: float  # the variance of the mean that the blocks alone would leave
+    blocks: int  # of text
 
     @cached_property
     def mde(self) -> float:
