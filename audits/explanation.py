@@ -47,6 +47,9 @@ _LOOK = {
     LeakClass.DOCUMENT: "whether mask, convolution, recurrence and positions all restart at a boundary",
     LeakClass.UNKNOWN: "the operation and line named above",
 }
+kind = _KINDS.__getitem__  # what a leak of a class is, in one sentence
+meaning = _MEANS.__getitem__  # what it means in practice
+look_first = _LOOK.__getitem__  # what to look at first, as the object of "look at"
 _WITHOUT_SOURCE = {  # what probes see that compare two calls and know no single position that makes the difference
     "prefix-length": "changes when the sequence is cut at {source}",
     "repeat-call": "depends on an earlier call",
@@ -71,21 +74,6 @@ def sentence(finding: Finding, named: int | None = None) -> str:
     size = f"by {number(finding.effect)}, where rounding explains {number(finding.noise_floor)}"
     clocks = f" {finding.clocks[0].upper()}{finding.clocks[1:]}." if finding.clocks else ""
     return f"{text[0].upper()}{text[1:]}, {size} ({finding.leak_class}; seen by {', '.join(seen_by)}{more}).{clocks}"
-
-
-def kind(leak_class: LeakClass) -> str:
-    """What a leak of a class is, in one sentence."""
-    return _KINDS[leak_class]
-
-
-def meaning(leak_class: LeakClass) -> str:
-    """What a leak of a class means in practice."""
-    return _MEANS[leak_class]
-
-
-def look_first(leak_class: LeakClass) -> str:
-    """What to look at first, as the object of "look at"."""
-    return _LOOK[leak_class]
 
 
 def place(finding: Finding) -> str:

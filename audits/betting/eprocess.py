@@ -19,23 +19,14 @@ CLIP = 1.0  # largest norm of all gradients together (our choice)
 
 @dataclass(frozen=True)
 class PredictorSummary:
-    """What one predictor achieved.
+    """What one predictor achieved."""
 
-    Attributes:
-        alphabet: A, how many equally likely symbols there were.
-        log_wealth: after each step, in nats; this predictor's own.
-        bits_per_token: gain of its best fraction over the last steps, at least 0; descriptive, not certified.
-        position: whose outputs gained most; None without gain.
-        position_bits: what they gained, in bits.
-        lost_steps: steps without an update because predictions or gradients were not finite.
-    """
-
-    alphabet: int
-    log_wealth: tuple[float, ...]
-    bits_per_token: float
-    position: int | None
-    position_bits: float
-    lost_steps: int
+    alphabet: int  # A, how many equally likely symbols there were
+    log_wealth: tuple[float, ...]  # after each step, in nats; this predictor's own
+    bits_per_token: float  # gain of its best fraction over the last steps, at least 0; descriptive, not certified
+    position: int | None  # whose outputs gained most; None without gain
+    position_bits: float  # what they gained
+    lost_steps: int  # without an update because predictions or gradients were not finite
 
 
 @dataclass(frozen=True)
@@ -43,14 +34,10 @@ class FollowTheLeader:
     """A strategy that chooses the fraction to bet for each position of the sequence by the gains there so far.
 
     Many leaks affect few positions, the start of a chunk for instance, while training noise costs wealth everywhere. A
-    choice made from past batches alone is fixed before the next symbols are drawn, so the product of its factors is a
-    martingale too.
-
-    Attributes:
-        mean_gain: of each fraction at each position: discounted mean log factors [P, L] in nats; None before any batch.
+    choice made from past batches alone is fixed before the next symbols are drawn: its product is a martingale too.
     """
 
-    mean_gain: Tensor | None = None
+    mean_gain: Tensor | None = None  # discounted mean log factors [P, L] in nats; None before any batch
 
     def log_gain(self, gains: Tensor) -> Tensor:
         """The log gain of a batch with log factors [B, P, L] under the fractions that led before it; a scalar, in nats.
@@ -74,10 +61,8 @@ class FollowTheLeader:
 class EProcess:
     """The predictor, its optimiser and its wealth. `step` trains the predictor in place.
 
-    Attributes:
-        log_wealth: after each step, in nats.
-        skipped: steps without an update because predictions or gradients were not finite.
-        skipped_in_a_row: how many of the latest steps those were.
+    `log_wealth` is that after each step, in nats; `skipped` counts steps without an update, as predictions or gradients
+    were not finite, and `skipped_in_a_row` those among the latest.
     """
 
     def __init__(self, predictor: OnlinePredictor, config: BetConfig) -> None:

@@ -52,14 +52,11 @@ class OnlinePredictor(nn.Module):
 
 
 def make_predictor(model: Model, settings: Settings, symbols: int, freeze: Sequence[str] = ()) -> OnlinePredictor:
-    """A predictor made from a copy of the model, on the device and in the dtype (float32 where none is named).
+    """A predictor of A `symbols` from a copy of the model, on its device and in its dtype (or float32).
 
-    Args:
-        model: the subject; it is never called, only its copy is (a plain function has no copy and is called itself).
-        settings: its inputs.
-        symbols: A, at most the vocabulary. Which A token ids make up the alphabet of a token model is drawn from the
-            seed.
-        freeze: patterns (`*` and `?`) of parameter names that are not trained.
+    The model is never called, only its copy is (a plain function has no copy and is called itself). Which token ids
+    make up the alphabet of a token model is drawn from the seed. `freeze` are patterns (`*` and `?`) of parameter names
+    that are not trained.
 
     Raises:
         SubjectError: it cannot be copied or called, or a pattern matches no parameter.

@@ -24,39 +24,22 @@ class BetVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class BetResult:
-    """The outcome of one test; `to_json` is its document, versioned.
-
-    Attributes:
-        target: name of the model.
-        verdict: LEAK once wealth reached 1/alpha, at whatever step; else NOT_PROVEN.
-        alpha: the probability, at most, of a LEAK on a causal model.
-        log10_e_value: log10 of the wealth at the proof, else at the end: an e-value against "causal".
-        p_value: 1 over the largest wealth, at most 1: valid at any stopping time.
-        proven_at: the 1-based step of the proof, or None.
-        steps: batches drawn.
-        symbols: bets settled, over all predictors.
-        bits_per_token: information that the best predictor extracted over the last steps; descriptive, not certified.
-        predictors: what each achieved.
-        stopped: why the test ended.
-        seconds: wall-clock time.
-        settings: of the subject and of the test.
-        environment: versions and hardware.
-    """
+    """The outcome of one test; `to_json` is its document, versioned."""
 
     target: str
-    verdict: BetVerdict
-    alpha: float
-    log10_e_value: float
-    p_value: float
-    proven_at: int | None
-    steps: int
-    symbols: int
-    bits_per_token: float
+    verdict: BetVerdict  # LEAK once wealth reached 1/alpha, at whatever step; else NOT_PROVEN
+    alpha: float  # the probability, at most, of a LEAK on a causal model
+    log10_e_value: float  # log10 of the wealth at the proof, else at the end: an e-value against "causal"
+    p_value: float  # 1 over the largest wealth, at most 1: valid at any stopping time
+    proven_at: int | None  # the 1-based step of the proof
+    steps: int  # batches drawn
+    symbols: int  # bets settled, over all predictors
+    bits_per_token: float  # that the best predictor extracted over the last steps; descriptive, not certified
     predictors: tuple[PredictorSummary, ...]
-    stopped: str
-    seconds: float
-    settings: Mapping[str, Any]
-    environment: Mapping[str, str]
+    stopped: str  # why the test ended
+    seconds: float  # wall-clock time
+    settings: Mapping[str, Any]  # of the subject and of the test
+    environment: Mapping[str, str]  # versions and hardware
 
     @property
     def log_wealth(self) -> tuple[float, ...]:

@@ -1,12 +1,7 @@
 """Runs the test: predictors trained online on random symbols until their wealth is proof, or the budget is spent.
 
-Why wealth is a martingale for every causal subject. Let F(s, t) contain all batches before batch s, and of batch s the
-symbols of *all* rows up to position t. The weights in batch s are learnt from earlier batches alone. A causal output
-at position t is determined by F(s, t); the symbols of all rows at position t + 1 are independent of it and of each
-other; so the product over rows of the factors has mean 1 given F(s, t). A bet on t + h, h > 1, is fixed before, and
-settled when that symbol is drawn. Wealth is evaluated between batches only, so the order in which a batch is multiplied
-does not matter: it is as valid position by position, as here, as row by row. Taken position by position, influence of
-other rows at the same or an earlier position is no leak, and is never certified.
+Why wealth is a martingale for every causal subject: `docs/betting.md`, "Why a certificate can be trusted". Influence of
+other rows at the same or an earlier position is no leak there, and is never certified.
 """
 
 from __future__ import annotations

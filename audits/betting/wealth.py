@@ -1,13 +1,9 @@
 """Wealth of a predictor that bets on fair dice: a test martingale, whatever it bets, if it cannot see the future.
 
-A predictor states a distribution p over A equally likely symbols before the symbol x is drawn. Betting a fraction l of
-its wealth on p and the rest on the uniform distribution multiplies its wealth by 1 - l + l A p(x). The mean of that
-factor over x is exactly 1, so wealth is a nonnegative martingale, and by Ville's inequality it ever reaches 1/alpha
-with probability at most alpha.
-
-No single fraction is right: a leak gains in proportion to the fraction, training noise costs in proportion to its
-square. And a predictor gains nothing before it has learnt. So the initial wealth is divided among several fractions and
-starting times; a mixture of martingales is a martingale. `docs/betting.md` derives all this.
+Betting a fraction l of the wealth on a distribution p over A equally likely symbols, and the rest on the uniform one,
+multiplies it by 1 - l + l A p(x), whose mean over x is 1. By Ville's inequality it ever reaches 1/alpha with a
+probability of at most alpha. The initial wealth is divided among fractions and starting times: `docs/betting.md`
+derives all this.
 """
 
 from __future__ import annotations
@@ -26,16 +22,11 @@ RESERVE = 0.1
 
 
 def log_factors(log_p: Tensor, symbols: int, fractions: Tensor) -> Tensor:
-    """Natural logarithms of the factors 1 - l + l A p, for each fraction l.
+    """Natural logarithms of the factors 1 - l + l A p, for each fraction l: [..., L] in float64.
 
-    Args:
-        log_p: log-probabilities that the predictor gave to the symbols drawn, [...], in nats; -inf is allowed.
-        symbols: A, how many equally likely symbols there are.
-        fractions: [L], each at least 0 and below 1, so that no factor is 0.
-
-    Returns:
-        [..., L] in float64. A NaN prediction counts as uniform, a factor of 1. Log-softmax makes every entry NaN, or
-        (of infinite logits) some NaN and the others -inf, so the mean of the factor is 1 or less.
+    `log_p` [...] is what the predictor gave to the symbols drawn, of A = `symbols`, in nats, -inf allowed; `fractions`
+    [L] are at least 0 and below 1, so that no factor is 0. A NaN prediction counts as uniform, a factor of 1.
+    Log-softmax makes every entry NaN, or (of infinite logits) some NaN and the others -inf: their mean is 1 or less.
     """
     odds = (log_p.double() + math.log(symbols)).exp()[..., None]
     factors = torch.log1p(fractions.to(odds) * (odds - 1.0))
@@ -48,14 +39,10 @@ class Wealth:
 
     What is not reserved is divided equally among the strategies, and for each of them among the rounds 1, 2, … in parts
     1/(t (t+1)): the part for round t is not bet before then. Leading axes [...] are independent runs.
-
-    Attributes:
-        rounds: how many rounds have been settled.
-        invested: log wealth of what has been released for betting, [..., L], in nats.
     """
 
-    rounds: int
-    invested: Tensor
+    rounds: int  # settled so far
+    invested: Tensor  # log wealth of what has been released for betting, [..., L], in nats
 
     @staticmethod
     def start(runs: tuple[int, ...] = (), strategies: int = len(FRACTIONS)) -> Wealth:
@@ -63,11 +50,7 @@ class Wealth:
         return Wealth(0, torch.full((*runs, strategies), -math.inf, dtype=torch.float64))
 
     def after(self, log_gain: Tensor) -> Wealth:
-        """The wealth after a round.
-
-        Args:
-            log_gain: by how much the round multiplied the wealth that each strategy bet, [..., L], in nats; it may be a
-                sum over any number of symbols. -inf (ruin) is allowed.
+        """The wealth after a round, which multiplied what each strategy bet by exp(log_gain), [..., L]; -inf is ruin.
 
         Raises:
             ValueError: a gain is NaN or infinite: such a gain proves nothing.

@@ -16,7 +16,7 @@ from audits.subject.options import CONTRACT, INPUTS, TARGET
 from audits.subject.settings import Settings
 from audits.survey.fixups import LONGEST, SEQ_LEN
 
-EXECUTORS = ("local", "slurm")  # as `_executor.py` knows them
+EXECUTORS = ("local", "slurm")  # as `claims.py` knows them
 BET_ROWS = 16  # in a step of `bet`; small batches mean more steps to learn from (our choice)
 LONGEST_BUDGET = 1e8  # seconds, three years: timers of the system take no more than some multiple of it
 SURVEY_SECONDS = 300  # for one architecture; most take below ten on a machine that does nothing else

@@ -24,9 +24,9 @@ PATIENCE = 60.0  # seconds, and at least as long as the budget: native code that
 
 @contextmanager
 def waiting(*, limited: bool, console: Console | None = None) -> Iterator[progress.ProgressCallback]:
-    """What watches an audit on behalf of a user: it moves a bar and says once where it will take long.
+    """What watches an audit for a user: it moves a bar on standard error, if a terminal, and says once what takes long.
 
-    The bar goes to standard error, and only to a terminal. Who has set a budget (`limited`) knows how long it takes.
+    Who has set a budget (`limited`) knows how long it takes.
     """
     console = console or Console(stderr=True)
     bar = Progress(

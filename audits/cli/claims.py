@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+import torch
 
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
 from audits.claims.judged import Report, report_of
 from audits.claims.registry import all_claims
-from audits.cli._executor import checkpoint_folder, chosen_executor
-from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
+from audits.cli._exits import FOUND, OK, UNDECIDED, CommandError, refuse_unknown
 from audits.cli._reports import compared, ledger_in, reference_of, together
+from audits.evidence.executors.executor import Executor, ExecutorError
+from audits.evidence.executors.local import LocalExecutor
 from audits.evidence.experiment import Experiment, Options
 from audits.evidence.ledger import Evidence, Ledger
+from audits.evidence.machine import cache_folder
 from audits.evidence.runner import Gathered, gather
 from audits.experiments.registry import all_experiments
 from audits.probes._registry import all_probes
@@ -62,11 +67,52 @@ def _gathered(
     """All evidence, what is missing gathered where the user wants it."""
     if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
         check_device(options.device)
-    folder = checkpoint_folder(options)
-    executor = chosen_executor(options, folder)
+    folder = _checkpoint_folder(options)
+    executor = _chosen_executor(options, folder)
     kept = None if folder is None else str(folder)
     wished = Options(options.tier, options.device, options.corpus, kept, options.hotpot)
     return gather(needed, wished, ledger, fresh=options.fresh, executor=executor, earlier=earlier)
+
+
+def _checkpoint_folder(options: argparse.Namespace) -> Path | None:
+    """Where runs keep their state; None where nothing was asked for and the cache cannot be written.
+
+    Raises:
+        CommandError: the folder that was asked for cannot be written.
+    """
+    cache = cache_folder()
+    folder = Path(options.checkpoints) if options.checkpoints else cache / "checkpoints" if cache else None
+    if folder is None:
+        return None
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder.absolute()
+    if options.checkpoints:
+        raise CommandError(f"checkpoints {folder}: not a folder that can be written; choose another")
+    return None
+
+
+def _chosen_executor(options: argparse.Namespace, folder: Path | None) -> Executor:
+    """The executor that was asked for, or CommandError or ExecutorError where device or executor cannot be used."""
+    try:
+        torch.device(options.device)
+    except RuntimeError as problem:
+        raise CommandError(f"device {options.device!r}: {str(problem).splitlines()[0]}") from problem
+    slurm = {key: value for key, _, value in (text.partition("=") for text in options.slurm)}
+    if options.executor == "local":
+        if slurm:
+            raise ExecutorError("options for Slurm were given, but the executor is local; add --executor slurm")
+        return LocalExecutor(options.device, options.workers)
+    if folder is None:
+        raise ExecutorError("no folder to share with the cluster's nodes: give one with --checkpoints DIR")
+    try:
+        from audits.evidence.executors.slurm import SlurmExecutor
+    except ImportError:
+        raise ExecutorError(
+            "--executor slurm needs submitit, which is not installed; pip install 'hubrouter-audit[cluster]'"
+        ) from None
+    return SlurmExecutor(folder / "slurm", slurm, at_a_time=options.workers)
 
 
 def exit_code(judged: Sequence[JudgedClaim], *, failed: bool) -> int:

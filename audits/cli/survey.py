@@ -49,12 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def rebuild_surveys(folder: Path) -> None:
-    """Write the tables of every release in the evidence again, and what changed between them.
-
-    Raises:
-        LedgerError: the evidence cannot be read.
-        ReportError: a table cannot be written.
-    """
+    """Write the tables of every release in the evidence again, and what changed between them."""
     found = surveys(Ledger(folder / "evidence").read(), reviewed(), todays_code())
     for survey in found:
         write_survey(survey, folder)

@@ -18,29 +18,14 @@ from audits.results import SCHEMA
 FOLDER = "bench"
 # What the JSON holds of a layer at a length; what was not run has nulls and the reason. Ratios are within the rounds.
 _FIELDS = {
-    "layer": "layer",
-    "impl": "impl",
-    "n": "n",
-    "pass": "passes",
-    "median_ms": "ms.median",
-    "ratio_to_sdpa": "ratio.median",
-    "peak_bytes": "peak_bytes",
-    "backend": "backend",
-    "low_ms": "ms.low",
-    "high_ms": "ms.high",
-    "ratio_low": "ratio.low",
-    "ratio_high": "ratio.high",
-    "flops": "flops",
-    "bytes": "bytes",
-    "floor_ms": "floor_ms",
-    "floor_set_by": "bound",
-    "matmul_flops_per_s": "ceilings.flops",
-    "copy_bytes_per_s": "ceilings.bytes",
-    "ratio_to_projections": "to_projections.median",
-    "core_share_of_copy": "core_share",
-    "not_run": "not_run",
-    "run": "run",
-}
+    "layer": "layer", "impl": "impl", "n": "n", "pass": "passes",
+    "median_ms": "ms.median", "ratio_to_sdpa": "ratio.median", "peak_bytes": "peak_bytes", "backend": "backend",
+    "low_ms": "ms.low", "high_ms": "ms.high", "ratio_low": "ratio.low", "ratio_high": "ratio.high",
+    "flops": "flops", "bytes": "bytes", "floor_ms": "floor_ms", "floor_set_by": "bound",
+    "matmul_flops_per_s": "ceilings.flops", "copy_bytes_per_s": "ceilings.bytes",
+    "ratio_to_projections": "to_projections.median", "core_share_of_copy": "core_share",
+    "not_run": "not_run", "run": "run",
+}  # fmt: skip
 
 
 def bench_json(bench: Bench) -> str:

@@ -45,8 +45,7 @@ def write_reports(report: Report, folder: Path) -> list[Path]:
     Raises:
         ReportError: as `write_below` and `remove_files`.
     """
-    texts = report_texts(report)
-    old = _pages(folder)
+    texts, old = report_texts(report), _pages(folder)
     written = write_below(folder, texts)
     remove_files(old - set(written))
     return written
@@ -55,8 +54,10 @@ def write_reports(report: Report, folder: Path) -> list[Path]:
 def _pages(folder: Path) -> set[Path]:
     """What an earlier report wrote for its claims: it knows the claims that it lists, and nothing else is touched."""
     index = folder / "claims.json"
-    found = [folder / "claims.md"] if index.is_file() else []
-    for identity in listed_ids(index.read_bytes()) if index.is_file() else ():
+    if not index.is_file():
+        return set()
+    found = [folder / "claims.md"]
+    for identity in listed_ids(index.read_bytes()):
         page = folder / page_path(identity)
         found += [page.with_suffix(end) for end in (".md", ".html", ".json")]
         found += page.parent.glob(f"{identity}-*.svg")

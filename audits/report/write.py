@@ -13,8 +13,8 @@ import socket
 import stat
 import sys
 import zlib
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,16 @@ _TEMPORARY = re.compile(rf"\.hubrouter-audit-{_HOST}-(\d+)-[0-9a-f]+\.tmp")
 
 class ReportError(Exception):
     """A report cannot be written; the message is one line that says where, why and how to mend it."""
+
+
+@contextmanager
+def _one_line(what: str, remedy: str = "") -> Iterator[None]:
+    """Turn an error of the system, while doing this, into a ReportError."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ReportError(f"cannot {what}: {why}{remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -48,16 +58,11 @@ def check_writable(path: Path) -> Destination:
     Raises:
         ReportError: it could not be written.
     """
-    try:
+    with _one_line(f"write {path}", "; choose another place"):
         destination = _destination(path)
-        if destination.descriptor is not None:
-            return destination
         folder = next(parent for parent in destination.file.parents if parent.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        if destination.descriptor is None and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
             raise OSError(None, f"{folder} is no folder that you may write to")
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ReportError(f"cannot write {path}: {why}; choose another place") from error
     return destination
 
 
@@ -69,25 +74,24 @@ def write_texts(texts: Mapping[Path, str]) -> list[Path]:
     """
     temporary: dict[Path, Path] = {}  # by the file that it becomes
     streams: dict[int, str] = {}
-    path = Path()
+    remedy = "; free the disk or choose a folder you may write to"
     try:
         for path, text in texts.items():
-            destination = _destination(path)
-            if destination.descriptor is not None:
-                streams[destination.descriptor] = text
-                continue
-            destination.file.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(destination.file.parent)
-            name = f".hubrouter-audit-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
-            temporary[destination.file] = destination.file.with_name(name)
-            _write_whole(temporary[destination.file], text, destination.file)
+            with _one_line(f"write {path}", remedy):
+                destination = _destination(path)
+                if destination.descriptor is not None:
+                    streams[destination.descriptor] = text
+                    continue
+                destination.file.parent.mkdir(parents=True, exist_ok=True)
+                _remove_leftovers(destination.file.parent)
+                name = f".hubrouter-audit-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+                temporary[destination.file] = destination.file.with_name(name)
+                _write_whole(temporary[destination.file], text, destination.file)
         for path, made in temporary.items():
-            made.replace(path)
+            with _one_line(f"write {path}", remedy):
+                made.replace(path)
         for descriptor, text in streams.items():
             write_through(descriptor, text)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ReportError(f"cannot write {path}: {why}; free the disk or choose a folder you may write to") from error
     finally:
         for made in temporary.values():
             with suppress(OSError):  # a disk that refuses even that has been reported already
@@ -113,20 +117,16 @@ def write_through(descriptor: int, text: str) -> None:
     Raises:
         ReportError: it is closed or full.
     """
-    try:
+    name = "standard output" if descriptor == STANDARD_OUTPUT else f"descriptor {descriptor}"
+    with _one_line(f"write to {name}"):
         if descriptor == STANDARD_OUTPUT and sys.stdout is not None:
             sys.stdout.flush()
-            binary = getattr(sys.stdout, "buffer", None)
-            if binary is not None:
+            if (binary := getattr(sys.stdout, "buffer", None)) is not None:
                 binary.write(_encoded(text))
                 sys.stdout.flush()
                 return
         with os.fdopen(os.dup(descriptor), "wb") as file:
             file.write(_encoded(text))
-    except (OSError, ValueError) as error:
-        name = "standard output" if descriptor == STANDARD_OUTPUT else f"descriptor {descriptor}"
-        why = getattr(error, "strerror", None) or str(error)
-        raise ReportError(f"cannot write to {name}: {why}") from error
 
 
 def discard(descriptor: int) -> None:
@@ -141,29 +141,20 @@ def discard(descriptor: int) -> None:
 
 def append_text(path: Path, text: str) -> None:
     """Append to a regular file, or raise ReportError."""
-    try:
+    with _one_line(f"append to {path}"):
         destination = _destination(path)
         if destination.descriptor is not None:
-            return write_through(destination.descriptor, text)
+            write_through(destination.descriptor, text)
+            return
         with destination.file.open("ab") as file:
             file.write(_encoded(text))
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or type(error).__name__
-        raise ReportError(f"cannot append to {path}: {why}") from error
-    return None
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Remove the files that are there.
-
-    Raises:
-        ReportError: one cannot be removed.
-    """
+    """Remove the files that are there, or raise ReportError."""
     for path in paths:
-        try:
+        with _one_line(f"remove {path}"):
             path.unlink(missing_ok=True)
-        except OSError as error:
-            raise ReportError(f"cannot remove {path}: {error.strerror or type(error).__name__}") from error
 
 
 def _destination(path: Path) -> Destination:
@@ -226,12 +217,11 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _runs(process: int) -> bool:
-    if os.name != "posix":  # where signal 0 is no question
-        return True
     try:
-        os.kill(process, 0)
+        if os.name == "posix":  # elsewhere signal 0 is no question
+            os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
     return True

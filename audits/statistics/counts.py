@@ -49,11 +49,7 @@ def boschloo(a: Counts, b: Counts) -> float:
 
 
 def exact_power(test: ExactTest, rate_a: float, rate_b: float, n: int, alpha: float = 0.05) -> float:
-    """The probability that `test` rejects at `alpha` with `n` runs an arm and the given true success rates.
-
-    Raises:
-        ValueError: a rate outside [0, 1] or fewer than 1 run.
-    """
+    """The probability that `test` rejects at `alpha` with `n` runs an arm and the given true success rates."""
     if not (0 <= rate_a <= 1 and 0 <= rate_b <= 1) or n < 1:
         raise ValueError(f"need rates in [0, 1] and n >= 1, got {rate_a}, {rate_b}, n={n}")
     outcomes = np.arange(n + 1)

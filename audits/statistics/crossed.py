@@ -4,81 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
 
 from audits.statistics.levels import ALPHA, POWER
-from audits.statistics.summary import Interval
+from audits.statistics.t_test import TTest
 
 Matrix = Sequence[Sequence[float]]
 _MOST = 200  # seeds; more are not planned for
 
 
 @dataclass(frozen=True)
-class PairedComparison:
-    """The mean over `n` seeds of treated minus control, in the units of the values, with its t interval.
+class PairedComparison(TTest):
+    """The mean over `n` seeds of treated minus control, in the units of the values."""
 
-    Attributes:
-        difference: the mean.
-        sd: of the differences of the seeds.
-        n: seeds.
-        text: the variance of the mean that the blocks alone would leave.
-        blocks: of text.
-    """
-
-    difference: float
-    sd: float
+    sd: float  # of the differences of the seeds
     n: int
-    text: float
-    blocks: int
-
-    @property
-    def error(self) -> float:
-        """The standard error of the mean."""
-        return math.sqrt(self.sd**2 / self.n + self.text)
-
-    @property
-    def df(self) -> float:
-        """Satterthwaite's degrees of freedom."""
-        noise = self.sd**2 / self.n
-        return float((noise + self.text) ** 2 / (noise**2 / (self.n - 1) + self.text**2 / (self.blocks - 1)))
-
-    @cached_property
-    def interval(self) -> Interval:
-        """Two-sided, at level 1 - `ALPHA`."""
-        half = self._quantile(ALPHA / 2) * self.error
-        return Interval(self.difference - half, self.difference + half)
-
-    @cached_property
-    def p(self) -> float:
-        """Of the two-sided t test of no difference."""
-        return 2 * float(stats.t.sf(abs(self.difference) / self.error, self.df))
-
-    @property
-    def significant(self) -> bool:
-        """Whether the t test rejects."""
-        return self.p <= ALPHA
-
-    def within(self, margin: float) -> float:
-        """The p of two one-sided tests that the mean lies within the margin."""
-        return float(stats.t.sf((margin - abs(self.difference)) / self.error, self.df))
+    text: float  # the variance of the mean that the blocks alone would leave
+    blocks: int  # of text
 
     @cached_property
     def mde(self) -> float:
         """The true difference that is found with the usual power, taking the estimated SD for the true one."""
-        return (self._quantile(ALPHA / 2) + self._quantile(1 - POWER)) * self.error
+        return (self._quantile(ALPHA / 2) + self._quantile(1 - POWER)) * self.standard_error
 
     @cached_property
     def seeds_needed(self) -> int | None:
         """The seeds that find a true difference of this size; None where the noise of the text alone hides it."""
-        enough = (n for n in range(2, _MOST) if replace(self, n=n).mde <= abs(self.difference))
-        return next(enough, None)
-
-    def _quantile(self, tail: float) -> float:
-        return float(stats.t.isf(tail, self.df))
+        planned = (_compared(self.difference, self.sd, n, self.text, self.blocks) for n in range(2, _MOST))
+        return next((plan.n for plan in planned if plan.mde <= abs(self.difference)), None)
 
 
 def crossed(differences: Matrix) -> PairedComparison:
@@ -97,8 +53,13 @@ def crossed(differences: Matrix) -> PairedComparison:
     if np.ptp(seeds) == 0:
         raise ValueError("all seeds are equal: they did not take effect")
     n, many = values.shape
-    text = float(blocks.var(ddof=1)) / many
-    return PairedComparison(float(values.mean()), float(seeds.std(ddof=1)), n, text, many)
+    return _compared(float(values.mean()), float(seeds.std(ddof=1)), n, float(blocks.var(ddof=1)) / many, many)
+
+
+def _compared(difference: float, sd: float, n: int, text: float, blocks: int) -> PairedComparison:
+    noise = sd**2 / n
+    df = (noise + text) ** 2 / (noise**2 / (n - 1) + text**2 / (blocks - 1))
+    return PairedComparison(difference, math.sqrt(noise + text), df, sd, n, text, blocks)
 
 
 def slope_weights(doses: Sequence[float]) -> tuple[float, ...]:

@@ -15,14 +15,9 @@ MOST = 1000  # runs; more are not planned for
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean with its interval.
+    """Mean and SD of `n` runs, with the interval of the mean.
 
-    Attributes:
-        mean: over the runs.
-        sd: of the runs.
-        n: number of runs.
-        sampling: half the width of the interval that the questions alone would give; more runs do not narrow it.
-        level: of the interval.
+    `sampling` is half the width of the interval that the questions alone would give; more runs do not narrow it.
     """
 
     mean: float
@@ -33,12 +28,12 @@ class Mean:
 
     @property
     def half_width(self) -> float:
-        """Half the width of the interval."""
+        """Of the interval: runs by Student's t, questions by the normal distribution, added in quadrature."""
         return self._half(self.n)
 
     @property
     def interval(self) -> Interval:
-        """Runs by Student's t, questions by the normal distribution, their half widths added in quadrature."""
+        """Two-sided."""
         return Interval(self.mean - self.half_width, self.mean + self.half_width)
 
     def runs_to_resolve(self, distance: float) -> int | None:
@@ -52,17 +47,9 @@ class Mean:
 
 
 def mean_of_runs(values: Sequence[float], sampling_sd: float = 0.0, level: float = 0.95) -> Mean:
-    """The mean of independent runs, [n].
+    """The mean of independent runs, [n]; `sampling_sd` is a value's standard error from the questions that all share.
 
-    Args:
-        values: one for each run.
-        sampling_sd: standard error of a value from the questions, which all runs share.
-        level: of the interval.
-
-    Raises:
-        ValueError: fewer than 2 runs, a value that is not finite, a negative standard error, or a level outside (0, 1).
+    Raises ValueError for fewer than 2 runs, or a value that is not finite.
     """
-    if sampling_sd < 0 or not 0 < level < 1:
-        raise ValueError(f"need sampling_sd >= 0 and 0 < level < 1, got {sampling_sd} and {level}")
     summary = summarise(values)
     return Mean(summary.mean, summary.sd, summary.n, float(stats.norm.isf((1 - level) / 2)) * sampling_sd, level)

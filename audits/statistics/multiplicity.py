@@ -26,9 +26,6 @@ def holm(p_values: Sequence[float], family: int | None = None) -> tuple[Adjusted
     The i-th smallest p (from 0) is multiplied by family - i; adjusted values never fall below an earlier one. Written
     out because scipy corrects for the false discovery rate only. `family` is the number of comparisons made in all:
     those whose p nobody can compute count as p = 1. By default there are no others.
-
-    Raises:
-        ValueError: no p value, one outside [0, 1], or a family smaller than their number.
     """
     if not p_values or not all(0 <= p <= 1 for p in p_values):
         raise ValueError(f"Holm's correction needs at least one p value, all between 0 and 1, got {list(p_values)}")

@@ -1,7 +1,4 @@
-"""Permutation tests, and the smallest p they can reach, which with few seeds depends on their number alone.
-
-Exact where all rearrangements can be listed, else from seeded draws.
-"""
+"""Permutation tests, and the smallest p they can reach, which with few seeds depends on their number alone."""
 
 from __future__ import annotations
 
@@ -32,21 +29,13 @@ class Permutation:
 
 
 def sign_flip(differences: Sequence[float], seed: int = 0) -> Permutation:
-    """The paired test: under no effect each of the [n] per-seed differences is as likely with either sign.
-
-    Raises:
-        ValueError: no or non-finite differences.
-    """
+    """The paired test: under no effect each of the [n] per-seed differences is as likely with either sign."""
     values = _finite(differences)
     return _permuted((values,), np.mean, "samples", 2**values.size, seed)
 
 
 def two_sample(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Permutation:
-    """The unpaired test of the difference of means of `a` [n] and `b` [m]: labels are exchangeable.
-
-    Raises:
-        ValueError: an empty or non-finite arm.
-    """
+    """The unpaired test of the difference of means of `a` [n] and `b` [m]: labels are exchangeable."""
     x, y = _finite(a), _finite(b)
     ways = math.comb(x.size + y.size, x.size)
     return _permuted((x, y), lambda p, q, axis: p.mean(axis=axis) - q.mean(axis=axis), "independent", ways, seed)

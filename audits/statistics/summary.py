@@ -10,12 +10,14 @@ from enum import StrEnum
 import numpy as np
 from scipy import stats
 
+from audits.statistics.levels import ALPHA
+
 
 class Reading(StrEnum):
-    """What an undefined "±" may stand for."""
+    """What an undefined "±" may stand for: the standard deviation over runs, or SD / sqrt(runs), that of the mean."""
 
-    SD = "SD"  # the standard deviation over runs
-    SEM = "SEM"  # the standard error of the mean: SD / sqrt(runs)
+    SD = "SD"
+    SEM = "SEM"
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,7 @@ class Printed:
 
 
 def summarise(samples: Sequence[float]) -> Summary:
-    """Mean and SD of `samples`, [n] values of independent runs.
-
-    Raises:
-        ValueError: fewer than 2 values, or a value that is not finite.
-    """
+    """Mean and SD of [n] values of independent runs; ValueError for fewer than 2, or one that is not finite."""
     values = np.asarray(samples, dtype=np.float64)
     if values.ndim != 1 or values.size < 2:
         raise ValueError(f"an SD needs a flat list of at least 2 runs, got shape {values.shape}; add seeds")
@@ -73,24 +71,16 @@ def summarise(samples: Sequence[float]) -> Summary:
 
 
 def pooled_sd(a: Summary, b: Summary) -> float:
-    """The SD common to two arms, weighted by their degrees of freedom.
-
-    Raises:
-        ValueError: neither arm has 2 runs.
-    """
+    """The SD common to two arms, weighted by their degrees of freedom; ValueError where neither arm has 2 runs."""
     df = a.n + b.n - 2
     if df < 1:
         raise ValueError("two single runs have no pooled SD; run each arm with at least 2 seeds")
     return math.sqrt(((a.n - 1) * a.sd**2 + (b.n - 1) * b.sd**2) / df)
 
 
-def sd_interval(sd: float, df: int, level: float = 0.95) -> Interval:
-    """The chi-squared interval of a standard deviation known from `df` degrees of freedom, normal noise assumed.
-
-    Raises:
-        ValueError: a negative SD, no degrees of freedom, or a level outside (0, 1).
-    """
-    if sd < 0 or df < 1 or not 0 < level < 1:
-        raise ValueError(f"need sd >= 0, df >= 1 and 0 < level < 1, got sd={sd}, df={df}, level={level}")
-    tail = (1 - level) / 2
+def sd_interval(sd: float, df: int) -> Interval:
+    """The 95 % chi-squared interval of an SD known from `df` degrees of freedom, normal noise assumed."""
+    if sd < 0 or df < 1:
+        raise ValueError(f"need sd >= 0 and df >= 1, got sd={sd}, df={df}")
+    tail = ALPHA / 2
     return Interval(sd * math.sqrt(df / stats.chi2.isf(tail, df)), sd * math.sqrt(df / stats.chi2.ppf(tail, df)))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from scipy import stats
 
+from audits.statistics.levels import ALPHA
 from audits.statistics.summary import Interval, Summary, summarise
 
 ROUNDING = 1e-13  # relative to the largest value: differences that vary less do so because of float64 rounding
@@ -15,46 +17,66 @@ ROUNDING = 1e-13  # relative to the largest value: differences that vary less do
 
 @dataclass(frozen=True)
 class TTest:
-    """Mean of the first arm minus mean of the second, its interval, and the two-sided test of no difference."""
+    """A difference of means with its standard error: the two-sided t test of none, and the interval of 1 - `ALPHA`."""
 
     difference: float
-    interval: Interval
-    standard_error: float  # of the difference
-    df: float  # n - 1 of n pairs; Welch-Satterthwaite's of two arms
-    p: float
+    standard_error: float
+    df: float  # n - 1 of n pairs; else Satterthwaite's
+
+    @cached_property
+    def interval(self) -> Interval:
+        """Two-sided."""
+        half = self._quantile(ALPHA / 2) * self.standard_error
+        return Interval(self.difference - half, self.difference + half)
+
+    @cached_property
+    def p(self) -> float:
+        """Of the two-sided test of no difference."""
+        return 2 * float(stats.t.sf(abs(self.difference) / self.standard_error, self.df))
+
+    @property
+    def significant(self) -> bool:
+        """Whether the test rejects."""
+        return self.p <= ALPHA
+
+    def within(self, margin: float) -> float:
+        """The larger p of two one-sided tests that the difference lies within the margin."""
+        return float(stats.t.sf((margin - abs(self.difference)) / self.standard_error, self.df))
+
+    def _quantile(self, tail: float) -> float:
+        return float(stats.t.isf(tail, self.df))
 
 
-def paired(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> TTest:
-    """The paired t test and interval of `a - b`; `a` and `b` are [n], entry i of both from seed i.
+def paired(a: Sequence[float], b: Sequence[float]) -> TTest:
+    """The paired t test of `a - b`; `a` and `b` are [n], entry i of both from seed i.
 
     Raises:
-        ValueError: unequal lengths, fewer than 2 pairs, no spread, or a level outside (0, 1).
+        ValueError: unequal lengths, fewer than 2 pairs, or no spread.
     """
     if len(a) != len(b):
         raise ValueError(f"pairs need equally many runs in both arms, got {len(a)} and {len(b)}")
     differences = summarise([x - y for x, y in zip(a, b, strict=True)])
     if differences.sd <= ROUNDING * max(map(abs, (*a, *b))):
         raise ValueError("all paired differences are equal: the seeds did not take effect")
-    return _test(differences.mean, differences.sd / math.sqrt(differences.n), differences.n - 1, level)
+    return TTest(differences.mean, differences.sd / math.sqrt(differences.n), differences.n - 1)
 
 
 def equivalence_p(a: Sequence[float], b: Sequence[float], margin: float) -> float:
-    """The larger p of two one-sided paired t tests that `a - b` lies within the margin (TOST): small means equivalent.
+    """`TTest.within` of the paired test of `a - b`: small means equivalent.
 
     Raises:
         ValueError: a margin that is not positive and finite; otherwise as `paired`.
     """
     if not 0 < margin < math.inf:
         raise ValueError(f"the margin must be positive and finite, got {margin}; fix it before looking at the data")
-    test = paired(a, b)
-    return float(stats.t.sf((margin - abs(test.difference)) / test.standard_error, test.df))
+    return paired(a, b).within(margin)
 
 
-def welch(a: Summary, b: Summary, level: float = 0.95) -> TTest:
-    """Welch's two-sided t test and interval of `a - b` from summaries: unpaired, unequal variances.
+def welch(a: Summary, b: Summary) -> TTest:
+    """Welch's test of `a - b` from summaries: unpaired, unequal variances.
 
     Raises:
-        ValueError: an arm with one run, no spread in either arm, or a level outside (0, 1).
+        ValueError: an arm with one run, or no spread in either arm.
     """
     if min(a.n, b.n) < 2:
         raise ValueError("Welch's test needs at least 2 runs an arm; for single runs use tipping_point")
@@ -63,12 +85,4 @@ def welch(a: Summary, b: Summary, level: float = 0.95) -> TTest:
     if error == 0:
         raise ValueError("neither arm has any spread: the seeds did not take effect, or values were rounded")
     share_a, share_b = var_a / (var_a + var_b), var_b / (var_a + var_b)  # scaled so that tiny SDs do not underflow
-    df = 1 / (share_a**2 / (a.n - 1) + share_b**2 / (b.n - 1))
-    return _test(a.mean - b.mean, error, df, level)
-
-
-def _test(difference: float, error: float, df: float, level: float) -> TTest:
-    if not 0 < level < 1:
-        raise ValueError(f"the level must lie between 0 and 1, got {level}")
-    half, p = float(stats.t.isf((1 - level) / 2, df)) * error, 2 * float(stats.t.sf(abs(difference) / error, df))
-    return TTest(difference, Interval(difference - half, difference + half), error, df, p)
+    return TTest(a.mean - b.mean, error, 1 / (share_a**2 / (a.n - 1) + share_b**2 / (b.n - 1)))

@@ -27,10 +27,7 @@ class TippingPoint:
 def tipping_point(gap: float, alpha: float = 0.05) -> TippingPoint:
     """The SD at which the two-sided z test of one run against one run is exactly at `alpha`.
 
-    The difference of two independent runs of SD sigma has SD sqrt(2) * sigma.
-
-    Raises:
-        ValueError: no gap, or alpha outside (0, 1).
+    The difference of two independent runs of SD sigma has SD sqrt(2) * sigma. Raises ValueError without a gap.
     """
     _check(gap, alpha)
     return TippingPoint(abs(gap), alpha, abs(gap) / (math.sqrt(2) * float(stats.norm.isf(alpha / 2))))
@@ -46,8 +43,7 @@ def single_run_p(gap: float, sd: float) -> float:
 def borrowed_p(gap: float, borrowed: Summary) -> float:
     """As `single_run_p`, the SD estimated from `borrowed.n` runs of another system: Student's t with n - 1 df.
 
-    Raises:
-        ValueError: the other system has fewer than 2 runs or no spread.
+    Raises ValueError where that has fewer than 2 runs or no spread.
     """
     if borrowed.n < 2 or borrowed.sd <= 0:
         raise ValueError("an SD can be borrowed only from at least 2 runs that differ")
@@ -58,10 +54,7 @@ def best_of_p(gap: float, sd: float, arms: int) -> float:
     """How often the best of `arms` single runs beats a single control by at least `gap` if all are equally good.
 
     One-sided, because the best arm was chosen for its direction; the arms share the control, whose noise is
-    integrated out numerically.
-
-    Raises:
-        ValueError: no positive gap or SD, or no arm.
+    integrated out numerically. Raises ValueError without a positive gap or SD, or an arm.
     """
     if gap <= 0 or sd <= 0 or arms < 1:
         raise ValueError(f"need gap > 0, sd > 0 and arms >= 1, got {gap}, {sd}, {arms}")

@@ -1,18 +1,11 @@
 """Does a success rate rise or fall over ordered cells? Exact permutation tests of the trend, and Cochran-Armitage.
 
 The statistic is the sum of the doses of the successful runs. Its permutation distribution, given the number of
-successes, is computed and not sampled. So there is no simulation error, and the test keeps its level at any rate and
-any number of runs, where the normal approximation of Cochran and Armitage does not.
+successes, is computed: the test keeps its level at any rate and number of runs, where Cochran and Armitage's does not.
 
-Which runs are exchangeable under the null hypothesis:
-- All of them (`tails_over_runs`) if each run is independent of all others: seeds are nested in the dose, and seed 3 at
-  one dose shares with seed 3 at another only its number.
-- Those of one seed (`tails_within_seeds`) if a seed means the same data order or the same starting weights at every
-  dose, so that runs of one seed succeed or fail together. Valid in both cases, but less powerful in the first.
-
-The null hypothesis is one rate at all doses (of a seed). Rates that go up and down without a trend violate it too:
-`trend_over_cells` tests the trend alone. Whatever the cells' rates, their order is unrelated to the dose: the cells,
-not their runs, are exchangeable.
+Under the null hypothesis all runs are exchangeable (`tails_over_runs`) where a seed at one dose shares with that at
+another only its number; those of one seed (`tails_within_seeds`) where runs of a seed succeed or fail together. Rates
+that go up and down without a trend violate it too: in `trend_over_cells` the cells, not their runs, are exchangeable.
 """
 
 from __future__ import annotations
@@ -48,8 +41,7 @@ def trend_over_cells(
 ) -> Permutation:
     """The trend of the rates over `doses` [cells]; exact up to 8 cells, beyond that from seeded draws.
 
-    Raises:
-        ValueError: fewer than 2 different doses, one that is not finite, or not one count for each.
+    Raises ValueError as `on_grid`, and where there is not one count for each dose.
     """
     if len(doses) != len(counts):
         raise ValueError(f"a trend needs one count for each dose, got {len(counts)} for {len(doses)}")
@@ -87,15 +79,10 @@ def exact_trend_power(
 ) -> float:
     """The probability that the trend over runs is found if cell i truly succeeds at `rates[i]`, `trials` runs a cell.
 
-    With equal rates it is the test's size.
-
-    Raises:
-        ValueError: as `on_grid`, too many runs, a rate outside [0, 1], no run, or alpha outside (0, 1).
+    With equal rates it is the test's size. Raises ValueError as `on_grid`, and for too many runs.
     """
     if len(doses) != len(rates) or not all(0 <= rate <= 1 for rate in rates):
         raise ValueError("each dose needs one true rate between 0 and 1")
-    if trials < 1 or not 0 < alpha < 1:
-        raise ValueError(f"need at least 1 run a cell and 0 < alpha < 1, got {trials} and {alpha}")
     grid = on_grid(doses)
     check_runs(trials * len(grid))
     rejected = _rejected(grid, trials, direction, alpha)
@@ -124,9 +111,6 @@ def cochran_armitage(doses: Sequence[float], successes: Sequence[int], trials: i
 
     The p is asymptotic: at 5 runs in each of 4 cells it can reject a true null in 8 % of cases at alpha 5 %; use
     `tails_over_runs` there. If every run succeeded or every run failed, z = 0.
-
-    Raises:
-        ValueError: fewer than 2 different doses, unequal lengths, or counts outside 0..trials.
     """
     hits = np.asarray(successes)
     if len(doses) != hits.size or len(set(doses)) < 2:
@@ -207,11 +191,7 @@ def mean_sum(grid: Sequence[int], trials: Sequence[int], hits: int) -> float:
 
 
 def check_runs(runs: int) -> None:
-    """Refuse a design whose distribution would not fit into memory.
-
-    Raises:
-        ValueError: more than `MOST_RUNS` runs.
-    """
+    """Refuse a design whose distribution would not fit into memory, with a ValueError."""
     if runs > MOST_RUNS:
         raise ValueError(
             f"{runs} runs exceed {MOST_RUNS}; with so many the normal approximation (cochran_armitage) is accurate"
@@ -221,10 +201,8 @@ def check_runs(runs: int) -> None:
 def on_grid(doses: Sequence[float]) -> tuple[int, ...]:
     """The doses in whole steps from the lowest: exact where a grid of at most `STEPS` equal steps fits, else rounded.
 
-    The test is exact for the rounded doses: rounding can cost a little power, but never the level.
-
-    Raises:
-        ValueError: fewer than 2 different doses, or one that is not finite.
+    The test is exact for the rounded doses: rounding can cost a little power, but never the level. Raises ValueError
+    for fewer than 2 different doses, or one that is not finite.
     """
     x = np.asarray(doses, dtype=np.float64)
     if x.ndim != 1 or not np.isfinite(x).all() or np.unique(x).size < 2:

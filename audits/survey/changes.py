@@ -9,22 +9,17 @@ from importlib.resources import files
 from itertools import pairwise
 
 import msgspec
-from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from audits.survey.reviews import holds
 from audits.survey.rows import NOT_BUILT, Row, Survey
 
 
 class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a verdict changed.
+    """Why the verdict on some architectures of a library changed from the earlier to the later one, and no other.
 
-    Attributes:
-        library: its name.
-        names: of the architectures.
-        verdicts: the earlier and the later one; another change is not explained.
-        older: releases that still had the earlier verdict, such as "<4.42.3".
-        newer: releases that have the later one.
-        reason: what was changed, with the issue or pull request upstream.
+    `older` are the releases that still had the earlier verdict, such as "<4.42.3", `newer` those that have the later
+    one; `reason` names the issue or pull request upstream.
     """
 
     library: str
@@ -37,13 +32,7 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Change:
-    """An architecture whose verdict, or whose classes of leak, differ from one surveyed release to the next.
-
-    Attributes:
-        older, newer: the releases.
-        before, after: the rows.
-        cause: the explanation, None where none is on file.
-    """
+    """An architecture whose verdict, or whose classes of leak, differ from one surveyed release to the next."""
 
     older: str
     newer: str
@@ -105,13 +94,6 @@ def _by_common_probes(before: Row, after: Row) -> tuple[Row, Row]:
 
 
 def _cause(known: Iterable[Cause], library: str, older: str, newer: str, before: Row, after: Row) -> Cause | None:
-    verdicts = (before.verdict, after.verdict)
-    for cause in known:
-        same = cause.library == library and before.name in cause.names and cause.verdicts == verdicts
-        if same and _holds(cause.older, older) and _holds(cause.newer, newer):
-            return cause
-    return None
-
-
-def _holds(specifier: str, release: str) -> bool:
-    return SpecifierSet(specifier, prereleases=True).contains(release)
+    asked = (library, (before.verdict, after.verdict))
+    same = (cause for cause in known if (cause.library, cause.verdicts) == asked and before.name in cause.names)
+    return next((cause for cause in same if holds(cause.older, older) and holds(cause.newer, newer)), None)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from audits.formatting import error_text
+from audits.subject.settings import SubjectError
 from audits.survey.fixups import FIXUPS, SEQ_LEN
-from audits.survey.libraries.transformers import build
+from audits.survey.libraries.transformers import build, built_within
 from audits.survey.library import Architecture, NotBuiltError
 from audits.survey.shrink import is_config, shrunk
 
@@ -24,25 +25,19 @@ AUTO_CLASSES = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM", "AutoModel")  #
 NOT_CARRIED = ("quantization_config",)
 
 
-class HuggingFaceError(Exception):
-    """No model can be built from what a target names; the message says why in one line."""
-
-
 def build_model(name: str, *, shrink: bool, seed: int = 0) -> nn.Module:
     """The model that a configuration describes, with random weights, in evaluation mode; nothing is downloaded.
 
-    Args:
-        name: a folder with a config.json, a repository in the local cache of Hugging Face, or a model type ("llama").
-        shrink: make every size small and keep one layer of each kind, as the survey of transformers does.
-        seed: of the weights.
+    `name` is a folder with a config.json, a repository in the local cache of Hugging Face, or a model type ("llama").
+    `shrink` makes every size small and keeps one layer of each kind, as the survey of transformers does.
 
     Raises:
-        HuggingFaceError: transformers is not installed, there is no such configuration, or it cannot be built.
+        SubjectError: transformers is not installed, there is no such configuration, or it cannot be built.
     """
     try:
         library: Any = importlib.import_module("transformers")
     except ModuleNotFoundError as problem:
-        raise HuggingFaceError(NEEDED) from problem
+        raise SubjectError(NEEDED) from problem
     library.logging.set_verbosity_error()
     config, given = _configuration(library, name)
     architecture = Architecture(config.model_type, _model_class(library, config).__name__)
@@ -65,12 +60,12 @@ def _configuration(library: Any, name: str) -> tuple[Any, bool]:
         where = str(folder) if local else name
         return library.AutoConfig.from_pretrained(where, local_files_only=True, trust_remote_code=False), True
     except OSError as problem:
-        raise HuggingFaceError(
+        raise SubjectError(
             f"{PREFIX}{name}: no folder with a config.json, no model type of transformers {library.__version__}, and "
             f"not in the local cache (hf download {name} config.json puts it there)"
         ) from problem
     except Exception as problem:
-        raise HuggingFaceError(f"{PREFIX}{name}: the configuration cannot be read: {error_text(problem)}") from problem
+        raise SubjectError(f"{PREFIX}{name}: the configuration cannot be read: {error_text(problem)}") from problem
 
 
 def _model_class(library: Any, config: Any) -> Any:
@@ -83,22 +78,16 @@ def _model_class(library: Any, config: Any) -> Any:
         if type(config) in mapping:
             found = mapping[type(config)]
             return found[0] if isinstance(found, tuple) else found
-    raise HuggingFaceError(f"transformers {library.__version__} has no model of the type {config.model_type!r}")
+    raise SubjectError(f"transformers {library.__version__} has no model of the type {config.model_type!r}")
 
 
 def _full_size(library: Any, model_class: str, config: Any, seed: int) -> nn.Module:
-    build = getattr(library, model_class)
     try:
-        with torch.device("meta"):
-            size = sum(parameter.numel() for parameter in build(config).parameters())
-        if size > LARGEST:
-            raise HuggingFaceError(f"{size / 1e9:.1f} billion parameters are too many to audit here: give --shrink")
-        torch.manual_seed(seed)
-        model: nn.Module = build(config).eval()
-    except HuggingFaceError:
-        raise
+        model, size = built_within(LARGEST, getattr(library, model_class), config, seed)
     except Exception as problem:
-        raise HuggingFaceError(f"{model_class} cannot be built: {error_text(problem)}") from problem
+        raise SubjectError(f"{model_class} cannot be built: {error_text(problem)}") from problem
+    if model is None:
+        raise SubjectError(f"{size / 1e9:.1f} billion parameters are too many to audit here: give --shrink")
     return model
 
 
@@ -138,13 +127,12 @@ def _first_that_runs(architecture: Architecture, tries: list[dict[str, Any]], se
     for arguments in tries:
         try:
             built = build(architecture, arguments, seed).model
-        except NotBuiltError as error:
-            problem = error
-        else:
             if _runs(built):
                 return built
+        except NotBuiltError as error:
+            problem = error
     if built is None:
-        raise HuggingFaceError(f"{architecture.model} cannot be built in a small size: {problem}") from problem
+        raise SubjectError(f"{architecture.model} cannot be built in a small size: {problem}") from problem
     return built
 
 

@@ -21,12 +21,9 @@ class NotBuiltError(Exception):
 
 @dataclass(frozen=True)
 class Architecture:
-    """One row of the survey.
+    """One row of the survey: the name in the library's registry, with a variant followed by + and its name; the class.
 
-    Attributes:
-        name: its name in the library's registry; with a variant, followed by + and the setting's name.
-        model: the class that is built.
-        package: the pinned package that it comes from, such as "linformer==0.2.3"; empty where that is the library.
+    `package` is the pinned package that it comes from, such as "linformer==0.2.3"; empty where that is the library.
     """
 
     name: str
@@ -36,38 +33,23 @@ class Architecture:
 
 @dataclass(frozen=True)
 class TinyModel:
-    """A model built for the survey, and what it takes.
-
-    Attributes:
-        model: in evaluation mode.
-        vocab_size: number of token ids; None where the model does not state it, and for features.
-        width: features a position; None for tokens.
-    """
+    """A model in evaluation mode, and what it takes."""
 
     model: nn.Module
-    vocab_size: int | None
-    width: int | None = None
+    vocab_size: int | None  # None where the model does not state it, and for features
+    width: int | None = None  # features a position; None for tokens
 
 
 @dataclass(frozen=True)
 class Library:
-    """A library of architectures.
-
-    Attributes:
-        name: of the package.
-        release: the installed version; raises ImportError where it is not installed.
-        architectures: all that are registered, in alphabetical order.
-        recipe: arguments of a tiny model, as plain JSON values; part of what defines a run.
-        build: a tiny model from its recipe, with random weights drawn from a seed; raises NotBuiltError.
-        fresh_process: no two architectures may be built in one process.
-    """
+    """A library of architectures, by the name of its package."""
 
     name: str
-    release: Callable[[], str]
-    architectures: Callable[[], tuple[Architecture, ...]]
-    recipe: Callable[[Architecture], dict[str, Any]]
-    build: Callable[[Architecture, dict[str, Any], int], TinyModel]
-    fresh_process: bool = False
+    release: Callable[[], str]  # the installed version; raises ImportError where it is not installed
+    architectures: Callable[[], tuple[Architecture, ...]]  # all that are registered, in alphabetical order
+    recipe: Callable[[Architecture], dict[str, Any]]  # arguments of a tiny model, as plain JSON; part of the run
+    build: Callable[[Architecture, dict[str, Any], int], TinyModel]  # from recipe and seed; raises NotBuiltError
+    fresh_process: bool = False  # no two architectures may be built in one process
 
 
 def find_library(name: str) -> Library:

@@ -22,16 +22,9 @@ class Status(StrEnum):
 
 
 class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An explanation of a verdict.
+    """An explanation of the verdict on some architectures of a library; another verdict or leak class is unexplained.
 
-    Attributes:
-        library: its name.
-        names: of the architectures.
-        verdict: the explained one; any other is unexplained.
-        status: defect, fixed, by design, undecided or not built.
-        reason: the explanation.
-        leak_classes: the explained ones; a leak of another class is unexplained.
-        releases: of the library, or of the row's own package, where it holds, such as ">=4.30,<5"; all where empty.
+    `releases` of the library, or of the row's own package, are where it holds, such as ">=4.30,<5"; all where empty.
     """
 
     library: str
@@ -53,9 +46,10 @@ def review_of(
     reviews: Iterable[Review], library: str, release: str, name: str, verdict: str, leak_classes: tuple[str, ...]
 ) -> Review | None:
     """The review that explains a row, None where nothing does; `release` is that of the row's own package, if any."""
-    for review in reviews:
-        same = review.library == library and name in review.names and review.verdict == verdict
-        held = SpecifierSet(review.releases, prereleases=True).contains(release)
-        if same and held and set(leak_classes) <= set(review.leak_classes):
-            return review
-    return None
+    same = (r for r in reviews if (r.library, r.verdict) == (library, verdict) and name in r.names)
+    return next((r for r in same if holds(r.releases, release) and set(leak_classes) <= set(r.leak_classes)), None)
+
+
+def holds(releases: str, release: str) -> bool:
+    """Whether a release is one of ">=4.30,<5"."""
+    return SpecifierSet(releases, prereleases=True).contains(release)

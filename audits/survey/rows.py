@@ -43,29 +43,11 @@ class Concluded(msgspec.Struct, frozen=True):
     applicable: bool = True
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """The settings of the audit, as far as they are read: the names of all its probes."""
-
-    probes: tuple[str, ...] = ()
-
-
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One architecture of one release, as its run was recorded.
+    """One architecture of one release, as its run was recorded: findings, what each probe concluded, settings.
 
-    Attributes:
-        name: its name in the library's registry.
-        model: its class.
-        package: the pinned package that it comes from, where the library is a table of packages.
-        seq_len: tokens of a sequence.
-        verdict: PASS, LEAK, UNDETERMINED or NOT_BUILT.
-        findings: of the audit.
-        concluded: by each probe.
-        settings: of the audit.
-        problem: why there was no audit, or no end of it; None where there was.
-        seconds: duration of the run.
-        code: whether today's code made the run, earlier code, or code that its record does not name.
-        review: the reviewed explanation, None where there is none.
-        counted: the probes whose findings count; None for all.
+    `problem` is why there was no audit, or no end of it; None where there was. `review` is the reviewed explanation, if
+    any. `counted` are the probes whose findings count; None for all.
     """
 
     name: str
@@ -75,7 +57,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     package: str = ""
     findings: tuple[Found, ...] = ()
     concluded: tuple[Concluded, ...] = msgspec.field(default=(), name="probes")
-    settings: Settings = Settings()
+    settings: dict[str, Any] = {}
     problem: str | None = msgspec.field(default=None, name="reason")
     seconds: float = 0.0
     code: Code = Code.UNKNOWN
@@ -112,7 +94,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def tried(self) -> frozenset[str]:
         """The names of all probes of the audit."""
-        return frozenset(self.settings.probes)
+        return frozenset(self.settings.get("probes", ()))
 
     @property
     def probes(self) -> dict[str, str]:
@@ -173,10 +155,7 @@ class Survey:
 def surveys(evidence: Evidence, reviews: Iterable[Review], today: str) -> tuple[Survey, ...]:
     """Every release in the evidence; of an architecture surveyed several times the latest run counts.
 
-    Args:
-        evidence: the ledger of all surveys.
-        reviews: explanations of verdicts.
-        today: today's hash of the code behind the runs.
+    `today` is today's hash of the code behind the runs.
     """
     latest: dict[tuple[str, str], dict[str, Record]] = {}
     for record in evidence.records:
@@ -189,15 +168,10 @@ def surveys(evidence: Evidence, reviews: Iterable[Review], today: str) -> tuple[
     )
 
 
-def _code(record: Record, today: str) -> Code:
-    if not record.code:
-        return Code.UNKNOWN
-    return Code.CURRENT if record.code == today else Code.EARLIER
-
-
 def _row(record: Record, reviews: tuple[Review, ...], today: str) -> Row:
     config: dict[str, Any] = record.config
-    known = {"seconds": record.seconds, "code": _code(record, today)}
+    code = Code.CURRENT if record.code == today else Code.EARLIER if record.code else Code.UNKNOWN
+    known = {"seconds": record.seconds, "code": code}
     row = msgspec.convert(config | record.result | known, Row)
     release = row.package.partition("==")[2] or config["release"]
     review = review_of(reviews, config["library"], release, row.name, row.verdict, row.leak_classes)

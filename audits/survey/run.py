@@ -36,22 +36,19 @@ def experiment(
     seconds: float,
     memory: int,
 ) -> Experiment:
-    """The survey of a library as an experiment: one run an architecture.
+    """The survey of a library's installed release as an experiment: one run an architecture.
 
-    Args:
-        library: which is surveyed, in its installed release.
-        chosen: the architectures.
-        seq_len: N.
-        batch: rows in one forward pass, at most.
-        seed: of weights and inputs.
-        seconds: limit for one architecture.
-        memory: limit for one architecture, in bytes.
+    `seconds` and `memory`, in bytes, limit each of them.
     """
     release = library.release()
-    name = ledger_name(library.name, release)
+    name = f"survey-{library.name}-" + re.sub(r"[^A-Za-z0-9]", "_", release)  # names in the ledger have no dots
     settings = {"library": library.name, "release": release, "seq_len": seq_len, "batch": batch}
-    configs = [{**settings, **_described(item), "recipe": library.recipe(item)} for item in chosen]
-    specs = tuple(RunSpec(name, config, seed, item.name) for config, item in zip(configs, chosen, strict=True))
+
+    def spec(item: Architecture) -> RunSpec:
+        described = {key: value for key, value in asdict(item).items() if value}
+        return RunSpec(name, {**settings, **described, "recipe": library.recipe(item)}, seed, item.name)
+
+    specs = tuple(map(spec, chosen))
     return Experiment(
         name,
         lambda _: specs,
@@ -63,19 +60,9 @@ def experiment(
     )
 
 
-def _described(architecture: Architecture) -> dict[str, str]:
-    """Its attributes, as far as they hold anything."""
-    return {key: value for key, value in asdict(architecture).items() if value}
-
-
 def todays_code() -> str:
     """Today's hash of the code behind the runs of every survey."""
     return code_behind(execute, NOT_HASHED)
-
-
-def ledger_name(library: str, release: str) -> str:
-    """The file of a release in the ledger, whose names have no dots."""
-    return f"survey-{library}-" + re.sub(r"[^A-Za-z0-9]", "_", release)
 
 
 def execute(memory: int, spec: RunSpec, _: Options, progress: Progress) -> dict[str, Any]:

@@ -14,16 +14,15 @@ MOST_LAYERS = 6  # kinds of layers that are kept at most
 
 
 def shrunk(config: Any, fixups: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that make a tiny configuration of the class of `config`, a default one.
+    """The arguments that make a tiny configuration of the class of `config`, a default one with parts of the same kind.
 
-    Args:
-        config: a configuration object whose parts are configuration objects again.
-        fixups: settings that override the general sizes; of a part, in a dictionary under the part's name.
+    `fixups` are settings that override the general sizes; those of a part lie under the part's name.
     """
-    found = vars(config)
+    parts = {name: value for name, value in vars(config).items() if is_config(value)}
     arguments = _sizes(config) | _layers(config)
-    parts = {name: value for name, value in found.items() if is_config(value)}
-    arguments |= {name: _part(part, fixups.get(name, {})) for name, part in parts.items()}
+    for name, part in parts.items():  # a part's type is that by which the library finds its class
+        kind = getattr(part, "model_type", "")
+        arguments[name] = ({"model_type": kind} if kind else {}) | shrunk(part, fixups.get(name, {}))
     return arguments | {name: value for name, value in fixups.items() if name not in parts}
 
 
@@ -73,9 +72,3 @@ def _taken(config: Any) -> frozenset[str]:
     parameters = inspect.signature(type(config).__init__).parameters
     kept = getattr(config, "attribute_map", {})
     return frozenset(parameters) | {kept[name] for name in parameters if name in kept}
-
-
-def _part(config: Any, fixups: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a part, with its type, by which the library finds its class."""
-    kind = getattr(config, "model_type", "")
-    return ({"model_type": kind} if kind else {}) | shrunk(config, fixups)

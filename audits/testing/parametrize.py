@@ -1,15 +1,15 @@
-"""`parametrize_with_probes`: one test for each model and probe."""
+"""`parametrize_with_probes`: one test for each model and probe, and what a probe's result means for a test."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 import pytest
 
-from audits.results import AuditResult
-from audits.testing.outcome import require_pass
+from audits.results import AuditResult, CausalityError, Verdict
 
 
 def parametrize_with_probes(
@@ -58,3 +58,21 @@ def _audited(model: Callable[..., Any], options: dict[str, Any]) -> AuditResult:
 def _check(audited: Callable[[], AuditResult], probe: str) -> None:
     __tracebackhide__ = True
     require_pass(audited(), probe)
+
+
+def require_pass(result: AuditResult, name: str) -> None:
+    """Skip the running test where this probe does not apply to the model, though another does.
+
+    Raises:
+        CausalityError: it did not pass, or no probe applies, which is no PASS.
+    """
+    __tracebackhide__ = True
+    from audits.auditor.audit import explain  # torch with it, which pytest must not load at its start
+
+    probe = next(probe for probe in result.probes if probe.name == name)
+    if not probe.applicable and any(other.applicable for other in result.probes):
+        pytest.skip(probe.why)
+    if probe.verdict is not Verdict.PASS or not probe.applicable:
+        found = tuple(finding for finding in result.findings if name in finding.seen_by)
+        share = replace(result, verdict=probe.verdict, findings=found, probes=(replace(probe, applicable=True),))
+        raise CausalityError(explain(share), share)

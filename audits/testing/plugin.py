@@ -16,14 +16,14 @@ import pytest
 from audits.results import AuditResult, CausalityError
 from audits.subject.options import CONTRACT, INPUTS, TARGET, settings_of
 from audits.subject.settings import Settings, SubjectError
-from audits.testing.outcome import properties, require_pass
+from audits.testing.parametrize import require_pass
 
 if TYPE_CHECKING:
     from audits.subject.subject import Model
 
 PREFIX = "--causality-"
 SUBJECT = "subject"
-MODEL = pytest.StashKey["Model"]()
+LOADED = pytest.StashKey[tuple["Model", Settings]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,10 +53,16 @@ def pytest_configure(config: pytest.Config) -> None:
         if inputs:
             raise pytest.UsageError(f"{', '.join(inputs)}: of what? Name a target with {PREFIX}{SUBJECT} too")
         return
+    from audits.subject.prepare import prepare
+    from audits.subject.target import load_target
+
     config.args = []  # nothing else is collected
-    settings = _settings(config)
+    settings = settings_of({name.replace("-", "_"): value for name, value in inputs.items()})
     try:
-        config.stash[MODEL] = _loaded(target, settings)
+        settings.check()
+        model = load_target(target)
+        with prepare(model, settings).preserve_state():
+            config.stash[LOADED] = model, settings
     except SubjectError as problem:
         raise pytest.UsageError(str(problem)) from None
 
@@ -70,9 +76,14 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
 @pytest.hookimpl(tryfirst=True)  # before the report is made of what the item holds
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Properties in JUnit XML for every test that fails by an audit."""
-    if call.excinfo is not None and isinstance(call.excinfo.value, CausalityError):
-        item.user_properties.extend(properties(call.excinfo.value.result))
+    """Properties in JUnit XML for every test that fails by an audit: the verdict, each finding's class and place."""
+    if call.excinfo is None or not isinstance(call.excinfo.value, CausalityError):
+        return
+    result = call.excinfo.value.result
+    item.user_properties.append(("causality.verdict", str(result.verdict)))
+    for finding in result.findings:
+        found = {"leak_class": finding.leak_class, "file": finding.file, "line": finding.line}
+        item.user_properties += [(f"causality.{name}", str(value)) for name, value in found.items() if value]
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +116,8 @@ class SubjectCollector(pytest.Collector):
         """The audit, made when the first test asks for it."""
         from audits.auditor.guarded import audit
 
-        return audit(self.config.stash[MODEL], **vars(_settings(self.config)), target=self.name)
+        model, settings = self.config.stash[LOADED]
+        return audit(model, **vars(settings), target=self.name)
 
 
 class ProbeItem(pytest.Item):
@@ -129,21 +141,6 @@ def _given(config: pytest.Config) -> dict[str, Any]:
     """The options of the inputs that were given, by name."""
     values = {name: config.getoption(_destination(name), None) for name in (*INPUTS, *CONTRACT)}
     return {name: value for name, value in values.items() if value not in (None, False)}
-
-
-def _settings(config: pytest.Config) -> Settings:
-    return settings_of({name.replace("-", "_"): value for name, value in _given(config).items()})
-
-
-def _loaded(target: str, settings: Settings) -> Model:
-    """The model, called once with these settings."""
-    from audits.subject.prepare import prepare
-    from audits.subject.target import load_target
-
-    settings.check()
-    model = load_target(target)
-    with prepare(model, settings).preserve_state():
-        return model
 
 
 def _destination(name: str) -> str:

@@ -115,7 +115,7 @@ def test_without_submitit_slurm_is_refused_with_what_to_install(
 def test_without_a_home_for_the_cache_slurm_asks_for_a_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audits.cli._executor.cache_folder", lambda: None)
+    monkeypatch.setattr("audits.cli.claims.cache_folder", lambda: None)
     check_refused(SLURM, "give one with --checkpoints DIR", tmp_path, capsys)
 
 

@@ -22,7 +22,7 @@ from audits.report.claims.json import claims_json, listed_ids, page_json
 from audits.report.claims.junit import junit, outcome
 from audits.report.claims.page import claim_document
 from audits.report.claims.prose import expectation_sentence, limits_of
-from audits.report.claims.schema import Index, Page, schema_of
+from audits.report.claims.schema import Index, Page, schema_files
 from audits.report.render.junit import Outcome
 
 GAIN, OLD, OPEN, UNTESTABLE, UNRUN = every_kind().judged
@@ -168,6 +168,10 @@ def test_every_row_carries_what_the_filters_read():
     text = index_html(every_kind())
     for item in every_kind().judged:
         assert text.count(f'<tr id="{item.claim.id}" data-paper="HubRouter" data-kind="published"') == 1
+
+
+def schema_of(kind):
+    return json.loads(schema_files()[{Index: "claims.schema.json", Page: "claim.schema.json"}[kind]])
 
 
 def valid(kind, text):

@@ -41,10 +41,10 @@ def test_more_runs_narrow_what_runs_can_narrow() -> None:
     assert found.runs_to_resolve(1.0) == 2
 
 
-BAD = (([0.5], 0.0, 0.95), ([0.5, float("nan")], 0.0, 0.95), ([0.1, 0.2], -1.0, 0.95), ([0.1, 0.2], 0.0, 1.0))
+BAD = ([0.5], [0.5, float("nan")])
 
 
-@pytest.mark.parametrize(("values", "sd", "level"), BAD)
-def test_bad_input_is_refused(values: list[float], sd: float, level: float) -> None:
-    with pytest.raises(ValueError, match=r"need|not finite"):
-        mean_of_runs(values, sd, level)
+@pytest.mark.parametrize("values", BAD)
+def test_bad_input_is_refused(values: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"needs|not finite"):
+        mean_of_runs(values)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from audits.__main__ import main
-from audits.survey.huggingface import HuggingFaceError, build_model
+from audits.subject.settings import SubjectError
+from audits.survey.huggingface import build_model
 
 transformers = pytest.importorskip("transformers")
 
@@ -76,7 +77,7 @@ def test_an_encoder_decoder_is_built_as_what_it_is(tmp_path: Path) -> None:
 
 
 def test_a_model_too_large_for_an_audit_is_refused_before_it_is_built() -> None:
-    with pytest.raises(HuggingFaceError, match="give --shrink"):
+    with pytest.raises(SubjectError, match="give --shrink"):
         build_model("llama", shrink=False)
 
 

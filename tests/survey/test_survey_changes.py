@@ -7,7 +7,7 @@ import pytest
 
 from audits.report.survey.files import changes_texts
 from audits.survey.changes import Cause, causes, comparisons
-from audits.survey.rows import Code, Concluded, Found, Row, Settings, Survey
+from audits.survey.rows import Code, Concluded, Found, Row, Survey
 
 FIXED = Cause("shelf", ("gate",), ("LEAK", "PASS"), "<4.42.3", ">=4.42.3", "the mask is no longer multiplied")
 
@@ -24,7 +24,7 @@ def row(name: str, verdict: str, *classes: str, **probes: str) -> Row:
         verdict=verdict,
         findings=tuple(Found(str(probe), leak_class, *location) for probe, leak_class in seen),
         concluded=tuple(Concluded(probe, "LEAK" if found else "PASS") for probe, found in probes.items()),
-        settings=Settings(tuple(probes)),
+        settings={"probes": tuple(probes)},
         code=Code.CURRENT,
     )
 

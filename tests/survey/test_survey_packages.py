@@ -12,9 +12,9 @@ from rich.console import Console
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
-from audits.survey import installs, run
-from audits.survey.installs import installed
+from audits.survey import run
 from audits.survey.libraries import packages
+from audits.survey.libraries.packages import installed
 from audits.survey.library import Architecture, NotBuiltError
 
 CAUSAL, LEAKY = "hidden.cumsum(1)", "hidden + hidden.flip(1)"
@@ -92,7 +92,7 @@ def test_a_package_is_installed_once_into_a_folder_of_its_own(tmp_path: Path, mo
     folder = installed(["shelf==1.0"])
     assert folder.is_relative_to(tmp_path / "cache" / "packages")
     assert {path.name for path in folder.iterdir()} >= {"shelf.py", "shelf-1.0.dist-info"}
-    monkeypatch.setattr(installs, "_install", lambda requirements, folder: pytest.fail("installed twice"))
+    monkeypatch.setattr(packages, "_install", lambda requirements, folder: pytest.fail("installed twice"))
     assert installed(["shelf==1.0"]) == folder
 
 
@@ -111,7 +111,7 @@ def test_an_interrupted_installation_is_never_taken_for_a_whole_one(
 
     offer(tmp_path, "1.0", CAUSAL)
     with monkeypatch.context() as patch:
-        patch.setattr(installs, "_install", half)
+        patch.setattr(packages, "_install", half)
         with pytest.raises(KeyboardInterrupt):
             installed(["shelf==1.0"])
     assert "class Model" in (installed(["shelf==1.0"]) / "shelf.py").read_text()
@@ -119,14 +119,14 @@ def test_an_interrupted_installation_is_never_taken_for_a_whole_one(
 
 def test_of_two_processes_that_install_the_same_both_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(tmp_path, "1.0", CAUSAL)
-    install = installs._install
+    install = packages._install
 
     def overtaken(requirements: list[str], folder: Path) -> None:
-        monkeypatch.setattr(installs, "_install", install)
+        monkeypatch.setattr(packages, "_install", install)
         installed(requirements)
         install(requirements, folder)
 
-    monkeypatch.setattr(installs, "_install", overtaken)
+    monkeypatch.setattr(packages, "_install", overtaken)
     folder = installed(["shelf==1.0"])
     assert [path.name for path in folder.parent.iterdir()] == ["site-packages"]
 

@@ -38,12 +38,10 @@ def reason(probe: ProbeResult) -> str:
 def scope(result: AuditResult) -> str:
     """How much was run, on what and in which arithmetic, in one line."""
     settings = result.settings
-    parts = [f"{settings[name]} {words}" for name, words in _SCOPE.items() if settings.get(name) is not None]
+    named = {"seq_len": "positions", "batch": "rows at most", "dtype": "arithmetic"}
+    parts = [f"{settings[name]} {words}" for name, words in named.items() if settings.get(name) is not None]
     forwards = count(sum(probe.forwards for probe in result.probes), "forward pass", "forward passes")
     return f"{', '.join([*parts, forwards])}, {sum(max(probe.seconds, 0.0) for probe in result.probes):.1f} s"
-
-
-_SCOPE = {"seq_len": "positions", "batch": "rows at most", "dtype": "arithmetic"}
 
 
 def covered(result: AuditResult) -> tuple[tuple[str, str], ...]:

@@ -12,13 +12,7 @@ from audits.results import AuditResult
 
 
 def audit_html(result: AuditResult, influence: Matrix = (), no_map: str = "") -> str:
-    """The page.
-
-    Args:
-        result: the audit.
-        influence: the N x N map [sink][source] in units of the output; empty for none.
-        no_map: why there is no map, where one was asked for.
-    """
+    """The page, with the N x N influence map [sink][source] in units of the output, or with why there is none."""
     drawing = influence_map("influence", "output by input", influence, largest(influence)) if influence else ""
     return page(
         "audit.html",

@@ -25,14 +25,7 @@ _MOST_FLAGGED = 6  # claims that need attention, one a line; more are counted (o
 
 
 def print_claims(report: Report, console: Console, readme: Path, chosen: Sequence[JudgedClaim] = ()) -> None:
-    """The results in brief: a line for each chosen claim, what needs attention, the answer, the tally, the file.
-
-    Args:
-        report: all claims.
-        console: where to.
-        readme: the index that was written.
-        chosen: claims that were asked for by name; none where all were.
-    """
+    """The results in brief: a line for each claim chosen by name, what needs attention, answer, tally and file."""
     for item in by_outcome(tuple(chosen)):
         text = f" {item.claim.id} ({item.scope}): {item.judgement.reason}"
         console.print(Text.assemble(marked(outcome(item)), text), soft_wrap=True)

@@ -25,12 +25,7 @@ def index_html(report: Report) -> str:
 
 
 def step_summary(report: Report, room: int = SUMMARY_LIMIT) -> str:
-    """The longest form of the index that fits.
-
-    Args:
-        report: what is shown.
-        room: bytes that are left on the page.
-    """
+    """The longest form of the index that fits into the bytes that are left on the page."""
     forms = (page("claims.md", linked=False, whole=whole, **_values(report)) for whole in (True, False))
     return next((text for text in forms if len(text.encode()) <= min(room, SUMMARY_LIMIT)), "")
 

@@ -31,9 +31,8 @@ def junit(report: Report) -> str:
 
 
 def _case(item: JudgedClaim) -> Case:
-    end, verdict, reason = outcome(item), item.judgement.verdict, item.judgement.reason
-    runs = (f"runs {listed(item.stale)}",) if item.stale else ()
-    message = "; ".join(
-        (f"{verdict}", *(flag.word for flag in flags(item)), *runs, *((reason,) if end is Outcome.SKIPPED else ()))
-    )
-    return Case(item.claim.id, end, message, kind=str(verdict), text=reason)
+    end, verdict, reason = outcome(item), str(item.judgement.verdict), item.judgement.reason
+    parts = [verdict, *(flag.word for flag in flags(item))]
+    parts += [f"runs {listed(item.stale)}"] if item.stale else []
+    parts += [reason] if end is Outcome.SKIPPED else []
+    return Case(item.claim.id, end, "; ".join(parts), kind=verdict, text=reason)

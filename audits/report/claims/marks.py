@@ -10,36 +10,25 @@ from audits.formatting import count
 from audits.report.render.marks import Mark
 
 _OPEN = Mark("○", "open", "neutral")
-_ERROR = Mark("!", "error", "error")
-# By kind: SUPPORTED, REFUTED, and what neither decides.
-_HELD = {
-    Kind.PUBLISHED: Mark("✓", "reproduced", "pass"),
-    Kind.ATTACK: Mark("✓", "succeeded", "pass"),
-    Kind.SELF_TEST: Mark("✓", "holds", "pass"),
+_OUTCOMES = {
+    (ClaimVerdict.SUPPORTED, Kind.PUBLISHED): Mark("✓", "reproduced", "pass"),
+    (ClaimVerdict.SUPPORTED, Kind.ATTACK): Mark("✓", "succeeded", "pass"),
+    (ClaimVerdict.SUPPORTED, Kind.SELF_TEST): Mark("✓", "holds", "pass"),
+    (ClaimVerdict.REFUTED, Kind.PUBLISHED): Mark("✗", "not reproduced", "differs"),
+    (ClaimVerdict.REFUTED, Kind.ATTACK): Mark("✗", "failed", "differs"),
+    (ClaimVerdict.REFUTED, Kind.SELF_TEST): Mark("✗", "fails", "fail"),
+    **{(ClaimVerdict.ERROR, kind): Mark("!", "error", "error") for kind in Kind},
 }
-_NOT_HELD = {
-    Kind.PUBLISHED: Mark("✗", "not reproduced", "differs"),
-    Kind.ATTACK: Mark("✗", "failed", "differs"),
-    Kind.SELF_TEST: Mark("✗", "fails", "fail"),
-}
-_UNTESTABLE = Mark("-", "not testable", "neutral")
 _ORDER = ("error", "fails", "not reproduced", "failed", "reproduced", "succeeded", "holds", "open", "not testable")
 KINDS = {Kind.PUBLISHED: "published claim", Kind.ATTACK: "attack", Kind.SELF_TEST: "self-test"}
 
 
 def outcome(item: JudgedClaim) -> Mark:
     """What became of a claim, in the words of its kind; one whose runs have not been made is open."""
-    kind = item.claim.kind
-    match item.judgement.verdict:
-        case ClaimVerdict.ERROR:
-            return _ERROR
-        case ClaimVerdict.SUPPORTED:
-            return _HELD[kind]
-        case ClaimVerdict.REFUTED:
-            return _NOT_HELD[kind]
-        case ClaimVerdict.NOT_TESTABLE if kind is Kind.PUBLISHED and not item.judgement.missing:
-            return _UNTESTABLE
-    return _OPEN
+    kind, verdict = item.claim.kind, item.judgement.verdict
+    if verdict is ClaimVerdict.NOT_TESTABLE and kind is Kind.PUBLISHED and not item.judgement.missing:
+        return Mark("-", "not testable", "neutral")
+    return _OUTCOMES.get((verdict, kind), _OPEN)
 
 
 def by_outcome(items: Iterable[JudgedClaim]) -> tuple[JudgedClaim, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from audits.claims.claim import JudgedClaim, Judgement, Kind
+from audits.claims.claim import JudgedClaim, Kind
 from audits.claims.judged import NO_RUN, Report
 from audits.claims.provenance import facts, provenance, reproduce, runs_table
 from audits.formatting import Table, number
 from audits.report.claims import prose
 from audits.report.claims.json import page_path
 from audits.report.claims.marks import flags, outcome, tier_word
-from audits.report.claims.supplements import supplements
+from audits.report.claims.supplements import SUPPLEMENTS
 from audits.report.render.document import Document, Picture, Section, figure_picture
 from audits.statistics.levels import ALPHA
 
@@ -17,16 +17,14 @@ from audits.statistics.levels import ALPHA
 def claim_document(report: Report, item: JudgedClaim) -> Document:
     """Everything known of one claim, what a reader needs first in front."""
     claim, judgement = item.claim, item.judgement
-    found = Section(facts=_found(report, item))
-    tables_with_rows = tuple(table for table in judgement.tables if table.rows)
-    shown = Section("Figures and numbers", pictures=_pictures(item), tables=tables_with_rows)
+    tables = tuple(table for table in judgement.tables if table.rows)
     sections = (
-        found,
-        shown,
+        Section(facts=_found(report, item)),
+        Section("Figures and numbers", pictures=_pictures(item), tables=tables),
         *_lower_tiers(item),
-        *supplements(report, claim.id),
+        *(SUPPLEMENTS[claim.id](report) if claim.id in SUPPLEMENTS else ()),
         _test(item),
-        *_evidence(report, item),
+        _evidence(report, item),
     )
     return Document(
         path=page_path(claim.id),
@@ -42,24 +40,19 @@ def claim_document(report: Report, item: JudgedClaim) -> Document:
 def _found(report: Report, item: JudgedClaim) -> tuple[tuple[str, str], ...]:
     """What was printed, what was found, and what that does not show."""
     claim, judgement = item.claim, item.judgement
+    least, seeds = judgement.minimum_detectable_effect, judgement.seeds_needed
+    power = {"minimum detectable effect": least, "seeds needed": seeds}
     pairs = (
         ("Printed", prose.printed(item)),
         ("Ours", judgement.ours),
         ("Source", claim.source),
         ("Details", judgement.details),
-        ("Power", _detectable(judgement)),
+        ("Power", "; ".join(f"{name}: {value}" for name, value in power.items() if value is not None)),
         ("Over all claims", _corrected(report, item)),
         ("Limits", " ".join(prose.limits_of(item))),
         ("Would change the verdict", judgement.would_change),
     )
     return tuple((name, text) for name, text in pairs if text)
-
-
-def _detectable(judgement: Judgement) -> str:
-    """Minimum detectable effect and seeds needed, where the judgement states them."""
-    least, seeds = judgement.minimum_detectable_effect, judgement.seeds_needed
-    known = {"minimum detectable effect": least, "seeds needed": seeds}
-    return "; ".join(f"{name}: {value}" for name, value in known.items() if value is not None)
 
 
 def _corrected(report: Report, item: JudgedClaim) -> str:
@@ -84,16 +77,12 @@ def _lower_tiers(item: JudgedClaim) -> list[Section]:
     if not item.others:
         return []
     drawn = tuple(picture for other in item.others for picture in _pictures(other, f"-{other.tier}"))
-    return [Section("At every tier", tables=(_tiers(item),)), Section("At lower tiers", pictures=drawn)]
-
-
-def _tiers(item: JudgedClaim) -> Table:
-    """The verdict at every tier that has evidence of its own, the one that is shown first."""
     rows = []
     for at in item.at_every_tier:
         runs = f"{len(at.judgement.evidence)}" + (f", {len(at.stale)} stale" if at.stale else "")
         rows.append((at.tier, outcome(at).text, at.expected or "not reviewed", runs, at.judgement.reason))
-    return Table("The claim at every tier", ("tier", "verdict", "expected", "runs", "reason"), tuple(rows))
+    table = Table("The claim at every tier", ("tier", "verdict", "expected", "runs", "reason"), tuple(rows))
+    return [Section("At every tier", tables=(table,)), Section("At lower tiers", pictures=drawn)]
 
 
 def _test(item: JudgedClaim) -> Section:
@@ -108,9 +97,9 @@ def _test(item: JudgedClaim) -> Section:
     return Section("The test, fixed beforehand", facts=fixed, command=reproduce(item))
 
 
-def _evidence(report: Report, item: JudgedClaim) -> list[Section]:
+def _evidence(report: Report, item: JudgedClaim) -> Section:
     """Where the verdict comes from, run by run."""
     origin = provenance(report, item)
     if not origin.runs:
-        return [Section("Evidence", ("No run of ours entered this verdict.",))]
-    return [Section("Evidence", facts=facts(origin), folded=(runs_table(report, item),))]
+        return Section("Evidence", ("No run of ours entered this verdict.",))
+    return Section("Evidence", facts=facts(origin), folded=(runs_table(report, item),))

@@ -101,11 +101,8 @@ def elsewhere(report: Report) -> tuple[Elsewhere, ...]:
 
 def answer(report: Report) -> tuple[str, ...]:
     """The results in brief: how many claims of each paper hold, and the reasons of the headlines."""
-    counted = [
-        f"{count(len(group.claims), 'claim')} of {group.paper}: {tally(group.claims)}"
-        for group in groups(report)
-        if group.paper
-    ]
+    papers = [group for group in groups(report) if group.paper]
+    counted = [f"{count(len(group.claims), 'claim')} of {group.paper}: {tally(group.claims)}" for group in papers]
     found = {item.claim.id: item.judgement for item in report.judged}
     said = [found[name].reason for name in HEADLINES if name in found and not found[name].missing]
     return (
@@ -134,10 +131,11 @@ _GROUPS = (
 
 def groups(report: Report) -> list[Group]:
     """Both papers, our attacks, the self-tests; those without a claim left out."""
-    found = (
-        group._replace(claims=by_outcome(i for i in report.judged if _group(i) == group.name)) for group in _GROUPS
-    )
-    return [group for group in found if group.claims]
+    return [
+        group._replace(claims=claims)
+        for group in _GROUPS
+        if (claims := by_outcome(item for item in report.judged if _group(item) == group.name))
+    ]
 
 
 def _group(item: JudgedClaim) -> str:
@@ -152,8 +150,8 @@ def _about_companion(item: JudgedClaim) -> bool:
 
 def traits(item: JudgedClaim) -> dict[str, str]:
     """What the filters of the index read."""
-    paper = "companion" if _about_companion(item) else "HubRouter"
-    paper = "the tool" if item.claim.kind is Kind.SELF_TEST else paper
+    about = "companion" if _about_companion(item) else "HubRouter"
+    paper = "the tool" if item.claim.kind is Kind.SELF_TEST else about
     return {"paper": paper, "kind": item.claim.kind, "scope": item.scope, "outcome": outcome(item).word}
 
 

@@ -110,10 +110,12 @@ class Page(Exact, frozen=True, kw_only=True):
     tiers: Annotated[tuple[Judged, ...], Meta(min_length=1)]
 
 
-def schema_of(kind: type[Index | Page]) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of one of the files."""
-    schema: dict[str, Any] = _nullable(msgspec.json.schema(kind))
-    return {"$schema": _DIALECT, **schema}
+def schema_files() -> dict[str, str]:
+    """The JSON Schemas (draft 2020-12) of both files, by file name."""
+    kinds = {INDEX_SCHEMA: Index, PAGE_SCHEMA.removeprefix("../"): Page}
+    return {
+        name: json_text({"$schema": _DIALECT, **_nullable(msgspec.json.schema(kind))}) for name, kind in kinds.items()
+    }
 
 
 def _nullable(schema: Any) -> Any:
@@ -124,9 +126,3 @@ def _nullable(schema: Any) -> Any:
         return schema
     numbers = {"type": ["number", "null"]} if schema.get("type") == "number" else {}
     return {key: _nullable(value) for key, value in schema.items()} | numbers
-
-
-def schema_files() -> dict[str, str]:
-    """The schemas by file name."""
-    pages = PAGE_SCHEMA.removeprefix("../")
-    return {INDEX_SCHEMA: json_text(schema_of(Index)), pages: json_text(schema_of(Page))}

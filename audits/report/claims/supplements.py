@@ -26,19 +26,15 @@ HIDDEN_FROM_GRADIENTS = (
 )
 
 
-def supplements(report: Report, claim: str) -> tuple[Section, ...]:
-    """The further sections of the page of this claim; none for most."""
-    return _MAKERS[claim](report) if claim in _MAKERS else ()
-
-
 def _worth(report: Report) -> tuple[Section, ...]:
     """Influence maps side by side and the paired perplexities."""
     heading, worth = "What a leak is worth in training", leak_worth(report)
     if worth is None:
         return (Section(heading, (empty_note("Training runs"),)),)
     pictures = (*_maps(worth), figure_picture("attack-council-worth-perplexity", perplexity_dots(worth)))
-    losses = ("perplexity", "under causal mask", "bits per byte")
-    header = ("arm", "seed", *losses, "influence of the future", "audit", "run")
+    header = (
+        "arm", "seed", "perplexity", "under causal mask", "bits per byte", "influence of the future", "audit", "run",
+    )  # fmt: skip
     runs = Table("Training runs", header, tuple(map(_training_row, worth.runs)))
     return (Section(heading, (MAP_NOTE, _setting(worth)), pictures=pictures, folded=(runs,)),)
 
@@ -116,7 +112,8 @@ def _cost(report: Report) -> tuple[Section, ...]:
     )
 
 
-_MAKERS: Mapping[str, Callable[[Report], tuple[Section, ...]]] = {
+# The further sections of the page of a claim.
+SUPPLEMENTS: Mapping[str, Callable[[Report], tuple[Section, ...]]] = {
     "attack-council-worth": _worth,
     "attack-selection": _selection,
     "cost": _cost,

@@ -41,22 +41,15 @@ class Section:
     @property
     def shows(self) -> bool:
         """Whether there is anything below the heading."""
-        parts = (self.text, self.facts, self.command, self.matrix, self.pictures, self.tables, self.folded)
-        return any(parts)
+        return self != Section(self.heading)
 
 
 @dataclass(frozen=True)
 class Document:
-    """One page; `path` is that of its files below `reports/`, without ending.
+    """One page; `path` is that of its files below `reports/`, without ending, such as "claims/cost".
 
-    Attributes:
-        path: such as "claims/cost".
-        title: its heading.
-        lead: sentences of the first screen.
-        sections: everything else.
-        mark: an outcome beside the heading.
-        badges: small facts beside it.
-        flags: what needs attention.
+    `lead` are the sentences of the first screen; `mark` and `badges` stand beside the heading, `flags` are what needs
+    attention.
     """
 
     path: str

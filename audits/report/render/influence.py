@@ -19,14 +19,9 @@ Matrix = Sequence[Sequence[float]]  # influence: [N sinks][N sources], in units 
 
 
 def influence_map(name: str, caption: str, influence: Matrix, top: float, *, alone: bool = False) -> Markup:
-    """One N x N map [sink][source].
+    """One N x N map [sink][source] in units of the output; `name` is unique on its page.
 
-    Args:
-        name: unique on its page.
-        caption: its heading.
-        influence: in units of the output.
-        top: the largest value of the scale, shared by maps side by side.
-        alone: whether the drawing is a file by itself, which brings its style along.
+    Maps side by side share `top`, the largest value of the scale. One that is `alone` in its file brings its style.
     """
     past, future = pooled(influence)
     n, leak, top = len(influence), largest_future(influence), top or 1.0

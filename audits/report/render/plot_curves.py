@@ -33,8 +33,12 @@ def _off_scale(curves: Curves, series: Series) -> str:
     return f" ({off} off the scale)" if off else ""
 
 
+def _has_interval(point: CurvePoint) -> bool:
+    return point.low is not None or point.high is not None
+
+
 def _has_intervals(curves: Curves) -> bool:
-    return any(p.low is not None or p.high is not None for series in curves.series for p in series.points)
+    return any(_has_interval(point) for series in curves.series for point in series.points)
 
 
 def description(curves: Curves) -> str:
@@ -50,19 +54,13 @@ def note(curves: Curves) -> str:
 
 def table(curves: Curves) -> Table:
     """The numbers of the figure, a point a row."""
-    rows = [
-        (series.label, plot.tick_text(p.x), number(p.y), _interval(p), p.count or MISSING)
-        for series in curves.series
-        for p in series.points
-    ]
+    rows = []
+    for series in curves.series:
+        for p in series.points:
+            interval = f"{number(p.low)} to {number(p.high)}" if _has_interval(p) else MISSING
+            rows.append((series.label, plot.tick_text(p.x), number(p.y), interval, p.count or MISSING))
     rows += [(r.label, MISSING, number(r.value), MISSING, "a line in the figure") for r in curves.references]
     return Table(curves.title, ("series", curves.x_label, curves.y_label, "interval", "runs"), tuple(rows))
-
-
-def _interval(point: CurvePoint) -> str:
-    """The interval in words."""
-    known = point.low is not None or point.high is not None
-    return f"{number(point.low)} to {number(point.high)}" if known else MISSING
 
 
 def svg(curves: Curves) -> str:

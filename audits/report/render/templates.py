@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -20,16 +21,12 @@ _SEAM = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/_+])(?=\w)")
 
 
 def page(template: str, *, script: str = "", **values: Any) -> str:
-    """A document.
+    """A document from a file in `audits/report/templates`; every text is escaped in those that end in .html or .svg.
 
-    Args:
-        template: the name of a file in `audits/report/templates`; every text is escaped in those that end in `.html`
-            or `.svg`.
-        script: the name of a script there, which the page holds and the browser knows by its digest. It adds comfort;
-            the page must read without it.
-        values: what the template names; a name that it lacks is an error.
+    A `script` from there is held by the page, and known to the browser by its digest; the page must read without it.
+    A name of the template that `values` lacks is an error.
     """
-    held = source(script) if script else ""
+    held = files("audits.report").joinpath("templates", script).read_text(encoding="utf-8") if script else ""
     digest = base64.b64encode(hashlib.sha256(held.encode()).digest()).decode()
     return _environment().get_template(template).render(values, script=held, digest=digest)
 
@@ -37,13 +34,6 @@ def page(template: str, *, script: str = "", **values: Any) -> str:
 def fragment(template: str, **values: Any) -> Markup:
     """A part of a document, such as a drawing, from a template that ends in `.html` or `.svg`: markup already."""
     return Markup(_environment().get_template(template).render(values))  # noqa: S704 - escaped by its template
-
-
-def source(name: str) -> str:
-    """The text of a style sheet or script among the templates."""
-    loader = _environment().loader
-    assert loader is not None
-    return loader.get_source(_environment(), name)[0]
 
 
 def breakable(text: str) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from audits.formatting import file_name
 from audits.jsonable import json_text
@@ -13,14 +14,13 @@ from audits.report.write import write_below
 from audits.results import SCHEMA
 from audits.survey.changes import Comparison
 from audits.survey.fixups import WINDOW
-from audits.survey.rows import Row, Survey
+from audits.survey.rows import Survey
 
 # Of a row; `leak_class` is that of the first finding, `file` and `line` where a later token gets in.
 _FIELDS = (
     "name", "model", "package", "verdict", "leak_class", "file", "line", "reason", "as_reviewed", "explained", "status",
     "leak_classes", "probes", "seq_len", "seconds", "code",
 )  # fmt: skip
-_PAGES = {"html": "survey.js", "md": ""}  # the kinds of pages, each with its script
 
 
 def write_survey(survey: Survey, folder: Path) -> list[Path]:
@@ -35,23 +35,19 @@ def write_changes(comparisons: Sequence[Comparison], folder: Path) -> list[Path]
     return write_below(folder, {f"changes.{end}": text for end, text in texts.items()})
 
 
+def _pages(name: str, **values: Any) -> dict[str, str]:
+    """A page that is sorted and filtered, and the same as Markdown."""
+    scripts = {"html": "survey.js", "md": ""}
+    return {end: page(f"{name}.{end}", script=script, prose=prose, **values) for end, script in scripts.items()}
+
+
 def survey_texts(survey: Survey) -> dict[str, str]:
-    """One release by the kind of file: a page that is sorted and filtered, the same as Markdown, the rows as JSON."""
-    pages = {
-        end: page(f"survey.{end}", script=script, survey=survey, prose=prose, window=WINDOW)
-        for end, script in _PAGES.items()
-    }
+    """One release by the kind of file: the pages, and the rows as JSON."""
     document = {"schema": SCHEMA, "library": survey.library, "release": survey.release, "tally": survey.tally}
-    return pages | {"json": json_text(document | {"models": list(map(_entry, survey.rows))})}
-
-
-def _entry(row: Row) -> dict[str, object]:
-    return {name: getattr(row, name) for name in _FIELDS} | {"seconds": round(row.seconds, 1)}
+    rows = [{name: getattr(row, name) for name in _FIELDS} | {"seconds": round(row.seconds, 1)} for row in survey.rows]
+    return _pages("survey", survey=survey, window=WINDOW) | {"json": json_text(document | {"models": rows})}
 
 
 def changes_texts(comparisons: Sequence[Comparison]) -> dict[str, str]:
     """What changed, a part for each library, by the kind of file."""
-    return {
-        end: page(f"changes.{end}", script=script, comparisons=comparisons, prose=prose)
-        for end, script in _PAGES.items()
-    }
+    return _pages("changes", comparisons=comparisons)

@@ -43,21 +43,19 @@ def tally(survey: Survey) -> dict[Mark, int]:
 
 def tally_sentence(survey: Survey) -> str:
     """How many of each kind, in one sentence."""
-    parts = []
+    parts, kinds = [], tally(survey)
     for verdict, number in survey.tally.items():
-        word = audit_mark(verdict).word
-        kinds = {mark.word: amount for mark, amount in tally(survey).items() if amount}
-        named = [f"{amount} {kind.removeprefix(f'{word}: ')}" for kind, amount in kinds.items() if f"{word}: " in kind]
-        parts += [f"{number} {word}" + (f" ({', '.join(named)})" if named else "")] if number else []
+        start = f"{audit_mark(verdict).word}: "
+        named = [f"{n} {kind.word.removeprefix(start)}" for kind, n in kinds.items() if n and start in kind.word]
+        parts += [f"{number} {start[:-2]}" + (f" ({', '.join(named)})" if named else "")] if number else []
     return f"{len(survey.rows)} architectures and variants: {', '.join(parts)}."
 
 
 def review_sentence(survey: Survey) -> str:
     """Whether everything that is not a PASS has been explained."""
-    open_rows = [row.name for row in survey.rows if not row.as_reviewed]
-    if not open_rows:
-        return "Every verdict other than PASS has been examined and explained."
-    return f"{len(open_rows)} {NOT_REVIEWED} yet: {', '.join(open_rows)}."
+    left = [row.name for row in survey.rows if not row.as_reviewed]
+    explained = "Every verdict other than PASS has been examined and explained."
+    return f"{len(left)} {NOT_REVIEWED} yet: {', '.join(left)}." if left else explained
 
 
 def code_sentence(survey: Survey) -> str:

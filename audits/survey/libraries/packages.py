@@ -1,40 +1,45 @@
-"""Released packages other than transformers: the table `audits/survey/packages.toml`, every one pinned."""
+"""Released packages other than transformers: the table `audits/survey/packages.toml`, every one pinned.
+
+Each is installed with its requirements in a folder of its own, so that versions of two of them cannot meet.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
-from audits.survey.installs import installed
+from audits.evidence.machine import cache_folder
 from audits.survey.library import Architecture, Library, NotBuiltError, TinyModel
 
 VOCABULARY = 64
 CLASS, POSITIONAL = "class", "args"  # keys of a table that describes an object, beside its keyword arguments
+_PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps")
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model of a package.
 
-    Attributes:
-        requirements: all that is installed, the package itself first, each as name==version.
-        model: its class as module:name under `class`, positional arguments under `args`, and keyword arguments. A value
-            that is itself a table with a `class` is built in the same way.
-        call: keyword arguments of its forward pass.
-        width: features a position; None where it takes tokens.
+    `model` holds its class as module:name under `class`, positional arguments under `args`, and keyword arguments. A
+    value that is itself a table with a `class` is built in the same way.
     """
 
-    requirements: list[str]
+    requirements: list[str]  # all that is installed, the package itself first, each as name==version
     model: dict[str, Any]
-    call: dict[str, Any] = {}
-    width: int | None = None
+    call: dict[str, Any] = {}  # keyword arguments of its forward pass
+    width: int | None = None  # features a position; None where it takes tokens
 
 
 class Called(nn.Module):
@@ -58,7 +63,10 @@ def architectures() -> tuple[Architecture, ...]:
     """Every row of the table, and its variants."""
     rows = _table()["packages"]
     names = sorted([*rows, *(f"{name}+{variant}" for name, row in rows.items() for variant in row.get("variants", ()))])
-    return tuple(map(_architecture, names))
+    recipes = {name: _recipe(name) for name in names}
+    return tuple(
+        Architecture(name, its.model[CLASS].partition(":")[2], its.requirements[0]) for name, its in recipes.items()
+    )
 
 
 def recipe(architecture: Architecture) -> dict[str, Any]:
@@ -93,11 +101,6 @@ def _object(described: Any) -> Any:
     return getattr(importlib.import_module(module), name)(*made.pop(POSITIONAL, ()), **made)
 
 
-def _architecture(name: str) -> Architecture:
-    its = _recipe(name)
-    return Architecture(name, its.model[CLASS].partition(":")[2], its.requirements[0])
-
-
 def _recipe(name: str) -> Recipe:
     row, _, variant = name.partition("+")
     plain = dict(_table()["packages"][row])
@@ -109,6 +112,36 @@ def _merged(plain: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """A table with the entries of another; tables in both are merged in the same way."""
     both = {key: _merged(plain[key], value) for key, value in other.items() if isinstance(plain.get(key), dict)}
     return plain | other | both
+
+
+def installed(requirements: Sequence[str]) -> Path:
+    """The folder with these packages and no others; pip fills it where it does not exist yet.
+
+    Raises:
+        NotBuiltError: pip cannot install them.
+    """
+    digest = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:8]
+    home = (cache_folder() or Path(gettempdir())) / "packages" / f"{requirements[0].replace('==', '-')}-{digest}"
+    folder = home / "site-packages"
+    if not folder.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="unfinished-", dir=home) as unfinished:
+            _install(requirements, Path(unfinished, folder.name))
+            try:
+                Path(unfinished, folder.name).rename(folder)
+            except OSError:  # another process was faster
+                if not folder.exists():
+                    raise
+    return folder
+
+
+def _install(requirements: Sequence[str], folder: Path) -> None:
+    command = [*_PIP, "--target", str(folder), *requirements]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the table's requirements
+    if done.returncode:
+        lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+        error = next((line for line in reversed(lines) if line.startswith("ERROR: ")), lines[-1])
+        raise NotBuiltError(f"cannot be installed: {error.removeprefix('ERROR: ')[:300]}")
 
 
 @cache

@@ -25,7 +25,8 @@ def release() -> str:
 def architectures() -> tuple[Architecture, ...]:
     """Every registered causal language model, and its variants from the table of fix-ups."""
     mapping = _transformers().models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    names = [(name, _first(model)) for name, model in mapping.items()]
+    # Some releases register several classes for one name.
+    names = [(name, model if isinstance(model, str) else str(model[0])) for name, model in mapping.items()]
     names += [(f"{name}+{variant}", model) for name, model in names for variant in VARIANTS.get(name, {})]
     return tuple(Architecture(*pair) for pair in sorted(names))
 
@@ -47,17 +48,20 @@ def build(architecture: Architecture, recipe: dict[str, Any], seed: int) -> Tiny
     try:
         model_class = getattr(_transformers(), architecture.model)
         config = _configuration(architecture, recipe, model_class)
-        with torch.device("meta"):
-            size = sum(parameter.numel() for parameter in model_class(config).parameters())
-        if size > MOST_PARAMETERS:
-            raise NotBuiltError(f"still {size} parameters after shrinking: a size is missing in the table of fix-ups")
-        torch.manual_seed(seed)
-        model = model_class(config).eval()
-    except NotBuiltError:
-        raise
+        model, size = built_within(MOST_PARAMETERS, model_class, config, seed)
     except Exception as problem:
         raise NotBuiltError.of(problem) from problem
+    if model is None:
+        raise NotBuiltError(f"still {size} parameters after shrinking: a size is missing in the table of fix-ups")
     return TinyModel(model, _vocabulary(model))
+
+
+def built_within(most: int, model_class: Any, config: Any, seed: int) -> tuple[nn.Module | None, int]:
+    """The model in evaluation mode, None where it has more parameters than these, and how many it has."""
+    with torch.device("meta"):
+        size = sum(parameter.numel() for parameter in model_class(config).parameters())
+    torch.manual_seed(seed)
+    return (model_class(config).eval() if size <= most else None), size
 
 
 def _transformers() -> Any:
@@ -85,19 +89,9 @@ def _vocabulary(model: nn.Module) -> int | None:
         embedding = model.get_input_embeddings()  # type: ignore[operator] # of every transformers model
     except Exception:
         return None
-    size = getattr(embedding, "num_embeddings", None)
-    return min(size, _limit(model)) if isinstance(size, int) else None
-
-
-def _limit(model: nn.Module) -> int:
-    """The vocabulary of the configuration at most: embeddings may have spare rows."""
-    size = getattr(model.config, "vocab_size", None)
-    return size if isinstance(size, int) else 2**31
-
-
-def _first(model: Any) -> str:
-    """Some releases register several classes for one name."""
-    return model if isinstance(model, str) else str(model[0])
+    # That of the configuration at most: embeddings may have spare rows.
+    sizes = (getattr(embedding, "num_embeddings", None), getattr(model.config, "vocab_size", None))
+    return min(size for size in sizes if isinstance(size, int)) if isinstance(sizes[0], int) else None
 
 
 LIBRARY = Library("transformers", release, architectures, recipe, build)
