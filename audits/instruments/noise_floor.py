@@ -28,6 +28,7 @@ LARGEST_ROUNDING = 2.0**-11  # of the output: the square root of float32's; a la
 FAR = 64.0  # times the typical size of outputs: beyond, an element counts relative to its own size; our choice
 BY_CHANCE = 8.0  # times as large the rounding of one row may be among other rows as alone; our choice
 SAMPLE = 256  # elements that show the typical size
+AT_ONCE = 2**24  # elements of outputs that are compared at once
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,17 @@ def max_abs_diff(a: Tensor, b: Tensor) -> Tensor:
     its difference nor its rounding hides the others'. Not-a-number against not-a-number counts as equal, against a
     number as an infinite difference.
     """
-    if not a.dtype == b.dtype == torch.float32:  # whose differences are exact enough, and half as dear
-        a, b = a.double(), b.double()
-    a, b = a.detach(), b.detach()
-    difference, most = (a - b).abs(), far(a)
+    most, rows = far(a), max(1, AT_ONCE // max(1, a[:1].numel()))
+    parts = zip(a.detach().split(rows), b.detach().split(rows), strict=True)
+    return torch.cat([_differences(one, two, most) for one, two in parts])
+
+
+def _differences(a: Tensor, b: Tensor, most: float) -> Tensor:
+    """The same of a few rows, given the size beyond which an element counts relative to its own."""
+    # Half precision is exact in float32, whose differences are exact enough and take half as long.
+    narrow = a.dtype == b.dtype and a.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    a, b = (a.float(), b.float()) if narrow else (a.double(), b.double())
+    difference = (a - b).abs()
     if all(bool(-most <= low and high <= most) for low, high in (a.aminmax(), b.aminmax())):
         return difference.amax(-1).double()
     a, b, difference = a.double(), b.double(), difference.double()

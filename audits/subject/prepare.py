@@ -155,7 +155,7 @@ def _with_batch(subject: Subject, outputs: Tensor) -> Settings:
     asked = subject.rows(outputs) if subject.rows_afforded is None else min(DEAR_BATCH, subject.rows(outputs))
     short = subject.shorter()
     rows = _halved(short, asked) if subject.clock.budget.seconds is None else _doubled(short, asked)
-    return subject.settings if rows == subject.rows(outputs) else replace(subject.settings, batch=rows)
+    return replace(subject.settings, batch=rows)
 
 
 def _outputs(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -14,7 +14,7 @@ from audits.experiments.bench._toy import model
 
 
 def test_every_way_is_measured_as_often_as_asked() -> None:
-    spec = RunSpec(start_up.NAME, {"ways": ["import audits"], "repeats": 2})
+    spec = RunSpec(start_up.NAME, {"import audits": 2})
     result = start_up.execute(spec, Options(), lambda *_: None)
     (row,) = result["rows"]
     assert row["way"] == "import audits"
@@ -26,9 +26,9 @@ def test_every_way_is_measured_as_often_as_asked() -> None:
 
 
 def test_a_way_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(start_up.WAYS, "broken", ("-c", "raise SystemExit('no such thing')"))
+    monkeypatch.setitem(start_up.WAYS, "broken", (("-c", "raise SystemExit('no such thing')"), 1))
     with pytest.raises(RuntimeError, match="ended with 1: no such thing"):
-        start_up.execute(RunSpec(start_up.NAME, {"ways": ["broken"], "repeats": 1}), Options(), lambda *_: None)
+        start_up.execute(RunSpec(start_up.NAME, {"broken": 1}), Options(), lambda *_: None)
 
 
 def test_the_toy_is_causal() -> None:

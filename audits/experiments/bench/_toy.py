@@ -1,4 +1,4 @@
-"""A causal model of two layers, small enough that an audit of it costs little beyond its own instruments."""
+"""Causal models of attention: one so small that an audit costs little beyond its own instruments, and larger ones."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 
-class Toy(nn.Module):
-    """Two layers of a Transformer with a causal mask, 32 features wide: tokens [B, N] to logits [B, N, 50]."""
+class Attention(nn.Module):
+    """Layers of a Transformer with a causal mask: tokens [B, N] to logits [B, N, V]."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int, heads: int, layers: int, vocabulary: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(50, 32)
-        layer = nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0, batch_first=True)
-        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.head = nn.Linear(32, 50)
+        self.embedding = nn.Embedding(vocabulary, width)
+        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.head = nn.Linear(width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits of the next token."""
@@ -24,7 +24,21 @@ class Toy(nn.Module):
         return logits
 
 
-def model() -> Toy:
-    """The model with fixed weights."""
+def model() -> Attention:
+    """Two layers, 32 features wide."""
+    return _fixed(32, 2, 2, 50)
+
+
+def millions() -> Attention:
+    """6 million parameters."""
+    return _fixed(256, 4, 8, 4_000)
+
+
+def hundred_millions() -> Attention:
+    """110 million parameters."""
+    return _fixed(768, 12, 18, 16_000)
+
+
+def _fixed(*sizes: int) -> Attention:
     torch.manual_seed(0)
-    return Toy().eval()
+    return Attention(*sizes).eval()
