@@ -108,7 +108,7 @@ class Judged:
 
 def batches(subject: Subject, rows: int) -> int:
     """How many forward passes so many rows take."""
-    return -(-rows // subject.settings.batch)
+    return -(-rows // subject.rows())
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from audits.subject.settings import Settings, SubjectError
 from audits.subject.subject import Mode, Model, Subject, own_dtype, rows_afforded
 
 MIN_BATCHES = 32  # for which a budget should leave time: fewer rows at a time rather than fewer batches; our choice
-DEAR_BATCH = 4  # rows at once, at most, where a row is dear; our choice
 MAX_BATCH_SLOWDOWN = 1.5  # at which a batch of twice the rows is still preferred; our choice
 
 
@@ -152,8 +151,8 @@ def _candidate_dtypes(model: Model, settings: Settings) -> list[torch.dtype | No
 
 def _with_batch(subject: Subject, outputs: Tensor) -> Settings:
     """The settings with the largest batch, up to theirs, that the model takes and that suits the budget."""
-    asked = subject.rows(outputs) if subject.rows_afforded is None else min(DEAR_BATCH, subject.rows(outputs))
     short = subject.shorter()
+    asked = short.rows(outputs[:, : short.settings.seq_len])
     rows = _halved(short, asked) if subject.clock.budget.seconds is None else _doubled(short, asked)
     return replace(subject.settings, batch=rows)
 

@@ -27,6 +27,7 @@ Model = Callable[..., Any]
 ExtraKwargs = Callable[[Tensor, torch.dtype], dict[str, Any]]  # (inputs, dtype) -> further arguments of one call
 Mode = Callable[[], AbstractContextManager[object]]  # makes what is active during a call
 MAX_ELEMENTS = 2**26  # of an output held at once: half a GiB in float64
+MAX_TOKENS = 2048  # fed at once where rows are dear; our choice
 CHEAP = 1e9  # floating-point operations of a row, about, up to which it costs nearly nothing
 AFFORDED = 2.5e11  # of these operations for the rows of one probe, where a row costs more
 ROWS = (8, 16)  # of these at least, and at most; our choice
@@ -209,9 +210,9 @@ class Subject:
 
     def rows(self, outputs: Tensor | None = None) -> int:
         """How many rows to feed at once, given one row's outputs."""
-        if outputs is None:
-            return self.settings.batch
-        return max(1, min(self.settings.batch, MAX_ELEMENTS // max(outputs[0].numel(), 1)))
+        dear = self.rows_afforded is not None
+        most = min(self.settings.batch, max(2, MAX_TOKENS // self.settings.seq_len)) if dear else self.settings.batch
+        return most if outputs is None else max(1, min(most, MAX_ELEMENTS // max(outputs[0].numel(), 1)))
 
     def _cast(self, inputs: Tensor) -> Tensor:
         # A clone, because some models write into their inputs.
