@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, ClassVar
@@ -156,10 +156,16 @@ class Scripted(Executor):
             assert task.run not in self._machine.held
             assert task.spec.seed not in self._machine.done
 
+    def _seeds(self) -> set[int]:
+        return {task.spec.seed for task in self._queue}
+
     def forget(self, run: str, *, keep_log: bool = False) -> None:
         self._queue = [task for task in self._queue if task.run != run]
 
     def wait(self, seconds: float | None) -> Sequence[Event]:
+        self._machine.check_free(
+            self._machine.runs[seed] for seed in self._machine.recorded if seed not in self._seeds()
+        )
         if not self._queue:
             self._machine.others_go_on()
             return []
@@ -217,6 +223,11 @@ class GatheringStates(RuleBasedStateMachine):
         self.others.ask("release", self.ledger.folder, run)
         return None
 
+    def check_free(self, runs: Iterable[str]) -> None:
+        for run in set(runs) - set(self.held):
+            assert self.others.ask("take", self.ledger.folder, run), "a run stays locked"
+            self.others.ask("release", self.ledger.folder, run)
+
     @rule(seed=st.sampled_from(SEEDS), end=st.sampled_from(["recorded", "failed", "killed"]))
     def others_lock(self, seed: int, end: str) -> None:
         if seed not in self.recorded:
@@ -244,10 +255,8 @@ class GatheringStates(RuleBasedStateMachine):
 
     @invariant()
     def no_run_stays_locked_and_no_finished_one_has_a_checkpoint(self) -> None:
+        self.check_free(self.runs.values())
         for seed, run in self.runs.items():
-            if run not in self.held:
-                assert self.others.ask("take", self.ledger.folder, run)
-                self.others.ask("release", self.ledger.folder, run)
             assert seed in self.unfinished or not (self.folder / "checkpoints" / run).exists()
 
 
