@@ -82,7 +82,9 @@ def faults(session: nox.Session) -> None:
     """Inject faults: random command lines, odd targets, kills, full disks, and models compared before and after."""
     install(session, "claims,test")
     files = [f"tests/faults/{name}.py" for name in ("command_lines", "kills", "subjects")]
-    session.run("pytest", "-s", "-n", "0", *files, *session.posargs)
+    states = ["evidence/test_evidence_states", "experiments/test_checkpoint_states", "report/test_write_states"]
+    files += [f"tests/{name}.py" for name in states]
+    session.run("pytest", "-s", "-n", "0", "--hypothesis-profile", "faults", *files, *session.posargs)
 
 
 @nox.session
