@@ -91,7 +91,9 @@ def faults(session: nox.Session) -> None:
     """Inject faults: random command lines, odd targets, kills, full disks, and models compared before and after."""
     install(session, "claims,test")
     files = [f"tests/faults/{name}.py" for name in ("command_lines", "kills", "subjects")]
-    session.run("pytest", "-s", "-n", "0", *files, *session.posargs)
+    states = ["evidence/test_evidence_states", "experiments/test_checkpoint_states", "report/test_write_states"]
+    files += [f"tests/{name}.py" for name in states]
+    session.run("pytest", "-s", "-n", "0", "--hypothesis-profile", "faults", *files, *session.posargs)
 
 
 @nox.session
@@ -117,3 +119,30 @@ def build(session: nox.Session) -> None:
         session.run(python, "-m", "audits", "bet", *model, "--steps", "3", external=True)
         session.run(python, "-m", "pytest", *subject, external=True)
         session.run(python, "-c", called, external=True)
+
+
+@nox.session
+def pins(session: nox.Session) -> None:
+    """Write requirements-ci.txt: all that the tests need but torch, with hashes, in the versions of constraints.txt."""
+    session.install("uv")
+    excluded = Path(session.create_tmp(), "excluded.txt")
+    excluded.write_text("torch\n")  # its builds for CPU and CUDA have other hashes
+    extras = [f"--extra={name}" for name in ("claims", "cluster", "test", "lint")]
+    how = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-annotate", f"--excludes={excluded}"]
+    told = ["--quiet", "--custom-compile-command=nox -s pins", "--output-file=requirements-ci.txt"]
+    session.run("uv", "pip", "compile", "pyproject.toml", *extras, "-c", "constraints.txt", *how, *told)
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """Install requirements-ci.txt, hashes checked, and this project; list all that is there in dist/sbom.json."""
+    session.install("cyclonedx-bom")
+    Path("dist").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as fresh:
+        session.run("python", "-m", "venv", fresh)
+        python = str(Path(fresh, "bin", "python"))
+        hashed = ["--require-hashes", "--no-deps", "-r", "requirements-ci.txt"]
+        session.run(python, "-m", "pip", "install", *hashed, external=True)
+        session.run(python, "-m", "pip", "install", "-c", "constraints.txt", ".[claims]", external=True)  # and torch
+        options = ["--pyproject", "pyproject.toml", "--output-reproducible", "--output-file", "dist/sbom.json"]
+        session.run("cyclonedx-py", "environment", *options, python)

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported: kernels then run on the CPU
+
+# `nox -s faults` chooses it for the tests that compare sequences of operations with a model.
+settings.register_profile("faults", max_examples=max(10, int(1000 * float(os.environ.get("FAULTS", "1")))))
 
 torch.set_num_threads(1)  # tests run side by side; small tensors lose time to threads that wait for each other
 

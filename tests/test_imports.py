@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WRITERS = (
     "audits/report/write.py",
     "audits/evidence/ledger.py",
+    "audits/evidence/run_locks.py",  # an empty file, whose bytes are locked
     "audits/experiments/training/corpus.py",
     "audits/experiments/training/checkpoint.py",
     "audits/evidence/executors/slurm.py",  # which job executes a run

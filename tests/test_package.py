@@ -151,3 +151,13 @@ def test_the_sdist_holds_what_the_jobs_need(built: Path) -> None:
     assert needed <= names
     assert "hubrouter/diagnostic/data/hotpot_small.json" in names  # what the wheel leaves out
     assert not any(name.startswith(("reports/", ".git/")) for name in names)
+
+
+def test_what_ci_installs_by_hash_is_what_the_constraints_say_and_all_that_the_tests_need() -> None:
+    entries = re.findall(r"^([\w.-]+)==(\S+)((?:.*\\\n)+ .*)", (ROOT / "requirements-ci.txt").read_text(), re.MULTILINE)
+    assert all("--hash=sha256:" in hashes for _, _, hashes in entries)
+    hashed = {name: version for name, version, _ in entries}
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    assert all(pinned.get(name, version) == version for name, version in hashed.items())
+    needed = {name_of(each) for extra in ("claims", "cluster", "test", "lint") for each in EXTRAS[extra]} | BASE
+    assert needed - hashed.keys() == {"torch"}

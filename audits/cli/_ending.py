@@ -89,12 +89,21 @@ def failed(problem: BaseException, options: argparse.Namespace, interrupts: Inte
     if options.debug:
         with suppress(Exception):
             traceback.print_exception(problem)
+    problem = _refusal_of_a_pipe(problem) or problem
     if isinstance(problem, KeyboardInterrupt) and interrupts.seen:
         say("interrupted; what was finished is kept, no file was changed half-way")
         return INTERRUPTED
     say(_explained(problem, options))
     code = getattr(problem, "code", CANNOT_RUN) if _is_ours(problem) else CANNOT_RUN
     return code if isinstance(code, int) else CANNOT_RUN
+
+
+def _refusal_of_a_pipe(problem: BaseException) -> BrokenPipeError | None:
+    """What a console met that nobody reads any more, as with `| head`: rich ends the process with 1 then."""
+    frames = traceback.extract_tb(problem.__traceback__)
+    refused = problem.__context__
+    by_rich = isinstance(problem, SystemExit) and frames and frames[-1].name == "on_broken_pipe"
+    return refused if by_rich and isinstance(refused, BrokenPipeError) else None
 
 
 def _is_ours(problem: BaseException) -> bool:

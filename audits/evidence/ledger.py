@@ -179,6 +179,12 @@ class Ledger:
                 latest[record.run] = record
         return Evidence(tuple(latest.values()))
 
+    def latest(self, experiment: str, run: str) -> Record | None:
+        """The latest record of a run among those that `append` wrote; None where there is none. Quicker than `read`."""
+        file = self.folder / f"{experiment}.jsonl"
+        found = _parse(file, about=run.encode())[0] if file.exists() else []
+        return next((record for record in reversed(found) if record.run == run), None)
+
     def append(self, record: Record) -> None:
         """Add a record durably; on reading it replaces earlier records of the same run."""
         line = _line_of(record)
@@ -250,14 +256,14 @@ def _repair_tail(file: Path, descriptor: int) -> int:
     return whole
 
 
-def _parse(file: Path) -> tuple[list[Record], int]:
+def _parse(file: Path, about: bytes = b"") -> tuple[list[Record], int]:
     """A file's records in the order of its lines, and where its whole lines end, in bytes.
 
-    A torn last line is left out; empty lines are passed over.
+    A torn last line is left out; empty lines, and those that do not contain `about`, are passed over.
     """
     records, end = list[Record](), 0
     for number, line in enumerate(BytesIO(_content(file)), 1):
-        if line.strip():
+        if line.strip() and about in line:
             place = f"{file}, line {number}"
             try:
                 entry = msgspec.json.decode(line)

@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,9 +34,11 @@ from audits.evidence.executors.local import LocalExecutor
 from audits.evidence.experiment import Experiment, Options, RunSpec
 from audits.evidence.ledger import Evidence, Ledger, Record, run_hash
 from audits.evidence.machine import commit, environment
+from audits.evidence.run_locks import RunLocks
 from audits.evidence.succession import accepted
 
 SHORTEST = 0.1  # seconds that a run is expected to take, at least
+LOOK_SECONDS = 2.0  # between two looks at runs that other processes execute (our choice)
 DEATHS_ALLOWED = 1  # a run is begun again so often after its process was killed; memory may have been short by chance
 
 
@@ -76,7 +78,8 @@ def gather(
     """Execute every run that is not in the ledger yet, and read the ledger.
 
     Each finished run is in the ledger at once; an interrupt loses only runs under way. Only this process writes the
-    ledger, wherever the runs are executed.
+    records of its runs, wherever they are executed. Other processes may gather on the same ledger: each run is locked
+    before it starts, and those that others execute are waited for. One that failed there is tried here as well.
 
     Args:
         experiments: what to gather.
@@ -98,7 +101,8 @@ def gather(
         raise ValueError(f"workers is {workers}; it must be at least 1")
     ledger.check_writable()
     experiments, tried, failures = tuple(experiments), set[str](), list[Failure]()
-    with executor or LocalExecutor(options.device, workers) as at_work:
+    before = {record.run: record for record in ledger.read().records} if fresh else {}
+    with executor or LocalExecutor(options.device, workers) as at_work, RunLocks(ledger.folder) as locks:
         while True:
             tasks, done = _tasks(experiments, options, Evidence() if fresh and not tried else ledger.read())
             missing = [task for task in tasks if task.run not in tried and (fresh or task.run not in done)]
@@ -107,7 +111,7 @@ def gather(
             tried |= {task.run for task in missing}
             with Display(console or Console(stderr=True), _expected(missing, earlier, ledger.read())) as display:
                 display.say(f"{len(missing)} runs to execute, {len(tasks) - len(missing)} already in the ledger")
-                failures += _Gathering(options.device, ledger, display, at_work).execute(missing, fresh=fresh)
+                failures += _Gathering(options.device, ledger, display, at_work, locks).execute(missing, fresh, before)
             if not missing:
                 break
     if fresh:
@@ -154,26 +158,30 @@ def _expected(tasks: list[Task], *known: Evidence) -> dict[str, float]:
 class _Gathering:
     """The state of one gathering: which runs are open, since when, what failed."""
 
-    def __init__(self, device: str, ledger: Ledger, display: Display, executor: Executor) -> None:
-        self._ledger, self._display, self._executor = ledger, display, executor
+    def __init__(self, device: str, ledger: Ledger, display: Display, executor: Executor, locks: RunLocks) -> None:
+        self._ledger, self._display, self._executor, self._locks = ledger, display, executor, locks
         self._environment, self._commit = environment(device), commit()
         self._failures: list[Failure] = []
-        self._open: dict[str, Task] = {}  # this and all below by the run's address
+        # All below by the run's address.
+        self._waiting: dict[str, Task] = {}  # not begun, or locked by another process
+        self._next_look, self._told = 0.0, False  # at locks, in monotonic seconds; whether the user knows of the others
+        self._open: dict[str, Task] = {}
         self._begun: dict[str, float] = {}
         self._machines: dict[str, dict[str, str]] = {}
         self._deaths: Counter[str] = Counter()
 
-    def execute(self, tasks: list[Task], *, fresh: bool) -> list[Failure]:
-        """Do the tasks; returns when none is open. An interrupt says what goes on without this process."""
-        self._open = {task.run: task for task in tasks}
-        for task in tasks if fresh else ():
-            self._executor.forget(task.run)
-            _drop_checkpoints(task)
+    def execute(self, tasks: list[Task], fresh: bool, before: Mapping[str, Record]) -> list[Failure]:
+        """Do the tasks; returns when none is left. An interrupt says what goes on without this process.
+
+        Args:
+            tasks: what to do.
+            fresh: begin each anew, without its checkpoint.
+            before: records by their runs that do not count as having done them.
+        """
+        self._waiting = {task.run: task for task in sorted(tasks, key=lambda task: task.experiment.exclusive)}
         try:
-            self._executor.submit(tasks)
-            while self._open:
-                left = min((self._left(run) for run in self._begun), default=math.inf)
-                for event in self._executor.wait(None if left == math.inf else max(0.0, left)):
+            while self._begin_more(fresh, before):
+                for event in self._executor.wait(self._patience()):
                     self._handle(self._open[event.run], event)
                 for task in [self._open[run] for run in self._begun if self._left(run) <= 0]:
                     self._fail(task, f"ended after {task.experiment.seconds:g} s, the time limit of a run")
@@ -182,6 +190,43 @@ class _Gathering:
                 self._display.say(goes_on)
             raise
         return self._failures
+
+    def _begin_more(self, fresh: bool, before: Mapping[str, Record]) -> bool:
+        """Submit what there is room for and nobody has done meanwhile; whether anything is left."""
+        begun: list[Task] = []
+        for task in self._lock_more():
+            if self._ledger.latest(task.spec.experiment, task.run) != before.get(task.run):
+                self._close(task, recorded=True)
+                self._display.end(task.run, f"{task.label}: done by another gathering")
+                continue
+            if fresh:
+                self._executor.forget(task.run)
+                _drop_checkpoints(task)
+            begun.append(task)
+        if begun:
+            self._executor.submit(begun)
+        elif self._waiting and not self._open and not self._told:
+            self._told = True
+            self._display.say(f"{len(self._waiting)} runs are executed by another gathering; waiting for them")
+        return bool(self._open or self._waiting)
+
+    def _lock_more(self) -> Iterator[Task]:
+        """Open what there is room for. Where others have locked all that waits, the next look is a while later."""
+        if time.monotonic() < self._next_look:
+            return
+        for run in list(self._waiting):
+            if len(self._open) >= self._executor.at_a_time:
+                return
+            if self._locks.take(run):
+                self._open[run] = self._waiting.pop(run)
+                yield self._open[run]
+        self._next_look = time.monotonic() + LOOK_SECONDS
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for an event: till the next time limit, or the next look at what others have locked."""
+        moments = [LOOK_SECONDS] if self._waiting and len(self._open) < self._executor.at_a_time else []
+        moments += [max(0.0, left) for left in map(self._left, self._begun) if left < math.inf]
+        return min(moments, default=None)
 
     def _left(self, run: str) -> float:
         """Seconds that a run may still take; its start-up does not count."""
@@ -243,6 +288,7 @@ class _Gathering:
         self._executor.forget(task.run, keep_log=not recorded)
         if recorded:
             _drop_checkpoints(task)
+        self._locks.release(task.run)
 
 
 def _drop_checkpoints(task: Task) -> None:

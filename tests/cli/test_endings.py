@@ -171,6 +171,24 @@ def test_a_stdout_that_is_full_closed_or_narrow_loses_no_result(subjects: str, t
     assert b"Traceback" not in narrow.stderr
 
 
+@pytest.mark.parametrize("isolate", [[], ["--isolate"]])
+def test_a_reader_that_has_gone_loses_no_result_and_gets_no_exit_code_of_a_leak(
+    isolate: list[str], subjects: str, tmp_path: Path
+) -> None:
+    document = tmp_path / "audit.json"
+    read, write = os.pipe()
+    os.close(read)  # as `| head` does
+    asked = [*RUN, f"{subjects}:Leaky", *TINY, *isolate, "--json", str(document)]
+    done = subprocess.run(asked, stdout=write, stderr=subprocess.PIPE, text=True)
+    quiet = subprocess.run(asked, stdout=write, stderr=write)
+    os.close(write)
+    assert (done.returncode, quiet.returncode) == (2, 2)
+    assert done.stderr == (
+        "hubrouter-audit: not all could be printed: Broken pipe; files that were asked for are written\n"
+    )
+    assert json.loads(document.read_text())["verdict"] == "LEAK"
+
+
 def test_a_file_that_grows_over_the_limit_of_the_system_is_one_line_and_leaves_nothing(
     subjects: str, tmp_path: Path
 ) -> None:

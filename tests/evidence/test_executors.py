@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
+from torch import nn
 
 from audits.__main__ import main
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import Gathered, gather
+from audits.experiments.training.corpus import Corpus
+from audits.experiments.training.training import TrainingConfig, train
 
 
 def counting(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
@@ -32,6 +36,29 @@ def counting(spec: RunSpec, options: Options, progress: Progress) -> dict[str, A
     if spec.config.get("fails", 0) >= begun:
         raise RuntimeError("not yet")
     return {"begun": begun, "folder": folder.name}
+
+
+def trained(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+    """Trains for real, notes its steps, and dies between training and its result as often as it is told."""
+    assert options.checkpoints is not None
+    tokens = torch.randint(5, (200,), generator=torch.Generator().manual_seed(spec.seed))
+    corpus = Corpus("made up", "0" * 64, 200, tokens, tokens, 5, 200)
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Dropout(0.2), nn.Linear(4, 5))
+    log = Path(spec.config["log"])
+
+    def noted(done: int, total: int, note: str = "") -> None:
+        with log.open("a") as steps:
+            steps.write(f"{note.split()[0]}{done} ")
+        progress(done, total, note)
+
+    config, file = TrainingConfig(steps=6, batch=2, seq_len=8, warmup=1), Path(options.checkpoints, "training")
+    train(model, corpus, config, spec.seed, noted, checkpoint=file, checkpoint_seconds=0)
+    assert not file.exists()
+    with log.open("a") as steps:
+        steps.write("trained\n")
+    if len(log.read_text().splitlines()) <= spec.config["dies"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"weights": [parameter.tolist() for parameter in model.parameters()]}
 
 
 def gathered(folder: Path, *configs: dict[str, Any], keep: bool = True, **settings: Any) -> Gathered:
@@ -68,6 +95,17 @@ def test_a_run_that_failed_goes_on_the_next_time_but_one_done_afresh_starts_anew
     assert results(outcome) == {0: 2}
     assert [failure.spec.seed for failure in outcome.failures] == [1]
     assert left(tmp_path) == 1
+
+
+def test_a_run_that_dies_after_training_is_not_trained_again(tmp_path: Path) -> None:
+    runs = [RunSpec("demo", {"log": str(tmp_path / f"log-{dies}"), "dies": dies}) for dies in (0, 1)]
+    options, console = Options(checkpoints=str(tmp_path / "checkpoints")), Console(file=io.StringIO())
+    demo = Experiment("demo", lambda options: tuple(runs), trained)
+    outcome = gather([demo], options, Ledger(tmp_path / "evidence"), workers=1, console=console)
+    one, other = outcome.evidence.records
+    assert one.result == other.result
+    assert (tmp_path / "log-1").read_text().splitlines()[1] == "resumed5 loss6 trained"
+    assert left(tmp_path) == 0
 
 
 def test_without_a_folder_runs_keep_no_state(tmp_path: Path) -> None:

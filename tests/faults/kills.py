@@ -11,14 +11,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
+from audits.evidence.ledger import Ledger
+from audits.evidence.runner import gather
 from audits.report.write import ReportError, write_text, write_texts
 
 SEED = int(os.environ.get("FAULTS_SEED", "0"))
 KILLS = int(60 * float(os.environ.get("FAULTS", "1")))
 FILES = 8
+RUNS = 200  # of two gatherings
 WRITER = """
 import itertools, json, sys
 from pathlib import Path
@@ -53,6 +58,37 @@ def test_a_writer_that_is_killed_leaves_whole_files_and_the_next_removes_its_lit
         assert not list(tmp_path.glob(".hubrouter-audit-*"))
     print(f"{KILLS} kills of a writer: every file whole, {litter} temporary files left and removed")  # noqa: T201
     assert litter
+
+
+def slow(spec: RunSpec, options: Options, progress: Progress) -> dict[str, Any]:
+    for step in range(10):
+        time.sleep(0.02)
+        progress(step + 1, 10)
+    return {"square": spec.seed**2}
+
+
+def gather_all(folder: str) -> None:
+    """What a process of the test below does."""
+    demo = Experiment("demo", lambda options: tuple(RunSpec("demo", {}, seed) for seed in range(RUNS)), slow)
+    gather([demo], Options(checkpoints=f"{folder}/checkpoints"), Ledger(Path(folder, "evidence")), workers=1)
+
+
+def test_gatherings_that_are_killed_beside_each_other_record_every_run_once(tmp_path: Path) -> None:
+    gen, kills = random.Random(SEED), max(1, KILLS // 6)
+    paths = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parents[2])))
+    asked = [sys.executable, "-c", "import sys, kills; kills.gather_all(sys.argv[1])", str(tmp_path)]
+    quiet: Any = {"env": os.environ | {"PYTHONPATH": paths}, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = [subprocess.Popen(asked, **quiet) for _ in range(2)]
+    for kill in range(kills):
+        time.sleep(gen.uniform(1, 6))
+        running[kill % 2].kill()
+        running[kill % 2].wait()
+        running[kill % 2] = subprocess.Popen(asked, **quiet)
+    assert [process.wait(timeout=300) for process in running] == [0, 0]
+    lines = [json.loads(line) for line in (tmp_path / "evidence" / "demo.jsonl").read_text().splitlines()]
+    assert sorted(line["seed"] for line in lines) == list(range(RUNS))
+    assert not list((tmp_path / "checkpoints").glob("*"))
+    print(f"{kills} kills of two gatherings: {RUNS} runs, each recorded once")  # noqa: T201
 
 
 @pytest.mark.parametrize("isolate", [[], ["--isolate"]])

@@ -14,6 +14,7 @@ import torch
 
 from audits.evidence.code_hash import code_behind
 from audits.evidence.executors.executor import Began, Failed, Finished, ProgressReported
+from audits.evidence.executors.kept_state import keep, restore
 from audits.evidence.experiment import Progress
 from audits.evidence.machine import environment
 
@@ -40,7 +41,10 @@ def execute(
             return Failed(run, "its code has changed since it was submitted; run the same command again")
         torch.set_num_threads(1)
         torch.manual_seed(spec.seed)
-        result: object = function(spec, options, _progress(run, report, every))
+        folder = Path(options.checkpoints) if options.checkpoints else None
+        if folder:
+            restore(folder)
+        result: object = function(spec, options, _progress(run, report, every, folder))
         if not isinstance(result, dict):
             return Failed(run, f"its result is of type {type(result).__name__}; it must be a dict")
         return Finished(run, json.dumps(result, allow_nan=False), time.perf_counter() - start)
@@ -48,8 +52,11 @@ def execute(
         return Failed(run, _one_line(error))
 
 
-def _progress(run: str, report: Report, every: float) -> Progress:
-    """The run's progress function; a step can be faster than a terminal can show or a shared folder can take."""
+def _progress(run: str, report: Report, every: float, folder: Path | None) -> Progress:
+    """The run's progress function; a step can be faster than a terminal can show or a shared folder can take.
+
+    With each report the files of the run's folder are kept.
+    """
     last = -math.inf
 
     def report_progress(done: int, total: int, note: str = "") -> None:
@@ -57,6 +64,8 @@ def _progress(run: str, report: Report, every: float) -> Progress:
         now = time.monotonic()
         if done >= total or now - last >= every:
             last = now
+            if folder:
+                keep(folder)
             report(ProgressReported(run, done, total, note))
 
     return report_progress

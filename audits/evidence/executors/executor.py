@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -110,6 +111,11 @@ class Executor(ABC):
     @abstractmethod
     def __exit__(self, *_: object) -> None:
         """End what must not outlive this process."""
+
+    @property
+    def at_a_time(self) -> float:
+        """How many runs to submit before one of them ends; more would only keep them from other gatherings."""
+        return math.inf
 
     @property
     def left_behind(self) -> str:

@@ -28,6 +28,11 @@ class LocalExecutor(Executor):
         for worker in (*self._busy, *self._idle):
             worker.kill()
 
+    @property
+    def at_a_time(self) -> float:
+        """As many as there are workers."""
+        return self._workers
+
     def submit(self, tasks: Sequence[Task]) -> None:
         """Take runs to be executed."""
         for task in tasks:
