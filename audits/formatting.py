@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 MISSING = "n/a"
@@ -71,6 +73,12 @@ def visible(text: str) -> str:
 def first_line(problem: object) -> str:
     """The first line of an error's message, at most 300 characters; empty where it has none."""
     return next(iter(str(problem).strip().splitlines()), "")[:300]
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """What somebody may have meant by a name that is not known; all that are, where none is close."""
+    near = difflib.get_close_matches(name, known)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(dict.fromkeys(known))}"
 
 
 def error_text(problem: BaseException) -> str:

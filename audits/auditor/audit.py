@@ -13,6 +13,7 @@ from audits.auditor.presets import PRESETS, REPLACES_OTHERS, THOROUGH
 from audits.auditor.probing import ProbeRun, run_probes
 from audits.evidence.machine import environment
 from audits.explanation import excerpt, look_first, meaning, place, sentence
+from audits.formatting import did_you_mean
 from audits.instruments.probe import Probe, Report, undetermined
 from audits.probes._registry import all_probes
 from audits.results import AuditResult, CausalityError, Finding, Verdict
@@ -162,13 +163,14 @@ def chosen_probes(names: Sequence[str] | None, preset: str | None) -> tuple[Prob
     if preset is not None and names is not None:
         raise SubjectError("give probes or a preset, not both")
     if preset is not None and preset not in PRESETS:
-        raise SubjectError(f"unknown preset {preset!r}: choose from {', '.join(PRESETS)}")
+        raise SubjectError(f"no preset is called {preset!r}: {did_you_mean(str(preset), PRESETS)}")
     names = PRESETS[preset] if preset else names
     names = names.split(",") if isinstance(names, str) else names
     known = {probe.name: probe for probe in all_probes()}
     unknown = [name for name in names or () if name not in known]
     if unknown or (names is not None and not names):
-        raise SubjectError(f"unknown probe {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}")
+        name = unknown[0] if unknown else ""
+        raise SubjectError(f"no probe is called {name or '(none)'}: {did_you_mean(name, known)}")
     return tuple(probe for name, probe in known.items() if names is None or name in names)
 
 

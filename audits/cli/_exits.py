@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable
+
+from audits.formatting import did_you_mean
 
 OK = 0
 FOUND = 1  # a leak, or a verdict that fails
@@ -24,6 +25,4 @@ def refuse_unknown(what: str, names: Iterable[str], known: Collection[str]) -> N
     """Raise CommandError where one of the names is not known, with those that it may have meant, else with all."""
     unknown = sorted(set(names) - set(known))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known)
-        instead = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(dict.fromkeys(known))}"
-        raise CommandError(f"no {what} is called {', '.join(unknown)}; {instead}")
+        raise CommandError(f"no {what} is called {', '.join(unknown)}; {did_you_mean(unknown[0], known)}")

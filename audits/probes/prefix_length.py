@@ -100,12 +100,13 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
     sink, effect, floor = judged.violation.sink, judged.violation.effect, judged.violation.noise_floor
     explained = BY_CHANCE * max(floor, effect, rounding(subject, scale))
     every = base.shape[1] - 1
-    sampled = f" of {every} (because the trace is complete)" if len(_lengths(subject)) < every else ""
+    tried = len(_lengths(subject))
+    sampled = f" ({tried} of {every} lengths, because the trace is complete)" if tried < every else ""
     if judged.verdict is Verdict.PASS and effects[worst] > explained and not rows_draw_apart(subject):
         return undetermined(f"cutting the sequence at {worst} changes rows by {effects[worst]:.1e} among others only")
     return judged.having(source=Site(worst, sink.row)).report(
         f"cutting the sequence at {worst} changes the output at position {sink.position} by {effect:.3g}",
-        f"{len(effects)}{sampled} prefixes agree with the whole sequence to {effect:.1e} (floor {floor:.1e})",
+        f"{len(effects)} prefixes{sampled} agree with the whole sequence to {effect:.1e} (floor {floor:.1e})",
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from audits.instruments import adversary, changes, decisions
 from audits.instruments.decisions import Recorded
 from audits.instruments.differences import Changes, Comparison, Effects, response
-from audits.instruments.noise_floor import comparable, max_abs_diff
+from audits.instruments.noise_floor import comparable, draws_randomly, max_abs_diff
 from audits.instruments.probe import Pair, Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.instruments.reinit_zero_weights import redraw_weights
 from audits.instruments.source_lines import Frame, display_path
@@ -159,7 +159,7 @@ def _plans(comparison: Comparison, found: Trace, *, thorough: bool) -> Iterator[
     evolved = adversary.search(comparison, gen)
     if evolved is not None:
         yield evolved
-    if evolved is not None and not subject.draws_randomly:  # what is drawn decides rankings by chance
+    if evolved is not None and not draws_randomly(subject):  # what is drawn decides rankings by chance
         yield from _evolved_from_others(comparison, gen)
 
 

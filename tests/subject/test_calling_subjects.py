@@ -156,8 +156,8 @@ BAD = {
     "dtype must be": {"dtype": "int8"},
     "need --width": {"input": "features"},
     "device 'nowhere' cannot be used": {"device": "nowhere"},
-    "unknown probe crystal-ball: choose from perturbation": {"probes": ["crystal-ball"]},
-    "unknown probe (none)": {"probes": []},
+    "no probe is called crystal-ball: there are perturbation": {"probes": ["crystal-ball"]},
+    "no probe is called (none)": {"probes": []},
     "index out of range": {"vocab_size": 1000},
 }
 
