@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audits.subject.contract import FREE, HELD, PAST, Role
+from audits.subject.contract import FREE, HELD, SLOTTED, Role
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
 
 BLOCK = 128  # slots that are drawn together, so that what a slot holds does not depend on how many there are
 STEPS = 1024.0  # of a standard normal number that count for a token, so that every precision reads the same one
 WIDTHS = 6  # of the widths that a model's layers take, tried for an argument of features; our choice
+WIDTH_NAMES = ("in_features", "in_channels", "input_size")  # by which layers call it
 GIVEN = "given"  # the kind of what the contract's own function draws
 BANK = 16  # draws of it, of which a slot holds one; our choice
 FLAGS = (torch.bool, torch.int64, None)  # dtypes of flags; None: that of features
@@ -62,8 +63,12 @@ class Argument:
     bank: Tensor | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
-        size = "x".join(map(str, self.size))
-        return ":".join(part for part in (self.role, self.kind, size) if part)
+        return str(Role(self.role, self.kind, self.size))
+
+    @property
+    def varied(self) -> bool:
+        """Whether audits change it."""
+        return self.role in SLOTTED and self.kind != "positions"
 
     @property
     def numbers(self) -> int:
@@ -167,21 +172,14 @@ def _widths(name: str, model: Any, settings: Settings) -> Iterator[int]:
     yield from (w for attribute in named if isinstance(w := getattr(config, attribute, None), int))
     if settings.width:
         yield settings.width
-    modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
-    stem = name.rstrip("s")
-    own = [_taken(module) for path, module in modules.items() if stem in path]
-    others = [_taken(module) for module in modules.values()]
-    yield from list(dict.fromkeys(w for w in (*own, *others) if w))[:WIDTHS]
+    taken = widths_taken(model)
+    own = [width for path, width in taken if name.rstrip("s") in path]
+    yield from list(dict.fromkeys((*own, *(width for _, width in taken))))[:WIDTHS]
     yield from (1, 0)
 
 
-def _taken(module: nn.Module) -> int | None:
-    """The features that a layer takes."""
-    names = ("in_features", "in_channels", "input_size")
-    width = next((value for n in names if isinstance(value := getattr(module, n, None), int)), None)
-    return None if isinstance(module, nn.Embedding) else width
-
-
-def varied(argument: Argument) -> bool:
-    """Whether audits change the argument."""
-    return argument.role in (PAST, "before") and argument.kind != "positions"
+def widths_taken(model: Any) -> list[tuple[str, int]]:
+    """The names of a model's layers, each with the features that it takes."""
+    found = model.named_modules() if isinstance(model, nn.Module) else ()
+    named = ((path, getattr(module, name, None)) for path, module in found for name in WIDTH_NAMES)
+    return [(path, width) for path, width in named if isinstance(width, int) and width]

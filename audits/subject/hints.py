@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from audits.subject.arguments import widths_taken
 from audits.subject.settings import Settings
 
 NEEDS_GPU = "it seems to need a GPU: run it where there is one, with --device cuda"
@@ -54,9 +55,8 @@ def _shapes(model: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def _of_features(message: str, model: Any, settings: Settings) -> str | None:
     """For a model of features that is given tokens."""
-    names, modules = ("in_features", "input_size", "in_channels"), [module for _, module in _modules(model)]
-    widths = [width for m in modules for name in names if isinstance(width := getattr(m, name, None), int)]
-    looks_up = any(isinstance(module, nn.Embedding) for module in modules)
+    widths = [width for _, width in widths_taken(model)]
+    looks_up = any(isinstance(module, nn.Embedding) for _, module in _modules(model))
     said = any(sign in message for sign in OF_FLOATS) or (widths and not looks_up)
     if settings.input != "tokens" or not said:
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.subject.outputs import at_path
+from audits.subject.outputs import at_path, named
 from audits.subject.settings import SubjectError
 from audits.subject.subject import Subject
 
@@ -30,14 +30,14 @@ def streaming(subject: Subject) -> Step | None:
     if own_stream(subject):
         return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the position is part of the state
     keywords = subject.convention.keywords
-    named_by_user = subject.settings.contract.cache if subject.settings.contract else None
-    if named_by_user:
-        return _by_name(subject, *named_by_user.partition("=")[::2])
+    contract = subject.settings.contract
+    if contract is not None and contract.cache:
+        return _by_name(subject, *contract.cache_names)
     found = ((c, s) for c in (*CACHES, *OTHERS) for s in (*SWITCHES, f"return_{c}") if {c, s} <= keywords)
     cache, switch = next(found, (None, ""))
     if cache is None:
         return None
-    named: str = cache
+    argument: str = cache
     takes_position = cache == "cache_params" and "cache_position" in keywords
     # x-transformers asks whether the piece comes alone or after all that is in the cache.
     alone = {"input_not_include_cache": True} if "input_not_include_cache" in keywords else {}
@@ -45,10 +45,10 @@ def streaming(subject: Subject) -> Step | None:
     def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
         position = _cache_position(model, piece, past) if takes_position and state is not None else {}
         state = _initial_cache(model) if state is None else state
-        output = subject.convention(model, piece, {named: state, switch: True, **position, **alone}, past)
-        if named in OTHERS and isinstance(output, (tuple, list)):
+        output = subject.convention(model, piece, {argument: state, switch: True, **position, **alone}, past)
+        if argument in OTHERS and isinstance(output, (tuple, list)):
             return output, output[-1]
-        return output, _cache_in(output, named, state)
+        return output, _cache_in(output, argument, state)
 
     return step
 
@@ -60,7 +60,7 @@ def _by_name(subject: Subject, argument: str, returned: str) -> Step:
     def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
         given = {} if state is None else {argument: state}
         output = subject.convention(model, piece, {**given, **switches}, past)
-        return output, at_path(output, returned or argument)
+        return output, at_path(output, returned)
 
     return step
 
@@ -96,9 +96,8 @@ def _cache_in(output: Any, name: str, given: Any) -> Any:
     Raises:
         SubjectError: there is none, or nothing was written into the one that was passed.
     """
-    named = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
-    if named is not None:
-        return named
+    if (found_by_name := named(output, name)) is not None:
+        return found_by_name
     returned = output[1:] if isinstance(output, (tuple, list)) else ()
     found = (item for item in returned if item is not None and all(hasattr(item, method) for method in METHODS))
     # The tuples of older releases: keys and values of every layer.

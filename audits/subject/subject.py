@@ -164,7 +164,7 @@ class Subject:
     @property
     def plan(self) -> Any:
         """How the model is called under a contract (`contracted.Plan`); None under the default one."""
-        return getattr(self.model, "plan", None) if hasattr(self.model, "under_contract") else None
+        return getattr(self.model, "under_contract", None)
 
     def tapped(self, tokens: Tensor, change: Callable[[Tensor], Tensor]) -> EmbeddingTap:
         """What replaces, while it is active, the rows looked up for tokens [B, N] by `change(rows [B, N, D])`."""
@@ -178,8 +178,8 @@ class Subject:
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The modules of the model by name, without what a contract puts around it."""
-        inner = getattr(self.module, "under_contract", self.module)
-        return dict(inner.named_modules()) if inner is not None else {}
+        inner = self.model if self.plan is None else self.model.model
+        return dict(inner.named_modules()) if isinstance(inner, nn.Module) else {}
 
     @property
     def forwards(self) -> int:
@@ -270,11 +270,11 @@ def _without_exit(function: Callable[[Any, Tensor], Any], model: Any, inputs: Te
 
 
 def own_dtype(model: Model) -> torch.dtype | None:
-    """The dtype of the first floating parameter or buffer; None for a plain callable."""
+    """The dtype of the first floating parameter or buffer, or the default; None for a plain callable."""
     if not isinstance(model, nn.Module):
         return None
-    tensors = (t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point())
-    return next((t.dtype for t in tensors), torch.float32)
+    tensors = (*model.parameters(), *model.buffers())
+    return next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
 
 
 def rows_afforded(model: Model, settings: Settings) -> int | None:
