@@ -219,7 +219,7 @@ class Plan:
         tensor = tensor.flatten(2) if tensor.ndim > 2 else tensor[..., None]
         kept = found.outputs >= 0
         index = found.outputs[kept].to(tensor.device)
-        chosen = tensor if bool(kept.all()) else tensor[:, : int(kept.sum())] if _leading(kept) else tensor[:, kept]
+        chosen = tensor if bool(kept.all()) else tensor.index_select(1, kept.nonzero()[:, 0].to(tensor.device))
         if len(index) == length and torch.equal(index, torch.arange(length, device=index.device)):
             return chosen
         most = self.clocks.due_together
@@ -279,24 +279,13 @@ def _signature(plan: Plan) -> inspect.Signature:
 
 def _at(values: Tensor, index: Tensor, filler: Callable[[], Tensor]) -> Tensor:
     """Values [B, M, ...] at an index [n]; where it is -1, what the filler [1, n, ...] has for that slot."""
-    missing = index < 0
-    if not bool(missing.any()):
-        if torch.equal(index, torch.arange(values.shape[1])):
-            return values
-        return values.index_select(1, index.to(values.device))
-    first = int((~missing).nonzero()[0]) if not bool(missing.all()) else len(index)
-    chosen = values.index_select(1, index[~missing].to(values.device))
-    fixed = filler().to(values.dtype).expand(len(values), -1, *values.shape[2:])
-    after = first + chosen.shape[1]
-    if bool(missing[first:after].any()):
-        everything = torch.cat([values, fixed], dim=1)
-        where = index.where(~missing, values.shape[1] + torch.arange(len(index)))
-        return everything.index_select(1, where.to(values.device))
-    return torch.cat([fixed[:, :first], chosen, fixed[:, after:]], dim=1)
-
-
-def _leading(kept: Tensor) -> bool:
-    return bool(kept[: int(kept.sum())].all())
+    if torch.equal(index, torch.arange(values.shape[1])):
+        return values
+    if bool((index < 0).any()):
+        fixed = filler().to(values.dtype).expand(len(values), -1, *values.shape[2:])
+        index = index.where(index >= 0, values.shape[1] + torch.arange(len(index)))
+        values = torch.cat([values, fixed], dim=1)
+    return values.index_select(1, index.to(values.device))
 
 
 def raster(slots: int) -> int:
