@@ -29,38 +29,29 @@ def streaming(subject: Subject) -> Step | None:
     """
     if own_stream(subject):
         return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the position is part of the state
-    keywords = subject.convention.keywords
-    contract = subject.settings.contract
-    if contract is not None and contract.cache:
-        return _by_name(subject, *contract.cache_names)
-    found = ((c, s) for c in (*CACHES, *OTHERS) for s in (*SWITCHES, f"return_{c}") if {c, s} <= keywords)
-    cache, switch = next(found, (None, ""))
-    if cache is None:
-        return None
-    argument: str = cache
-    takes_position = cache == "cache_params" and "cache_position" in keywords
+    keywords, contract = subject.convention.keywords, subject.settings.contract
+    argument, returned = contract.cache_names if contract is not None else ("", "")
+    if argument:  # the contract's
+        switches = [switch for switch in (*SWITCHES, f"return_{argument}") if switch in keywords]
+    else:
+        found = ((c, s) for c in (*CACHES, *OTHERS) for s in (*SWITCHES, f"return_{c}") if {c, s} <= keywords)
+        argument, *switches = next(found, ("",))
+        if not argument:
+            return None
     # x-transformers asks whether the piece comes alone or after all that is in the cache.
-    alone = {"input_not_include_cache": True} if "input_not_include_cache" in keywords else {}
+    further = dict.fromkeys((*switches, *({"input_not_include_cache"} & keywords)), True)
+    takes_position = argument == "cache_params" and "cache_position" in keywords
 
     def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
         position = _cache_position(model, piece, past) if takes_position and state is not None else {}
         state = _initial_cache(model) if state is None else state
-        output = subject.convention(model, piece, {argument: state, switch: True, **position, **alone}, past)
+        given = {} if state is None else {argument: state}
+        output = subject.convention(model, piece, {**given, **further, **position}, past)
+        if returned:
+            return output, at_path(output, returned)
         if argument in OTHERS and isinstance(output, (tuple, list)):
             return output, output[-1]
         return output, _cache_in(output, argument, state)
-
-    return step
-
-
-def _by_name(subject: Subject, argument: str, returned: str) -> Step:
-    """With the cache that the user named, in the argument and in what the model returns."""
-    switches = {switch: True for switch in (*SWITCHES, f"return_{argument}") if switch in subject.convention.keywords}
-
-    def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
-        given = {} if state is None else {argument: state}
-        output = subject.convention(model, piece, {**given, **switches}, past)
-        return output, at_path(output, returned)
 
     return step
 
