@@ -30,8 +30,6 @@ FLAG_NAMES = ("mask", "done", "terminal", "termination", "reset", "flag", "is_",
 CONFIGURED = {  # by a part of the argument's name: the configuration's attribute that holds its width
     "state": ("state_dim",),
     "action": ("act_dim", "action_dim"),
-    "return": (),
-    "reward": (),
     "input_features": ("num_mel_bins", "feature_size"),
     "value": ("num_input_channels", "input_size", "prediction_channels"),
     "time_feature": ("num_time_features", "num_dynamic_real_features"),
@@ -86,22 +84,17 @@ class Argument:
         elif self.kind == "tokens":
             values = tokens_of(normal[..., 0], self.size[0])
         elif self.bank is not None:
-            values = self._from_bank(tokens_of(normal[..., 0], BANK), dtype)
+            if slots > self.bank.shape[1]:
+                raise ValueError(f"{self.name} was drawn with {self.bank.shape[1]} slots, not {slots}")
+            chosen = tokens_of(normal[..., 0], BANK)  # which draw each slot holds its value of
+            values = self.bank.to(chosen.device)[chosen, torch.arange(slots, device=chosen.device)]
+            values = values.to(dtype) if values.is_floating_point() else values
         elif self.kind == "times":
             values = nn.functional.softplus(normal[..., 0]).cumsum(1).to(dtype)
         else:
             values = normal.reshape(rows, slots, *self.size)
             values = (values > 0).to(self.dtype or dtype) if self.kind == "flags" else values.to(dtype)
         return values if self.timed else values[:, 0]
-
-    def _from_bank(self, chosen: Tensor, dtype: torch.dtype) -> Tensor:
-        """For each slot [B, n] what it holds in the chosen draw."""
-        assert self.bank is not None
-        bank, slots = self.bank.to(chosen.device), chosen.shape[1]
-        if slots > bank.shape[1]:
-            raise ValueError(f"{self.name} was drawn with {bank.shape[1]} slots, not {slots}")
-        values = bank[chosen, torch.arange(slots, device=chosen.device)]
-        return values.to(dtype) if values.is_floating_point() else values
 
     def fixed(self, slots: int, seed: int, device: torch.device) -> Tensor:
         """Standard normal numbers [1, n, E] float64, the same for a slot however many there are."""

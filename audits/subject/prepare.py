@@ -175,12 +175,10 @@ def _outputs(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if found[0]:
         with suppress(Exception):
             subject.call(kept, subject.base(length=length - length // 2))
-    names = [name for name, tensor in found[0].items() if len(found) == 2 and _same_kind(tensor, found[1].get(name))]
+    again = {name: tensor.shape[2:] for name, tensor in found[-1].items()} if len(found) == 2 else {}
+    finite = {name: tensor.shape[2:] for name, tensor in found[0].items() if bool(tensor.isfinite().all())}
+    names = [name for name, shape in finite.items() if again.get(name) == shape]
     return (MAIN, *names), tuple(dict.fromkeys(name for name in returned if name not in names))
-
-
-def _same_kind(tensor: Tensor, other: Tensor | None) -> bool:
-    return other is not None and tensor.shape[2:] == other.shape[2:] and bool(tensor.isfinite().all())
 
 
 def _halved(subject: Subject, rows: int) -> int:

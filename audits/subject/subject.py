@@ -69,7 +69,8 @@ class Subject:
         self.original = model
         self.model, self.copied = copy_of(model, settings.device, dtype)
         self.module = self.model if isinstance(self.model, nn.Module) else None
-        self.trainable = _trainable(model)
+        named = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
+        self.trainable = tuple(name for name, parameter in named.items() if parameter.requires_grad)
         self.convention = call_convention(self.model, settings.input)
         self.outputs: tuple[str, ...] = (MAIN,)
         self.not_judged: tuple[str, ...] = ()
@@ -286,8 +287,3 @@ def rows_afforded(model: Model, settings: Settings) -> int | None:
     weights = sum(p.numel() for p in parameters if not is_lazy(p))
     cost = 2 * weights * settings.seq_len + 4 * settings.seq_len**2 * weights**0.5
     return None if cost <= CHEAP else max(ROWS[0], min(ROWS[1], int(AFFORDED / cost)))
-
-
-def _trainable(model: Model) -> tuple[str, ...]:
-    named = model.named_parameters() if isinstance(model, nn.Module) else ()
-    return tuple(name for name, parameter in named if parameter.requires_grad)
