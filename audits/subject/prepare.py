@@ -152,10 +152,14 @@ def _candidate_dtypes(model: Model, settings: Settings) -> list[torch.dtype | No
 
 def _with_batch(subject: Subject, outputs: Tensor) -> Settings:
     """The settings with the largest batch, up to theirs, that the model takes and that suits the budget."""
-    asked = subject.rows(outputs) if subject.rows_afforded is None else min(DEAR_BATCH, subject.rows(outputs))
-    short = subject.shorter()
-    rows = _halved(short, asked) if subject.clock.budget.seconds is None else _doubled(short, asked)
-    return subject.settings if rows == subject.rows(outputs) else replace(subject.settings, batch=rows)
+    most, short = subject.rows(outputs), subject.shorter()
+    rows = most if subject.rows_afforded is None else min(DEAR_BATCH, most)
+    if subject.clock.budget.seconds is not None:
+        rows = _doubled(short, rows)
+    else:
+        while rows > 1 and not _fits(short, rows):
+            rows //= 2
+    return subject.settings if rows == most else replace(subject.settings, batch=rows)
 
 
 def _outputs(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -179,13 +183,6 @@ def _outputs(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
     finite = {name: tensor.shape[2:] for name, tensor in found[0].items() if bool(tensor.isfinite().all())}
     names = [name for name, shape in finite.items() if again.get(name) == shape]
     return (MAIN, *names), tuple(dict.fromkeys(name for name in returned if name not in names))
-
-
-def _halved(subject: Subject, rows: int) -> int:
-    """The number of rows, halved until the model takes them."""
-    while rows > 1 and not _fits(subject, rows):
-        rows //= 2
-    return rows
 
 
 def _doubled(subject: Subject, most: int) -> int:
@@ -213,11 +210,10 @@ def _fits(subject: Subject, rows: int) -> bool:
 
 def _explain(error: Exception | None, model: Model, settings: Settings) -> str:
     """The error of the first call on one line, with the input and what to do about it."""
-    shape = f"[1, {settings.seq_len}]" if settings.input == "tokens" else f"[1, {settings.seq_len}, {settings.width}]"
-    given = f"{'int64' if settings.input == 'tokens' else 'float'} {shape}"
+    kind, width = ("int64", "") if settings.input == "tokens" else ("float", f", {settings.width}")
+    raised = f"{type(error).__name__} on {kind} [1, {settings.seq_len}{width}] input"
     message = first_line(error)
-    advice = hint(error, model, settings)
-    return f"the target raised {type(error).__name__} on {given} input{': ' if message else ''}{message} ({advice})"
+    return f"the target raised {raised}{': ' if message else ''}{message} ({hint(error, model, settings)})"
 
 
 def _with_vocabulary(model: Model, settings: Settings) -> Settings:
