@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audits.subject.contract import FREE, HELD, PAST, Role
+from audits.subject.contract import FREE, HELD, SLOTTED, Role
 from audits.subject.randomness import generator
 from audits.subject.settings import Settings
 
 BLOCK = 128  # slots that are drawn together, so that what a slot holds does not depend on how many there are
 STEPS = 1024.0  # of a standard normal number that count for a token, so that every precision reads the same one
 WIDTHS = 6  # of the widths that a model's layers take, tried for an argument of features; our choice
+WIDTH_NAMES = ("in_features", "in_channels", "input_size")  # by which layers call it
 GIVEN = "given"  # the kind of what the contract's own function draws
 BANK = 16  # draws of it, of which a slot holds one; our choice
 FLAGS = (torch.bool, torch.int64, None)  # dtypes of flags; None: that of features
@@ -29,8 +30,6 @@ FLAG_NAMES = ("mask", "done", "terminal", "termination", "reset", "flag", "is_",
 CONFIGURED = {  # by a part of the argument's name: the configuration's attribute that holds its width
     "state": ("state_dim",),
     "action": ("act_dim", "action_dim"),
-    "return": (),
-    "reward": (),
     "input_features": ("num_mel_bins", "feature_size"),
     "value": ("num_input_channels", "input_size", "prediction_channels"),
     "time_feature": ("num_time_features", "num_dynamic_real_features"),
@@ -62,8 +61,12 @@ class Argument:
     bank: Tensor | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
-        size = "x".join(map(str, self.size))
-        return ":".join(part for part in (self.role, self.kind, size) if part)
+        return str(Role(self.role, self.kind, self.size))
+
+    @property
+    def varied(self) -> bool:
+        """Whether audits change it."""
+        return self.role in SLOTTED and self.kind != "positions"
 
     @property
     def numbers(self) -> int:
@@ -81,22 +84,17 @@ class Argument:
         elif self.kind == "tokens":
             values = tokens_of(normal[..., 0], self.size[0])
         elif self.bank is not None:
-            values = self._from_bank(tokens_of(normal[..., 0], BANK), dtype)
+            if slots > self.bank.shape[1]:
+                raise ValueError(f"{self.name} was drawn with {self.bank.shape[1]} slots, not {slots}")
+            chosen = tokens_of(normal[..., 0], BANK)  # which draw each slot holds its value of
+            values = self.bank.to(chosen.device)[chosen, torch.arange(slots, device=chosen.device)]
+            values = values.to(dtype) if values.is_floating_point() else values
         elif self.kind == "times":
             values = nn.functional.softplus(normal[..., 0]).cumsum(1).to(dtype)
         else:
             values = normal.reshape(rows, slots, *self.size)
             values = (values > 0).to(self.dtype or dtype) if self.kind == "flags" else values.to(dtype)
         return values if self.timed else values[:, 0]
-
-    def _from_bank(self, chosen: Tensor, dtype: torch.dtype) -> Tensor:
-        """For each slot [B, n] what it holds in the chosen draw."""
-        assert self.bank is not None
-        bank, slots = self.bank.to(chosen.device), chosen.shape[1]
-        if slots > bank.shape[1]:
-            raise ValueError(f"{self.name} was drawn with {bank.shape[1]} slots, not {slots}")
-        values = bank[chosen, torch.arange(slots, device=chosen.device)]
-        return values.to(dtype) if values.is_floating_point() else values
 
     def fixed(self, slots: int, seed: int, device: torch.device) -> Tensor:
         """Standard normal numbers [1, n, E] float64, the same for a slot however many there are."""
@@ -167,21 +165,14 @@ def _widths(name: str, model: Any, settings: Settings) -> Iterator[int]:
     yield from (w for attribute in named if isinstance(w := getattr(config, attribute, None), int))
     if settings.width:
         yield settings.width
-    modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
-    stem = name.rstrip("s")
-    own = [_taken(module) for path, module in modules.items() if stem in path]
-    others = [_taken(module) for module in modules.values()]
-    yield from list(dict.fromkeys(w for w in (*own, *others) if w))[:WIDTHS]
+    taken = widths_taken(model)
+    own = [width for path, width in taken if name.rstrip("s") in path]
+    yield from list(dict.fromkeys((*own, *(width for _, width in taken))))[:WIDTHS]
     yield from (1, 0)
 
 
-def _taken(module: nn.Module) -> int | None:
-    """The features that a layer takes."""
-    names = ("in_features", "in_channels", "input_size")
-    width = next((value for n in names if isinstance(value := getattr(module, n, None), int)), None)
-    return None if isinstance(module, nn.Embedding) else width
-
-
-def varied(argument: Argument) -> bool:
-    """Whether audits change the argument."""
-    return argument.role in (PAST, "before") and argument.kind != "positions"
+def widths_taken(model: Any) -> list[tuple[str, int]]:
+    """The names of a model's layers, each with the features that it takes."""
+    found = model.named_modules() if isinstance(model, nn.Module) else ()
+    named = ((path, getattr(module, name, None)) for path, module in found for name in WIDTH_NAMES)
+    return [(path, width) for path, width in named if isinstance(width, int) and width]

@@ -72,7 +72,8 @@ class Budget:
             OutOfTime: the budget is spent.
         """
         self.check()
-        if self.seconds is None or not self.interrupt or not _has_alarm():
+        can_interrupt = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
+        if self.seconds is None or not self.interrupt or not can_interrupt:
             yield
             return
         before = signal.signal(signal.SIGALRM, lambda *_: self._expire())
@@ -87,7 +88,3 @@ class Budget:
     def _expire(self) -> NoReturn:
         share = self.seconds is not None and self.used < self.seconds
         raise OutOfTime(f"{'its share of ' if share else ''}{self} ran out")
-
-
-def _has_alarm() -> bool:
-    return hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()

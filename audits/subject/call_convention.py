@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.subject.packing import AUXILIARY_ARGUMENTS, ISOLATING_ARGUMENTS, Packing
+from audits.subject.packing import BUILDERS, Packing
 
 # Names that mean one kind of input and nothing else: x and idx may be anything.
 INPUTS = {"tokens": ("input_ids", "tokens"), "features": ("inputs_embeds", "hidden_states")}
@@ -25,13 +25,13 @@ def _positions(inputs: Tensor, past: int) -> Tensor:
     return torch.arange(past, past + inputs.shape[1], device=inputs.device)
 
 
-def _as_one_document(name: str) -> Builder:
-    build = {**ISOLATING_ARGUMENTS, **AUXILIARY_ARGUMENTS}[name]
+def _as_one_document(build: Callable[[Packing, Tensor], Any]) -> Builder:
     return lambda inputs, _: build(Packing((inputs.shape[1],)), inputs)
 
 
 NONE = ("past_key_values", "past_key_value", "cache_params", "inference_params", "labels")
 WELL_KNOWN: dict[str, Builder] = {
+    **{name: _as_one_document(build) for name, build in BUILDERS.items()},
     "attention_mask": lambda inputs, past: torch.ones(
         len(inputs), past + inputs.shape[1], dtype=torch.int64, device=inputs.device
     ),
@@ -39,7 +39,6 @@ WELL_KNOWN: dict[str, Builder] = {
     "position_ids": lambda inputs, past: _positions(inputs, past).expand(len(inputs), -1).contiguous(),
     "cache_position": _positions,
     **dict.fromkeys(NONE, lambda *_: None),
-    **{name: _as_one_document(name) for name in (*ISOLATING_ARGUMENTS, *AUXILIARY_ARGUMENTS)},
 }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PAST, BEFORE, FREE, HELD, PADDING = "past", "before", "free", "held", "padding"
+SLOTTED = (PAST, BEFORE)  # those that have slots on the axis of time
 ROLES = {
     PAST: "slot j is available at j",
     BEFORE: "slot j is available at j + 1: strictly before (targets, actions, responses)",
@@ -63,7 +64,7 @@ class Role:
         axes = size.removeprefix("=")
         if size and not all(part.isdecimal() and int(part) for part in axes.split("x")):
             raise SubjectError(f"role of {name}: size {size!r} must be like 4, 3x8 or =3x8")
-        if axes != size and role in (PAST, BEFORE):
+        if axes != size and role in SLOTTED:
             raise SubjectError(f"role of {name}: what is {role} has slots, so that its size cannot be its whole shape")
         return cls(role, kind or None, tuple(map(int, axes.split("x"))) if size else (), axes != size)
 
@@ -142,6 +143,22 @@ class Contract:
     def is_default(self) -> bool:
         """Whether it says nothing that is not assumed anyway."""
         return not self.said()
+
+    @property
+    def input_axes(self) -> tuple[int, ...]:
+        """The axis, or the two of a raster, on which time lies in the inputs."""
+        return self.input_axis if isinstance(self.input_axis, tuple) else (self.input_axis,)
+
+    @property
+    def output_axes(self) -> tuple[int, ...]:
+        """The same of the output."""
+        return self.output_axis if isinstance(self.output_axis, tuple) else (self.output_axis,)
+
+    @property
+    def cache_names(self) -> tuple[str, str]:
+        """The argument that takes the cache, and the path of the returned one; empty where the contract says none."""
+        argument, _, returned = (self.cache or "").partition("=")
+        return argument, returned or argument
 
     def times_available(self, name: str, role: str, slots: Tensor) -> Tensor:
         """When the slots [n] of an argument are available.

@@ -12,8 +12,8 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -21,12 +21,17 @@ from torch import Tensor, nn
 
 from audits.subject.arguments import Argument
 from audits.subject.call_convention import WELL_KNOWN
-from audits.subject.contract import BEFORE, PAST, Contract
+from audits.subject.contract import FREE, PADDING, PAST, SLOTTED, Contract
 from audits.subject.embedding import EmbeddingTap
 from audits.subject.layout import Clocks, Layout, layout
 from audits.subject.outputs import MAIN, NAMES, at_path, further_outputs, main_tensor, named
+from audits.subject.packing import DOCUMENT_ARGUMENTS
+from audits.subject.padding import ARGUMENTS
 from audits.subject.settings import Settings, SubjectError
-from audits.subject.streaming import CACHES, OTHERS
+from audits.subject.streaming import CACHES, OTHERS, SWITCHES
+from audits.subject.subject import own_dtype
+
+UNCLOCKED = {"inputs", "output", "stream", "cache"}  # what of a contract changes no time and no axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,37 +39,37 @@ class Plan:
     """How a model is called under a contract, and how its outputs are read.
 
     Attributes:
-        contract: the contract.
         clocks: of the varied arguments and the output.
         varied: the arguments that audits change.
         others: those that stay as they are.
-        tokens: whether the one varied argument is fed token ids as they are.
-        positional: the names of arguments that have no keyword.
-        required: names of well-known arguments that the model requires besides.
-        keywords: other parameters of the model, which probes may give.
-        columns: pixels of a line where slots are pixels of a raster.
+        parameters: of the model.
         settings: in the terms of the model's own input.
     """
 
-    contract: Contract
     clocks: Clocks
     varied: tuple[Argument, ...]
     others: tuple[Argument, ...]
-    tokens: bool
-    positional: tuple[str, ...] = ()
-    required: tuple[str, ...] = ()
-    keywords: tuple[inspect.Parameter, ...] = ()
-    columns: int | None = None
-    settings: Settings = field(default_factory=Settings)
+    parameters: tuple[inspect.Parameter, ...]
+    settings: Settings
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
         """Nothing of it changes."""
         return self
 
     @property
-    def width(self) -> int:
-        """Features a position of the one input that probes see."""
-        return self.clocks.capacity * sum(argument.numbers for argument in self.varied)
+    def contract(self) -> Contract:
+        """The contract that the clocks are of."""
+        return self.clocks.contract
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Features a position of each varied argument; the one input that probes see has them side by side."""
+        return [self.clocks.capacity * argument.numbers for argument in self.varied]
+
+    @cached_property
+    def tokens(self) -> bool:
+        """Whether the one varied argument is fed token ids as they are."""
+        return [argument.kind for argument in self.varied] == ["tokens"] and self.clocks.capacity == 1
 
     def asked(self, settings: Settings) -> Settings:
         """The settings of a subject in the terms of the model's own input."""
@@ -76,13 +81,10 @@ class Plan:
         """Whether some argument is made of numbers in steps, so that no derivative shows what depends on it."""
         return not self.tokens and any(argument.kind != "features" for argument in self.varied)
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether positions are the slots of the one varied argument, so that whatever else goes with them fits."""
-        contract = self.contract
-        shifted = contract.lookahead or contract.strict or contract.prefix or contract.hop > 1 or contract.due
-        axes = contract.input_axis != 1 or contract.output_axis != 1
-        return len(self.varied) == 1 and self.varied[0].role == "past" and not (shifted or axes or contract.available)
+        return [argument.role for argument in self.varied] == [PAST] and self.contract.said().keys() <= UNCLOCKED
 
     def __call__(self, model: Any, inputs: Tensor, kwargs: Mapping[str, Any]) -> Any:
         """What the model returns for inputs [B, L] or [B, L, E], on the axis of positions."""
@@ -95,27 +97,23 @@ class Plan:
     def arguments(self, model: Any, inputs: Tensor, found: Layout) -> dict[str, Tensor]:
         """The arguments of the model by name."""
         dtype = inputs.dtype if inputs.is_floating_point() else _floating(model)
-        given, start = {}, 0
-        for argument in self.varied:
-            if self.tokens:
-                values = self._ids(inputs, found)
-            else:
-                index = found.index[argument.name]
-                stop = start + self.clocks.capacity * argument.numbers
-                own = inputs if (start, stop) == (0, inputs.shape[-1]) else inputs[..., start:stop]
-                own = own.reshape(len(inputs), -1, argument.numbers) if self.clocks.capacity > 1 else own
-                filler = partial(argument.fixed, len(index), self.settings.seed, inputs.device)
-                values, start = argument.values(_at(own, index, filler), dtype), stop
-            given[argument.name] = self._placed(argument, values)
-        rows = len(inputs)
+        parts = zip(self.varied, self._parts(inputs), strict=True)
+        given = {a.name: self._placed(a, self._values(a, own, found, dtype)) for a, own in parts}
         others = {a.name: self.fixed(a, found.slots, model, inputs.device) for a in self.others}
-        return given | {name: value.expand(rows, *value.shape[1:]) for name, value in others.items()}
+        return given | {name: value.expand(len(inputs), *value.shape[1:]) for name, value in others.items()}
 
-    def _ids(self, tokens: Tensor, found: Layout) -> Tensor:
-        """The token ids [B, n] of the one varied argument."""
-        (argument,), (index,) = self.varied, found.index.values()
-        filler = partial(argument.fixed, len(index), self.settings.seed, tokens.device)
-        return _at(tokens, index, lambda: argument.values(filler(), torch.float64))
+    def _parts(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """What of the inputs [B, L, ...] each varied argument is made of."""
+        return torch.split(inputs, self.sizes, -1) if len(self.varied) > 1 else (inputs,)
+
+    def _values(self, argument: Argument, own: Tensor, found: Layout, dtype: torch.dtype) -> Tensor:
+        """A varied argument [B, n, ...], from what it is made of."""
+        index = found.index[argument.name]
+        filler = partial(argument.fixed, len(index), self.settings.seed, own.device)
+        if self.tokens:
+            return _at(own, index, lambda: argument.values(filler(), dtype))
+        own = own.reshape(len(own), -1, argument.numbers) if self.clocks.capacity > 1 else own
+        return argument.values(_at(own, index, filler), dtype)
 
     def tapped(self, tokens: Tensor, change: Callable[[Tensor], Tensor]) -> EmbeddingTap:
         """A tap of the rows looked up for tokens [B, L], which are put on the axis of positions and back."""
@@ -129,7 +127,7 @@ class Plan:
             whole = change(whole.index_copy(1, positions, rows.index_select(1, slots)))
             return rows.index_copy(1, slots, whole.index_select(1, positions))
 
-        return EmbeddingTap(self._ids(tokens, found), changed)
+        return EmbeddingTap(self._values(self.varied[0], tokens, found, torch.float64), changed)
 
     def fixed(self, argument: Argument, slots: int, model: Any, device: torch.device) -> Tensor:
         """What an argument [1, n, ...] holds where nothing varies it."""
@@ -138,11 +136,12 @@ class Plan:
 
     def call(self, model: Any, given: dict[str, Tensor], kwargs: Mapping[str, Any]) -> Any:
         """What the model returns for its arguments."""
+        unnamed = [p.name for p in self.parameters if p.kind == p.POSITIONAL_ONLY and p.name in given]
+        required = [p.name for p in self.parameters if p.default is p.empty and p.name not in {*given, *kwargs}]
         first = given[self.varied[0].name]
-        known = {name: WELL_KNOWN[name](first, 0) for name in self.required if name not in kwargs}
-        positional = [given[name] for name in self.positional if name in given]
-        named = {name: value for name, value in given.items() if name not in self.positional}
-        return model(*positional, **named, **known, **kwargs)
+        known = {name: WELL_KNOWN[name](first, 0) for name in required if name in WELL_KNOWN}
+        by_name = {name: value for name, value in given.items() if name not in unnamed}
+        return model(*(given[name] for name in unnamed), **by_name, **known, **kwargs)
 
     def slots_at(self, length: int, position: int) -> dict[str, int]:
         """The first slot of each varied argument that becomes available at a position of so many, by name."""
@@ -157,11 +156,9 @@ class Plan:
 
     def only(self, name: str, base: Tensor, changed: Tensor) -> Tensor:
         """Inputs [R, L, ...] that differ from the base in one argument alone."""
-        if self.tokens or len(self.varied) == 1:
-            return changed
-        sizes = [self.clocks.capacity * argument.numbers for argument in self.varied]
-        parts = zip(self.varied, torch.split(base, sizes, -1), torch.split(changed, sizes, -1), strict=True)
-        return torch.cat([after if argument.name == name else before for argument, before, after in parts], -1)
+        parts = zip(self.varied, self._parts(base), self._parts(changed), strict=True)
+        chosen = [after if argument.name == name else before for argument, before, after in parts]
+        return torch.cat(chosen, -1) if len(chosen) > 1 else changed
 
     def clocks_of(self, name: str, slot: int, output: int) -> str:
         """When a slot of an argument is available, and when an output is due."""
@@ -171,30 +168,32 @@ class Plan:
 
     def _placed(self, argument: Argument, values: Tensor) -> Tensor:
         """Values [B, n, ...] with the slots on the contract's axis, or as the pixels of its two axes."""
-        axis = self.contract.input_axis
-        if not argument.timed or argument.role not in (PAST, BEFORE):
+        if not argument.timed or argument.role not in SLOTTED:
             return values
-        first = axis if isinstance(axis, int) else axis[0]
-        if first != 1 and first < values.ndim:
+        first, *second = self.contract.input_axes
+        if 1 != first < values.ndim:
             values = values.movedim(1, first)
-        if isinstance(axis, int):
+        if not second:
             return values
-        columns = self.columns or 1
-        lines: Tensor = values.unflatten(first, (_lines(values.shape[first], columns), columns))
-        return lines
+        columns = raster(self.clocks.slots)
+        lines, rest = divmod(values.shape[first], columns)
+        if rest:
+            raise ValueError(f"{values.shape[first]} pixels are no whole lines of {columns}")
+        placed: Tensor = values.unflatten(first, (lines, columns))
+        return placed
 
     def slots_of(self, tensor: Tensor) -> Tensor:
         """An output with its slots on axis 1, [B, S, ...]; one that has no such axis as it is."""
-        axis = self.contract.output_axis
-        first, last = (axis, axis) if isinstance(axis, int) else axis
+        first, last = self.contract.output_axes[0], self.contract.output_axes[-1]
         return tensor.flatten(first, last).movedim(first, 1) if tensor.ndim > last else tensor
 
     def outputs_of(self, output: Any) -> dict[str, Tensor]:
         """The judged tensors [B, S, ...] of what the model returned, by name."""
         output = output if self.contract.output is None else at_path(output, self.contract.output)
-        main, axis = main_tensor(output), self.contract.output_axis
-        if main.ndim <= max((axis,) if isinstance(axis, int) else axis):
-            raise SubjectError(f"the output has shape {list(main.shape)}, so no axis {axis}: give its --output-axis")
+        main = main_tensor(output)
+        if main.ndim <= max(self.contract.output_axes):
+            shape, axis = list(main.shape), self.contract.output_axis
+            raise SubjectError(f"the output has shape {shape}, so no axis {axis}: give its --output-axis")
         main = self.slots_of(main)
         return {MAIN: main} | further_outputs(output, main, self.slots_of)
 
@@ -210,9 +209,9 @@ class Plan:
 
     def _cache_in(self, output: Any) -> dict[str, Any]:
         """The cache that the contract names, by its path; nothing where this call returned none."""
-        argument, _, returned = (self.contract.cache or "").partition("=")
+        _, path = self.contract.cache_names
         with suppress(SubjectError):
-            return {path: at_path(output, path)} if (path := returned or argument) else {}
+            return {path: at_path(output, path)} if path else {}
         return {}
 
     def _put(self, tensor: Tensor, found: Layout, length: int) -> Tensor:
@@ -220,7 +219,7 @@ class Plan:
         tensor = tensor.flatten(2) if tensor.ndim > 2 else tensor[..., None]
         kept = found.outputs >= 0
         index = found.outputs[kept].to(tensor.device)
-        chosen = tensor if bool(kept.all()) else tensor[:, : int(kept.sum())] if _leading(kept) else tensor[:, kept]
+        chosen = tensor if bool(kept.all()) else tensor.index_select(1, kept.nonzero()[:, 0].to(tensor.device))
         if len(index) == length and torch.equal(index, torch.arange(length, device=index.device)):
             return chosen
         most = self.clocks.due_together
@@ -228,23 +227,22 @@ class Plan:
         return empty.index_copy(1, index * most + found.places[kept].to(index), chosen).reshape(len(tensor), length, -1)
 
 
-class Contracted(nn.Module):
-    """A module under a contract."""
+class ContractedCallable:
+    """A model under a contract; nothing of a plain callable can be copied or cast."""
 
-    def __init__(self, model: nn.Module, plan: Plan) -> None:
+    def __init__(self, model: Any, plan: Plan) -> None:
         super().__init__()
-        self.model, self.plan = model, plan
+        self.model, self.under_contract = model, plan
         self.config = getattr(model, "config", None)
         self.__signature__ = _signature(plan)
 
-    @property
-    def under_contract(self) -> nn.Module:
-        """The model itself."""
-        return self.model
+    def __call__(self, inputs: Tensor, **kwargs: Any) -> Any:
+        """As the plan."""
+        return self.under_contract(self.model, inputs, kwargs)
 
-    def forward(self, inputs: Tensor, **kwargs: Any) -> Any:
-        """What the model returns for inputs [B, L] or [B, L, E], on the axis of positions."""
-        return self.plan(self.model, inputs, kwargs)
+
+class Contracted(ContractedCallable, nn.Module):
+    """A module under a contract."""
 
 
 class Streamed(Contracted):
@@ -252,24 +250,10 @@ class Streamed(Contracted):
 
     def stream(self, piece: Tensor, state: Any = None) -> tuple[Any, Any]:
         """The outputs for a piece [B, L, ...], and the state after it."""
-        stream = self.plan.contract.stream
+        stream = self.under_contract.contract.stream
         step = stream.step if stream is not None else lambda model, *given: model.stream(*given)
         output, state = step(self.model, piece, state)
-        return self.plan.outputs_of(output)[MAIN], state
-
-
-class ContractedCallable:
-    """A callable under a contract; nothing of it can be copied or cast."""
-
-    under_contract = None  # of modules only
-
-    def __init__(self, model: Any, plan: Plan) -> None:
-        self.model, self.plan = model, plan
-        self.__signature__ = _signature(plan)
-
-    def __call__(self, inputs: Tensor, **kwargs: Any) -> Any:
-        """As `Contracted.forward`."""
-        return self.plan(self.model, inputs, kwargs)
+        return self.under_contract.outputs_of(output)[MAIN], state
 
 
 def contracted(model: Any, plan: Plan) -> Any:
@@ -281,37 +265,27 @@ def contracted(model: Any, plan: Plan) -> Any:
 
 
 def _signature(plan: Plan) -> inspect.Signature:
-    """The input, and whatever of the model's own parameters fits to its positions."""
+    """The input, and what probes may give of the model's own parameters: caches, and masks of the varied argument."""
     first = inspect.Parameter("inputs", inspect.Parameter.POSITIONAL_ONLY)
-    return inspect.Signature([first, *(plan.keywords if plan.is_plain else ())])
+    fed, roles = {argument.name for argument in (*plan.varied, *plan.others)}, plan.contract.roles()
+    masks = {name for name, role in roles.items() if role.role == PADDING} or set(ARGUMENTS)
+    offered = {*CACHES, *OTHERS, *SWITCHES, *DOCUMENT_ARGUMENTS, "cache_position", plan.contract.cache_names[0]}
+    # With an encoder's input, attention_mask may be the mask of that.
+    if any(argument.role == FREE for argument in plan.others) and not set(roles) & masks:
+        offered, masks = offered - {"attention_mask"}, {"decoder_attention_mask"}
+    kept = (p for p in plan.parameters if plan.is_plain and p.name in offered | masks and p.name not in fed)
+    return inspect.Signature([first, *(p.replace(kind=p.KEYWORD_ONLY) for p in kept if p.kind != p.VAR_KEYWORD)])
 
 
 def _at(values: Tensor, index: Tensor, filler: Callable[[], Tensor]) -> Tensor:
     """Values [B, M, ...] at an index [n]; where it is -1, what the filler [1, n, ...] has for that slot."""
-    missing = index < 0
-    if not bool(missing.any()):
-        if torch.equal(index, torch.arange(values.shape[1])):
-            return values
-        return values.index_select(1, index.to(values.device))
-    first = int((~missing).nonzero()[0]) if not bool(missing.all()) else len(index)
-    chosen = values.index_select(1, index[~missing].to(values.device))
-    fixed = filler().to(values.dtype).expand(len(values), -1, *values.shape[2:])
-    after = first + chosen.shape[1]
-    if bool(missing[first:after].any()):
-        everything = torch.cat([values, fixed], dim=1)
-        where = index.where(~missing, values.shape[1] + torch.arange(len(index)))
-        return everything.index_select(1, where.to(values.device))
-    return torch.cat([fixed[:, :first], chosen, fixed[:, after:]], dim=1)
-
-
-def _leading(kept: Tensor) -> bool:
-    return bool(kept[: int(kept.sum())].all())
-
-
-def _lines(slots: int, columns: int) -> int:
-    if slots % columns:
-        raise ValueError(f"{slots} pixels are no whole lines of {columns}")
-    return slots // columns
+    if torch.equal(index, torch.arange(values.shape[1])):
+        return values
+    if bool((index < 0).any()):
+        fixed = filler().to(values.dtype).expand(len(values), -1, *values.shape[2:])
+        index = index.where(index >= 0, values.shape[1] + torch.arange(len(index)))
+        values = torch.cat([values, fixed], dim=1)
+    return values.index_select(1, index.to(values.device))
 
 
 def raster(slots: int) -> int:
@@ -320,5 +294,4 @@ def raster(slots: int) -> int:
 
 
 def _floating(model: Any) -> torch.dtype:
-    parameters = model.parameters() if isinstance(model, nn.Module) else ()
-    return next((p.dtype for p in parameters if p.is_floating_point()), torch.get_default_dtype())
+    return own_dtype(model) or torch.get_default_dtype()

@@ -16,20 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from audits.subject.operations import Ran, record
 
-DROPOUTS = frozenset(
-    {
-        F.dropout,
-        F.dropout1d,
-        F.dropout2d,
-        F.dropout3d,
-        F.alpha_dropout,
-        F.feature_alpha_dropout,
-        torch.dropout,
-        torch.alpha_dropout,
-        torch.feature_dropout,
-        torch.feature_alpha_dropout,
-    }
-)
+DROPOUTS = {
+    *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
+    *(torch.dropout, torch.alpha_dropout, torch.feature_dropout, torch.feature_alpha_dropout),
+}
 
 
 def draws(call: Callable[[], object]) -> list[tuple[str, tuple[torch.Size, ...]]]:

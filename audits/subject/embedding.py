@@ -54,17 +54,10 @@ class EmbeddingTap(TorchFunctionMode):
         ids = next((t for t in arguments if isinstance(t, Tensor) and not t.is_floating_point()), None)
         if ids is None or ids.dtype == torch.bool or rows.shape[: ids.ndim] != ids.shape:
             return default
-        made = next((made for made in self._computed if made.shape == ids.shape and torch.equal(made, ids)), None)
-        tokens = self.tokens.to(ids.device) if made is None else made
-        if ids.ndim <= 2 and ids.numel() == tokens.numel() and torch.equal(ids.flatten(), tokens.flatten()):
-            return self._changed(rows.reshape(*tokens.shape, -1)).reshape(rows.shape)
-        if ids.ndim == 2 and torch.equal(ids, tokens.mT):
-            return self._changed(rows.transpose(0, 1)).transpose(0, 1)
-        indices = _indices_of_view(ids, tokens)
-        if indices is not None:
-            return self._changed_at(indices, rows)
-        found = _overlap(ids, [tokens, *self._computed])
-        return default if found is None else self._changed_between(*found, rows)
+        known = (self.tokens.to(ids.device), *self._computed)
+        found = (find(ids, tokens) for find in (_indices, _indices_of_overlap) for tokens in known)
+        indices = next((indices for indices in found if indices is not None), None)
+        return default if indices is None else self._changed(indices, rows)
 
     def _note(self, args: tuple[Any, ...], output: Tensor) -> None:
         """Keep what is computed from the tokens, or from what was."""
@@ -75,45 +68,42 @@ class EmbeddingTap(TorchFunctionMode):
         if any(bool((t == made).all()) for t in given for made in known):
             self._computed.append(output)
 
-    def _changed_between(self, start: int, first: int, size: int, rows: Tensor) -> Tensor:
-        """Rows looked up for ids of which those from `start` on are the tokens from `first` on."""
-        whole = rows.new_zeros(*self.tokens.shape, rows.shape[-1])
-        whole[:, first : first + size] = rows[:, start : start + size]
-        changed = self._changed(whole)[:, first : first + size]
-        return torch.cat([rows[:, :start], changed, rows[:, start + size :]], dim=1)
-
-    def _changed_at(self, indices: Tensor, rows: Tensor) -> Tensor:
-        """Rows looked up for some of the tokens, given their indices among all B * N."""
-        width = rows.numel() // indices.numel()
-        spread = rows.new_zeros(self.tokens.numel(), width).index_put((indices.flatten(),), rows.reshape(-1, width))
-        whole = self._changed(spread.view(*self.tokens.shape, width))
-        return whole.reshape(-1, width)[indices.flatten()].reshape(rows.shape)
-
-    def _changed(self, rows: Tensor) -> Tensor:
+    def _changed(self, indices: Tensor, rows: Tensor) -> Tensor:
+        """The rows, changed where they were looked up for a token."""
         self.taken += 1
-        return self.change(rows)
+        taken, width = indices >= 0, rows.shape[indices.ndim :]
+        indices = indices[taken]
+        spread = rows.new_zeros(self.tokens.numel(), *width).index_put((indices,), rows[taken])
+        changed = self.change(spread.view(*self.tokens.shape, -1)).reshape(-1, *width)[indices]
+        return changed.view(rows.shape) if bool(taken.all()) else rows.index_put((taken,), changed)
 
 
-def _overlap(ids: Tensor, made: list[Tensor]) -> tuple[int, int, int] | None:
-    """Where ids [B, M] hold tokens [B, N] in order, all but a few: from which id, from which token, how many."""
-    for tokens in made if ids.ndim == 2 and len(ids) == len(made[0]) else ():
-        length = tokens.shape[1]
-        for shift in sorted(range(-EDGE, ids.shape[1] - length + EDGE + 1), key=abs):
-            start, first = max(shift, 0), max(-shift, 0)
-            size = min(ids.shape[1] - start, length - first)
-            same = size >= max(length - EDGE, length // 2 + 1)
-            if same and bool((ids[:, start : start + size] == tokens[:, first : first + size]).all()):
-                return start, first, size
-    return None
-
-
-def _indices_of_view(ids: Tensor, tokens: Tensor) -> Tensor | None:
-    """The index of each id in the flattened tokens, if the ids are a view of a tensor that equals the tokens."""
+def _indices(ids: Tensor, tokens: Tensor) -> Tensor | None:
+    """The index of each id among all tokens [B, N], if the ids are they: flattened, transposed, or any view of them."""
+    indices = torch.arange(tokens.numel(), device=ids.device)
+    if ids.ndim <= 2 and ids.numel() == tokens.numel():
+        for shaped in (indices.view(ids.shape), indices.view(tokens.shape).mT):
+            if shaped.shape == ids.shape and bool((tokens.flatten()[shaped] == ids).all()):
+                return shaped
     storage = ids.untyped_storage()
     if not ids.numel() or storage.nbytes() != tokens.numel() * ids.element_size():
         return None
     whole = torch.empty(0, dtype=ids.dtype, device=ids.device).set_(storage)
     if not torch.equal(whole, tokens.flatten().to(ids.dtype)):
         return None
-    indices = torch.arange(tokens.numel(), device=ids.device)
     return indices.as_strided(ids.shape, ids.stride(), ids.storage_offset())
+
+
+def _indices_of_overlap(ids: Tensor, tokens: Tensor) -> Tensor | None:
+    """The same, -1 for other ids, if ids [B, M] hold the tokens [B, N] in order, all but a few at either end."""
+    length = tokens.shape[1]
+    if ids.ndim != 2 or len(ids) != len(tokens):
+        return None
+    for shift in sorted(range(-EDGE, ids.shape[1] - length + EDGE + 1), key=abs):
+        start, first = max(shift, 0), max(-shift, 0)
+        size = min(ids.shape[1] - start, length - first)
+        same = size >= max(length - EDGE, length // 2 + 1)
+        if same and bool((ids[:, start : start + size] == tokens[:, first : first + size]).all()):
+            indices = torch.arange(tokens.numel(), device=ids.device).view(tokens.shape)[:, first : first + size]
+            return F.pad(indices, (start, ids.shape[1] - start - size), value=-1)
+    return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
+from audits.subject.arguments import widths_taken
 from audits.subject.settings import Settings
 
 NEEDS_GPU = "it seems to need a GPU: run it where there is one, with --device cuda"
@@ -32,32 +32,24 @@ def hint(error: Exception | None, model: Any, settings: Settings) -> str:
 def too_short(message: str, model: Any, settings: Settings) -> str | None:
     """For a table of positions that is shorter than the sequence."""
     length, rows = settings.seq_len, {}
+    if not isinstance(model, nn.Module):
+        return None
     if "out of range" in message or "out of bounds" in message:
-        rows = {name: m.num_embeddings for name, m in _modules(model) if isinstance(m, nn.Embedding)}
+        rows = {name: m.num_embeddings for name, m in model.named_modules() if isinstance(m, nn.Embedding)}
     elif sizes := SIZES.search(message):
         smaller, larger = sorted(map(int, sizes.groups()))
-        rows = {name: smaller for name, shape in _shapes(model) if smaller in shape and larger == length}
+        tables = (*model.named_parameters(), *model.named_buffers())
+        rows = {name: smaller for name, table in tables if smaller in table.shape and larger == length}
     short = {name: count for name, count in rows.items() if 1 < count < length}
     name = max(short, key=lambda name: ("pos" in name, short[name]), default=None)
     return name and f"its table {name!r} has {short[name]} positions: give --seq-len {short[name]} or fewer"
 
 
-def _modules(model: Any) -> Iterator[tuple[str, nn.Module]]:
-    yield from model.named_modules() if isinstance(model, nn.Module) else ()
-
-
-def _shapes(model: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The shapes of what may be a table of positions."""
-    named = (*model.named_parameters(), *model.named_buffers()) if isinstance(model, nn.Module) else ()
-    yield from ((name, tuple(tensor.shape)) for name, tensor in named)
-
-
 def _of_features(message: str, model: Any, settings: Settings) -> str | None:
     """For a model of features that is given tokens."""
-    names, modules = ("in_features", "input_size", "in_channels"), [module for _, module in _modules(model)]
-    widths = [width for m in modules for name in names if isinstance(width := getattr(m, name, None), int)]
-    looks_up = any(isinstance(module, nn.Embedding) for module in modules)
-    said = any(sign in message for sign in OF_FLOATS) or (widths and not looks_up)
+    widths = [width for _, width in widths_taken(model)]
+    said = any(sign in message for sign in OF_FLOATS)
+    said = said or (bool(widths) and not any(isinstance(module, nn.Embedding) for module in model.modules()))
     if settings.input != "tokens" or not said:
         return None
     return f"it seems to take features: give --input features --width {widths[0] if widths else 'D'}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -71,18 +71,18 @@ class Clocks:
         beyond = any(bool((each == len(times)).any()) for each in found.values())
         return outputs, found, len(times) + beyond
 
-    @property
+    @cached_property
     def length(self) -> int:
         """How many positions there are at the audit's length."""
         return self.positions(self.slots)[2]
 
-    @property
+    @cached_property
     def capacity(self) -> int:
         """How many slots of an argument a position holds at most; the first one holds its last so many alone."""
         counts = (torch.bincount(each)[1:] for each in self.positions(self.slots)[1].values())
         return max(1, *(int(count.max()) for count in counts if len(count)), 1)
 
-    @property
+    @cached_property
     def due_together(self) -> int:
         """How many outputs a position holds at most."""
         return int(torch.bincount(self.positions(self.slots)[0]).max())

@@ -25,11 +25,17 @@ def as_sequence(output: Any, inputs: Tensor, names: tuple[str, ...] = (MAIN,)) -
     Raises:
         SubjectError: there is none, it is empty, or its first two axes are not those of the inputs.
     """
+    main = main_tensor(output)
     if names == (MAIN,) or isinstance(output, Tensor):
-        tensor = main_tensor(output)
-        _check_shape(tensor, inputs)
-        return _numbers(tensor)
-    found = {MAIN: main_tensor(output)} | further_outputs(output, inputs)
+        shape, wanted = list(main.shape), f"[{inputs.shape[0]}, {inputs.shape[1]}, ...]"
+        if main.shape[:2] != inputs.shape[:2]:
+            raise SubjectError(
+                f"the target returned shape {shape} for {wanted}: it must keep batch and sequence axes first"
+            )
+        if not main.numel():
+            raise SubjectError(f"the target returned an empty tensor of shape {shape}: nothing can be compared")
+        return _numbers(main)
+    found = {MAIN: main} | further_outputs(output, inputs)
     return torch.cat([_numbers(found[name]) for name in names if name in found], dim=-1)
 
 
@@ -117,13 +123,3 @@ def main_tensor(output: Any) -> Tensor:
             "wrap it in a function that returns the tensor"
         )
     return output if output.layout == torch.strided else output.to_dense()
-
-
-def _check_shape(output: Tensor, inputs: Tensor) -> None:
-    shape, wanted = list(output.shape), f"[{inputs.shape[0]}, {inputs.shape[1]}, ...]"
-    if output.shape[:2] != inputs.shape[:2]:
-        raise SubjectError(
-            f"the target returned shape {shape} for {wanted}: it must keep batch and sequence axes first"
-        )
-    if not output.numel():
-        raise SubjectError(f"the target returned an empty tensor of shape {shape}: nothing can be compared")

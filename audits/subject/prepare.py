@@ -152,8 +152,11 @@ def _candidate_dtypes(model: Model, settings: Settings) -> list[torch.dtype | No
 def _with_batch(subject: Subject, outputs: Tensor) -> Settings:
     """The settings with the largest batch, up to theirs, that the model takes and that suits the budget."""
     short = subject.shorter()
-    asked = short.rows(outputs[:, : short.settings.seq_len])
-    rows = _halved(short, asked) if subject.clock.budget.seconds is None else _doubled(short, asked)
+    rows = short.rows(outputs[:, : short.settings.seq_len])
+    if subject.clock.budget.seconds is not None:
+        return replace(subject.settings, batch=_doubled(short, rows))
+    while rows > 1 and not _fits(short, rows):
+        rows //= 2
     return replace(subject.settings, batch=rows)
 
 
@@ -174,19 +177,10 @@ def _outputs(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if found[0]:
         with suppress(Exception):
             subject.call(kept, subject.base(length=length - length // 2))
-    names = [name for name, tensor in found[0].items() if len(found) == 2 and _same_kind(tensor, found[1].get(name))]
+    again = {name: tensor.shape[2:] for name, tensor in found[-1].items()} if len(found) == 2 else {}
+    finite = {name: tensor.shape[2:] for name, tensor in found[0].items() if bool(tensor.isfinite().all())}
+    names = [name for name, shape in finite.items() if again.get(name) == shape]
     return (MAIN, *names), tuple(dict.fromkeys(name for name in returned if name not in names))
-
-
-def _same_kind(tensor: Tensor, other: Tensor | None) -> bool:
-    return other is not None and tensor.shape[2:] == other.shape[2:] and bool(tensor.isfinite().all())
-
-
-def _halved(subject: Subject, rows: int) -> int:
-    """The number of rows, halved until the model takes them."""
-    while rows > 1 and not _fits(subject, rows):
-        rows //= 2
-    return rows
 
 
 def _doubled(subject: Subject, most: int) -> int:
@@ -214,11 +208,10 @@ def _fits(subject: Subject, rows: int) -> bool:
 
 def _explain(error: Exception | None, model: Model, settings: Settings) -> str:
     """The error of the first call on one line, with the input and what to do about it."""
-    shape = f"[1, {settings.seq_len}]" if settings.input == "tokens" else f"[1, {settings.seq_len}, {settings.width}]"
-    given = f"{'int64' if settings.input == 'tokens' else 'float'} {shape}"
+    kind, width = ("int64", "") if settings.input == "tokens" else ("float", f", {settings.width}")
+    raised = f"{type(error).__name__} on {kind} [1, {settings.seq_len}{width}] input"
     message = first_line(error)
-    advice = hint(error, model, settings)
-    return f"the target raised {type(error).__name__} on {given} input{': ' if message else ''}{message} ({advice})"
+    return f"the target raised {raised}{': ' if message else ''}{message} ({hint(error, model, settings)})"
 
 
 def _with_vocabulary(model: Model, settings: Settings) -> Settings:

@@ -31,6 +31,10 @@ class Recognised:
         return min(length, self.longest or length)
 
 
+# Of a decision transformer: states and returns up to the present, actions before it; the action is predicted.
+DECISIONS = {"states": "past", "actions": "before", "returns_to_go": "past", "timesteps": "held:positions"}
+
+
 def recognised(model: Any) -> Recognised | None:
     """The contract of a model that is known by its configuration and its arguments.
 
@@ -42,8 +46,8 @@ def recognised(model: Any) -> Recognised | None:
         names = set(inspect.signature(getattr(model, "forward", model)).parameters)
     except (TypeError, ValueError):
         return None
-    if {"states", "actions", "returns_to_go", "timesteps"} <= names:
-        return _decision_transformer()
+    if DECISIONS.keys() <= names:
+        return Recognised(Contract(inputs=DECISIONS, output="action_preds"))
     if {"past_values", "future_values"} <= names:
         return _forecaster(config, names)
     if {"input_values", "audio_codes"} <= names:
@@ -51,12 +55,6 @@ def recognised(model: Any) -> Recognised | None:
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in names:
         return _encoder_decoder(model, config)
     return None
-
-
-def _decision_transformer() -> Recognised:
-    """States and returns up to the present, actions before it; the action is predicted."""
-    roles = {"states": "past", "actions": "before", "returns_to_go": "past", "timesteps": "held:positions"}
-    return Recognised(Contract(inputs=roles, output="action_preds"))
 
 
 def _forecaster(config: Any, names: set[str]) -> Recognised:

@@ -60,27 +60,12 @@ class Settings:
         numbers = (self.seq_len, self.batch, self.seed, self.vocab_size or 0, self.width or 0)
         if not all(isinstance(number, int) for number in numbers):
             raise SubjectError("seq_len, batch, seed, vocab_size and width must be whole numbers")
-        for holds, message in self._rules():
-            if not holds:
-                raise SubjectError(message)
-        import torch  # takes seconds; reading options needs none of it
-
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as problem:
-            raise SubjectError(f"device {self.device!r} cannot be used here: {first_line(problem)}") from problem
-
-    def _rules(self) -> tuple[tuple[bool, str], ...]:
-        """What must hold, and what is wrong where it does not."""
-        return (
+        rules = (
             (self.input in ("tokens", "features"), f"input must be 'tokens' or 'features', not {self.input!r}"),
             (self.seq_len >= 2, f"seq_len={self.seq_len} leaves no earlier position to leak into: use at least 2"),
             (0 <= self.seed < 2**63, f"seed must be from 0 to 2^63 - 1, not {self.seed}"),
             (self.batch >= 1, f"batch must be at least 1, not {self.batch}"),
-            (
-                self.dtype is None or self.dtype in DTYPES,
-                f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}",
-            ),
+            (self.dtype in (None, *DTYPES), f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}"),
             (
                 self.vocab_size is None or self.vocab_size >= 2,
                 f"vocab_size={self.vocab_size}: with fewer than 2 tokens nothing can be changed",
@@ -91,3 +76,11 @@ class Settings:
                 f"width={self.width} is for feature models: add --input features (input='features')",
             ),
         )
+        if wrong := [message for holds, message in rules if not holds]:
+            raise SubjectError(wrong[0])
+        import torch  # takes seconds; reading options needs none of it
+
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as problem:
+            raise SubjectError(f"device {self.device!r} cannot be used here: {first_line(problem)}") from problem

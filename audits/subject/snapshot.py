@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import types
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,7 +40,7 @@ class Snapshot:
     def __init__(self, model: Any) -> None:
         self._tensors: list[_SavedTensor] = []
         self._containers: list[tuple[Any, Any]] = []  # and shallow copies of what they held
-        self._generators: list[tuple[Any, Any]] = []  # and their states
+        self._generators: list[Callable[[], object]] = []  # that restore one each
         self._walk(model)
 
     @torch.no_grad()
@@ -53,8 +55,8 @@ class Snapshot:
 
     def restore_generators(self) -> None:
         """Restore only the model's own random generators: drawing random numbers is not state that carries over."""
-        for owner, state in self._generators:
-            _set_state(owner, state)
+        for restore in self._generators:
+            restore()
 
     def _walk(self, model: Any) -> None:
         seen: set[int] = set()
@@ -72,7 +74,7 @@ class Snapshot:
             self._tensors.append(_SavedTensor(item, _version(item), item.detach().clone()))
             return []
         if isinstance(item, (torch.Generator, random.Random, *numpy_generators())):
-            self._generators.append((item, _state(item)))
+            self._generators.append(_restorer(item))
             return []
         if isinstance(item, _CONTAINERS):
             return self._save_container(item)
@@ -150,14 +152,9 @@ def _comparable(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and tensor.device.type != "meta" and tensor.numel() <= MAX_COMPARED
 
 
-def _state(owner: Any) -> Any:
-    read = getattr(owner, "get_state", getattr(owner, "getstate", None))  # of torch and older numpy; of Python
-    return read() if read else owner.bit_generator.state
-
-
-def _set_state(owner: Any, state: Any) -> None:
-    write = getattr(owner, "set_state", getattr(owner, "setstate", None))
-    if write:
-        write(state)
-    else:
-        owner.bit_generator.state = state
+def _restorer(generator: Any) -> Callable[[], object]:
+    """What restores the state that a random generator has now."""
+    for read, write in (("get_state", "set_state"), ("getstate", "setstate")):  # torch and older numpy; Python
+        if hasattr(generator, read):
+            return partial(getattr(generator, write), getattr(generator, read)())
+    return partial(setattr, generator.bit_generator, "state", generator.bit_generator.state)

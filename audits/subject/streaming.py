@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audits.subject.outputs import at_path
+from audits.subject.outputs import at_path, named
 from audits.subject.settings import SubjectError
 from audits.subject.subject import Subject
 
@@ -29,38 +29,29 @@ def streaming(subject: Subject) -> Step | None:
     """
     if own_stream(subject):
         return lambda model, piece, state, past: model.stream(piece, state)  # noqa: ARG005 - the position is part of the state
-    keywords = subject.convention.keywords
-    named_by_user = subject.settings.contract.cache if subject.settings.contract else None
-    if named_by_user:
-        return _by_name(subject, *named_by_user.partition("=")[::2])
-    found = ((c, s) for c in (*CACHES, *OTHERS) for s in (*SWITCHES, f"return_{c}") if {c, s} <= keywords)
-    cache, switch = next(found, (None, ""))
-    if cache is None:
-        return None
-    named: str = cache
-    takes_position = cache == "cache_params" and "cache_position" in keywords
+    keywords, contract = subject.convention.keywords, subject.settings.contract
+    argument, returned = contract.cache_names if contract is not None else ("", "")
+    if argument:  # the contract's
+        switches = [switch for switch in (*SWITCHES, f"return_{argument}") if switch in keywords]
+    else:
+        found = ((c, s) for c in (*CACHES, *OTHERS) for s in (*SWITCHES, f"return_{c}") if {c, s} <= keywords)
+        argument, *switches = next(found, ("",))
+        if not argument:
+            return None
     # x-transformers asks whether the piece comes alone or after all that is in the cache.
-    alone = {"input_not_include_cache": True} if "input_not_include_cache" in keywords else {}
+    further = dict.fromkeys((*switches, *({"input_not_include_cache"} & keywords)), True)
+    takes_position = argument == "cache_params" and "cache_position" in keywords
 
     def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
         position = _cache_position(model, piece, past) if takes_position and state is not None else {}
         state = _initial_cache(model) if state is None else state
-        output = subject.convention(model, piece, {named: state, switch: True, **position, **alone}, past)
-        if named in OTHERS and isinstance(output, (tuple, list)):
-            return output, output[-1]
-        return output, _cache_in(output, named, state)
-
-    return step
-
-
-def _by_name(subject: Subject, argument: str, returned: str) -> Step:
-    """With the cache that the user named, in the argument and in what the model returns."""
-    switches = {switch: True for switch in (*SWITCHES, f"return_{argument}") if switch in subject.convention.keywords}
-
-    def step(model: Any, piece: Tensor, state: Any, past: int) -> tuple[Any, Any]:
         given = {} if state is None else {argument: state}
-        output = subject.convention(model, piece, {**given, **switches}, past)
-        return output, at_path(output, returned or argument)
+        output = subject.convention(model, piece, {**given, **further, **position}, past)
+        if returned:
+            return output, at_path(output, returned)
+        if argument in OTHERS and isinstance(output, (tuple, list)):
+            return output, output[-1]
+        return output, _cache_in(output, argument, state)
 
     return step
 
@@ -96,9 +87,8 @@ def _cache_in(output: Any, name: str, given: Any) -> Any:
     Raises:
         SubjectError: there is none, or nothing was written into the one that was passed.
     """
-    named = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
-    if named is not None:
-        return named
+    if (found_by_name := named(output, name)) is not None:
+        return found_by_name
     returned = output[1:] if isinstance(output, (tuple, list)) else ()
     found = (item for item in returned if item is not None and all(hasattr(item, method) for method in METHODS))
     # The tuples of older releases: keys and values of every layer.

@@ -70,7 +70,8 @@ class Subject:
         self.original = model
         self.model, self.copied = copy_of(model, settings.device, dtype)
         self.module = self.model if isinstance(self.model, nn.Module) else None
-        self.trainable = _trainable(model)
+        named = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
+        self.trainable = tuple(name for name, parameter in named.items() if parameter.requires_grad)
         self.convention = call_convention(self.model, settings.input)
         self.outputs: tuple[str, ...] = (MAIN,)
         self.not_judged: tuple[str, ...] = ()
@@ -165,7 +166,7 @@ class Subject:
     @property
     def plan(self) -> Any:
         """How the model is called under a contract (`contracted.Plan`); None under the default one."""
-        return getattr(self.model, "plan", None) if hasattr(self.model, "under_contract") else None
+        return getattr(self.model, "under_contract", None)
 
     def tapped(self, tokens: Tensor, change: Callable[[Tensor], Tensor]) -> EmbeddingTap:
         """What replaces, while it is active, the rows looked up for tokens [B, N] by `change(rows [B, N, D])`."""
@@ -179,8 +180,8 @@ class Subject:
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The modules of the model by name, without what a contract puts around it."""
-        inner = getattr(self.module, "under_contract", self.module)
-        return dict(inner.named_modules()) if inner is not None else {}
+        inner = self.model if self.plan is None else self.model.model
+        return dict(inner.named_modules()) if isinstance(inner, nn.Module) else {}
 
     @property
     def forwards(self) -> int:
@@ -271,11 +272,11 @@ def _without_exit(function: Callable[[Any, Tensor], Any], model: Any, inputs: Te
 
 
 def own_dtype(model: Model) -> torch.dtype | None:
-    """The dtype of the first floating parameter or buffer; None for a plain callable."""
+    """The dtype of the first floating parameter or buffer, or the default; None for a plain callable."""
     if not isinstance(model, nn.Module):
         return None
-    tensors = (t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point())
-    return next((t.dtype for t in tensors), torch.float32)
+    tensors = (*model.parameters(), *model.buffers())
+    return next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
 
 
 def rows_afforded(model: Model, settings: Settings) -> int | None:
@@ -287,8 +288,3 @@ def rows_afforded(model: Model, settings: Settings) -> int | None:
     weights = sum(p.numel() for p in parameters if not is_lazy(p))
     cost = 2 * weights * settings.seq_len + 4 * settings.seq_len**2 * weights**0.5
     return None if cost <= CHEAP else max(ROWS[0], min(ROWS[1], int(AFFORDED / cost)))
-
-
-def _trainable(model: Model) -> tuple[str, ...]:
-    named = model.named_parameters() if isinstance(model, nn.Module) else ()
-    return tuple(name for name, parameter in named if parameter.requires_grad)

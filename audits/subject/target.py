@@ -71,7 +71,7 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _build(found: Any, target: str) -> Model:
+def _build(found: object, target: str) -> Model:
     """The model itself, or what its zero-argument factory returns."""
     if isinstance(found, nn.Module):
         return found
@@ -81,10 +81,9 @@ def _build(found: Any, target: str) -> Model:
     if isinstance(found, type) and needed:
         raise SubjectError(f"target {target!r} is a class that needs {', '.join(needed)}: name a zero-argument factory")
     if needed:
-        model: Model = found
-        return model
+        return found
     try:
-        built = found()
+        built: object = found()
     except (KeyboardInterrupt, OutOfTime):
         raise
     except BaseException as problem:  # sys.exit() in a factory is an error, too
@@ -93,8 +92,7 @@ def _build(found: Any, target: str) -> Model:
         raise SubjectError(
             f"target {target!r}: the factory returned a {type(built).__name__}, not a module or callable"
         )
-    result: Model = built
-    return result
+    return built
 
 
 def _required(found: Any) -> list[str]:

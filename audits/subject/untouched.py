@@ -25,8 +25,6 @@ from audits.subject.snapshot import Snapshot
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_TORCH = "torch"  # attributes of its own classes are not state
-_BOUND = (types.FunctionType, types.MethodType, functools.partial, weakref.ReferenceType)
 
 
 def check_device(name: str) -> None:
@@ -45,8 +43,30 @@ def check_device(name: str) -> None:
 @contextmanager
 def untouched(model: Any) -> Iterator[None]:
     """Around whatever runs a model: afterwards it and the settings of torch, Python and numpy are as before."""
-    with settings_kept(), _restored(model):
-        yield
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    classes = list(_class_attributes(modules))
+    weights = [weight for module in modules for weight in module._parameters.values() if weight is not None]
+    # Lazy weights hold no values yet: an audit refuses them, and calls nothing.
+    led_to = [] if any(map(is_lazy, weights)) else [value for _, value in _led_to(model)]
+    state = [value for *_, value in classes if isinstance(value, Tensor | dict | list | set | bytearray)]
+    snapshot = Snapshot(led_to + state)
+    modes = [(module, module.training) for module in modules if hasattr(module, "training")]
+    gradients = [(weight, weight.requires_grad, weight.grad) for weight in weights]
+    with settings_kept():
+        try:
+            yield
+        finally:
+            snapshot.restore()
+            for module, training in modes:
+                module.training = training
+            for weight, requires, gradient in gradients:
+                if weight.requires_grad != requires and weight.is_leaf:
+                    weight.requires_grad_(requires)
+                if weight.grad is not gradient:
+                    weight.grad = gradient
+            for kind, name, value in classes:
+                if vars(kind).get(name, kind) is not value:
+                    setattr(kind, name, value)
 
 
 @contextmanager
@@ -115,38 +135,6 @@ def _set_default_device(device: torch.device) -> None:
     torch.set_default_device(None if device.type == "cpu" else device)
 
 
-@contextmanager
-def _restored(model: Any) -> Iterator[None]:
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    classes = [(kind, name, value) for kind in _classes(modules) for name, value in _state_of(kind).items()]
-    # Lazy weights hold no values yet: an audit refuses them, and calls nothing.
-    lazy = any(is_lazy(weight) for module in modules for weight in _own_parameters(module))
-    led_to = [] if lazy else [value for _, value in _led_to(model)]
-    snapshot = Snapshot(led_to + [value for *_, value in classes if _is_state(value)])
-    modes = [(module, module.training) for module in modules if hasattr(module, "training")]
-    gradients = [
-        (weight, weight.requires_grad, weight.grad) for module in modules for weight in _own_parameters(module)
-    ]
-    try:
-        yield
-    finally:
-        snapshot.restore()
-        for module, training in modes:
-            module.training = training
-        for weight, requires, gradient in gradients:
-            if weight.requires_grad != requires and weight.is_leaf:
-                weight.requires_grad_(requires)
-            if weight.grad is not gradient:
-                weight.grad = gradient
-        for kind, name, value in classes:
-            if vars(kind).get(name, kind) is not value:
-                setattr(kind, name, value)
-
-
-def _own_parameters(module: nn.Module) -> list[nn.Parameter]:
-    return [weight for weight in module._parameters.values() if weight is not None]
-
-
 def _led_to(model: Any) -> Iterator[tuple[str, Any]]:
     """What functions and references of the model, which a copy shares, lead to, by the attribute that holds them."""
     if not isinstance(model, nn.Module):
@@ -174,20 +162,11 @@ def _reached(value: Any) -> list[Any]:
     return []
 
 
-def _classes(modules: list[nn.Module]) -> list[type]:
-    """The classes of the modules and their parents that are not torch's own."""
-    found = dict.fromkeys(kind for module in modules for kind in type(module).__mro__)
-    return [kind for kind in found if kind is not object and kind.__module__.partition(".")[0] != _TORCH]
-
-
-def _state_of(kind: type) -> dict[str, Any]:
-    """Class attributes that hold values, and no code."""
-    return {name: value for name, value in vars(kind).items() if not name.startswith("__") and _holds_value(value)}
-
-
-def _holds_value(value: Any) -> bool:
-    return not callable(value) and not hasattr(value, "__get__") and not isinstance(value, types.ModuleType)
-
-
-def _is_state(value: Any) -> bool:
-    return isinstance(value, Tensor | dict | list | set | bytearray)
+def _class_attributes(modules: list[nn.Module]) -> Iterator[tuple[type, str, Any]]:
+    """What the classes of the modules hold that is no code, by class and name; those of torch itself have no state."""
+    for kind in dict.fromkeys(kind for module in modules for kind in type(module).__mro__):
+        if kind is not object and kind.__module__.partition(".")[0] != "torch":
+            for name, value in vars(kind).items():
+                code = callable(value) or hasattr(value, "__get__") or isinstance(value, types.ModuleType)
+                if not (code or name.startswith("__")):
+                    yield kind, name, value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ VOCAB = 20
 
 
 class Ranks(nn.Module):
-    """Adds to each position what ranks first before it: nothing leaks, but a trace with a choice in it decides little."""
+    """Adds to each position what ranks first up to it: nothing leaks, but a choice leaves the trace in doubt."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +55,7 @@ def forwards(subject: nn.Module, length: int) -> int:
 def test_forward_passes_grow_by_the_logarithm_of_the_length_where_the_trace_is_complete() -> None:
     lengths = (64, 128, 256)
     counts = [forwards(model(), length) for length in lengths]
-    for shorter, longer in zip(counts, counts[1:], strict=False):
+    for shorter, longer in pairwise(counts):
         assert 0 <= longer - shorter <= 5, counts  # the lengths around the next power of two
     assert counts[0] < 160
 

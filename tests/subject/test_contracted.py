@@ -56,7 +56,7 @@ ROLES = {"states": "past", "actions": "before"}
 
 
 def plan_of(model: Any, contract: Contract, **said: Any) -> Any:
-    return fitted(model, Settings(seq_len=N, contract=contract, **said))[0].plan
+    return fitted(model, Settings(seq_len=N, contract=contract, **said))[0].under_contract
 
 
 # -- what is fed ---------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def plan_of(model: Any, contract: Contract, **said: Any) -> Any:
 def test_kinds_and_sizes_are_found_from_the_model_by_trying():
     plan = plan_of(Two(), Contract(inputs=ROLES, output="act"))
     assert [str(argument) for argument in plan.varied] == ["past:features:6", "before:features:3"]
-    assert plan.width == 9
+    assert sum(plan.sizes) == 9
     assert not plan.others
 
 
