@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from audits.instruments.source_lines import Frame, user_frames, user_numbers
-from audits.instruments.tracing.call import ArgumentLabels, Call, Notes, Rule
+from audits.instruments.tracing.call import UNKNOWN_FORM, ArgumentLabels, Call, Notes, Rule
 from audits.instruments.tracing.rules import SILENT, Plan, mix_all, plan
 from audits.instruments.tracing.rules_group import groups, lists_groups
 from audits.instruments.tracing.taint_map import MASKED, TaintMap, TaintMaps, storage_key, unflagged
@@ -219,7 +219,7 @@ def _labels(used: Rule, call: Call, targets: list[Tensor]) -> tuple[Tensor | Non
         found = used(call)
         labels = found if isinstance(found, tuple) else (found,) * len(targets)
         return tuple(None if s is None else s.expand(t.shape) for s, t in zip(labels, targets, strict=True))
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError):
+    except UNKNOWN_FORM:
         return None
 
 
