@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from audits.instruments.probe import Pair
-from audits.instruments.source_lines import Frame, display_path, last_of_each_line, own_frame
+from audits.instruments.source_lines import Frame, last_of_each_line, own_frame
 from audits.instruments.tracing.record import Argument, Constant, Event, Recorder, cell_of, element_at
 from audits.instruments.tracing.rules_pointwise import HUGE
 from audits.instruments.tracing.taint_map import LABEL_DTYPE, MASKED, storage_key, unflagged
@@ -254,9 +254,9 @@ class _Walk:
         made = []
         for step in reversed(steps):
             if not step.event.layout and step.event.frames:
-                frame, number = step.event.frames[0], int(step.argument.positions.reshape(-1)[step.element])
+                number = int(step.argument.positions.reshape(-1)[step.element])
                 position = number - 1 if number else None
-                made.append(TraceStep(step.event.call.name, display_path(frame.file), frame.line, position))
+                made.append(TraceStep(step.event.call.name, *step.event.frames[0].place, position))
         token, output = TraceStep("token", position=self.source), TraceStep("output", position=self.sink)
         return (token, *last_of_each_line(made), output)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from audits.instruments.source_lines import Frame, user_frames, user_numbers
+from audits.instruments.source_lines import Frame, user_frame, user_numbers
 from audits.instruments.tracing.call import UNKNOWN_FORM, ArgumentLabels, Call, Notes, Rule
 from audits.instruments.tracing.rules import SILENT, Plan, mix_all, plan
 from audits.instruments.tracing.rules_group import groups, lists_groups
@@ -123,9 +123,7 @@ class Tracer(DispatchMode):
         """Note that a value left for Python, unless its labels say that it is constant."""
         latest = max((int(unflagged(each).max()) for each in labels if each.numel()), default=0)
         if latest:
-            frames = user_frames()
-            where = frames[0] if frames else None
-            self.escapes.append(Escape(how, where, latest - 1, silent, self._reads, user_numbers()))
+            self.escapes.append(Escape(how, user_frame(), latest - 1, silent, self._reads, user_numbers()))
 
     def _note_compared(self, values: dict[str, Any], labels: ArgumentLabels) -> None:
         """Note the constants in a comparison of integers that depend on tokens."""
