@@ -79,7 +79,7 @@ def _occurs_without_documents(violation: Violation, reports: Mapping[str, Report
 def _under_perturbation(reports: Mapping[str, Report]) -> Violation | None:
     """The violation that a pair of inputs shows in evaluation mode: by perturbation, or by tracing in its place."""
     found = violations_of(reports, "perturbation" if "perturbation" in reports else "provenance")
-    within_rows = (v for v in found if v.pair is not None and v.source.row == v.sink.row)
+    within_rows = (v for v in found if v.source.row == v.sink.row)
     return next((v for v in within_rows if v.pair is not None and not v.pair.training), None)
 
 

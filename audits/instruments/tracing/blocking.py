@@ -50,8 +50,8 @@ def blocking(subject: Subject, pairs: Changes) -> tuple[str, Frame | None] | Non
         (Recorder.of(subject, base, sources), Recorder.of(subject, changed, sources))
         for base, changed in zip(pairs.bases.split(1), pairs.inputs.split(1), strict=True)
     ]
-    first = recorded[0][0].events
-    alike = [(one.events, two.events) for one, two in recorded if one.names == two.names == recorded[0][0].names]
+    first, names = recorded[0][0].events, recorded[0][0].names
+    alike = [(one.events, two.events) for one, two in recorded if one.names == two.names == names]
     used = {storage_key(argument.origin) for event in first for argument in event.arguments}
     for number, event in enumerate(first):
         if event.layout or event.call.name in COMBINING or not {storage_key(t) for t in event.targets} & used:

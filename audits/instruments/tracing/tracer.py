@@ -112,7 +112,9 @@ class Tracer(DispatchMode):
         kept = call.packed == call.labels.keys() and todo.name not in RANKINGS
         packed = todo.name == "nonzero" or groups(call) or kept
         for target, new in zip(targets, found, strict=False):
-            masked = todo.masked and new is not None and (bool(call.masked) or todo.masks) and _is_masked(new)
+            masked = (
+                todo.masked and new is not None and (bool(call.masked) or todo.masks) and bool((new >= MASKED).any())
+            )
             self.taint_maps.write(target, new, masked=masked, packed=packed and target.dtype in INTEGERS)
         self._record(todo, used or mix_all, call, targets)
 
@@ -219,8 +221,3 @@ def _labels(used: Rule, call: Call, targets: list[Tensor]) -> tuple[Tensor | Non
         return tuple(None if s is None else s.expand(t.shape) for s, t in zip(labels, targets, strict=True))
     except UNKNOWN_FORM:
         return None
-
-
-def _is_masked(labels: Tensor) -> bool:
-    """Whether any label has the flag of masked elements."""
-    return bool((labels >= MASKED).any())
