@@ -180,7 +180,7 @@ class _Walk:
     def _attribute(self, crossed: list[Step], steps: list[Step]) -> Attribution:
         """In the crossing: the mask that let the token through, else the first operation that does not only move it."""
         last = max((n for n, s in enumerate(crossed) if s.where is Where.LEAKING), default=-1)
-        crossing = crossed[:last:-1]
+        crossing = crossed[last + 1 :][::-1]
         events = [step.event for step in crossing]
         hiding = [*crossing, *self._onwards(crossed[: last + 1], events[-1].targets[0].shape)]
         masks = [] if self._asks(crossing) else [s.event for s in hiding if self._masks(s.event, s.argument.name)]
