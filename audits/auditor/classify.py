@@ -11,7 +11,7 @@ from audits.instruments.derivatives import all_derivatives
 from audits.instruments.locate import Location, find_location
 from audits.instruments.noise_floor import max_abs_diff, rounding, scale_of
 from audits.instruments.probe import Pair, Report, Violation
-from audits.results import LeakClass, Verdict
+from audits.results import LeakClass
 from audits.subject.subject import Subject
 
 DETECTED_ALONE = {
@@ -51,13 +51,13 @@ def classify(
     if probe not in DETECTED_ALONE and violation.pair is not None and violation.pair.training:
         return LeakClass.TRAINING_MODE
     perturbed = _under_perturbation(reports)
-    if probe == "decode" and perturbed is None and _violations(reports, "prefix-length"):
+    if probe == "decode" and perturbed is None and violations_of(reports, "prefix-length"):
         return LeakClass.LENGTH
     if probe in DETECTED_ALONE and perturbed is None:
         return DETECTED_ALONE[probe]
     if perturbed is not None and (probe in DETECTED_ALONE or probe in ("provenance", "dtype", "padding")):
         return classify(subject, "perturbation", perturbed, reports, find_location(subject, perturbed))
-    if location is not None and _normalises(subject, location):
+    if location is not None and isinstance(subject.parts.get(location.module), NORMALISERS):
         return LeakClass.STATISTIC
     if probe == "gradient" or _differentiable(subject, violation, reports):
         return LeakClass.DENSE
@@ -72,14 +72,14 @@ def classify(
 def _occurs_without_documents(violation: Violation, reports: Mapping[str, Report]) -> bool:
     """Whether an effect between documents is a leak that the model has without any documents."""
     if violation.pair is None:
-        return bool(_violations(reports, "prefix-length"))
+        return bool(violations_of(reports, "prefix-length"))
     return _under_perturbation(reports) is not None and violation.pair.cut >= violation.pair.must_agree[1]
 
 
 def _under_perturbation(reports: Mapping[str, Report]) -> Violation | None:
     """The violation that a pair of inputs shows in evaluation mode: by perturbation, or by tracing in its place."""
-    found = _violations(reports, "perturbation" if "perturbation" in reports else "provenance")
-    within_rows = (v for v in found if v.pair is not None and v.source.row == v.sink.row)
+    found = violations_of(reports, "perturbation" if "perturbation" in reports else "provenance")
+    within_rows = (v for v in found if v.source.row == v.sink.row)
     return next((v for v in within_rows if v.pair is not None and not v.pair.training), None)
 
 
@@ -87,7 +87,7 @@ def _differentiable(subject: Subject, violation: Violation, reports: Mapping[str
     """Whether some output has a derivative with respect to a later input; computed here where no probe did."""
     among_rows = violation.pair is not None and len(violation.pair.base) > 1  # the gradient probe judges a row alone
     if "gradient" in reports and violation.seen_in is None and not among_rows:
-        return bool(_violations(reports, "gradient"))
+        return bool(violations_of(reports, "gradient"))
     subject = subject.float64_reference or subject
     try:
         found = all_derivatives(subject, subject.base()) if violation.pair else None
@@ -96,13 +96,9 @@ def _differentiable(subject: Subject, violation: Violation, reports: Mapping[str
     return found is not None and float(found.triu(1).max()) > rounding(subject, float(found.max()))
 
 
-def _violations(reports: Mapping[str, Report], probe: str) -> tuple[Violation, ...]:
-    report = reports.get(probe)
-    return report.violations if report and report.verdict is Verdict.LEAK else ()
-
-
-def _normalises(subject: Subject, location: Location) -> bool:
-    return isinstance(subject.parts.get(location.module), NORMALISERS)
+def violations_of(reports: Mapping[str, Report], probe: str) -> tuple[Violation, ...]:
+    """What a probe detected; none where it did not run."""
+    return reports[probe].violations if probe in reports else ()
 
 
 def _without_gradient(subject: Subject, pair: Pair, effect: float) -> LeakClass:

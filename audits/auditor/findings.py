@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from audits.auditor.classify import classify
+from audits.auditor.classify import classify, violations_of
 from audits.auditor.parting import parted
 from audits.auditor.probing import ProbeRun, run_probes
 from audits.instruments.differences import response
 from audits.instruments.locate import Location
 from audits.instruments.probe import Report, Violation
 from audits.probes._registry import all_probes
-from audits.results import Finding, LeakClass, Verdict
+from audits.results import Finding, LeakClass
 from audits.subject.budget import OutOfTime
 from audits.subject.settings import Settings
 from audits.subject.subject import Subject
@@ -144,19 +144,15 @@ def _with_line(probe: str, violation: Violation, reports: Mapping[str, Report]) 
     if violation.seen_in is not None:
         return traced
     shows = "perturbation" if "perturbation" in reports else TRACING
-    return traced if probe in ("perturbation", *SAME_LEAK) and _leaks(reports, shows) else violation
+    return traced if probe in ("perturbation", *SAME_LEAK) and violations_of(reports, shows) else violation
 
 
 def _needed(probe: str, reports: Mapping[str, Report]) -> list[str]:
     """The probe, and those whose findings determine the class and location of its own."""
     if probe in ("isolation", "repeat-call", "documents"):
         return [probe]
-    leaking = [name for name in ("perturbation", "gradient", TRACING, "prefix-length") if _leaks(reports, name)]
+    leaking = [name for name in ("perturbation", "gradient", TRACING, "prefix-length") if violations_of(reports, name)]
     return list(dict.fromkeys([*leaking, probe]))
-
-
-def _leaks(reports: Mapping[str, Report], probe: str) -> bool:
-    return probe in reports and reports[probe].verdict is Verdict.LEAK
 
 
 def _reproduce(subject: Subject, probes: list[str], target: str | None) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from audits.instruments.divergence import Divergence, Operation, OperationLog, Sizes, divergence, fixed_sizes
+from audits.instruments.divergence import Divergence, Operation, OperationLog, Sizes, divergence
 from audits.instruments.locate import Location
 from audits.instruments.noise_floor import max_abs_diff
 from audits.instruments.probe import Violation
-from audits.instruments.source_lines import display_path
 from audits.instruments.tracing.attribution import attribute
 from audits.instruments.tracing.taint_map import storage_key
 from audits.results import CALLERS_INPUT
@@ -40,7 +39,7 @@ def parted(subject: Subject, probe: str, violation: Violation) -> tuple[Violatio
         found = None
     if found is None or found.frame is None:
         return violation, None
-    file, line = display_path(found.frame.file), found.frame.line
+    file, line = found.frame.place
     located = replace(violation, op=found.op, file=file, line=line, trace=found.trace)
     return located, None if found.module is None else Location(found.module, file, line)
 
@@ -54,18 +53,26 @@ def _way(probe: str, violation: Violation) -> Callable[[Subject, Violation], Par
     return _WAYS.get(probe)
 
 
+class _Logged(NamedTuple):
+    """The outputs of a call, its operations, and the storage of its input."""
+
+    outputs: Tensor
+    operations: list[Operation]
+    given: int
+
+
 def _logged(
     subject: Subject, inputs: Tensor, extra_kwargs: ExtraKwargs | None = None, *, reset: bool = True
-) -> tuple[Tensor, list[Operation]]:
-    """The outputs of a call, and its operations."""
-    log = OperationLog(subject)
+) -> _Logged:
+    log, keys = OperationLog(subject), []
 
     def call(model: Any, given: Tensor) -> Any:
+        keys.append(storage_key(given))
         more = extra_kwargs(given, subject.dtype or torch.float32) if extra_kwargs else None
         with log:
             return subject.convention(model, given, more)
 
-    return subject.call(call, inputs, reset=reset), log.operations
+    return _Logged(subject.call(call, inputs, reset=reset), log.operations, keys[0])
 
 
 def _followed(subject: Subject, violation: Violation) -> Parting:
@@ -81,10 +88,10 @@ def _cut(subject: Subject, violation: Violation) -> Parting:
     row = violation.sink.row or 0
     base = subject.base(row + 1)[row:]
     length = base.shape[1]
-    whole, first = _logged(subject, base)
+    whole, first, _ = _logged(subject, base)
     for part in ((length - 1) // 16 * 16, (length - 1) // 8 * 8, violation.source.position or 1):
         with contextlib.suppress(Exception):  # a length that it does not take
-            cut, second = _logged(subject, base[:, :part])
+            cut, second, _ = _logged(subject, base[:, :part])
             if _differ(whole[:, :part], cut, violation):
                 yield divergence(first, second, _first(length, part))
 
@@ -92,7 +99,8 @@ def _cut(subject: Subject, violation: Violation) -> Parting:
 def _first(whole: int, part: int) -> Sizes:
     """The first positions of a whole, or its first chunks; of other numbers all but the last of the fewer."""
 
-    def sizes(m: int, n: int) -> tuple[slice, slice, bool] | None:
+    def sizes(axes: tuple[int, int]) -> tuple[slice, slice, bool] | None:
+        m, n = axes
         if n and part % n == 0 and m == -(-whole // (part // n)):
             return slice(n), slice(None), True
         return (slice(n - 1), slice(n - 1), False) if m > n > 1 else None
@@ -103,11 +111,13 @@ def _first(whole: int, part: int) -> Sizes:
 def _company(subject: Subject, violation: Violation) -> Parting:
     """A row in a batch, and alone."""
     rows, row = subject.base(subject.rows(subject.run(subject.base()))), violation.sink.row or 0
-    yield divergence(
-        _logged(subject, rows)[1],
-        _logged(subject, rows[row : row + 1])[1],
-        lambda m, n: (slice(row * n, (row + 1) * n), slice(None), True) if m == n * len(rows) else None,
-    )
+
+    def sizes(axes: tuple[int, int]) -> tuple[slice, slice, bool] | None:
+        m, n = axes
+        return (slice(row * n, (row + 1) * n), slice(None), True) if m == n * len(rows) else None
+
+    batch, alone = _logged(subject, rows), _logged(subject, rows[row : row + 1])
+    yield divergence(batch.operations, alone.operations, sizes)
 
 
 def _again(subject: Subject, violation: Violation) -> Parting:
@@ -116,25 +126,17 @@ def _again(subject: Subject, violation: Violation) -> Parting:
         yield _written(subject)
         return
     inputs, *others = violation.calls
-    _, first = _logged(subject, inputs)
+    first = _logged(subject, inputs)
     for other in others:
         with contextlib.suppress(Exception):  # a length that it does not take
             subject.run(other, reset=False)
-    yield divergence(first, _logged(subject, inputs, reset=False)[1])
+    yield divergence(first.operations, _logged(subject, inputs, reset=False).operations)
 
 
 def _written(subject: Subject) -> Divergence | None:
     """The operation that writes into the input."""
-    keys: list[int] = []
-    log = OperationLog(subject)
-
-    def call(model: Any, given: Tensor) -> Any:
-        keys.append(storage_key(given))
-        with log:
-            return subject.convention(model, given)
-
-    subject.call(call, subject.base())
-    writes = (each for each in log.operations if not each.moves and keys[0] in dict(each.outputs))
+    made = _logged(subject, subject.base())
+    writes = (each for each in made.operations if not each.moves and made.given in dict(each.outputs))
     found = next(writes, None)
     return None if found is None else Divergence(found.name, found.frame, found.module, ())
 
@@ -145,8 +147,8 @@ def _packed(subject: Subject, violation: Violation) -> Parting:
     start, stop, kwargs = violation.document
     base = subject.base()
     parts = {(base.shape[1], stop - start): (slice(start, stop), slice(None), True)}
-    one, two = _logged(subject, base, kwargs)[1], _logged(subject, base[:, start:stop])[1]
-    yield divergence(one, two, fixed_sizes(parts))
+    one, two = _logged(subject, base, kwargs), _logged(subject, base[:, start:stop])
+    yield divergence(one.operations, two.operations, parts.get)
 
 
 def _continued(subject: Subject, violation: Violation) -> Parting:
@@ -154,7 +156,7 @@ def _continued(subject: Subject, violation: Violation) -> Parting:
     step, base = streaming(subject), subject.base()
     assert step is not None
     length, sink = base.shape[1], violation.sink.position or 0
-    whole, first = _logged(subject, base)
+    whole, first, _ = _logged(subject, base)
     half = max(1, length // 2)
     for sizes in ([1] * length, [half, *[1] * (length - half)], [3] * (length // 3) + [length % 3] * (length % 3 > 0)):
         streamed, second, past = _streamed(subject, step, base, sizes, sink)
@@ -162,7 +164,7 @@ def _continued(subject: Subject, violation: Violation) -> Parting:
         if _differ(whole[:, past:stop], streamed, violation):
             # All up to the end of the piece, and the piece itself.
             parts = {(length, size): (slice(stop - size, stop), slice(None), True) for size in (stop, stop - past)}
-            yield divergence(first, second, fixed_sizes(parts))
+            yield divergence(first, second, parts.get)
 
 
 def _streamed(

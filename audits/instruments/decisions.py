@@ -7,14 +7,13 @@ on the decision, unless no input takes it otherwise. Inputs are then searched th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from audits.instruments.noise_floor import max_abs_diff, rounding, scale_of
-from audits.instruments.source_lines import Frame, user_frames
+from audits.instruments.source_lines import Frame, user_frame
 from audits.instruments.tracing.rules import SILENT, plan
 from audits.instruments.tracing.tracer import Escape
 from audits.subject.operations import DispatchMode
@@ -25,14 +24,19 @@ CONSTANTS = 8  # of a function, near which a number that it reads is put
 EXTREMES = {int: (-1, 0, 1, 1000), float: (0.0, -1e30, 1e30)}  # a size may be read: no larger integers
 
 
-class ReadRecorder(DispatchMode):
-    """Records the operations of a call and what Python reads at which line; may answer one read with another value."""
+class Recorded(DispatchMode):
+    """A call on inputs [1, N, ...]: outputs [1, N, F], operations, and what Python reads at which line.
 
-    def __init__(self, number: int = -1, value: object = None) -> None:
+    The read of this number, if any, is answered with another value.
+    """
+
+    def __init__(self, subject: Subject, inputs: Tensor, number: int = -1, value: object = None) -> None:
         super().__init__()
         self.number, self.value = number, value
         self.reads: list[tuple[Frame | None, Any]] = []
         self.names: list[str] = []
+        with subject.under(lambda: self):
+            self.outputs = subject.run(inputs)
 
     def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operation, or answer the read."""
@@ -41,38 +45,23 @@ class ReadRecorder(DispatchMode):
             self.names.append(todo.name)
             return func(*args, **kwargs)
         value = self.value if len(self.reads) == self.number else func(*args, **kwargs)
-        self.reads.append((next(iter(user_frames()), None), value))
+        self.reads.append((user_frame(), value))
         return value
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """The outputs [1, N, F] of one recorded call, and what was recorded."""
-
-    outputs: Tensor
-    recorder: ReadRecorder
-
-    @staticmethod
-    def of(subject: Subject, inputs: Tensor, recorder: ReadRecorder | None = None) -> Recorded:
-        """Call the subject on inputs [1, N, ...]."""
-        recorder = recorder or ReadRecorder()
-        with subject.under(lambda: recorder):
-            return Recorded(subject.run(inputs), recorder)
 
     def decides_otherwise(self, other: Recorded, frame: Frame | None) -> bool:
         """Whether the reads at a line differ, and with them a decision: a truth value, or what is computed."""
-        one, two = ([v for f, v in each.recorder.reads if f == frame] for each in (self, other))
+        one, two = ([v for f, v in each.reads if f == frame] for each in (self, other))
         truth = any(isinstance(value, bool) for value in one + two)
-        return one != two and (truth or self.recorder.names != other.recorder.names)
+        return one != two and (truth or self.names != other.names)
 
 
 def reaching(subject: Subject, base: Tensor, reads: Sequence[Escape]) -> list[Escape]:
     """One read for each line where a decision reaches an output earlier than the latest token that it depends on."""
-    usual = Recorded.of(subject, base)
+    usual = Recorded(subject, base)
     floor = max(subject.noise or 0.0, rounding(subject, scale_of(usual.outputs)))
 
     def reaches(read: Escape) -> bool:
-        known = usual.recorder.reads[read.number : read.number + 1]
+        known = usual.reads[read.number : read.number + 1]
         if not known or known[0][0] != read.frame:
             return True  # the traced pass took another way: nothing can be said
         return any(
@@ -92,7 +81,7 @@ def _otherwise(subject: Subject, base: Tensor, read: Escape, value: Any) -> Iter
     """The outputs with other answers to one read; an answer that makes the model raise gives none."""
     for other in _alternatives(value, read.constants):
         try:
-            yield Recorded.of(subject, base, ReadRecorder(read.number, other)).outputs
+            yield Recorded(subject, base, read.number, other).outputs
         except Exception:  # noqa: S112 - a decision to raise, as of an assertion, makes no output
             continue
 

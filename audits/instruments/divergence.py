@@ -7,7 +7,7 @@ differ too. Operations of the two calls correspond if the same line of the same 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from audits.instruments.source_lines import (
     Frame,
-    display_path,
     innermost_module,
     last_of_each_line,
     own_frame,
@@ -32,13 +31,8 @@ from audits.subject.subject import Subject
 
 ROUNDINGS = 2.0**12  # differences allowed, in units of eps times the largest number of a tensor; our choice
 HIDDEN = 1e4  # larger numbers stand for minus infinity, and say nothing of a tensor's size
-# Of two axes of different size: what corresponds, and whether that is all; None where it is unknown.
-Sizes = Callable[[int, int], tuple[slice, slice, bool] | None]
-
-
-def fixed_sizes(parts: Mapping[tuple[int, int], tuple[slice, slice, bool]]) -> Sizes:
-    """What corresponds, given for pairs of sizes."""
-    return lambda m, n: parts.get((m, n))
+# Of the sizes of two different axes: what corresponds, and whether that is all; None where it is unknown.
+Sizes = Callable[[tuple[int, int]], tuple[slice, slice, bool] | None]
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ class Divergence:
     trace: tuple[TraceStep, ...]
 
 
-def divergence(one: list[Operation], two: list[Operation], sizes: Sizes = lambda *_: None) -> Divergence | None:
+def divergence(one: list[Operation], two: list[Operation], sizes: Sizes = lambda _: None) -> Divergence | None:
     """Where the second of two calls parts from the first; None where no results that correspond differ.
 
     `sizes` says which parts of two axes of different size correspond; what has axes it does not know is walked through.
@@ -151,7 +145,7 @@ def _differing(a: Tensor, b: Tensor, sizes: Sizes) -> bool | None:
         return None
     whole = True
     for axis, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)):
-        parts = (slice(None), slice(None), True) if m == n else sizes(m, n)
+        parts = (slice(None), slice(None), True) if m == n else sizes((m, n))
         if parts is None:
             return None
         a, b, whole = a.movedim(axis, 0)[parts[0]], b.movedim(axis, 0)[parts[1]], whole and parts[2]
@@ -172,8 +166,8 @@ def _apart(a: Tensor, b: Tensor) -> bool:
 
 def _trace(operations: list[Operation], way: list[int]) -> tuple[TraceStep, ...]:
     """The lines on the way, each with its last operation that does not only move elements."""
-    lines = [(made, made.frames[0]) for n in reversed(way) if not (made := operations[n]).moves and made.frames]
-    steps = (TraceStep(made.name, display_path(frame.file), frame.line) for made, frame in lines)
+    made = (operations[n] for n in reversed(way))
+    steps = (TraceStep(each.name, *each.frames[0].place) for each in made if not each.moves)
     return (*last_of_each_line(steps), TraceStep("output"))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from audits.instruments.changes import MAGNITUDES, mix
 from audits.instruments.differences import response
-from audits.instruments.locate import introduces_leak, record_calls
+from audits.instruments.locate import introduces_leak, module_calls
 from audits.instruments.noise_floor import noise_of, rounding, scale_of
 from audits.instruments.probe import Pair
 from audits.subject.packing import DocumentKwargs, Packing
@@ -48,8 +48,13 @@ def isolates_documents(subject: Subject, kwargs: DocumentKwargs) -> bool:
     after = [float(response(subject, pair).max()) > 0 for pair in restarting]
     if _stopped(before, after):
         return True
-    calls = [_mixing(subject, p, floor) for p in consecutive] + [_mixing(subject, p, 0.0) for p in restarting]
-    if subject.module is None or len({len(each) for each in calls}) > 1:  # another order of calls: not comparable
+    # For every module call in order, whether it mixed the changed document into the compared one.
+    calls = [
+        [introduces_leak(one, two, pair, least) for one, two in module_calls(subject, pair)]
+        for pairs, least in ((consecutive, floor), (restarting, 0.0))
+        for pair in pairs
+    ]
+    if len({len(each) for each in calls}) > 1:  # another order of calls: not comparable
         return False
     return any(_stopped(each[: len(consecutive)], each[len(consecutive) :]) for each in zip(*calls, strict=True))
 
@@ -70,11 +75,3 @@ def _pairs(subject: Subject, kwargs: DocumentKwargs) -> tuple[list[Pair], list[P
 def _stopped(before: Sequence[bool | None], after: Sequence[bool | None]) -> bool:
     """Every change had an effect before, and none has one now."""
     return all(before) and all(effect is False for effect in after)
-
-
-def _mixing(subject: Subject, pair: Pair, floor: float) -> list[bool | None]:
-    """For every module call in order, whether it mixed the changed document into the compared one."""
-    one, two = record_calls(subject, pair, pair.base), record_calls(subject, pair, pair.changed)
-    if [c.name for c in one] != [c.name for c in two]:
-        return []
-    return [introduces_leak(a, b, pair, floor) for a, b in zip(one, two, strict=True)]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +14,7 @@ from torch import Tensor, nn
 
 from audits.instruments.noise_floor import max_abs_diff
 from audits.instruments.probe import Pair, Violation
-from audits.instruments.source_lines import Frame, display_path, user_frames
+from audits.instruments.source_lines import Frame, display_path, user_frame
 from audits.subject.operations import tensors_in
 from audits.subject.subject import Subject
 
@@ -37,60 +40,52 @@ class ModuleCall:
 
 
 def find_location(subject: Subject, violation: Violation) -> Location | None:
-    """Where a violation comes from; None where it has no pair of inputs, or the module cannot be determined."""
-    if violation.pair is None:
-        return None
-    try:
-        return locate(subject, violation.pair, violation.noise_floor)
-    except Exception:
-        return None
-
-
-def locate(subject: Subject, pair: Pair, floor: float) -> Location | None:
     """The innermost, earliest module that turns inputs that agree (before the cut, as a rule) into outputs that do not.
 
-    None where the subject is no module or its call order depends on the data. A module all of whose inputs can be
-    aligned with the sequence is preferred; where other inputs differ (one state for each chunk, for example) its parent
-    is tried instead.
+    None where the violation has no pair of inputs, the subject is no module or its call order depends on the data. A
+    module all of whose inputs can be aligned with the sequence is preferred; where other inputs differ (one state for
+    each chunk, for example) its parent is tried instead.
     """
-    if subject.module is None:
+    pair, floor = violation.pair, violation.noise_floor
+    if pair is None:
         return None
-    before, after = record_calls(subject, pair, pair.base), record_calls(subject, pair, pair.changed)
-    if [c.name for c in before] != [c.name for c in after]:
+    try:
+        calls = module_calls(subject, pair)
+        return next((_location(one) for one, two in calls if introduces_leak(one, two, pair, floor)), None)
+    except Exception:
         return None
-    leaking = (one for one, two in zip(before, after, strict=True) if introduces_leak(one, two, pair, floor))
-    return next((_location(one) for one in leaking), None)
 
 
 def introduces_leak(one: ModuleCall, two: ModuleCall, pair: Pair, floor: float) -> bool | None:
     """Whether a module's outputs differ although its inputs agree; None if its inputs differ or cannot be aligned."""
     length = pair.base.shape[1]
     chunks = _chunks((*one.inputs, *one.outputs), length)
-    if _differ(one.inputs, two.inputs, length, pair.must_agree, floor, chunks) is not False:
+    aligned = partial(_aligned, length=length, span=pair.must_agree, chunks=chunks)
+    if _differ(one.inputs, two.inputs, aligned, floor) is not False:
         return None
-    return _differ(one.outputs, two.outputs, length, pair.must_agree, floor, chunks)
+    return _differ(one.outputs, two.outputs, aligned, floor)
 
 
-def record_calls(subject: Subject, pair: Pair, inputs: Tensor) -> list[ModuleCall]:
-    """All module calls of one forward pass, in the order in which they return: children before parents."""
+def module_calls(subject: Subject, pair: Pair) -> list[tuple[ModuleCall, ModuleCall]]:
+    """The module calls of both inputs, in the order in which they return: children before parents.
+
+    Empty where that order differs, or the subject is no module.
+    """
+    before, after = _record_calls(subject, pair, pair.base), _record_calls(subject, pair, pair.changed)
+    alike = [call.name for call in before] == [call.name for call in after]
+    return list(zip(before, after, strict=True)) if alike else []
+
+
+def _record_calls(subject: Subject, pair: Pair, inputs: Tensor) -> list[ModuleCall]:
     calls: list[ModuleCall] = []
-    handles = []
 
-    def hook(name: str) -> Any:
-        def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            caller = next(iter(user_frames()), None)
-            inputs, outputs = (_of_row(each, pair) for each in ((args, kwargs), output))
-            calls.append(ModuleCall(name, module, caller, inputs, outputs))
+    def record(name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        calls.append(ModuleCall(name, module, user_frame(), _of_row((args, kwargs), pair), _of_row(output, pair)))
 
-        return record
-
-    for name, module in subject.parts.items():
-        handles.append(module.register_forward_hook(hook(name), with_kwargs=True))
-    try:
+    with ExitStack() as hooks:
+        for name, module in subject.parts.items():
+            hooks.enter_context(module.register_forward_hook(partial(record, name), with_kwargs=True))
         subject.run(inputs, training=pair.training, extra_kwargs=pair.extra_kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
     return calls
 
 
@@ -102,22 +97,15 @@ def _of_row(value: Any, pair: Pair) -> tuple[Tensor, ...]:
 
 
 def _differ(
-    one: tuple[Tensor, ...],
-    two: tuple[Tensor, ...],
-    length: int,
-    span: tuple[int, int],
-    floor: float,
-    chunks: Chunks | None,
+    one: tuple[Tensor, ...], two: tuple[Tensor, ...], aligned: Callable[[Tensor], Tensor | None], floor: float
 ) -> bool | None:
-    """True if a tensor differs within the span; None if one differs that cannot be aligned with the sequence."""
+    """True if a tensor differs where it is aligned; None if one differs that cannot be aligned with the sequence."""
     verdict: bool | None = False
     for a, b in zip(one, two, strict=False):
-        before, after = _aligned(a, length, span, chunks), _aligned(b, length, span, chunks)
+        before, after = aligned(a), aligned(b)
         if a.shape != b.shape or before is None or after is None:
-            if a.shape != b.shape or not torch.equal(a, b):
-                verdict = None
-            continue
-        if before.numel() and float(max_abs_diff(before, after).max()) > floor:
+            verdict = verdict if a.shape == b.shape and torch.equal(a, b) else None
+        elif before.numel() and float(max_abs_diff(before, after).max()) > floor:
             return True
     return verdict
 
@@ -173,7 +161,7 @@ def _token_axes(shape: torch.Size) -> range:
 def _location(call: ModuleCall) -> Location:
     kind = type(call.module)
     if kind.__module__.partition(".")[0] == "torch" and call.caller is not None:
-        return Location(call.name, display_path(call.caller.file), call.caller.line)
+        return Location(call.name, *call.caller.place)
     forward = inspect.unwrap(kind.forward)
     try:
         file, line = inspect.getsourcefile(forward), inspect.getsourcelines(forward)[1]

@@ -32,6 +32,11 @@ class Frame:
     function: str
     package: str = ""
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """File, for messages, and line."""
+        return display_path(self.file), self.line
+
 
 def user_frames() -> tuple[Frame, ...]:
     """The current Python stack from the innermost line of the subject outwards, without torch and the instruments."""
@@ -39,6 +44,11 @@ def user_frames() -> tuple[Frame, ...]:
         Frame(f.f_code.co_filename, f.f_lineno, f.f_code.co_name, _package(str(f.f_globals.get("__name__"))))
         for f in _stack()
     )
+
+
+def user_frame() -> Frame | None:
+    """The innermost line of the subject; None where only torch's are on the stack."""
+    return next(iter(user_frames()), None)
 
 
 def own_packages(module: nn.Module | None) -> frozenset[str]:

@@ -14,7 +14,7 @@ from audits.instruments.differences import Changes, Comparison, Effects, respons
 from audits.instruments.noise_floor import comparable, draws_randomly, max_abs_diff
 from audits.instruments.probe import Pair, Probe, Report, Violation, failed_control, not_applicable, undetermined
 from audits.instruments.reinit_zero_weights import redraw_weights
-from audits.instruments.source_lines import Frame, display_path
+from audits.instruments.source_lines import Frame
 from audits.instruments.tracing.attribution import Attribution, attribute
 from audits.instruments.tracing.blocking import blocking
 from audits.instruments.tracing.taint_map import MAX_POSITIONS
@@ -97,7 +97,7 @@ def _turned_over(subject: Subject, found: Trace, reads: list[Escape]) -> tuple[R
             assert plan is not None
             one = plan.rows(torch.tensor([row]))
             assert one.bases is not None
-            before, after = (Recorded.of(subject, given) for given in (one.bases, one.inputs))
+            before, after = (Recorded(subject, given) for given in (one.bases, one.inputs))
             past = max_abs_diff(before.outputs, after.outputs)[0, : int(one.cuts)]
             if float(past.max()) > 0:
                 judged = Comparison(subject, one.bases).confirm(replace(one, bases=None), 0)
@@ -185,7 +185,7 @@ def _leak(subject: Subject, violation: Violation) -> Report:
     trail = ", ".join(_at(frame) for frame in found.trail)
     op, file, line = found.op, None, None  # type: str, str | None, int | None
     if found.frame is not None:
-        file, line = display_path(found.frame.file), found.frame.line
+        file, line = found.frame.place
     elif steps := [step for step in found.trace if step.file]:
         # It enters where the output is put onto the contract's clocks: by what the model does last.
         op, file, line = steps[-1].op, steps[-1].file, steps[-1].line
@@ -260,7 +260,7 @@ def _remarks(found: Trace) -> str:
 
 
 def _at(frame: Frame | None) -> str:
-    return "torch's own code" if frame is None else f"{display_path(frame.file)}:{frame.line}"
+    return "torch's own code" if frame is None else "{}:{}".format(*frame.place)
 
 
 PROBE = Probe(

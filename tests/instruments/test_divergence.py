@@ -17,13 +17,12 @@ def logged(function, x):
     return log.operations
 
 
-def parts(function, one, two, sizes=lambda m, n: None):
+def parts(function, one, two, sizes=lambda _: None):
     found = divergence(logged(function, one), logged(function, two), sizes)
     return None if found is None else found.op
 
 
-def prefix(m, n):
-    return (slice(n), slice(None), True) if (m, n) == (8, 5) else None
+prefix = {(8, 5): (slice(5), slice(None), True)}.get
 
 
 def test_calls_that_agree_part_nowhere():
@@ -51,12 +50,8 @@ def test_what_cannot_be_compared_is_walked_through():
         scale = torch.full((), float(t.shape[1]))
         return (t.unflatten(1, (-1, 1)).flip(1) * scale).flip(1).flatten(1, 2) * 1
 
-    def sizes(m, n):
-        return prefix(m, n) if sizes.known else None
-
     x = torch.randn(1, 8, 4)
-    sizes.known = True
-    assert parts(lambda t: function(t).contiguous(), x, x[:, :5], sizes) in {"full", "mul"}
+    assert parts(lambda t: function(t).contiguous(), x, x[:, :5], prefix) in {"full", "mul"}
 
 
 def test_a_written_buffer_is_what_the_next_call_parts_by():

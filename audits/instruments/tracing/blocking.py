@@ -13,13 +13,7 @@ from torch import Tensor
 from audits.instruments.differences import Changes
 from audits.instruments.noise_floor import max_abs_diff, rounding, scale_of
 from audits.instruments.source_lines import Frame
-from audits.instruments.tracing.attribution import (
-    SOURCE,
-    Argument,
-    arguments,
-    restored_labels,
-    value_of,
-)
+from audits.instruments.tracing.attribution import SOURCE, restored_labels
 from audits.instruments.tracing.call import Call, Rule
 from audits.instruments.tracing.positions import numbered
 from audits.instruments.tracing.record import Event, Recorder
@@ -56,9 +50,9 @@ def blocking(subject: Subject, pairs: Changes) -> tuple[str, Frame | None] | Non
         (Recorder.of(subject, base, sources), Recorder.of(subject, changed, sources))
         for base, changed in zip(pairs.bases.split(1), pairs.inputs.split(1), strict=True)
     ]
-    first = recorded[0][0].events
-    alike = [(one.events, two.events) for one, two in recorded if one.names == two.names == recorded[0][0].names]
-    used = {storage_key(tensor) for event in first for tensor in tensors_in(list(event.origins.values()))}
+    first, names = recorded[0][0].events, recorded[0][0].names
+    alike = [(one.events, two.events) for one, two in recorded if one.names == two.names == names]
+    used = {storage_key(argument.origin) for event in first for argument in event.arguments}
     for number, event in enumerate(first):
         if event.layout or event.call.name in COMBINING or not {storage_key(t) for t in event.targets} & used:
             continue
@@ -115,11 +109,11 @@ def _earlier(positions: Tensor | None, shape: torch.Size, length: int, cut: int)
 
 def _fed(event: Event, other: Event, target: int) -> Tensor:
     """Which elements of a target depend on elements that moved between two passes."""
-    moved: dict[Argument, Tensor] = {}
-    for key, labels in arguments(event):
-        one, two = value_of(event, key), value_of(other, key)
+    moved = {}
+    for argument in event.arguments:
+        one, two = argument.value(event), argument.value(other)
         if one.shape == two.shape:
-            moved[key] = (unflagged(labels) == SOURCE) & _differs(one, two)
+            moved[argument] = (unflagged(argument.labels) == SOURCE) & _differs(one, two)
     found = restored_labels(event, target, moved) if any(bool(m.any()) for m in moved.values()) else None
     shape = event.targets[target].shape
     return torch.zeros(shape, dtype=torch.bool) if found is None else unflagged(found) == SOURCE

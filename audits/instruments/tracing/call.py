@@ -122,6 +122,7 @@ class Call:
 
 
 RULES: dict[str, Rule] = {}
+UNKNOWN_FORM = (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError)  # raised by rules
 KEEPS_MASKED: set[str] = set()  # operations whose rules understand the MASKED flag
 
 
@@ -140,6 +141,16 @@ def rule(*names: str, masked: bool = False) -> Callable[[Rule], Rule]:
         return function
 
     return register
+
+
+def labels_of_result(rule: Rule, call: Call, number: int, shape: torch.Size) -> Tensor | None:
+    """What a rule gives one result; None where that is constant, or this form of the operation is unknown to it."""
+    try:
+        found = rule(call)
+        labels = found[number] if isinstance(found, tuple) else found
+        return None if labels is None else labels.expand(shape)
+    except UNKNOWN_FORM:
+        return None
 
 
 def zeros_for(value: Tensor) -> Tensor:

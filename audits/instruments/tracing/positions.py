@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from audits.instruments.tracing.call import ArgumentLabels, Call, Rule
+from audits.instruments.tracing.call import ArgumentLabels, Call, Rule, labels_of_result
 from audits.instruments.tracing.taint_map import LABEL_DTYPE, MAX_POSITIONS, unflagged
 
 FACTORS = {"bmm": "mat2", "mm": "mat2", "baddbmm": "batch2", "addmm": "mat2"}  # products, and their second factor
@@ -31,7 +31,7 @@ def positions_of(call: Call, rule: Rule, given: ArgumentLabels, target: int, sha
     known = [each for each in tree_leaves(given) if isinstance(each, Tensor) and bool(each.any())]
     product = call.name in FACTORS
     found = _carried(call, rule, given, target, shape) if product and known else None
-    if found is not None and bool(found.any()):
+    if found is not None:
         return found
     # A factor of a product may have its shape by chance; of attention the values have their positions where it has.
     values = [each for each in known if each is given.get(FACTORS.get(call.name, "")) and each.ndim - 2 in _axes(each)]
@@ -40,9 +40,7 @@ def positions_of(call: Call, rule: Rule, given: ArgumentLabels, target: int, sha
         chosen = same if len(same) == 1 else [each for each in same if _counted(each, length)]
         return chosen[0] if len(chosen) == 1 else None
     found = _carried(call, rule, given, target, shape) if known and not product else None
-    if found is not None and bool(found.any()):
-        return found
-    return _along_axis(call, known, shape, length)
+    return _along_axis(call, known, shape, length) if found is None else found
 
 
 def _along_axis(call: Call, known: list[Tensor], shape: torch.Size, length: int) -> Tensor | None:
@@ -71,21 +69,13 @@ def _line(numbers: Tensor, axis: int, shape: torch.Size, length: int) -> Tensor 
 
 
 def _carried(call: Call, rule: Rule, given: ArgumentLabels, target: int, shape: torch.Size) -> Tensor | None:
-    """Positions taken along by an operation; None where some element is made from several."""
-    latest = _apply(call, rule, given, target)
-    earliest = _apply(call, rule, tree_map_only(Tensor, _turned, given), target)
-    if latest is None or earliest is None or not torch.equal(latest, _turned(earliest)):
+    """Positions taken along by an operation; None where some element is made from several, or none is known."""
+    turned = tree_map_only(Tensor, _turned, given)
+    results = [labels_of_result(rule, call.with_labels(each), target, shape) for each in (given, turned)]
+    latest, earliest = (None if each is None else unflagged(each) for each in results)
+    if latest is None or earliest is None or not torch.equal(latest, _turned(earliest)) or not bool(latest.any()):
         return None
-    return latest.expand(shape)
-
-
-def _apply(call: Call, rule: Rule, given: ArgumentLabels, target: int) -> Tensor | None:
-    try:
-        result = rule(call.with_labels(given))
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError):
-        return None
-    found = result[target] if isinstance(result, tuple) else result
-    return None if found is None else unflagged(found)
+    return latest
 
 
 def _turned(numbers: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from audits.instruments.source_lines import Frame, own_packages, user_frames
-from audits.instruments.tracing.call import ArgumentLabels, Call, Rule
+from audits.instruments.tracing.call import Call, Rule, labels_of_result
 from audits.instruments.tracing.positions import numbered, positions_of
 from audits.instruments.tracing.rules import Plan
 from audits.instruments.tracing.taint_map import TaintMaps, storage_key
@@ -20,39 +21,61 @@ from audits.subject.operations import tensors_in
 from audits.subject.subject import Subject
 
 
+@dataclass(frozen=True, eq=False)
+class Argument:
+    """A tensor, not constant, that an operation was given.
+
+    Attributes:
+        name: of the argument.
+        index: of the tensor where the argument is a list, else -1.
+        labels: of its elements.
+        origin: the tensor in its storage.
+        positions: of its elements, counted from 1; 0 where unknown (see `positions`).
+    """
+
+    name: str
+    index: int
+    labels: Tensor
+    origin: Tensor
+    positions: Tensor
+
+    def value(self, event: Event) -> Tensor:
+        """What it holds before an event, of this pass or of another."""
+        found: Tensor = item(event.call.values[self.name], self.index)
+        return found
+
+
 @dataclass(frozen=True)
 class Event:
     """One operation of a recorded pass.
 
     Attributes:
+        number: its place in the pass.
         call: with copies of its inputs, where those may be overwritten later.
         rule: the one that computed the labels.
         layout: it only moves elements.
-        origins: the tensors given as arguments, by argument name (a list for list arguments), in their storages.
+        given: all arguments by name, tensors in their storages.
+        arguments: the tensors among them that are not constant.
         targets: the tensors written.
-        origin_positions: of the arguments' elements, by name as above, where some are known (see `positions`).
         positions: of the elements of each target; None where none is known.
         frames: the subject's stack, innermost first.
     """
 
+    number: int
     call: Call
     rule: Rule
     layout: bool
-    origins: dict[str, Any]
+    given: dict[str, Any]
+    arguments: tuple[Argument, ...]
     targets: tuple[Tensor, ...]
-    origin_positions: dict[str, Any]
     positions: tuple[Tensor | None, ...]
     frames: tuple[Frame, ...]
 
-    def given(self) -> dict[str, Any]:
-        """All arguments by name, tensors in their storages."""
-        return {**self.call.values, **self.origins}
-
-    def labels_with(self, labels: ArgumentLabels, target: int) -> Tensor | None:
+    def labels_with(self, labels: Iterable[Tensor], target: int) -> Tensor | None:
         """The labels of a target if the arguments had others."""
-        result = self.rule(self.call.with_labels(labels))
-        found = result[target] if isinstance(result, tuple) else result
-        return None if found is None else found.expand(self.targets[target].shape)
+        new = iter(labels)
+        call = self.call.with_labels(tree_map_only(Tensor, lambda _: next(new), self.call.labels))
+        return labels_of_result(self.rule, call, target, self.targets[target].shape)
 
 
 @dataclass(frozen=True)
@@ -104,25 +127,36 @@ class Recorder(Tracer):
         origins = {name: call.values[name] for name in call.labels}
         if todo.reads_old_value:
             origins |= {name: targets[0] for name in todo.written - todo.outputs if name in origins and targets}
-        given = {name: known for name, value in origins.items() if (known := self._known(value)) is not None}
-        positions = tuple(
-            positions_of(call, used, given, n, target.shape, self.length) for n, target in enumerate(targets)
+        known = {name: tree_map_only(Tensor, self._positions.read, value) for name, value in origins.items()}
+        known = {name: each for name, each in known.items() if tensors_in(each)}
+        positions = tuple(positions_of(call, used, known, n, t.shape, self.length) for n, t in enumerate(targets))
+        number, arguments = len(self.events), tuple(_arguments(call, origins, known))
+        given = {**kept.values, **origins}
+        self.events.append(
+            Event(number, kept, used, todo.layout, given, arguments, tuple(targets), positions, user_frames())
         )
-        event = Event(kept, used, todo.layout, origins, tuple(targets), given, positions, user_frames())
         for target, found in zip(targets, positions, strict=True):
             self._positions.write(target, found)
-            self.writers.setdefault(storage_key(target), []).append(len(self.events))
-        self.events.append(event)
+            self.writers.setdefault(storage_key(target), []).append(number)
 
     def _set_constant(self, todo: Plan, values: dict[str, Any], out: Any) -> None:
         super()._set_constant(todo, values, out)
         for made in (out,) if isinstance(out, Tensor) else ():
             self.constants[storage_key(made)] = Constant(todo.name, values, made, user_frames())
 
-    def _known(self, value: Any) -> Any:
-        """The positions of an argument's elements, for each item of a list; None where none are known."""
-        known = tree_map_only(Tensor, self._positions.read, value)
-        return known if tensors_in(known) else None
+
+def _arguments(call: Call, origins: dict[str, Any], known: dict[str, Any]) -> Iterator[Argument]:
+    for name, given in call.labels.items():
+        for index, labels in enumerate(given) if isinstance(given, list) else [(-1, given)]:
+            if labels is not None:
+                positions = item(known[name], index) if name in known else None
+                positions = torch.zeros_like(labels) if positions is None else positions
+                yield Argument(name, index, labels, item(origins[name], index), positions)
+
+
+def item(value: Any, index: int) -> Any:
+    """The item of a list; the value itself where the index is -1."""
+    return value if index < 0 else value[index]
 
 
 def _copied(value: Any, needed: bool) -> Any:

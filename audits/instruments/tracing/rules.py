@@ -18,34 +18,18 @@ from audits.instruments.tracing import (
 )
 from audits.instruments.tracing.call import KEEPS_MASKED, RULES, Call, Result, Rule
 
-FAMILIES = (
-    rules_contract,
-    rules_group,
-    rules_index,
-    rules_layout,
-    rules_pointwise,
-    rules_reduce,
-)  # imported to register themselves
+# Imported to register themselves.
+FAMILIES = (rules_contract, rules_group, rules_index, rules_layout, rules_pointwise, rules_reduce)
 
 # Operations that return a view although their schema does not say so.
 # The in-place ones change a tensor's shape and strides, not what is stored; renormalising the rows of a table in place
 # gives every row the same values, whichever tokens it was looked up for.
 IN_PLACE = {"transpose", "t", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided", "embedding_renorm"}
-VIEWS = IN_PLACE | {
-    "_unsafe_view",
-    "_reshape_alias",
-    "unsafe_split",
-    "unsafe_split_with_sizes",
-    "unsafe_chunk",
-    "lift_fresh",
-}
+UNSAFE = {"_unsafe_view", "_reshape_alias", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", "lift_fresh"}
+VIEWS = IN_PLACE | UNSAFE
 READS = {"_local_scalar_dense", "is_nonzero", "equal", "allclose"}  # a value leaves for Python
 SILENT = {
-    "_assert_async",
-    "_assert_tensor_metadata",
-    "_functional_assert_async",
-    "record_stream",
-    "_linalg_check_errors",
+    *("_assert_async", "_assert_tensor_metadata", "_functional_assert_async", "record_stream", "_linalg_check_errors")
 }
 ALIASES = {"__and__": "bitwise_and", "__or__": "bitwise_or", "__iand__": "bitwise_and", "__ior__": "bitwise_or"}
 MASKING = {"add", "sub", "rsub", "exp", "_softmax", "_safe_softmax", "softmax"}

@@ -17,28 +17,24 @@ CELLS = 2**24  # of an intermediate [.., I, K, J] held at once
 def contract(call: Call, first: str, second: str) -> Tensor | None:
     """Labels of a product [.., I, K] @ [.., K, J], as [.., I or 1, J or 1]."""
     left, right = call.labels_of(first), call.labels_of(second)
-    zero_left = call.annihilating(first) if right is not None else None
-    zero_right = call.annihilating(second) if left is not None else None
-    left = unflagged(left) if left is not None and first in call.masked else left
-    right = unflagged(right) if right is not None and second in call.masked else right
     parts = []
     if left is not None:
-        parts.append(left.amax(-1, keepdim=True) if zero_right is None else _masked(left, zero_right))
+        parts.append(_masked(unflagged(left), call.annihilating(second)))
     if right is not None:
-        parts.append(
-            right.amax(-2, keepdim=True)
-            if zero_left is None
-            else _masked(right.transpose(-1, -2), zero_left.transpose(-1, -2)).transpose(-1, -2)
-        )
+        zero = call.annihilating(first)
+        zero = None if zero is None else zero.transpose(-1, -2)
+        parts.append(_masked(unflagged(right).transpose(-1, -2), zero).transpose(-1, -2))
     return latest(*parts)
 
 
-def _masked(labels: Tensor, zero: Tensor) -> Tensor:
-    """Max over k of labels [.., I, K] where not zero [.., K, J]: [.., I, J].
+def _masked(labels: Tensor, zero: Tensor | None) -> Tensor:
+    """Max over k of labels [.., I, K] where not zero [.., K, J]: [.., I, J]; [.., I, 1] where nothing is.
 
     Labels that are equal along k, as they mostly are (features of one token), need no product; rows or columns that
     are all equal are computed once.
     """
+    if zero is None:
+        return labels.amax(-1, keepdim=True)
     if bool((labels == labels[..., :1]).all()):
         return labels[..., :1] * (~zero).any(-2, keepdim=True)
     if labels.shape[-2] > 1 and bool((labels == labels[..., :1, :]).all()):
@@ -67,10 +63,8 @@ def affine(call: Call) -> Result:
 @rule("_cdist_forward")
 def distances(call: Call) -> Result:
     """Of every row of one [.., I, K] to every row of another [.., J, K]: [.., I, J]."""
-    left, right = call.labels_of("x1"), call.labels_of("x2")
-    parts = [left.amax(-1, keepdim=True)] if left is not None else []
-    parts += [right.amax(-1, keepdim=True).transpose(-1, -2)] if right is not None else []
-    return latest(*parts)
+    left, right = (call.labels_or_zeros(name).amax(-1, keepdim=True) for name in ("x1", "x2"))
+    return torch.maximum(left, right.transpose(-1, -2))
 
 
 @rule("convolution", "_convolution", "convolution_overrideable", "mkldnn_convolution")

@@ -161,9 +161,8 @@ def index_put(call: Call) -> Result:
     cells = _numbered(target)[_tuple(indices)]
     along = _in_result(indices, labels, cells.ndim)
     found = _written(call, cells, latest(call.labels_of("values"), along), keep=bool(call.get("accumulate", False)))
-    if along is None or not along.numel() or "indices" in call.packed:
-        return _decided(call, found)
-    if any(v is not None and v.dtype == torch.bool for v in call.values["indices"]):
+    by_mask = any(v is not None and v.dtype == torch.bool for v in call.values["indices"])
+    if along is None or not along.numel() or "indices" in call.packed or by_mask:
         return _decided(call, found)
     return torch.maximum(found, _reach(target, labels, cells, along))
 

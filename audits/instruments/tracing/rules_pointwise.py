@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from audits.instruments.tracing.call import Call, Result, latest, rule, without
-from audits.instruments.tracing.taint_map import MASKED, unflagged
+from audits.instruments.tracing.taint_map import LABEL_DTYPE, MASKED, unflagged
 
 HUGE = 1e3  # our choice: masks in practice are 1e4 or larger, biases far smaller
 FINITE_MASKS = "finite masks remain far below every score"
@@ -25,8 +23,7 @@ FILLS = [
 @rule(*FILLS)
 def fills(call: Call) -> Result:
     """New contents; they depend on a probability or fill value that is a tensor."""
-    value = call.labels_of("value") if call.name == "fill" else None
-    return call.labels_of("p") if call.name == "bernoulli" and call.labels_of("p") is not None else value
+    return call.labels_of({"fill": "value", "bernoulli": "p"}.get(call.name, ""))
 
 
 def pointwise(call: Call) -> Result:
@@ -41,8 +38,9 @@ def copy(call: Call) -> Result:
 
 
 @rule("mul", masked=True)
+@rule("bitwise_and", "logical_and")
 def mul(call: Call) -> Result:
-    """A constant zero annihilates the other factor; what is masked remains so."""
+    """A constant zero, or False, annihilates the other factor; what is masked remains so."""
     return _product(call, ("self", "other"))
 
 
@@ -54,27 +52,11 @@ def div(call: Call) -> Result:
 
 def _product(call: Call, annihilators: tuple[str, ...]) -> Tensor | None:
     first, second = call.labels_of("self"), call.labels_of("other")
-    if first is None or second is None:
-        labels = second if first is None else first
-        constant = "self" if first is None else "other"
-        return without(labels, call.annihilating(constant) if constant in annihilators else None)
-    zeros = {name: call.annihilating(name) for name in annihilators}
-    flags = (first | second) & MASKED if call.masked else None
-    found = latest(
-        without(_unflagged(call, "self"), zeros.get("other")), without(_unflagged(call, "other"), zeros.get("self"))
-    )
-    return found if flags is None or found is None else torch.where(found > 0, found | flags, found)
-
-
-def _unflagged(call: Call, name: str) -> Tensor:
-    labels = call.labels_or_zeros(name)
-    return unflagged(labels) if name in call.masked else labels
-
-
-@rule("bitwise_and", "logical_and")
-def conjunction(call: Call) -> Result:
-    """A constant False decides."""
-    return mul(call)
+    if second is not None and "self" in annihilators:
+        second = without(second, call.annihilating("self"))
+    if first is not None and "other" in annihilators:
+        first = without(first, call.annihilating("other"))
+    return _flagged(first, second)
 
 
 @rule("bitwise_or", "logical_or")
@@ -102,8 +84,14 @@ def add(call: Call) -> Result:
         if labels[other] is not None:
             infinite, huge = _masking(call, name, other, sign)
             labels[other] = without(labels[other], infinite)
-            masks.append(huge)
-    return _flagged(labels["self"], labels["other"], [m for m in masks if m is not None])
+            masks += [] if huge is None else [huge]
+    found = _flagged(labels["self"], labels["other"])
+    if found is None:
+        return None
+    for mask in masks:
+        # What is constant needs no flag: its value shows that it is masked.
+        found = torch.where(mask & (found > 0), found | MASKED, found)
+    return found
 
 
 def _masking(call: Call, name: str, other: str, sign: int) -> tuple[Tensor | None, Tensor | None]:
@@ -128,28 +116,18 @@ def _masking(call: Call, name: str, other: str, sign: int) -> tuple[Tensor | Non
     return signed.isneginf() & size.isfinite(), huge if labels is None else huge & (labels == 0)
 
 
-def _flagged(first: Tensor | None, second: Tensor | None, masks: list[Tensor]) -> Tensor | None:
-    """The latest of two operands; flagged where a mask says so, or where an operand was."""
+def _flagged(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """The latest of two operands, flagged where one was."""
     if first is None or second is None:
-        both = latest(first, second)
-        flags = None
-    else:
-        both, flags = torch.maximum(unflagged(first), unflagged(second)), (first | second) & MASKED
-    if both is None:
-        return None
-    if flags is not None:
-        both = both | flags
-    for mask in masks:
-        # What is constant needs no flag: its value shows that it is masked.
-        both = torch.where(mask & (both > 0), both | MASKED, both)
-    return both
+        return latest(first, second)
+    return torch.maximum(unflagged(first), unflagged(second)) | ((first | second) & MASKED)
 
 
-def branch(call: Call, condition: str, yes: str, no: str) -> Result:
+def _branch(call: Call, condition: str, yes: str, no: str) -> Result:
     """A constant condition picks its branch; otherwise all three count, unless both branches are one constant."""
     flag = call.values[condition]
     first, second = call.labels_of(yes), call.labels_of(no)
-    zero = torch.zeros((), dtype=torch.int16, device=flag.device)
+    zero = torch.zeros((), dtype=LABEL_DTYPE, device=flag.device)
     picked = torch.where(flag, zero if first is None else first, zero if second is None else second)
     chosen = call.labels_of(condition)
     if chosen is None:
@@ -166,28 +144,25 @@ def branch(call: Call, condition: str, yes: str, no: str) -> Result:
 
 def _same_constant(call: Call, yes: str, no: str) -> Tensor | None:
     """Where both branches are constants of the same value."""
-    if any(call.labels_of(n) is not None and n not in call.sparse for n in (yes, no)):
+    known = {name: labels for name in (yes, no) if (labels := call.labels_of(name)) is not None}
+    if not call.sparse.issuperset(known):
         return None
-    same: Any = call.values[yes] == call.values[no]
-    if not isinstance(same, Tensor):
-        same = torch.tensor(bool(same))
-    for name in (yes, no):
-        labels = call.labels_of(name)
-        same = same if labels is None else same & (labels == 0)
-    found: Tensor = same
-    return found
+    same = torch.as_tensor(call.values[yes] == call.values[no])
+    for labels in known.values():
+        same = same & (labels == 0)
+    return same
 
 
 @rule("where", masked=True)
 def where(call: Call) -> Result:
     """`torch.where(condition, self, other)`."""
-    return branch(call, "condition", "self", "other")
+    return _branch(call, "condition", "self", "other")
 
 
 @rule("masked_fill", masked=True)
 def masked_fill(call: Call) -> Result:
     """`masked_fill(self, mask, value)`: the value where the mask holds."""
-    return branch(call, "mask", "value", "self")
+    return _branch(call, "mask", "value", "self")
 
 
 @rule("exp", masked=True)

@@ -50,10 +50,8 @@ def extreme(call: Call) -> Result:
         return latest(*(unflagged(m) for m in call.all_labels()))
     labels, dim = call.labels_or_zeros("self"), call.get("dim")
     if dim is not None and dim != []:
-        value = call.values["self"]
-        labels = without_hidden(call, labels, value, dim)
-    keep = bool(call.get("keepdim", False))
-    return over(unflagged(labels), dim, keepdim=keep)
+        labels = without_hidden(call, labels, call.values["self"], dim)
+    return over(unflagged(labels), dim, keepdim=bool(call.get("keepdim", False)))
 
 
 def without_hidden(call: Call, labels: Tensor, value: Tensor, dim: Any) -> Tensor:
@@ -77,9 +75,7 @@ def softmax(call: Call) -> Result:
 
     Where a decision that depends on tokens gave minus infinity, the weight is a zero flagged as masked.
     """
-    value, dim = call.values["self"], call.values["dim"]
-    labels = call.labels_or_zeros("self")
-    line = _line(call, labels, value, dim)
+    value, labels, line = _line(call)
     masked = ((labels >= MASKED) | ((labels == 0) & (value <= -HUGE))) & (call.out == 0)
     decided = (labels > 0) & value.isneginf() & (line > 0)
     return torch.where(masked, 0, torch.where(decided, line | MASKED, line))
@@ -88,23 +84,22 @@ def softmax(call: Call) -> Result:
 @rule("_log_softmax", masked=True)
 def log_softmax(call: Call) -> Result:
     """As softmax; what was masked remains masked."""
-    value, dim = call.values["self"], call.values["dim"]
-    labels = call.labels_or_zeros("self")
-    line = _line(call, labels, value, dim)
+    value, labels, line = _line(call)
     constant = (labels == 0) & (value == -torch.inf)
     return torch.where(constant, 0, line | (labels & MASKED))
 
 
-def _line(call: Call, labels: Tensor, value: Tensor, dim: int) -> Tensor:
+def _line(call: Call) -> tuple[Tensor, Tensor, Tensor]:
+    """Values, their labels, and the latest label of what is not masked along the line of each."""
+    value, labels, dim = call.values["self"], call.labels_or_zeros("self"), call.values["dim"]
     visible = unflagged(without_hidden(call, labels, value, dim))
-    return over(visible, dim, keepdim=True).expand_as(labels)
+    return value, labels, over(visible, dim, keepdim=True).expand_as(labels)
 
 
 @rule("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
 def running(call: Call) -> Result:
     """Running reductions: the latest so far."""
-    labels = call.labels_or_zeros("self")
-    return labels if labels.ndim == 0 else labels.cummax(call.values["dim"]).values
+    return call.labels_or_zeros("self").cummax(call.values["dim"]).values
 
 
 @rule("sort", "topk", "kthvalue", masked=True)
@@ -114,8 +109,6 @@ def ranking(call: Call) -> Result:
         return grouped(call)
     labels, value = call.labels_or_zeros("self"), call.values["self"]
     dim = call.get("dim", -1)
-    if labels.ndim == 0:
-        return unflagged(labels)
     keep = call.name != "kthvalue" or bool(call.get("keepdim"))
     return over(unflagged(without_hidden(call, labels, value, dim)), dim, keepdim=keep).expand(call.out[0].shape)
 
@@ -164,8 +157,7 @@ def triangular(call: Call) -> Result:
     matrix, side = call.labels_or_zeros("self"), call.labels_or_zeros("B")
     if not call.get("left", True):
         return torch.maximum(matrix.amax((-2, -1), keepdim=True), side.amax((-2, -1), keepdim=True))
-    part = matrix.triu() if call.values["upper"] else matrix.tril()
+    upper = call.values["upper"]
+    part = matrix.triu() if upper else matrix.tril()
     rows = torch.maximum(*torch.broadcast_tensors(part.amax(-1, keepdim=True), side))
-    if call.values["upper"]:
-        return rows.flip(-2).cummax(-2).values.flip(-2)
-    return rows.cummax(-2).values
+    return rows.flip(-2).cummax(-2).values.flip(-2) if upper else rows.cummax(-2).values

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from audits.instruments.source_lines import Frame, user_frames, user_numbers
-from audits.instruments.tracing.call import ArgumentLabels, Call, Notes, Rule
+from audits.instruments.source_lines import Frame, user_frame, user_numbers
+from audits.instruments.tracing.call import UNKNOWN_FORM, ArgumentLabels, Call, Notes, Rule
 from audits.instruments.tracing.rules import SILENT, Plan, mix_all, plan
 from audits.instruments.tracing.rules_group import groups, lists_groups
 from audits.instruments.tracing.taint_map import MASKED, TaintMap, TaintMaps, storage_key, unflagged
@@ -112,7 +112,9 @@ class Tracer(DispatchMode):
         kept = call.packed == call.labels.keys() and todo.name not in RANKINGS
         packed = todo.name == "nonzero" or groups(call) or kept
         for target, new in zip(targets, found, strict=False):
-            masked = todo.masked and new is not None and (bool(call.masked) or todo.masks) and _is_masked(new)
+            masked = (
+                todo.masked and new is not None and (bool(call.masked) or todo.masks) and bool((new >= MASKED).any())
+            )
             self.taint_maps.write(target, new, masked=masked, packed=packed and target.dtype in INTEGERS)
         self._record(todo, used or mix_all, call, targets)
 
@@ -123,9 +125,7 @@ class Tracer(DispatchMode):
         """Note that a value left for Python, unless its labels say that it is constant."""
         latest = max((int(unflagged(each).max()) for each in labels if each.numel()), default=0)
         if latest:
-            frames = user_frames()
-            where = frames[0] if frames else None
-            self.escapes.append(Escape(how, where, latest - 1, silent, self._reads, user_numbers()))
+            self.escapes.append(Escape(how, user_frame(), latest - 1, silent, self._reads, user_numbers()))
 
     def _note_compared(self, values: dict[str, Any], labels: ArgumentLabels) -> None:
         """Note the constants in a comparison of integers that depend on tokens."""
@@ -219,10 +219,5 @@ def _labels(used: Rule, call: Call, targets: list[Tensor]) -> tuple[Tensor | Non
         found = used(call)
         labels = found if isinstance(found, tuple) else (found,) * len(targets)
         return tuple(None if s is None else s.expand(t.shape) for s, t in zip(labels, targets, strict=True))
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError):
+    except UNKNOWN_FORM:
         return None
-
-
-def _is_masked(labels: Tensor) -> bool:
-    """Whether any label has the flag of masked elements."""
-    return bool((labels >= MASKED).any())
