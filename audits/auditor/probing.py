@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from audits.formatting import error_text
 from audits.instruments.differences import response
 from audits.instruments.locate import Location, find_location
-from audits.instruments.noise_floor import rounding, scale_of
+from audits.instruments.noise_floor import noise_of, rounding, scale_of
 from audits.instruments.probe import Probe, Report, Violation, undetermined
 from audits.instruments.reinit_zero_weights import reinit_zero_weights, zero_initialized
 from audits.instruments.sampling import at_any_length, is_traced
@@ -89,6 +89,7 @@ def _together(run: ProbeRun, again: ProbeRun, names: tuple[str, ...], other: Sub
 def _run_each(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]:
     """The runs in the order of the probes; those that cost least run first, each within its share of the budget."""
     with contextlib.suppress(OutOfTime):
+        noise_of(subject)  # what hides an effect hides it from every probe
         is_traced(subject)  # how much a probe has to try follows from it
     costs = {probe.name: _cost(subject, probe) for probe in probes}
     runs = {}

@@ -9,7 +9,7 @@ import torch
 
 from audits.instruments import changes
 from audits.instruments.differences import Changes, Comparison, Effects
-from audits.instruments.noise_floor import comparable, max_abs_diff, rounding, scale_of
+from audits.instruments.noise_floor import comparable, max_abs_diff, noise_of, rounding, scale_of
 from audits.instruments.probe import Probe, Report, Violation, batches, failed_control, not_applicable, undetermined
 from audits.instruments.sampling import in_words
 from audits.results import Verdict
@@ -87,6 +87,7 @@ def _in_way(subject: Subject, way: _Way, own: _Way) -> Report:
     if other is None:
         return not_applicable(f"it does not run in {way}")
     other.in_dtype = partial(in_dtype, other)
+    other.noise = max(noise_of(other), noise_of(subject))  # coarser numbers hide noise in some calls only
     report = _perturbed(other, way)
     # What was not asked for and cannot be decided counts as not tested, unless a violation of it is known.
     unasked = way != own and report.verdict is Verdict.UNDETERMINED and not report.violations
