@@ -163,7 +163,7 @@ BAD = [
     (["{file}:Tagger", "--batch", "0"], "batch must be at least 1"),
     (["{file}:Tagger", "--probes", "magic"], "no probe is called magic; there are perturbation, "),
     (["{file}:Tagger", "--probes", "gradiant"], "did you mean gradient?"),
-    (["{file}:Tagger", "--probes", ""], "no preset is called"),
+    (["{file}:Tagger", "--probes", ""], "no probe is called (none)"),
     (["{file}:Tagger", "--device", "warp"], "device 'warp'"),
     (["{file}:features", "--input", "features"], "--width"),
     (["{file}:Tagger", "--width", "8"], "width=8 is for feature models"),
