@@ -88,9 +88,9 @@ def _together(run: ProbeRun, again: ProbeRun, names: tuple[str, ...], other: Sub
 
 def _run_each(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]:
     """The runs in the order of the probes; those that cost least run first, each within its share of the budget."""
-    with contextlib.suppress(OutOfTime):
-        noise_of(subject)  # what hides an effect hides it from every probe
-        is_traced(subject)  # how much a probe has to try follows from it
+    for known_to_all in (noise_of, is_traced):  # what hides an effect, and how much there is to try
+        with contextlib.suppress(Exception, OutOfTime):  # the probes report what raises
+            known_to_all(subject)
     costs = {probe.name: _cost(subject, probe) for probe in probes}
     runs = {}
     for probe in sorted(probes, key=lambda probe: costs[probe.name]):
@@ -109,7 +109,7 @@ def _run_each(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]:
 def _cost(subject: Subject, probe: Probe) -> int:
     try:
         return max(1, probe.forwards(subject))
-    except OutOfTime:
+    except (Exception, OutOfTime):  # its run reports what raises
         return 1
 
 

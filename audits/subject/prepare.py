@@ -231,10 +231,11 @@ def _with_vocabulary(model: Model, settings: Settings) -> Settings:
 
 def _compute_dtype(subject: Subject) -> torch.dtype | None:
     """The coarsest floating dtype among results that depend on the input: constant tables do not count."""
-    lists = []
-    for name in ("base", "other"):
-        inputs = subject.draw(1, subject.settings.seq_len, generator(subject.settings.seed, name))
-        lists.append(coarse_results(partial(subject.run, inputs)))
-    aligned = len(lists[0]) == len(lists[1])
-    changed = {a[0] for a, b in zip(*lists, strict=False) if a != b} if aligned else {d for d, _ in lists[0]}
+    first, second = coarse_results(partial(subject.run, subject.base())), None
+    other = subject.draw(1, subject.settings.seq_len, generator(subject.settings.seed, "other"))
+    with suppress(Exception):  # of tokens that it refuses, which the probes report
+        second = coarse_results(partial(subject.run, other))
+    if second is not None and len(first) == len(second):
+        first = [one for one, two in zip(first, second, strict=True) if one != two]
+    changed = {dtype for dtype, _ in first}
     return max(changed, key=lambda dtype: torch.finfo(dtype).eps, default=subject.dtype)

@@ -125,6 +125,22 @@ def test_preparing_a_dear_model_takes_at_most_three_passes_of_the_whole_length()
     assert sum(lengths) <= 3 * 1024 + 2048  # and one of as many rows as are fed at once
 
 
+def test_a_model_that_raises_on_other_tokens_than_the_first_is_reported_and_ends_no_audit() -> None:
+    seen: list[Tensor] = []
+
+    class Picky(Attention):
+        def forward(self, tokens: Tensor) -> Tensor:
+            seen.append(tokens[:1, :4].clone())
+            if not torch.equal(seen[-1], seen[0][:, : tokens.shape[1]]):
+                raise ValueError("these tokens are not mine")
+            return super().forward(tokens)
+
+    torch.manual_seed(0)
+    result = audit(Picky(8, 2, 1, VOCAB).eval(), seq_len=16)
+    assert result.verdict is not Verdict.LEAK
+    assert any("these tokens are not mine" in probe.why for probe in result.probes), result
+
+
 def test_a_bias_of_zeros_is_no_switch_that_training_opens() -> None:
     """PyTorch's attention begins with zeros in `in_proj_bias`: that does not make every probe run twice."""
     whys = [probe.why for probe in audit(model(), seq_len=16).probes]
