@@ -26,9 +26,10 @@ def influence_map(model: Model, settings: Settings, clock: AuditClock | None = N
     subject = prepare(model, settings, clock)
     with subject.preserve_state():
         comparison = Comparison(subject, subject.base())
-        plan = singles(subject, comparison.base, generator(settings.seed, "influence"))
+        length = subject.settings.seq_len
+        # Every position, whatever a trace says: the map is of what the model does, and an empty column says "none".
+        plan = singles(subject, comparison.base, generator(settings.seed, "influence"), torch.arange(1, length))
         differences = comparison.differences(plan.inputs)
-    length = subject.settings.seq_len
     largest = torch.zeros(length, length, dtype=torch.float64)
     for source in range(1, length):
         largest[:, source] = differences[plan.cuts == source].amax(0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from audits import audit
 from audits.experiments.bench._toy import Attention
+from audits.instruments.influence import influence_map
 from audits.instruments.sampling import FEW, is_traced
 from audits.results import Verdict
 from audits.subject import subject as subjects
@@ -145,3 +146,9 @@ def test_a_bias_of_zeros_is_no_switch_that_training_opens() -> None:
     """PyTorch's attention begins with zeros in `in_proj_bias`: that does not make every probe run twice."""
     whys = [probe.why for probe in audit(model(), seq_len=16).probes]
     assert not any("all-zero" in why for why in whys)
+
+
+def test_the_influence_map_has_every_position_whatever_the_trace_says() -> None:
+    """An empty column of the map says that nothing depends on that position: only the first is never changed."""
+    found = torch.tensor(influence_map(model(), Settings(vocab_size=VOCAB, seq_len=40)))
+    assert bool((found.diagonal()[1:] > 0).all())
