@@ -18,21 +18,10 @@ MAX_TRIGGERS = 8  # constants of a model that are tried as tokens, and as counts
 REPEATS = 3  # prefixes for each token id at least; of a large vocabulary only a sample is swept
 
 
-def count(subject: Subject, *, training: bool = False) -> int:
-    """Rows of `everywhere`."""
-    length = subject.settings.seq_len
-    cuts = len(sample(subject, torch.arange(1, length), training=training))
-    if subject.rows_afforded is not None and cuts < length - 1:
-        return cuts
-    return cuts * (2 * len(MAGNITUDES) + 1 if subject.settings.input == "features" else 4)
-
-
 def suffixes(subject: Subject, base: Tensor, gen: torch.Generator, cuts: Tensor | None = None) -> Changes:
-    """Everything from a cut on replaced: by new draws, one repeated token, features of each magnitude.
-
-    At the given cuts; else at every one, or at a few where the trace is complete.
-    """
-    cuts, length = _cuts(subject, base) if cuts is None else cuts, base.shape[1]
+    """Everything from a cut on replaced, at every cut or the given ones: by new draws, one token, each magnitude."""
+    length = base.shape[1]
+    cuts = torch.arange(1, length) if cuts is None else cuts
     fresh = subject.draw(len(cuts), length, gen)
     if subject.settings.input == "features":
         kinds = [fresh * magnitude for magnitude in MAGNITUDES] + [base + MAGNITUDES[0] * fresh]
@@ -42,11 +31,9 @@ def suffixes(subject: Subject, base: Tensor, gen: torch.Generator, cuts: Tensor 
 
 
 def singles(subject: Subject, base: Tensor, gen: torch.Generator, cuts: Tensor | None = None) -> Changes:
-    """A position changed by itself: to another token, or by features of each magnitude.
-
-    The given positions; else every one but the first, or a few where the trace is complete.
-    """
-    cuts, length = _cuts(subject, base) if cuts is None else cuts, base.shape[1]
+    """A position changed by itself, each but the first or the given ones: another token, or each magnitude."""
+    length = base.shape[1]
+    cuts = torch.arange(1, length) if cuts is None else cuts
     fresh = subject.draw(len(cuts), length, gen)
     if subject.settings.input == "features":
         kinds = [base + fresh * magnitude for magnitude in MAGNITUDES]
@@ -60,14 +47,25 @@ def singles(subject: Subject, base: Tensor, gen: torch.Generator, cuts: Tensor |
 
 def plans(subject: Subject, base: Tensor, gen: torch.Generator, *, training: bool = False) -> tuple[Changes, Changes]:
     """Every position changed by itself, and every suffix: few if the trace is complete, fewer if rows are dear."""
-    cuts = _cuts(subject, base, training=training)
-    if subject.rows_afforded is None or len(cuts) == base.shape[1] - 1:
-        return singles(subject, base, gen, cuts), suffixes(subject, base, gen, cuts)
-    alone, onward = cuts[::2], cuts[1::2]
-    return (
-        _one_kind_each(singles(subject, base, gen, alone), len(alone)),
-        _one_kind_each(suffixes(subject, base, gen, onward), len(onward)),
-    )
+    alone, onward, is_dear = _tried(subject, training=training)
+    both = singles(subject, base, gen, alone), suffixes(subject, base, gen, onward)
+    return (_one_kind_each(both[0], len(alone)), _one_kind_each(both[1], len(onward))) if is_dear else both
+
+
+def count(subject: Subject, *, training: bool = False) -> int:
+    """Rows of both."""
+    alone, onward, is_dear = _tried(subject, training=training)
+    if is_dear:
+        return len(alone) + len(onward)
+    return len(alone) * (2 * len(MAGNITUDES) + 1 if subject.settings.input == "features" else 4)
+
+
+def _tried(subject: Subject, *, training: bool) -> tuple[Tensor, Tensor, bool]:
+    """Positions that are changed, cuts, and whether each gets one kind of change only."""
+    length = subject.settings.seq_len
+    cuts = sample(subject, torch.arange(1, length), training=training)
+    is_dear = subject.is_dear and len(cuts) < length - 1
+    return (cuts[::2], cuts[1::2], True) if is_dear else (cuts, cuts, False)
 
 
 def everywhere(subject: Subject, base: Tensor, gen: torch.Generator, *, training: bool = False) -> Changes:
@@ -79,10 +77,6 @@ def some(subject: Subject, base: Tensor, gen: torch.Generator, rows: int) -> Cha
     """So many positions or suffixes, at random, changed."""
     cuts = torch.randperm(base.shape[1] - 1, generator=gen)[:rows] + 1
     return _one_kind_each(Changes.join([each(subject, base, gen, cuts) for each in (singles, suffixes)]), len(cuts))
-
-
-def _cuts(subject: Subject, base: Tensor, *, training: bool = False) -> Tensor:
-    return sample(subject, torch.arange(1, base.shape[1]), training=training)
 
 
 def _one_kind_each(plan: Changes, cuts: int) -> Changes:
@@ -114,7 +108,7 @@ def swept(subject: Subject) -> int:
     """Rows of a sweep: fewer where the trace is complete."""
     if not is_traced(subject):
         return SWEPT
-    return SWEPT // 6 if subject.rows_afforded is None else few(subject) // 2
+    return few(subject) if subject.is_dear else SWEPT // 6
 
 
 def stirring(subject: Subject, base: Tensor, cut: int, gen: torch.Generator) -> Changes:

@@ -127,7 +127,7 @@ def _plans(subject: Subject, length: int) -> dict[str, list[int]]:
     while left:
         taken.append(min(uneven[len(taken)], left))
         left -= taken[-1]
-    if subject.rows_afforded is not None and length > STEPS:
+    if subject.is_dear and length > STEPS:
         return {f"{STEPS} tokens after a prefill": [length - STEPS, *[1] * STEPS], "in uneven pieces": taken}
     half = max(1, length // 2)
     return {

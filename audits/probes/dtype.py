@@ -97,7 +97,7 @@ def _in_way(subject: Subject, way: _Way, own: _Way) -> Report:
 def _unmoved(subject: Subject, way: _Way, modes: tuple[Mode, ...]) -> Report | None:
     """The report where few changes move no earlier output, or the model does not run so; None where one moves."""
     try:
-        other = Subject(subject.original, subject.settings, way.dtype, subject.clock, modes)
+        other = Subject(subject.original, subject.settings, way.dtype, subject.clock, (*subject.modes, *modes))
         other.outputs = subject.outputs
         with other.preserve_state():
             plan = changes.some(other, other.base(), _generator(other), min(ROWS, other.rows()))

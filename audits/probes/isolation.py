@@ -30,7 +30,7 @@ def run(subject: Subject) -> Report:
     before = subject.run(base)
     if not comparable(before):
         return undetermined("the outputs hold NaN or infinite numbers")
-    few = REPLACED if subject.rows_afforded is None else REPLACED // 2
+    few = REPLACED // 2 if subject.is_dear else REPLACED
     return _replaced(subject, base[:few]) or _judge_smaller(subject, base, before)
 
 
@@ -52,7 +52,7 @@ def _trials(subject: Subject, base: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches with half of their rows replaced, and which ones those are [R]."""
     gen = generator(subject.settings.seed, "isolation")
     row, digits = torch.arange(len(base)), (len(base) - 1).bit_length()
-    for draw in range(max(HALVES if subject.rows_afforded is None else 1, digits)):
+    for draw in range(max(1 if subject.is_dear else HALVES, digits)):
         fresh = subject.draw(len(base), base.shape[1], gen)
         fresh = fresh * 10.0 ** (draw % 3) if subject.settings.input == "features" else fresh
         for digit in (0, 1):

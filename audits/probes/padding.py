@@ -111,7 +111,7 @@ def _other_content(subject: Subject, left: Padding) -> tuple[Tensor, Tensor]:
 
 
 def _rows(subject: Subject) -> int:
-    return ROWS if subject.rows_afforded is None else ROWS // 4
+    return ROWS // 4 if subject.is_dear else ROWS
 
 
 def _count(subject: Subject) -> int:

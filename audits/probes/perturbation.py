@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -11,7 +11,7 @@ from audits.instruments import adversary, changes
 from audits.instruments.differences import Changes, Comparison, Effects
 from audits.instruments.noise_floor import comparable
 from audits.instruments.probe import Probe, Report, Violation, batches, failed_control, undetermined
-from audits.instruments.sampling import in_words
+from audits.instruments.sampling import at_any_length, in_words
 from audits.results import Verdict
 from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
@@ -91,7 +91,11 @@ def _search(comparison: Comparison, state: _SearchState) -> None:
 
 def _search_further(comparison: Comparison, gen: torch.Generator, state: _SearchState) -> None:
     """Rare tokens and other prefixes, then inputs evolved to change rankings."""
-    _try(comparison, changes.sweep(comparison.subject, gen), state)
+    short = at_any_length(comparison.subject)
+    swept = comparison if short is comparison.subject else Comparison(short, short.base())
+    _try(swept, changes.sweep(short, gen), state)
+    if state.leak is not None and swept is not comparison:
+        state.leak = replace(state.leak, seen_in=short)
     evolved = adversary.search(comparison, gen) if state.leak is None else None
     if evolved is not None:
         _judge(comparison, *evolved, state)

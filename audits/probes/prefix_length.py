@@ -34,7 +34,7 @@ def run(subject: Subject) -> Report:
 
     Positive control: some output must differ from the first, so that a constant does not pass.
     """
-    base = subject.base(rows=min(2, subject.settings.batch) if subject.rows_afforded is None else 1)
+    base = subject.base(rows=1 if subject.is_dear else min(2, subject.settings.batch))
     whole = subject.run(base)
     if not comparable(whole):
         return undetermined("the outputs hold NaN or infinite numbers")
@@ -42,11 +42,11 @@ def run(subject: Subject) -> Report:
     half = max(1, base.shape[1] // 2)
     for length in (half, *(n for n in _lengths(subject) if n != half)):
         try:
-            effects[length] = float(max_abs_diff(subject.run(base[:, :length]), whole[:, :length]).max())
+            effects[length] = max_abs_diff(subject.run(base[:, :length]), whole[:, :length])
         except Exception as problem:
             refused[length] = type(problem).__name__
-        if length == half and effects.get(half) and _draws_by_shape(subject, base[:1], half):
-            return undetermined(f"a prefix of {half} differs from the whole sequence by {effects[half]:.2g}")
+        if length == half in effects and bool(effects[half].any()) and _draws_by_shape(subject, base[:1], half):
+            return undetermined(f"a prefix of {half} differs from the whole sequence by {effects[half].max():.2g}")
     if not effects:
         return not_applicable(f"the model takes no shorter sequence ({next(iter(refused.values()))})")
     if float(max_abs_diff(whole[:, :1].expand_as(whole), whole).max()) == 0:
@@ -58,7 +58,7 @@ def run(subject: Subject) -> Report:
 def _lengths(subject: Subject) -> list[int]:
     every = torch.arange(1, subject.settings.seq_len)
     tried = sample(subject, every)
-    if len(tried) == len(every) or subject.rows_afforded is not None:
+    if len(tried) == len(every) or subject.is_dear:
         return tried.tolist()
     borders = {n + step for n in (2**i for i in range(len(every).bit_length())) for step in (-1, 0, 1)}
     return sorted({*tried.tolist(), *borders} & {*every.tolist()})
@@ -82,11 +82,13 @@ def _skipped(shortest: int, refused: dict[int, str]) -> str:
     )
 
 
-def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, float]) -> Report:
+def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, Tensor]) -> Report:
     """Judge the length with the largest effect, each row alone; what shows among other rows only decides nothing."""
-    worst = max(effects, key=lambda length: effects[length])
-    alone = [max_abs_diff(subject.run(row[:, :worst]), subject.run(row)[:, :worst]) for row in base.split(1)]
-    spread = SAMPLED if subject.rows_afforded is None else 1
+    worst = max(effects, key=lambda length: float(effects[length].max()))
+    alone = [effects[worst]]
+    if len(base) > 1:
+        alone = [max_abs_diff(subject.run(row[:, :worst]), subject.run(row)[:, :worst]) for row in base.split(1)]
+    spread = 1 if subject.is_dear else SAMPLED
     compared = {worst, *list(effects)[:: max(1, len(effects) // spread)]}
 
     def measure(other: Subject) -> Tensor:
@@ -102,8 +104,8 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, flo
     every = base.shape[1] - 1
     tried = len(_lengths(subject))
     sampled = f" ({tried} of {every} lengths, because the trace is complete)" if tried < every else ""
-    if judged.verdict is Verdict.PASS and effects[worst] > explained and not rows_draw_apart(subject):
-        return undetermined(f"cutting the sequence at {worst} changes rows by {effects[worst]:.1e} among others only")
+    if judged.verdict is Verdict.PASS and float(effects[worst].max()) > explained and not rows_draw_apart(subject):
+        return undetermined(f"cutting the sequence at {worst} changes rows by {effects[worst].max():.1e} among others only")
     return judged.having(source=Site(worst, sink.row)).report(
         f"cutting the sequence at {worst} changes the output at position {sink.position} by {effect:.3g}",
         f"{len(effects)} prefixes{sampled} agree with the whole sequence to {effect:.1e} (floor {floor:.1e})",

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audits.subject.untouched import reaches_original
+
 REGISTRIES = ("_parameters", "_buffers", "_modules")
 
 
@@ -24,6 +26,14 @@ def copy_of(model: Any, device: str, dtype: torch.dtype | None) -> tuple[Any, bo
     for parameter in copied.parameters():  # TorchScript's modules have no requires_grad_, and copies with a graph
         parameter.requires_grad_(False) if parameter.is_leaf else parameter.detach_()
     return copied.eval(), True
+
+
+def copied_weights(model: nn.Module, copied: nn.Module) -> dict[int, Tensor]:
+    """The weight of a model of which each of its copy's is one, by id; none where the copy reaches the model."""
+    if reaches_original(model):
+        return {}
+    named = dict(model.named_parameters())
+    return {id(weight): named[name] for name, weight in copied.named_parameters() if name in named}
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:

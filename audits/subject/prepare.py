@@ -17,6 +17,7 @@ from audits.subject.arguments import vocabulary
 from audits.subject.call_convention import call_convention
 from audits.subject.fitting import HOW, fitted
 from audits.subject.force_float64 import SpoofDtype, force_float64
+from audits.subject.half_products import HalfProducts
 from audits.subject.hints import hint
 from audits.subject.operations import coarse_results, operations
 from audits.subject.outputs import MAIN, as_sequence, further_outputs, named_tensors
@@ -123,9 +124,10 @@ def float64_reference(subject: Subject) -> Subject | None:
 def _first_that_runs(model: Model, settings: Settings, clock: AuditClock) -> tuple[Subject, Tensor]:
     """The subject in the first dtype that runs, and its outputs."""
     error: Exception | None = None
+    modes = () if rows_afforded(model, settings) is None else (HalfProducts,)
     for dtype in _candidate_dtypes(model, settings):
         try:
-            subject = Subject(model, settings, dtype, clock)
+            subject = Subject(model, settings, dtype, clock, modes)
             with subject.preserve_state():
                 return subject, subject.run(subject.base())
         except SubjectError:

@@ -23,10 +23,11 @@ _CONTAINERS = (dict, list, set, deque, bytearray)
 
 @dataclass
 class _SavedTensor:
-    """A tensor, its version counter and a copy of its value."""
+    """A tensor, its version counter and dtype, and its value: a copy, or another tensor that stays equal to it."""
 
     tensor: Tensor
     version: int
+    dtype: torch.dtype
     value: Tensor
 
 
@@ -35,9 +36,14 @@ class Snapshot:
 
     Everything is restored in place and only where it changed, so restoring an unchanged model costs little. State that
     is not reachable from the model (globals, class attributes) is out of reach; the repeat-call probe looks for it.
+
+    Args:
+        model: what is saved.
+        copied_from: the tensor of which a large one is a cast copy, by its id: its value need not be kept twice.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, copied_from: dict[int, Tensor] | None = None) -> None:
+        self._copied_from = copied_from or {}
         self._tensors: list[_SavedTensor] = []
         self._containers: list[tuple[Any, Any]] = []  # and shallow copies of what they held
         self._generators: list[Callable[[], object]] = []  # that restore one each
@@ -71,7 +77,9 @@ class Snapshot:
     def _save(self, item: Any) -> list[Any]:
         """Save what `item` holds; returns the objects it refers to."""
         if isinstance(item, Tensor):
-            self._tensors.append(_SavedTensor(item, _version(item), item.detach().clone()))
+            kept = self._copied_from.get(id(item)) if item.numel() > MAX_COMPARED else None
+            value = item.detach().clone() if kept is None else kept.detach()
+            self._tensors.append(_SavedTensor(item, _version(item), item.dtype, value))
             return []
         if isinstance(item, (torch.Generator, random.Random, *numpy_generators())):
             self._generators.append(_restorer(item))
@@ -136,8 +144,8 @@ def _restore_container(live: Any, saved: Any) -> None:
 
 def _restore_tensor(saved: _SavedTensor) -> None:
     live = saved.tensor
-    if live.shape != saved.value.shape or live.dtype != saved.value.dtype:
-        live.data = saved.value.clone()
+    if live.shape != saved.value.shape or live.dtype != saved.dtype:
+        live.data = saved.value.to(live.device, saved.dtype, copy=True)
     elif _version(live) != saved.version or (_comparable(live) and not torch.equal(live, saved.value)):
         live.copy_(saved.value)
     saved.version = _version(live)

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from audits.subject.budget import OutOfTime
 from audits.subject.call_convention import call_convention
-from audits.subject.copying import copy_of
+from audits.subject.copying import copied_weights, copy_of
 from audits.subject.eager import uncompiled
 from audits.subject.embedding import EmbeddingTap
 from audits.subject.outputs import MAIN, as_sequence
@@ -27,10 +27,10 @@ Model = Callable[..., Any]
 ExtraKwargs = Callable[[Tensor, torch.dtype], dict[str, Any]]  # (inputs, dtype) -> further arguments of one call
 Mode = Callable[[], AbstractContextManager[object]]  # makes what is active during a call
 MAX_ELEMENTS = 2**26  # of an output held at once: half a GiB in float64
-MAX_TOKENS = 2048  # fed at once where rows are dear; our choice
+MAX_TOKENS = 1024  # fed at once where rows are dear; our choice
 CHEAP = 1e9  # floating-point operations of a row, about, up to which it costs nearly nothing
-AFFORDED = 2.5e11  # of these operations for the rows of one probe, where a row costs more
-ROWS = (8, 16)  # of these at least, and at most; our choice
+AFFORDED = 1.5e11  # of these operations for the rows of one probe, where a row costs more
+ROWS = (6, 16)  # of these at least, and at most; our choice
 SHORT = 96  # positions, the usual number, on which a dear model shows what it does at any length
 
 
@@ -89,7 +89,7 @@ class Subject:
         self.draws_randomly: bool | None = None
         named = dict(self.model.named_parameters()) if self.copied else {}
         self._weights = [named[name] for name in self.trainable if name in named]
-        self._snapshot = Snapshot(self.model)
+        self._snapshot = Snapshot(self.model, copied_weights(model, self.model) if self.copied else None)
         self.modes = modes
 
     # -- calling -------------------------------------------------------------------------------------------------
@@ -211,8 +211,8 @@ class Subject:
 
     def rows(self, outputs: Tensor | None = None) -> int:
         """How many rows to feed at once, given one row's outputs."""
-        dear = self.rows_afforded is not None
-        most = min(self.settings.batch, max(2, MAX_TOKENS // self.settings.seq_len)) if dear else self.settings.batch
+        few = max(2, MAX_TOKENS // self.settings.seq_len) if self.is_dear else self.settings.batch
+        most = min(self.settings.batch, few)
         return most if outputs is None else max(1, min(most, MAX_ELEMENTS // max(outputs[0].numel(), 1)))
 
     def _cast(self, inputs: Tensor) -> Tensor:
@@ -254,9 +254,14 @@ class Subject:
         """How many rows of the whole length a probe may run where a few will do; None: they cost nearly nothing."""
         return rows_afforded(self.model, self.settings)
 
+    @property
+    def is_dear(self) -> bool:
+        """Whether a row of the whole length costs so much that few are run."""
+        return self.rows_afforded is not None
+
     def shorter(self) -> Subject:
         """The same on a shorter sequence where rows are dear: for what a model does at any length."""
-        if self.rows_afforded is None or self.settings.seq_len <= SHORT:
+        if not self.is_dear or self.settings.seq_len <= SHORT:
             return self
         return self.variant(settings=replace(self.settings, seq_len=SHORT))
 
