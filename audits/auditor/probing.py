@@ -57,7 +57,10 @@ def run_probes(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]
         return {name: replace(run, report=_untried(run.report, names[0])) for name, run in runs.items()}
     with other.preserve_state():
         again = _run_each(other, [probe for probe in probes if runs[probe.name].report.applicable])
-    return {name: _together(run, again[name], names, other) if name in again else run for name, run in runs.items()}
+    return {
+        name: _together(subject, run, again[name], names, other) if name in again else run
+        for name, run in runs.items()
+    }
 
 
 def _untried(report: Report, name: str) -> Report:
@@ -67,10 +70,12 @@ def _untried(report: Report, name: str) -> Report:
     return undetermined(f"the all-zero weights ({name}) could not be tried with small values: {report.why}")
 
 
-def _together(run: ProbeRun, again: ProbeRun, names: tuple[str, ...], other: Subject) -> ProbeRun:
+def _together(subject: Subject, run: ProbeRun, again: ProbeRun, names: tuple[str, ...], other: Subject) -> ProbeRun:
     """A probe's run on the subject as it came, with that on the copy with small values in its all-zero weights."""
     second, weights = again.report, f"all-zero weights ({names[0]})"
-    if second.verdict is Verdict.LEAK:
+    if second.verdict is Verdict.LEAK and any(v.pair and _may_show(subject, v) for v in second.violations):
+        report = second  # found by what is tried on the copy only
+    elif second.verdict is Verdict.LEAK:
         violations = tuple(replace(v, seen_in=v.seen_in or other) for v in second.violations)
         why = f"{weights} hide a leak that training enables: with small values there, {second.why}"
         report = Report(Verdict.LEAK, why, violations)
@@ -80,7 +85,7 @@ def _together(run: ProbeRun, again: ProbeRun, names: tuple[str, ...], other: Sub
         report = run.report
     elif second.verdict is Verdict.PASS:
         also = f"; also with {len(names)} all-zero weights set to small values"
-        report = replace(run.report, why=run.report.why + also)
+        report = replace(second, why=second.why + also)
     else:
         report = undetermined(f"with small values in {weights}: {second.why}")
     return ProbeRun(report, run.forwards + again.forwards, run.seconds + again.seconds, again.locations)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from audits.instruments.changes import replace_from
-from audits.instruments.differences import Changes, Comparison, Effects
+from audits.instruments.differences import Changes, Comparison, Effects, digest
+from audits.instruments.reinit_zero_weights import zero_initialized
 from audits.subject.operations import Ran, record
 from audits.subject.subject import Subject
 
@@ -44,8 +45,19 @@ class Observed:
 def search(comparison: Comparison, gen: torch.Generator) -> tuple[Changes, Effects] | None:
     """Suffixes evolved to change rankings, all generations together, with effects; None if the subject ranks nothing.
 
-    Each goal has a population of its own; all goals share the forward passes.
+    From an equal state of the generator it is done once. Where weights are all zero, which switches paths off, nothing
+    is evolved: the subject is tried again with small values there.
     """
+    if zero_initialized(comparison.subject):
+        return None
+    tried = ("evolved", comparison.training, digest(comparison.base, gen.get_state()))
+    found, state = comparison.once(tried, lambda: (_evolve(comparison, gen), gen.get_state()))
+    gen.set_state(state)
+    return found
+
+
+def _evolve(comparison: Comparison, gen: torch.Generator) -> tuple[Changes, Effects] | None:
+    """The same. Each goal has a population of its own; all goals share the forward passes."""
     subject, base = comparison.subject, comparison.base
     ranked = len(_observe(comparison, base).compared)
     if not ranked:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from audits.subject.budget import OutOfTime
 from audits.subject.randomness import generator
 from audits.subject.subject import Subject
 
+T = TypeVar("T")
 MAX_CONFIRMED = 3  # strongest rows run again alone
 
 
@@ -168,6 +171,14 @@ def judge_latest(pair: Pair, stop: int, judge_pair: Callable[[Pair], Judged]) ->
     return judged
 
 
+def digest(*tensors: Tensor | None) -> bytes:
+    """A short digest of what tensors hold."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        hashed.update(b"" if tensor is None else tensor.contiguous().numpy().data)
+    return hashed.digest()
+
+
 class Comparison:
     """Compares rows with the base run in the same slot of an equally shaped batch, so that rounding is equal too."""
 
@@ -202,8 +213,13 @@ class Comparison:
         return torch.cat(parts).cpu()
 
     def measure(self, changes: Changes) -> Effects:
-        """The effect of each change on outputs before and after its cut."""
-        return Effects.of(self.differences(changes.inputs, changes.bases), changes.cuts)
+        """The effect of each change on outputs before and after its cut; of the same changes it is measured once."""
+        tried = ("effects", self.training, digest(self.base, changes.inputs, changes.bases))
+        return self.once(tried, lambda: Effects.of(self.differences(changes.inputs, changes.bases), changes.cuts))
+
+    def once(self, tried: Hashable, find: Callable[[], T]) -> T:
+        """What a trial finds, remembered where equal calls are equal."""
+        return find() if self.noise else self.subject.once(tried, find)
 
     def strongest(self, effects: Effects) -> Iterator[int]:
         """The few rows with the largest effect before their cut, in that order, if above the noise: to be confirmed."""

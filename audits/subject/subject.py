@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from audits.subject.randomness import generator, pinned
 from audits.subject.settings import Settings
 from audits.subject.snapshot import Snapshot
 
+T = TypeVar("T")
 Model = Callable[..., Any]
 ExtraKwargs = Callable[[Tensor, torch.dtype], dict[str, Any]]  # (inputs, dtype) -> further arguments of one call
 Mode = Callable[[], AbstractContextManager[object]]  # makes what is active during a call
@@ -54,7 +55,7 @@ class Subject:
         noise: how far calls that ought to be equal differ; None until measured.
         draws_randomly: whether outputs in evaluation mode depend on the global generators; None until tried.
         reproducible: whether an effect has been measured repeatedly and was equal to the last bit.
-        traces: what traced passes found, by whether in training mode.
+        known: what was found once and for all, by what was tried.
         clock: budget and progress of the audit, shared with `float32_copy` and `float64_reference`.
     """
 
@@ -82,7 +83,7 @@ class Subject:
         self.compute_dtype = self.dtype
         self.in_dtype: Callable[[str], Subject | None] = lambda name: None  # noqa: ARG005 - there is none
         self._made: dict[str, Subject | None] = {}
-        self.traces: dict[bool, Any] = {}
+        self.known: dict[Hashable, Any] = {}
         self.same_path = False
         self.noise: float | None = None
         self.reproducible = False
@@ -158,10 +159,17 @@ class Subject:
     def variant(self, **attributes: Any) -> Subject:
         """The same model called or judged in another way, and so its copies in other dtypes."""
         other = copy.copy(self)
-        other._made, other.traces = {}, {}
+        other._made, other.known = {}, {}
         other.in_dtype = lambda name: (made := self._in_dtype(name)) and made.variant(**attributes)
         vars(other).update(attributes)
         return other
+
+    def once(self, tried: Hashable, find: Callable[[], T]) -> T:
+        """What `find` returns; of the same trial it is called once only."""
+        if tried not in self.known:
+            self.known[tried] = find()
+        found: T = self.known[tried]
+        return found
 
     @property
     def plan(self) -> Any:

@@ -47,11 +47,12 @@ class Trace:
 
 def traced(subject: Subject, *, training: bool = False) -> Trace:
     """What a pass on the base input finds; the subject remembers it."""
-    if training not in subject.traces:
+
+    def find() -> Trace:
         base = subject.base()
-        subject.traces[training] = trace(subject, base, positions(base), training=training)
-    found: Trace = subject.traces[training]
-    return found
+        return trace(subject, base, positions(base), training=training)
+
+    return subject.once(("trace", training), find)
 
 
 def positions(inputs: Tensor) -> Tensor:
