@@ -87,7 +87,8 @@ def _violations_found(
 
 def _in_slots(subject: Subject, violation: Violation, finding: Finding) -> Finding:
     """The finding in slots of the arguments and the output, where a contract has clocks of its own."""
-    plan, length = subject.plan, subject.settings.seq_len
+    leaking = subject if violation.seen_in is None else violation.seen_in
+    plan, length = leaking.plan, leaking.settings.seq_len
     if plan is None:
         return finding
     source, sink = violation.source.position, violation.sink.position
