@@ -119,7 +119,7 @@ def _guessed(decoded: Decoding, step: Step, base: Tensor, whole: Tensor, report:
     judged = judged.having(seen_in=_seen_in(subject))
     sink = judged.violation.sink
     return judged.report(
-        f"after {GUESSES} guesses taken back, decoding differs at {_at(subject, sink.position)} "
+        f"after {GUESSES} guesses taken back, decoding differs at position {sink.position} "
         f"by {judged.violation.effect:.3g} from one pass",
         f"{report.why}; also with {GUESSES} guesses taken back before each piece",
     )
@@ -150,7 +150,7 @@ def _judge(decoded: Decoding, step: Step, base: Tensor, whole: Tensor, differenc
     judged = judged.having(seen_in=_seen_in(subject))
     found = judged.violation
     return judged.report(
-        f"decoding {name} differs at {_at(subject, found.sink.position)} by {found.effect:.3g} from one pass",
+        f"decoding {name} differs at position {found.sink.position} by {found.effect:.3g} from one pass",
         f"decoding {', '.join(differences)} equals one pass (floor {found.noise_floor:.1e})",
     )
 
@@ -158,13 +158,6 @@ def _judge(decoded: Decoding, step: Step, base: Tensor, whole: Tensor, differenc
 def _seen_in(subject: Subject) -> Subject | None:
     """The subject, where its positions are others than the audit's."""
     return None if _is_plain(subject) else subject
-
-
-def _at(subject: Subject, position: int | None) -> str:
-    """A position in words: the output that it has under clocks of its own."""
-    if _is_plain(subject) or position is None:
-        return f"position {position}"
-    return f"output {subject.plan.output_at(subject.settings.seq_len, position)}"
 
 
 def _plans(decoded: Decoding) -> dict[str, list[int]]:

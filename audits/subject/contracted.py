@@ -174,6 +174,17 @@ class Plan:
         due = (layout(self.clocks, length).outputs == position).nonzero()
         return int(due[0]) if len(due) else None
 
+    def input_named(self, length: int, position: int) -> str:
+        """The slots that become available at a position of so many, and when, in words; empty where none does."""
+        _, available = self.clocks.times(self.clocks.slots)
+        slots = self.slots_at(length, position).items()
+        return ", ".join(f"{name} {slot} (available at {float(available[name][slot]):g})" for name, slot in slots)
+
+    def output_named(self, length: int, position: int) -> str:
+        """The output that is due at a position of so many, and when, in words; empty where none is."""
+        output, (due, _) = self.output_at(length, position), self.clocks.times(self.clocks.slots)
+        return "" if output is None else f"output {output} (due at {float(due[output]):g})"
+
     def only(self, name: str, base: Tensor, changed: Tensor) -> Tensor:
         """Inputs [R, L, ...] that differ from the base in one argument alone."""
         parts = zip(self.varied, self._parts(base), self._parts(changed), strict=True)
