@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -13,10 +14,12 @@ from torch.nn import functional
 
 from audits.formatting import error_text
 from audits.instruments.differences import judge_calls
-from audits.instruments.noise_floor import max_abs_diff, noise_of, rounding, scale_of
+from audits.instruments.noise_floor import comparable, max_abs_diff, noise_of, rounding, scale_of
 from audits.instruments.probe import Probe, Report, failed_control, not_applicable, undetermined
 from audits.results import Verdict
 from audits.subject.decoding import Decoding, decoding
+from audits.subject.padding import UNAMBIGUOUS, Padding, candidates, padded
+from audits.subject.padding import told as padding_told
 from audits.subject.randomness import generator
 from audits.subject.settings import SubjectError
 from audits.subject.streaming import (
@@ -36,10 +39,11 @@ from audits.subject.subject import Subject
 GUESSES = 3  # tokens that are guessed and taken back, as in speculative decoding; our choice
 STEPS = 16  # tokens that are decoded one by one where a call is dear; our choice
 PIECES = 4  # before each of which that is done
+SHARE = 3  # one position in so many is padding; our choice
 
 
 def run(subject: Subject) -> Report:
-    """Prefill and decode in several piece sizes, and after guesses that are taken back, against one parallel pass.
+    """Prefill and decode in several piece sizes, after guesses that are taken back, and padded, against one pass.
 
     Streams through a method `stream(piece, state=None) -> (outputs, state)`, or through the `past_key_values`,
     `cache_params` or `state` of Hugging Face and fla. Positive control: the streamed outputs of another input must
@@ -79,7 +83,10 @@ def run(subject: Subject) -> Report:
         return not_applicable("its cache is not continued piece by piece: give it a method stream(piece, state)")
     if report.verdict is Verdict.PASS and (early := _early(decoded, whole, found)):
         return (not_applicable if guess else undetermined)(early)
-    report = report if report.verdict is Verdict.LEAK or refused else _guessed(decoded, step, base, whole, report)
+    if report.verdict is Verdict.PASS and not refused:
+        report = _guessed(decoded, step, base, whole, report)
+    if report.verdict is Verdict.PASS and not refused:
+        report = _padded(decoded, base, report)
     if not refused:
         return report
     verdict = Verdict.LEAK if report.verdict is Verdict.LEAK else Verdict.UNDETERMINED
@@ -123,6 +130,51 @@ def _guessed(decoded: Decoding, step: Step, base: Tensor, whole: Tensor, report:
         f"by {judged.violation.effect:.3g} from one pass",
         f"{report.why}; also with {GUESSES} guesses taken back before each piece",
     )
+
+
+def _padded(decoded: Decoding, base: Tensor, report: Report) -> Report:
+    """A pass, unless a row that is padded at the left is continued otherwise than one pass computes it."""
+    subject, length = decoded.subject, base.shape[1]
+    padding = _left_padding(subject, base)
+    if padding is None:
+        return report
+    sizes, outputs = [length - length // 2, *[1] * (length // 2)], padded(subject, padding).run(base)
+
+    def measure(other: Subject) -> Tensor:
+        masked = padded(other, padding)
+        step = streaming(masked)
+        assert step is not None
+        return _stream(replace(decoded, subject=masked), step, base, sizes).due
+
+    try:
+        found = measure(subject)
+    except Exception as problem:  # its cache may take the mask of a piece alone
+        return replace(report, why=f"{report.why}; not {padding}: {error_text(problem)}")
+    judged = judge_calls(subject, measure, found, scale=scale_of(outputs), noise=noise_of(subject))
+    judged = judged.having(seen_in=padded(subject, padding))
+    violation = judged.violation
+    alone = max_abs_diff(subject.run(base[:, padding.left :]), outputs[:, padding.left :])
+    unpadded = "without padding" if float(alone.max()) <= rounding(subject, scale_of(outputs)) else "in one pass"
+    return judged.report(
+        f"given {padding.name} with {padding}, decoding differs at position {violation.sink.position} "
+        f"by {violation.effect:.3g} from the same row {unpadded}",
+        f"{report.why}; also {padding}, as {unpadded}",
+    )
+
+
+def _left_padding(subject: Subject, base: Tensor) -> Padding | None:
+    """A mask that a model that takes a cache may be given in every call, and takes in one pass; None without one."""
+    named = (*padding_told(subject), *(name for name in UNAMBIGUOUS if name.endswith("attention_mask")))
+    name = next((name for name in named if name in subject.convention.keywords), None)
+    if name is None or own_stream(subject):
+        return None
+    count, positions = max(1, base.shape[1] // SHARE), "position_ids" in subject.convention.keywords
+    for padding in candidates(name, told=True):
+        left = replace(padding, left=count, positions=positions)
+        with suppress(Exception):
+            if comparable(padded(subject, left).run(base)):
+                return left
+    return None
 
 
 def _guess_sizes(length: int) -> list[int]:

@@ -355,3 +355,45 @@ def test_a_guess_that_stays_after_it_was_taken_back_is_a_leak(model: nn.Module) 
     probe = decoded(model)
     assert probe.verdict is Verdict.LEAK
     assert "after 3 guesses taken back" in probe.why
+
+
+# -- padding at the left -------------------------------------------------------------------------------------------
+
+
+class PaddedSums(Sums):
+    """Sums of real tokens, each weighted by its position among them."""
+
+    def __init__(self, leaks: bool) -> None:
+        super().__init__()
+        self.leaks = leaks
+
+    def forward(
+        self, tokens: Tensor, attention_mask: Tensor | None = None, past_key_values: Any = None, use_cache: bool = False
+    ) -> Any:
+        state, seen = past_key_values or (None, 0)
+        length = seen + tokens.shape[1]
+        real = torch.ones(len(tokens), length) if attention_mask is None else attention_mask
+        positions = (real.cumsum(1) - 1).clamp(0)[:, seen:]
+        if self.leaks and seen:  # counted in the cache, padding included: the planted defect
+            positions = torch.arange(seen, length).expand(len(tokens), -1)
+        x = self.embedding(tokens) * (real[:, seen:] * (1 + positions))[..., None].to(self.head.weight)
+        sums = x.cumsum(1) + (0 if state is None else state)
+        logits = self.head((sums / 50).tanh())
+        return {"logits": logits, "past_key_values": (sums[:, -1:], length)} if use_cache else logits
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+@pytest.mark.parametrize("told", [None, Contract(inputs={"tokens": "past:tokens", "attention_mask": "padding"})])
+def test_a_row_padded_at_the_left_is_decoded_as_the_same_row_without_padding(
+    leaks: bool, told: Contract | None
+) -> None:
+    result = audit(PaddedSums(leaks).eval(), vocab_size=VOCAB, seq_len=LENGTH, contract=told)
+    probe = next(probe for probe in result.probes if probe.name == "decode")
+    assert probe.verdict is (Verdict.LEAK if leaks else Verdict.PASS), probe.why
+    assert [finding.leak_class for finding in result.findings] == ["decode"] * leaks
+    if leaks:
+        assert "given attention_mask with 8 padded at the left, decoding differs at position " in probe.why
+        assert probe.why.endswith("from the same row without padding")
+        assert result.findings[0].line is not None
+    else:
+        assert probe.why.endswith("also 8 padded at the left, as without padding")
