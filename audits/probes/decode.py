@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from audits.formatting import error_text
 from audits.instruments.differences import judge_calls
 from audits.instruments.noise_floor import comparable, max_abs_diff, noise_of, rounding, scale_of
 from audits.instruments.probe import Probe, Report, failed_control, not_applicable, undetermined
+from audits.instruments.streamed import Streamed, streamed
 from audits.results import Verdict
 from audits.subject.decoding import Decoding, decoding
 from audits.subject.padding import UNAMBIGUOUS, Padding, candidates, padded
 from audits.subject.padding import told as padding_told
-from audits.subject.randomness import generator
 from audits.subject.settings import SubjectError
-from audits.subject.streaming import (
-    CACHES,
-    OTHERS,
-    Piece,
-    Step,
-    is_guess,
-    outputs_of_piece,
-    own_stream,
-    pieces,
-    streaming,
-    told,
-)
+from audits.subject.streaming import CACHES, OTHERS, Step, is_guess, own_stream, streaming, told
 from audits.subject.subject import Subject
 
 GUESSES = 3  # tokens that are guessed and taken back, as in speculative decoding; our choice
@@ -60,11 +45,11 @@ def run(subject: Subject) -> Report:
     base = subject.base()
     whole = subject.run(base)
     plans = _plans(decoded)
-    found: dict[str, _Streamed] = {}
+    found: dict[str, Streamed] = {}
     refused: dict[str, Exception] = {}
     for name, sizes in plans.items():
         try:
-            found[name] = _stream(decoded, step, base, sizes, whole)
+            found[name] = streamed(decoded, step, base, sizes, whole)
         except Exception as problem:
             refused[name] = problem
     first = next(iter(refused.values()), None)
@@ -74,8 +59,8 @@ def run(subject: Subject) -> Report:
         excuses = NotImplementedError if own_stream(subject) else (NotImplementedError, SubjectError)
         excused = not told(subject) and (guess or isinstance(first, excuses))
         return (not_applicable if excused else undetermined)(f"streaming {raised}")
-    other, differences = subject.base(2)[1:], {name: streamed.due for name, streamed in found.items()}
-    if not _stream(decoded, step, other, plans[next(iter(found))], whole).differs:
+    other, differences = subject.base(2)[1:], {name: each.due for name, each in found.items()}
+    if not streamed(decoded, step, other, plans[next(iter(found))], whole).differs:
         return failed_control("another input streams to the same output")
     report = _judge(decoded, step, base, whole, differences)
     understood = any(_continues(subject, whole, differences[name], plans[name]) for name in differences)
@@ -83,7 +68,7 @@ def run(subject: Subject) -> Report:
         return not_applicable("its cache is not continued piece by piece: give it a method stream(piece, state)")
     if report.verdict is Verdict.PASS and (early := _early(decoded, whole, found)):
         return (not_applicable if guess else undetermined)(early)
-    if report.verdict is Verdict.PASS and not refused:
+    if report.verdict is not Verdict.LEAK and not refused:
         report = _guessed(decoded, step, base, whole, report)
     if report.verdict is Verdict.PASS and not refused:
         report = _padded(decoded, base, report)
@@ -97,7 +82,7 @@ def _is_plain(subject: Subject) -> bool:
     return subject.plan is None or subject.plan.is_plain
 
 
-def _early(decoded: Decoding, whole: Tensor, found: dict[str, _Streamed]) -> str:
+def _early(decoded: Decoding, whole: Tensor, found: dict[str, Streamed]) -> str:
     """Why nothing can be said of outputs that differ and were returned before they are due; empty where none did."""
     name = max(found, key=lambda key: float(found[key].early.max()))
     early = found[name].early
@@ -116,7 +101,7 @@ def _guessed(decoded: Decoding, step: Step, base: Tensor, whole: Tensor, report:
     subject, sizes = decoded.subject, decoded.pieces(_guess_sizes(base.shape[1]))
 
     def measure(other: Subject) -> Tensor:
-        return _stream(replace(decoded, subject=other), step, base, sizes, guesses=GUESSES).due
+        return streamed(replace(decoded, subject=other), step, base, sizes, guesses=GUESSES).due
 
     try:
         found = measure(subject)
@@ -144,7 +129,7 @@ def _padded(decoded: Decoding, base: Tensor, report: Report) -> Report:
         masked = padded(other, padding)
         step = streaming(masked)
         assert step is not None
-        return _stream(replace(decoded, subject=masked), step, base, sizes).due
+        return streamed(replace(decoded, subject=masked), step, base, sizes).due
 
     try:
         found = measure(subject)
@@ -194,7 +179,7 @@ def _judge(decoded: Decoding, step: Step, base: Tensor, whole: Tensor, differenc
     subject, sizes = decoded.subject, _plans(decoded)[name]
 
     def measure(other: Subject) -> Tensor:
-        return _stream(replace(decoded, subject=other), step, base, sizes).due
+        return streamed(replace(decoded, subject=other), step, base, sizes).due
 
     # Measured around the streams again: what drifts with time is no effect of streaming.
     noise = max(noise_of(subject), 4 * float(max_abs_diff(whole, subject.run(base)).max()))
@@ -230,65 +215,6 @@ def _plans(decoded: Decoding) -> dict[str, list[int]]:
     if decoded.subject.rows_afforded is not None and length > STEPS:
         plans = {f"{STEPS} tokens after a prefill": [length - STEPS, *[1] * STEPS], "in uneven pieces": taken}
     return {name: decoded.pieces(sizes) for name, sizes in plans.items()}
-
-
-class _Streamed(NamedTuple):
-    """How far streamed outputs differ from one pass, [N]: those that were due when they were returned; the others."""
-
-    due: Tensor
-    early: Tensor
-
-    @property
-    def differs(self) -> bool:
-        """Whether any does."""
-        return bool(self.due.any() or self.early.any())
-
-
-def _stream(
-    decoded: Decoding, step: Step, inputs: Tensor, sizes: list[int], whole: Tensor | None = None, guesses: int = 0
-) -> _Streamed:
-    """All pieces against one pass; before each but the first so many guesses are tried and taken back."""
-    subject = decoded.subject
-    fed: list[int] = []  # positions, when each output was returned
-
-    def streamed(model: Any, given: Tensor) -> Any:
-        state, parts, past = None, [], 0
-        for piece in pieces(subject, given, sizes):
-            if guesses and past:
-                state = _taken_back(step, model, _guess(subject, given, past, guesses), state, past)
-            output, state = step(model, piece, state, past)
-            past += piece.shape[1]
-            parts.append(outputs_of_piece(subject, output, piece))
-            fed.extend([past] * parts[-1].shape[1])
-        missing = decoded.length - len(fed)
-        if missing < 0 or bool((decoded.needed[len(fed) :] <= decoded.length).any()):
-            raise SubjectError(f"decoding returned {len(fed)} outputs in place of {decoded.length}")
-        return functional.pad(torch.cat(parts, dim=1), (0, 0, 0, missing))
-
-    outputs = subject.call(streamed, inputs)
-    found = max_abs_diff(outputs, subject.run(inputs) if whole is None else whole)[0].cpu()
-    found[len(fed) :] = 0
-    early = decoded.is_early(torch.tensor([*fed, *[decoded.length] * (decoded.length - len(fed))]))
-    return _Streamed(found.where(~early, 0.0), found.where(early, 0.0))
-
-
-def _guess(subject: Subject, given: Tensor, past: int, guesses: int) -> Tensor | Piece:
-    """So many tokens that do not follow; under a contract, of another input."""
-    gen = generator(subject.settings.seed, "guesses")
-    if subject.plan is None:
-        return subject.draw(len(given), guesses, gen).to(given)
-    other = subject.draw(len(given), given.shape[1], gen).to(given)
-    return Piece(other, past, min(past + guesses, given.shape[1]))
-
-
-def _taken_back(step: Step, model: Any, guess: Tensor | Piece, state: Any, past: int) -> Any:
-    """The state after a guess that was rejected: cropped where a cache offers that, else the one before, copied."""
-    crops = callable(getattr(state, "crop", None))
-    before = state if crops else copy.deepcopy(state)
-    _, after = step(model, guess, state, past)
-    if crops:
-        after.crop(-guess.shape[1])
-    return after if crops else before
 
 
 def _forwards(subject: Subject) -> int:
