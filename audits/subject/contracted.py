@@ -45,6 +45,7 @@ class Plan:
         parameters: of the model.
         settings: in the terms of the model's own input.
         decoded: whether it is continued piece by piece (`decoding`).
+        change: of the values [B, n, ...] of a varied argument, by its name, before the model is given them.
     """
 
     clocks: Clocks
@@ -53,6 +54,7 @@ class Plan:
     parameters: tuple[inspect.Parameter, ...]
     settings: Settings
     decoded: bool = False
+    change: Callable[[str, Tensor], Tensor] = lambda _, values: values
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
         """Nothing of it changes."""
@@ -115,7 +117,10 @@ class Plan:
         """The arguments of the model by name; of those that have the sequence's slots, a part of them."""
         dtype = inputs.dtype if inputs.is_floating_point() else _floating(model)
         parts = zip(self.varied, self._parts(inputs), strict=True)
-        given = {a.name: self._placed(a, self._values(a, own, found, dtype)[:, part]) for a, own in parts}
+        given = {
+            a.name: self._placed(a, self.change(a.name, self._values(a, own, found, dtype)[:, part]))
+            for a, own in parts
+        }
         others = {a.name: self.fixed(a, found.slots, model, inputs.device, part) for a in self.others}
         return given | {name: value.expand(len(inputs), *value.shape[1:]) for name, value in others.items()}
 
