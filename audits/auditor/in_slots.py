@@ -12,7 +12,7 @@ from typing import Any
 
 from audits.instruments.differences import response
 from audits.instruments.probe import Report, Violation
-from audits.results import Finding, TraceStep
+from audits.results import STRUCTURAL, Finding, TraceStep, Verdict
 from audits.subject.subject import Subject
 
 # How reasons call a position of the input, and one of the output.
@@ -23,12 +23,14 @@ INPUTS = re.compile(
 OUTPUTS = re.compile(
     r"the output at position (\d+)|(?<=at )position (\d+)|(?<=reaches )position (\d+)|output (\d+)(?= has derivative)"
 )
+WITHOUT_LEAK = (STRUCTURAL, "a decision at")  # how other reasons begin that name positions; errors of models may too
 
 
 def reason_in_slots(subject: Subject, report: Report) -> Report:
     """The report with a reason in slots, where a contract has clocks of its own."""
     plan, length = _clocked(subject, report.violations[0] if report.violations else None)
-    if plan is None or plan.is_plain:
+    speaks = report.verdict is Verdict.LEAK or report.why.startswith(WITHOUT_LEAK)
+    if plan is None or plan.is_plain or not speaks:
         return report
 
     def named(name: Callable[[int, int], str]) -> Callable[[re.Match[str]], str]:

@@ -68,7 +68,7 @@ def decoding(subject: Subject) -> Decoding:
     many = max(1, round(outputs * together / slots))  # outputs of so many slots
     length = min(outputs // many * subject.settings.seq_len // plan.clocks.length, slots // together)
     if length < 2:
-        raise SubjectError(f"its {outputs} outputs of {slots} slots come in one piece")
+        raise SubjectError(f"all {slots} slots are fed in one piece: nothing can be decoded")
     contract = replace(
         plan.contract,
         lookahead=0,

@@ -212,6 +212,22 @@ class Frames(Clocked):
     hop = 4
 
 
+class Samples(Frames):
+    """A sample for each sample, made of its frame."""
+
+    def forward(self, x: Tensor, before: Tensor | None = None) -> dict[str, Tensor]:
+        found = super().forward(x, before)
+        return found | {"logits": found["logits"].repeat_interleave(4, 1)}
+
+
+class Upsampled(Clocked):
+    """Two outputs for each slot."""
+
+    def forward(self, x: Tensor, before: Tensor | None = None) -> dict[str, Tensor]:
+        found = super().forward(x, before)
+        return found | {"logits": found["logits"].repeat_interleave(2, 1)}
+
+
 class Ahead(Clocked):
     ahead = 2
 
@@ -232,6 +248,8 @@ CLOCKED: dict[str, tuple[type[Clocked], Contract]] = {
     "prefix": (Prefix, Contract(prefix=5, cache="before=after")),
     "hop": (Frames, Contract(hop=4, cache="before=after")),
     "hop by its own clock": (Frames, Contract(due=lambda frame: 4 * frame + 3, cache="before=after")),
+    "hop, sample by sample": (Samples, Contract(hop=4, cache="before=after")),
+    "two outputs a slot": (Upsampled, Contract(due=lambda output: output // 2, cache="before=after")),
     "before": (Strict, Contract(inputs={"x": "before:features:2"}, cache="before=after")),
     "late outputs": (Ahead, Contract(lookahead=2, stream=Stream(late))),
 }
@@ -249,7 +267,7 @@ def test_under_clocks_of_its_own_a_model_is_decoded_too(name: str, forgets: bool
         sink = result.findings[0].sink.position
         assert f"differs at output {sink} (due at " in by_name["decode"].why
         assert sink is not None
-        assert sink < LENGTH // kind.hop
+        assert sink < 2 * LENGTH
         assert result.findings[0].line is not None
     else:
         assert result.verdict is Verdict.PASS, result
@@ -262,6 +280,16 @@ def test_an_output_that_is_returned_before_it_is_due_decides_nothing_where_it_di
     assert (probe.verdict, probe.applicable) == (Verdict.UNDETERMINED, True)
     assert "is returned before all that it may depend on was fed" in probe.why
     assert decoded(Ahead(True), input="features", width=2, contract=told).verdict is Verdict.LEAK
+
+
+def test_one_output_of_everything_cannot_be_decoded_in_pieces():
+    class Whole(Clocked):
+        hop = LENGTH
+
+    told = Contract(due=lambda output: output + LENGTH - 2, cache="before=after")
+    probe = decoded(Whole(False), input="features", width=2, contract=told)
+    assert (probe.verdict, probe.applicable) == (Verdict.UNDETERMINED, True)
+    assert probe.why == f"under this contract, all {LENGTH} slots are fed in one piece: nothing can be decoded"
 
 
 def test_outputs_that_are_never_returned_are_refused():
