@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from audits.auditor.discrete_inputs import class_through_argument
 from audits.instruments.derivatives import all_derivatives
 from audits.instruments.locate import Location, find_location
 from audits.instruments.noise_floor import max_abs_diff, rounding, scale_of
@@ -61,8 +62,10 @@ def classify(
         return LeakClass.STATISTIC
     if probe == "gradient" or _differentiable(subject, violation, reports):
         return LeakClass.DENSE
-    if violation.pair is None or (subject.plan is not None and subject.plan.is_discrete):
+    if violation.pair is None:
         return LeakClass.UNKNOWN
+    if subject.plan is not None and subject.plan.is_discrete:
+        return class_through_argument(subject, violation)
     found = _without_gradient(subject, violation.pair, violation.effect)
     # Of a model that refuses derivatives, a smooth response says only that there is no choice.
     refused = "gradient" in reports and not reports["gradient"].applicable

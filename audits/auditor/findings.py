@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from audits.auditor.classify import classify, violations_of
+from audits.auditor.in_slots import finding_in_slots
 from audits.auditor.parting import parted
 from audits.auditor.probing import ProbeRun, run_probes
-from audits.instruments.differences import response
 from audits.instruments.locate import Location
 from audits.instruments.probe import Report, Violation
 from audits.probes._registry import all_probes
@@ -82,35 +82,7 @@ def _violations_found(
                 changed=violation.changed,
                 trace=line.trace,
             )
-            yield _in_slots(subject, violation, finding), violation.pair is not None
-
-
-def _in_slots(subject: Subject, violation: Violation, finding: Finding) -> Finding:
-    """The finding in slots of the arguments and the output, where a contract has clocks of its own."""
-    plan, length = subject.plan, subject.settings.seq_len
-    if plan is None:
-        return finding
-    source, sink = violation.source.position, violation.sink.position
-    slots = plan.slots_at(length, source) if source is not None else {}
-    name = next((name for name in slots if len(slots) == 1 or _alone(subject, violation, name)), next(iter(slots), ""))
-    output = plan.output_at(length, sink) if sink is not None else None
-    clocks = plan.clocks_of(name, slots[name], output) if name and output is not None else ""
-    return replace(
-        finding,
-        source=replace(finding.source, position=slots.get(name, source)),
-        sink=replace(finding.sink, position=sink if output is None else output),
-        argument=name,
-        clocks=clocks,
-    )
-
-
-def _alone(subject: Subject, violation: Violation, name: str) -> bool:
-    """Whether changing one argument alone shows a violation."""
-    pair, leaking = violation.pair, violation.seen_in or subject
-    if pair is None:
-        return True
-    one = replace(pair, changed=subject.plan.only(name, pair.base, pair.changed))
-    return float(response(leaking, one).max()) > violation.noise_floor
+            yield finding_in_slots(subject, violation, finding), violation.pair is not None
 
 
 def _traced(reports: Mapping[str, Report]) -> bool:

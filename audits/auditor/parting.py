@@ -18,8 +18,7 @@ from audits.instruments.tracing.attribution import attribute
 from audits.instruments.tracing.taint_map import storage_key
 from audits.results import CALLERS_INPUT
 from audits.subject.budget import OutOfTime
-from audits.subject.outputs import as_sequence
-from audits.subject.streaming import streaming
+from audits.subject.streaming import outputs_of_piece, pieces, streaming
 from audits.subject.subject import ExtraKwargs, Subject
 
 Parting = Iterator[Divergence | None]
@@ -152,40 +151,48 @@ def _packed(subject: Subject, violation: Violation) -> Parting:
 
 
 def _continued(subject: Subject, violation: Violation) -> Parting:
-    """One pass, and the piece of a stream that holds the first position that differs."""
+    """One pass, and the piece of a stream that returns the first position that differs."""
     step, base = streaming(subject), subject.base()
     assert step is not None
     length, sink = base.shape[1], violation.sink.position or 0
     whole, first, _ = _logged(subject, base)
     half = max(1, length // 2)
+    together = 1 if subject.plan is None else subject.plan.clocks.capacity
     for sizes in ([1] * length, [half, *[1] * (length - half)], [3] * (length // 3) + [length % 3] * (length % 3 > 0)):
-        streamed, second, past = _streamed(subject, step, base, sizes, sink)
-        stop = past + streamed.shape[1]
-        if _differ(whole[:, past:stop], streamed, violation):
-            # All up to the end of the piece, and the piece itself.
-            parts = {(length, size): (slice(stop - size, stop), slice(None), True) for size in (stop, stop - past)}
-            yield divergence(first, second, parts.get)
+        streamed, second, before, fed = _streamed(subject, step, base, sizes, sink)
+        if _differ(whole[:, before : before + streamed.shape[1]], streamed, violation):
+            # All up to the end of the piece, and the piece itself; on axes of positions and of slots.
+            yield divergence(
+                first,
+                second,
+                {
+                    (length * each, size * each): (slice((fed.stop - size) * each, fed.stop * each), slice(None), True)
+                    for size in (fed.stop, fed.stop - fed.start)
+                    for each in (together, 1)
+                }.get,
+            )
 
 
 def _streamed(
     subject: Subject, step: Callable[..., Any], inputs: Tensor, sizes: list[int], sink: int
-) -> tuple[Tensor, list[Operation], int]:
-    """The outputs and operations of the piece that holds a position, and how many positions are before it."""
-    log, kept = OperationLog(subject), []
+) -> tuple[Tensor, list[Operation], int, slice]:
+    """Outputs and operations of the piece that returns a position, the outputs before it, and what was fed with it."""
+    kept: list[tuple[Tensor, list[Operation], int, slice]] = []
 
     def call(model: Any, given: Tensor) -> Any:
-        state, past = None, 0
-        for piece in given.split(sizes, dim=1):
-            inside = past <= sink < past + piece.shape[1]
-            with log if inside else contextlib.nullcontext():
+        state, past, before = None, 0, 0
+        for piece in pieces(subject, given, sizes):
+            log = OperationLog(subject)
+            with contextlib.nullcontext() if kept else log:
                 output, state = step(model, piece, state, past)
-            if inside:
-                kept.append((as_sequence(output, piece).clone(), past))
-            past += piece.shape[1]
+            found, fed = outputs_of_piece(subject, output, piece), slice(past, past + piece.shape[1])
+            if not kept and before + found.shape[1] > sink:
+                kept.append((found, log.operations, before, fed))
+            past, before = fed.stop, before + found.shape[1]
         return torch.zeros(*given.shape[:2], 1)
 
     subject.call(call, inputs)
-    return kept[0][0], log.operations, kept[0][1]
+    return kept[0]
 
 
 def _differ(one: Tensor, two: Tensor, violation: Violation) -> bool:

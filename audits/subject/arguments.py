@@ -114,7 +114,7 @@ def tokens_of(normal: Tensor, size: int) -> Tensor:
 
 
 def candidates(name: str, role: Role, model: Any, settings: Settings) -> Iterator[Argument]:
-    """What an argument may be, the likeliest first; one that the user described fully is that alone."""
+    """What an argument may be, the likeliest first; one that the user described fully is nearly that alone."""
     timed = (False,) if role.whole else (True, False) if role.role in (FREE, HELD) else (True,)
     for kind in (role.kind,) if role.kind else _kinds(name, settings):
         for size in _sizes(name, kind, role.size, model, settings):
@@ -141,6 +141,8 @@ def _sizes(name: str, kind: str, given: tuple[int, ...], model: Any, settings: S
     """The sizes to try."""
     if given or kind in ("positions", "times"):
         yield given
+        if given == (1,) and kind == "features":  # a number a slot, with an axis of its own or without
+            yield ()
     elif kind == "tokens":
         size = settings.vocab_size or vocabulary(model)
         if size is not None:

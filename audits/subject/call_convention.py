@@ -52,7 +52,7 @@ class CallConvention:
         keywords: all parameters that can be given by name.
         any_keyword: it takes any further keyword (**kwargs), whether it uses it or not.
         unsupported: a required parameter for which no value is known.
-        always: makes further arguments of every call from its inputs.
+        always: makes further arguments of every call from its inputs, and `past` as below.
     """
 
     input_name: str | None = None
@@ -60,7 +60,7 @@ class CallConvention:
     keywords: frozenset[str] = frozenset()
     any_keyword: bool = False
     unsupported: str | None = None
-    always: Callable[[Tensor], dict[str, Any]] | None = None
+    always: Callable[..., dict[str, Any]] | None = None
 
     def __call__(self, model: Any, inputs: Tensor, extra_kwargs: Mapping[str, Any] | None = None, past: int = 0) -> Any:
         """The model's output on inputs [B, N, ...].
@@ -71,7 +71,7 @@ class CallConvention:
             extra_kwargs: further arguments; they take precedence over the well-known ones.
             past: how many positions its cache holds already.
         """
-        extra_kwargs = {**(self.always(inputs) if self.always else {}), **(extra_kwargs or {})}
+        extra_kwargs = {**(self.always(inputs, past=past) if self.always else {}), **(extra_kwargs or {})}
         kwargs = {name: WELL_KNOWN[name](inputs, past) for name in self.required if name not in extra_kwargs}
         kwargs |= extra_kwargs
         return model(inputs, **kwargs) if self.input_name is None else model(**{self.input_name: inputs}, **kwargs)

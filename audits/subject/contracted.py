@@ -24,11 +24,11 @@ from audits.subject.call_convention import WELL_KNOWN
 from audits.subject.contract import FREE, PADDING, PAST, SLOTTED, Contract
 from audits.subject.embedding import EmbeddingTap
 from audits.subject.layout import Clocks, Layout, layout
-from audits.subject.outputs import MAIN, NAMES, at_path, further_outputs, main_tensor, named
+from audits.subject.outputs import MAIN, NAMES, at_path, further_outputs, main_tensor, named, numbers
 from audits.subject.packing import DOCUMENT_ARGUMENTS
 from audits.subject.padding import ARGUMENTS
 from audits.subject.settings import Settings, SubjectError
-from audits.subject.streaming import CACHES, OTHERS, SWITCHES
+from audits.subject.streaming import CACHES, OTHERS, SWITCHES, Piece
 from audits.subject.subject import own_dtype
 
 UNCLOCKED = {"inputs", "output", "stream", "cache"}  # what of a contract changes no time and no axis
@@ -44,6 +44,8 @@ class Plan:
         others: those that stay as they are.
         parameters: of the model.
         settings: in the terms of the model's own input.
+        decoded: whether it is continued piece by piece (`decoding`).
+        change: of the values [B, n, ...] of a varied argument, by its name, before the model is given them.
     """
 
     clocks: Clocks
@@ -51,6 +53,8 @@ class Plan:
     others: tuple[Argument, ...]
     parameters: tuple[inspect.Parameter, ...]
     settings: Settings
+    decoded: bool = False
+    change: Callable[[str, Tensor], Tensor] = lambda _, values: values
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
         """Nothing of it changes."""
@@ -76,6 +80,11 @@ class Plan:
         own = {name: getattr(self.settings, name) for name in ("input", "vocab_size", "width", "seq_len")}
         return replace(settings, **own)
 
+    def fed(self, settings: Settings) -> Settings:
+        """The settings in the terms of the one input that probes see."""
+        tokens, width = (self.varied[0].size[0], None) if self.tokens else (None, sum(self.sizes))
+        return replace(settings, input="tokens" if self.tokens else "features", width=width, vocab_size=tokens)
+
     @property
     def is_discrete(self) -> bool:
         """Whether some argument is made of numbers in steps, so that no derivative shows what depends on it."""
@@ -86,20 +95,33 @@ class Plan:
         """Whether positions are the slots of the one varied argument, so that whatever else goes with them fits."""
         return [argument.role for argument in self.varied] == [PAST] and self.contract.said().keys() <= UNCLOCKED
 
-    def __call__(self, model: Any, inputs: Tensor, kwargs: Mapping[str, Any]) -> Any:
-        """What the model returns for inputs [B, L] or [B, L, E], on the axis of positions."""
+    def __call__(self, model: Any, inputs: Tensor | Piece, kwargs: Mapping[str, Any]) -> Any:
+        """What the model returns for inputs [B, L] or [B, L, E], or a piece of them, on the axis of positions."""
+        if isinstance(inputs, Piece):
+            output = self.call(model, self.part(model, inputs), kwargs)
+            plain = self.is_plain and self.contract.output is None
+            return output if plain else {NAMES[0]: self._ready(output)} | self._kept(output)
         found = layout(self.clocks, inputs.shape[1])
         output = self.call(model, self.arguments(model, inputs, found), kwargs)
         if self.is_plain and self.contract.output is None:
             return output
         return self._on_positions(output, found, len(inputs), inputs.shape[1])
 
-    def arguments(self, model: Any, inputs: Tensor, found: Layout) -> dict[str, Tensor]:
-        """The arguments of the model by name."""
+    def part(self, model: Any, piece: Piece) -> dict[str, Tensor]:
+        """The arguments of the model for a piece, by name."""
+        found = layout(self.clocks, piece.whole.shape[1])
+        together = found.slots // piece.whole.shape[1]
+        return self.arguments(model, piece.whole, found, slice(piece.start * together, piece.stop * together))
+
+    def arguments(self, model: Any, inputs: Tensor, found: Layout, part: slice = slice(None)) -> dict[str, Tensor]:
+        """The arguments of the model by name; of those that have the sequence's slots, a part of them."""
         dtype = inputs.dtype if inputs.is_floating_point() else _floating(model)
         parts = zip(self.varied, self._parts(inputs), strict=True)
-        given = {a.name: self._placed(a, self._values(a, own, found, dtype)) for a, own in parts}
-        others = {a.name: self.fixed(a, found.slots, model, inputs.device) for a in self.others}
+        given = {
+            a.name: self._placed(a, self.change(a.name, self._values(a, own, found, dtype)[:, part]))
+            for a, own in parts
+        }
+        others = {a.name: self.fixed(a, found.slots, model, inputs.device, part) for a in self.others}
         return given | {name: value.expand(len(inputs), *value.shape[1:]) for name, value in others.items()}
 
     def _parts(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -129,10 +151,13 @@ class Plan:
 
         return EmbeddingTap(self._values(self.varied[0], tokens, found, torch.float64), changed)
 
-    def fixed(self, argument: Argument, slots: int, model: Any, device: torch.device) -> Tensor:
-        """What an argument [1, n, ...] holds where nothing varies it."""
-        numbers = argument.fixed(argument.slots or slots, self.settings.seed, device)
-        return self._placed(argument, argument.values(numbers, _floating(model)))
+    def fixed(
+        self, argument: Argument, slots: int, model: Any, device: torch.device, part: slice = slice(None)
+    ) -> Tensor:
+        """What an argument [1, n, ...] holds where nothing varies it; `part` of that which has the sequence's slots."""
+        normal = argument.fixed(argument.slots or slots, self.settings.seed, device)
+        values = argument.values(normal, _floating(model))
+        return self._placed(argument, values[:, part] if argument.timed and argument.slots is None else values)
 
     def call(self, model: Any, given: dict[str, Tensor], kwargs: Mapping[str, Any]) -> Any:
         """What the model returns for its arguments."""
@@ -153,6 +178,17 @@ class Plan:
         """The first slot of the output that is due at a position of so many; None where none is."""
         due = (layout(self.clocks, length).outputs == position).nonzero()
         return int(due[0]) if len(due) else None
+
+    def input_named(self, length: int, position: int) -> str:
+        """The slots that become available at a position of so many, and when, in words; empty where none does."""
+        _, available = self.clocks.times(self.clocks.slots)
+        slots = self.slots_at(length, position).items()
+        return ", ".join(f"{name} {slot} (available at {float(available[name][slot]):g})" for name, slot in slots)
+
+    def output_named(self, length: int, position: int) -> str:
+        """The output that is due at a position of so many, and when, in words; empty where none is."""
+        output, (due, _) = self.output_at(length, position), self.clocks.times(self.clocks.slots)
+        return "" if output is None else f"output {output} (due at {float(due[output]):g})"
 
     def only(self, name: str, base: Tensor, changed: Tensor) -> Tensor:
         """Inputs [R, L, ...] that differ from the base in one argument alone."""
@@ -204,15 +240,22 @@ class Plan:
             shape = list(tensors[MAIN].shape[:2])
             raise SubjectError(f"the output has {shape} rows and slots where {list(expected)} were expected")
         placed = {name or NAMES[0]: self._put(tensor, found, length) for name, tensor in tensors.items()}
-        kept = {name: value for name in (*CACHES, *OTHERS) if (value := named(output, name)) is not None}
-        return placed | kept | self._cache_in(output)
+        return placed | self._kept(output)
 
-    def _cache_in(self, output: Any) -> dict[str, Any]:
-        """The cache that the contract names, by its path; nothing where this call returned none."""
+    def _ready(self, output: Any) -> Tensor:
+        """The main output [B, S, ...] of a piece on as many positions as it fills, [B, S / outputs of one, F]."""
+        tensor, together = numbers(self.outputs_of(output)[MAIN]), self.clocks.due_together
+        if tensor.shape[1] % together:
+            raise SubjectError(f"a piece returned {tensor.shape[1]} outputs, not a multiple of {together}")
+        return tensor.reshape(len(tensor), -1, together * tensor.shape[-1])
+
+    def _kept(self, output: Any) -> dict[str, Any]:
+        """The caches in what a call returned, by name; that which the contract names by its path."""
+        kept = {name: value for name in (*CACHES, *OTHERS) if (value := named(output, name)) is not None}
         _, path = self.contract.cache_names
         with suppress(SubjectError):
-            return {path: at_path(output, path)} if path else {}
-        return {}
+            return kept | ({path: at_path(output, path)} if path else {})
+        return kept
 
     def _put(self, tensor: Tensor, found: Layout, length: int) -> Tensor:
         """An output [B, S, ...] on the positions, [B, L, F]; zero where none is due."""
@@ -245,35 +288,53 @@ class Contracted(ContractedCallable, nn.Module):
     """A module under a contract."""
 
 
-class Streamed(Contracted):
-    """A module under a contract that says how it is continued, or whose module does."""
+class Streams:
+    """A model under a contract that says how it is continued, or which does so itself."""
 
-    def stream(self, piece: Tensor, state: Any = None) -> tuple[Any, Any]:
-        """The outputs for a piece [B, L, ...], and the state after it."""
+    model: Any
+    under_contract: Plan
+
+    def stream(self, piece: Piece, state: Any = None) -> tuple[Any, Any]:
+        """The outputs that are ready after a piece, and the state; the step is given one argument, or all by name."""
         stream = self.under_contract.contract.stream
-        step = stream.step if stream is not None else lambda model, *given: model.stream(*given)
-        output, state = step(self.model, piece, state)
-        return self.under_contract.outputs_of(output)[MAIN], state
+        given: Any = self.under_contract.part(self.model, piece)
+        if stream is None or len(given) == 1:
+            given = given[self.under_contract.varied[0].name]
+        output, state = stream.step(self.model, given, state) if stream else self.model.stream(given, state)
+        return self.under_contract._ready(output), state
+
+
+class StreamsCallable(Streams, ContractedCallable):
+    """A callable that is continued so."""
+
+
+class StreamsModule(Streams, Contracted):
+    """A module that is continued so."""
 
 
 def contracted(model: Any, plan: Plan) -> Any:
     """The model under a contract."""
-    if not isinstance(model, nn.Module):
-        return ContractedCallable(model, plan)
-    streams = plan.contract.stream is not None or callable(getattr(model, "stream", None))
-    return (Streamed if streams and plan.is_plain else Contracted)(model, plan)
+    own = callable(getattr(model, "stream", None)) and len(plan.varied) == 1
+    streams = (plan.is_plain or plan.decoded) and (plan.contract.stream is not None or own)
+    if isinstance(model, nn.Module):
+        return (StreamsModule if streams else Contracted)(model, plan)
+    return (StreamsCallable if streams else ContractedCallable)(model, plan)
 
 
 def _signature(plan: Plan) -> inspect.Signature:
     """The input, and what probes may give of the model's own parameters: caches, and masks of the varied argument."""
     first = inspect.Parameter("inputs", inspect.Parameter.POSITIONAL_ONLY)
     fed, roles = {argument.name for argument in (*plan.varied, *plan.others)}, plan.contract.roles()
-    masks = {name for name, role in roles.items() if role.role == PADDING} or set(ARGUMENTS)
-    offered = {*CACHES, *OTHERS, *SWITCHES, *DOCUMENT_ARGUMENTS, "cache_position", plan.contract.cache_names[0]}
-    # With an encoder's input, attention_mask may be the mask of that.
-    if any(argument.role == FREE for argument in plan.others) and not set(roles) & masks:
-        offered, masks = offered - {"attention_mask"}, {"decoder_attention_mask"}
-    kept = (p for p in plan.parameters if plan.is_plain and p.name in offered | masks and p.name not in fed)
+    offered = {*CACHES, *OTHERS, *SWITCHES, "cache_position", plan.contract.cache_names[0]}
+    if plan.is_plain:
+        masks = {name for name, role in roles.items() if role.role == PADDING} or set(ARGUMENTS)
+        offered |= {*DOCUMENT_ARGUMENTS, *masks}
+        # With an encoder's input, attention_mask may be the mask of that.
+        if any(argument.role == FREE for argument in plan.others) and not set(roles) & masks:
+            offered = offered - {"attention_mask", *masks} | {"decoder_attention_mask"}
+    elif not plan.decoded:
+        offered = set()
+    kept = (p for p in plan.parameters if p.name in offered - fed)
     return inspect.Signature([first, *(p.replace(kind=p.KEYWORD_ONLY) for p in kept if p.kind != p.VAR_KEYWORD)])
 
 

@@ -45,11 +45,7 @@ def fitted(model: Any, settings: Settings) -> tuple[Any, Settings]:
     settings = replace(settings, contract=contract, seq_len=seq_len)
     plan = Fitting(model, contract, settings).plan()
     plan.clocks.check()
-    if plan.tokens:
-        fed = replace(settings, input="tokens", width=None, vocab_size=plan.varied[0].size[0])
-    else:
-        fed = replace(settings, input="features", width=sum(plan.sizes), vocab_size=None)
-    return contracted(model, plan), replace(fed, seq_len=plan.clocks.length)
+    return contracted(model, plan), replace(plan.fed(settings), seq_len=plan.clocks.length)
 
 
 def _contract(model: Any, settings: Settings) -> tuple[Contract, int]:

@@ -16,7 +16,7 @@ MAIN = ""  # the name of that tensor here, or of the first of a tuple
 NOT_JUDGED = ("loss", "losses", "labels", "targets", "past_key_values", "attentions", "cross_attentions")
 
 
-def as_sequence(output: Any, inputs: Tensor, names: tuple[str, ...] = (MAIN,)) -> Tensor:
+def as_sequence(output: Any, inputs: Any, names: tuple[str, ...] = (MAIN,)) -> Tensor:
     """The output's sequence tensors of some names joined to one, float [B, N, F], for inputs [B, N, ...].
 
     Understands `.logits`, `.last_hidden_state`, dicts with these keys, and tuples whose first item is the main tensor;
@@ -34,9 +34,9 @@ def as_sequence(output: Any, inputs: Tensor, names: tuple[str, ...] = (MAIN,)) -
             )
         if not main.numel():
             raise SubjectError(f"the target returned an empty tensor of shape {shape}: nothing can be compared")
-        return _numbers(main)
+        return numbers(main)
     found = {MAIN: main} | further_outputs(output, inputs)
-    return torch.cat([_numbers(found[name]) for name in names if name in found], dim=-1)
+    return torch.cat([numbers(found[name]) for name in names if name in found], dim=-1)
 
 
 def further_outputs(
@@ -74,11 +74,11 @@ def named_tensors(output: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
         yield from named_tensors(value, f"{name}.{key}".removeprefix("."))
 
 
-def _numbers(tensor: Tensor) -> Tensor:
+def numbers(tensor: Tensor) -> Tensor:
     """As floats [B, N, F]."""
-    numbers = tensor if tensor.is_floating_point() or tensor.is_complex() else tensor.double()
-    numbers = torch.view_as_real(numbers) if numbers.is_complex() else numbers
-    return numbers.flatten(2) if numbers.ndim > 2 else numbers[..., None]
+    found = tensor if tensor.is_floating_point() or tensor.is_complex() else tensor.double()
+    found = torch.view_as_real(found) if found.is_complex() else found
+    return found.flatten(2) if found.ndim > 2 else found[..., None]
 
 
 def named(output: Any, name: str) -> Any:

@@ -35,6 +35,7 @@ class Padding:
         dtype: of the mask.
         left: how many positions at the left are padding.
         right: how many at the right.
+        positions: whether `position_ids` that count the real tokens go with the mask, as in generation.
     """
 
     name: str
@@ -42,19 +43,25 @@ class Padding:
     dtype: torch.dtype
     left: int = 0
     right: int = 0
+    positions: bool = False
 
     def __str__(self) -> str:
         sides = [f"{n} padded at the {side}" for side, n in (("left", self.left), ("right", self.right)) if n]
         return " and ".join(sides) or "no padding"
 
-    def __call__(self, inputs: Tensor, dtype: torch.dtype | None = None) -> dict[str, Any]:  # noqa: ARG002
-        """The mask [B, N], by the argument's name."""
-        return {self.name: (self.is_real(inputs) == bool(self.real)).to(self.dtype)}
+    def __call__(self, inputs: Tensor, dtype: torch.dtype | None = None, past: int = 0) -> dict[str, Any]:  # noqa: ARG002
+        """The mask [B, past + N], by the argument's name; `past` positions were fed before."""
+        real = self._real(past + inputs.shape[1], inputs)
+        mask = {self.name: (real == bool(self.real)).to(self.dtype)}
+        return mask | ({"position_ids": (real.cumsum(1) - 1).clamp(0)[:, past:]} if self.positions else {})
 
     def is_real(self, inputs: Tensor) -> Tensor:
         """Which positions hold real tokens, bool [B, N]."""
-        position = torch.arange(inputs.shape[1], device=inputs.device)
-        return ((position >= self.left) & (position < inputs.shape[1] - self.right)).expand(inputs.shape[:2])
+        return self._real(inputs.shape[1], inputs)
+
+    def _real(self, length: int, inputs: Tensor) -> Tensor:
+        position = torch.arange(length, device=inputs.device)
+        return ((position >= self.left) & (position < length - self.right)).expand(inputs.shape[0], -1)
 
 
 def told(subject: Subject) -> tuple[str, ...]:

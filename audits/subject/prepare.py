@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from audits.formatting import first_line
 from audits.subject.arguments import vocabulary
-from audits.subject.call_convention import call_convention
+from audits.subject.call_convention import call_convention, signature
+from audits.subject.contract import Contract
 from audits.subject.fitting import HOW, fitted
 from audits.subject.force_float64 import SpoofDtype, force_float64
 from audits.subject.half_products import HalfProducts
@@ -45,10 +46,11 @@ def prepare(model: Model, settings: Settings, clock: AuditClock | None = None) -
         raise SubjectError(f"the target is a {type(model).__name__}, not a module or callable")
     if isinstance(model, type):
         raise SubjectError(f"the target is the class {model.__name__}: give an instance of it")
-    model, settings = fitted(model, settings)
-    _check_arguments(model, settings)
-    settings = _with_vocabulary(model, settings)
-    subject, outputs = _first_that_runs(model, settings, clock or AuditClock())
+    clock = clock or AuditClock()
+    try:
+        subject, outputs = _fed(model, settings, clock)
+    except SubjectError as problem:
+        subject, outputs = _without_axis(model, settings, clock, problem)
     with subject.preserve_state():
         settings = subject.settings = _with_batch(subject, outputs)
         short = subject.shorter()
@@ -56,6 +58,27 @@ def prepare(model: Model, settings: Settings, clock: AuditClock | None = None) -
         subject.compute_dtype = _compute_dtype(short)
     subject.in_dtype = partial(in_dtype, subject)
     return subject
+
+
+def _fed(model: Model, settings: Settings, clock: AuditClock) -> tuple[Subject, Tensor]:
+    """The subject under its contract, in the first dtype that runs, and its outputs."""
+    model, settings = fitted(model, settings)
+    _check_arguments(model, settings)
+    return _first_that_runs(model, _with_vocabulary(model, settings), clock)
+
+
+def _without_axis(model: Model, settings: Settings, clock: AuditClock, problem: SubjectError) -> tuple[Subject, Tensor]:
+    """The same of a model of features of width 1 that refuses [B, N, 1], and takes [B, N].
+
+    Raises:
+        SubjectError: it takes neither; the one given.
+    """
+    if (settings.input, settings.width, settings.contract) != ("features", 1, None):
+        raise problem
+    with suppress(SubjectError, TypeError, ValueError):  # of a signature that cannot be read
+        name = call_convention(model, "features").input_name or next(iter(signature(model).parameters), "x")
+        return _fed(model, replace(settings, contract=Contract(inputs={name: "past:features:1"})), clock)
+    raise problem
 
 
 def in_dtype(subject: Subject, name: str) -> Subject | None:

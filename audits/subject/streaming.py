@@ -3,21 +3,60 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from audits.subject.outputs import at_path, named
+from audits.subject.outputs import as_sequence, at_path, main_tensor, named
 from audits.subject.settings import SubjectError
 from audits.subject.subject import Subject
 
-Step = Callable[[Any, Tensor, Any, int], tuple[Any, Any]]  # (model, piece, state, positions before) -> (output, state)
+Step = Callable[[Any, Any, Any, int], tuple[Any, Any]]  # (model, piece, state, positions before) -> (output, state)
 CACHES = ("past_key_values", "cache_params", "state")  # of Hugging Face: attention; Mamba and xLSTM; RWKV
 OTHERS = ("cache", "kv_cache", "past_kv", "prev_hiddens")  # of other libraries: what they hold and return is a guess
 SWITCHES = ("use_cache", "return_cache", "return_intermediates")  # arguments that make a model return its cache
 METHODS = ("update", "get_seq_length")  # by which a cache is recognised among the items of a tuple
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The positions from `start` to before `stop` of an input [B, L, ...], to be fed under a contract.
+
+    It has the whole, because what some arguments hold depends on what was before (times, positions).
+    """
+
+    whole: Tensor
+    start: int
+    stop: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the part."""
+        return tuple(self.whole[:, self.start : self.stop].shape)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.whole.device
+
+
+def pieces(subject: Subject, inputs: Tensor, sizes: list[int]) -> Iterator[Tensor | Piece]:
+    """Inputs [B, L, ...] in pieces of so many positions."""
+    if subject.plan is None:
+        yield from inputs.split(sizes, dim=1)
+    else:
+        yield from (Piece(inputs, stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True))
+
+
+def outputs_of_piece(subject: Subject, output: Any, piece: Tensor | Piece) -> Tensor:
+    """The outputs [B, S, F] that a piece returned: one a position, or under clocks of its own as many as are ready."""
+    any_number = subject.plan is not None and not subject.plan.is_plain
+    # Copies: a model may return, or keep, a buffer that its next call overwrites.
+    return (main_tensor(output) if any_number else as_sequence(output, piece)).clone()
 
 
 def streaming(subject: Subject) -> Step | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import linecache
+import re
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,25 @@ def test_the_leaky_model_is_named_by_argument_slots_and_line(leak: ContractLeak)
             assert leak.reads(source, sink)
             assert finding.clocks.startswith(f"{leak.argument} {source} is available at ")
             assert f", output {sink} is due at " in finding.clocks
+
+
+CLOCKED = ("centred_codec", "lookahead_exceeded", "own_action", "present_included", "stream_without_history")
+
+
+@pytest.mark.parametrize("name", CLOCKED)
+def test_reasons_and_traces_speak_of_slots_and_times_where_these_are_no_positions(name: str) -> None:
+    leak = next(leak for leak in PLANTED if leak.name == name)
+    result = audit(leak.leaky(), **leak.options())
+    reasons = [probe.why for probe in result.probes if probe.verdict is Verdict.LEAK]
+    assert reasons
+    for why in reasons:
+        assert not re.search(r"\b(position|input) \d", why), why
+        found = re.search(r"output \d+ \(due at (-?\d+)\)", why)
+        assert found, why
+        available = [int(time) for time in re.findall(r"\(available at (\d+)\)", why)]
+        assert all(time > int(found[1]) for time in available)
+        assert bool(available) == bool(leak.argument)
+    for finding in result.findings if leak.argument else ():
+        first, *_, last = finding.trace
+        assert first.op in leak.contract.roles() or first.op == leak.argument
+        assert None not in (first.position, last.position)

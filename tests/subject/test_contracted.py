@@ -90,6 +90,45 @@ def test_an_argument_described_fully_has_one_candidate():
     assert len(list(candidates("x", Role.parse("x", "past:features:4"), Tokens(), Settings()))) == 1
 
 
+class Series(nn.Module):
+    """Values [B, N], without an axis of features; with `leaks`, less their mean."""
+
+    def __init__(self, leaks: bool) -> None:
+        super().__init__()
+        self.leaks, self.head = leaks, nn.Linear(1, 4)
+
+    def forward(self, series: Tensor) -> Tensor:
+        rows, slots = series.shape
+        series = series - series.mean(1, keepdim=True) if self.leaks else series
+        return self.head(series.cumsum(1).view(rows, slots, 1)).tanh()
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"input": "features", "width": 1},
+        {"input": "features", "width": 1, "contract": Contract(lookahead=1)},
+        {"contract": Contract(inputs={"series": "past"})},
+        {"contract": Contract(inputs={"series": "past:features:1"}, prefix=2)},
+    ],
+)
+def test_features_of_one_number_are_fed_without_an_axis_of_their_own_where_only_that_is_taken(
+    leaks: bool, told: dict[str, Any]
+) -> None:
+    result = audit(Series(leaks), seq_len=N, **told)
+    assert result.verdict is (Verdict.LEAK if leaks else Verdict.PASS), result
+
+
+def test_what_takes_features_of_one_number_neither_way_is_refused_for_the_first_reason():
+    class Neither(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise ValueError(f"not {x.ndim} axes")
+
+    with pytest.raises(SubjectError, match=r"on float \[1, 12, 1\] input: not 3 axes"):
+        audit(Neither(), input="features", width=1, seq_len=N)
+
+
 def test_values_have_the_kind_of_their_argument_and_change_with_the_numbers_they_are_made_of():
     normal = torch.randn(3, 5, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     features = Argument("x", "past", "features", ()).values(normal, torch.float32)
