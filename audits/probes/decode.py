@@ -68,7 +68,7 @@ def run(subject: Subject) -> Report:
         return not_applicable("its cache is not continued piece by piece: give it a method stream(piece, state)")
     if report.verdict is Verdict.PASS and (early := _early(decoded, whole, found)):
         return (not_applicable if guess else undetermined)(early)
-    if report.verdict is not Verdict.LEAK and not refused:
+    if report.verdict is Verdict.PASS and not refused:
         report = _guessed(decoded, step, base, whole, report)
     if report.verdict is Verdict.PASS and not refused:
         report = _padded(decoded, base, report)

@@ -18,7 +18,7 @@ from audits.subject.prepare import in_dtype, with_dtype
 from audits.subject.randomness import generator
 from audits.subject.subject import Mode, Subject, own_dtype
 
-ROWS = 16  # changed sequences in each dtype that few models treat in a way of its own; our choice
+ROWS = 32  # changed sequences in each dtype that few models treat in a way of its own; our choice
 MORE = 4  # times as many changes are drawn again as a sweep has, for an effect that rounding cannot explain; our choice
 
 

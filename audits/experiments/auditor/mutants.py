@@ -126,4 +126,11 @@ def _audited(model: nn.Module, tiny: TinyModel, seed: int) -> dict[str, Any]:
     }
 
 
-EXPERIMENT = Experiment(NAME, runs, execute, seconds=900.0, on_failure=lambda why: {"failed": why})
+EXPERIMENT = Experiment(
+    NAME,
+    runs,
+    execute,
+    seconds=900.0,
+    on_failure=lambda why: {"failed": why},
+    not_compared=("mutants.*.forwards",),
+)
