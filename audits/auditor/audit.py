@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import wraps
 from typing import Any, ParamSpec
 
 import torch
 
 from audits.auditor.findings import findings
-from audits.auditor.in_slots import reason_in_slots
 from audits.auditor.presets import PRESETS, REPLACES_OTHERS, THOROUGH
 from audits.auditor.probing import ProbeRun, run_probes
 from audits.evidence.machine import environment
@@ -119,7 +117,6 @@ def _examine(
         if extend and _inconclusive(runs):
             runs |= run_probes(subject, [probe for probe in all_probes() if probe.name not in runs])
         found = findings(subject, runs, target)
-    runs = {name: replace(run, report=reason_in_slots(subject, run.report)) for name, run in runs.items()}
     outputs = {"outputs": [name or "the first" for name in subject.outputs], "not_judged": subject.not_judged}
     return runs, found, {**subject.asked.as_dict(), "dtype": _name(subject), **outputs}
 

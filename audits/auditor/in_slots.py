@@ -1,42 +1,14 @@
-"""Findings and reasons in the terms of a contract: slots of the arguments and of the output, and their times.
-
-Probes know one input and one output on one axis of positions, and speak of these.
-"""
+"""Findings in the terms of a contract: slots of the arguments and of the output, and their times."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from audits.instruments.differences import response
-from audits.instruments.probe import Report, Violation
-from audits.results import STRUCTURAL, Finding, TraceStep, Verdict
+from audits.instruments.probe import Violation
+from audits.results import Finding, TraceStep
 from audits.subject.subject import Subject
-
-# How reasons call a position of the input, and one of the output.
-INPUTS = re.compile(
-    r"(?<=changing )position (\d+)|(?<=depends on )position (\d+)|position (\d+)(?= reaches)"
-    r"|(?<=with respect to )input (\d+)|(?<=cutting the sequence at )(\d+)"
-)
-OUTPUTS = re.compile(
-    r"the output at position (\d+)|(?<=at )position (\d+)|(?<=reaches )position (\d+)|output (\d+)(?= has derivative)"
-)
-WITHOUT_LEAK = (STRUCTURAL, "a decision at")  # how other reasons begin that name positions; errors of models may too
-
-
-def reason_in_slots(subject: Subject, report: Report) -> Report:
-    """The report with a reason in slots, where a contract has clocks of its own."""
-    plan, length = _clocked(subject, report.violations[0] if report.violations else None)
-    speaks = report.verdict is Verdict.LEAK or report.why.startswith(WITHOUT_LEAK)
-    if plan is None or plan.is_plain or not speaks:
-        return report
-
-    def named(name: Callable[[int, int], str]) -> Callable[[re.Match[str]], str]:
-        return lambda found: name(length, int(next(filter(None, found.groups())))) or found[0]
-
-    return replace(report, why=OUTPUTS.sub(named(plan.output_named), INPUTS.sub(named(plan.input_named), report.why)))
 
 
 def finding_in_slots(subject: Subject, violation: Violation, finding: Finding) -> Finding:

@@ -58,8 +58,7 @@ def run_probes(subject: Subject, probes: Sequence[Probe]) -> dict[str, ProbeRun]
     with other.preserve_state():
         again = _run_each(other, [probe for probe in probes if runs[probe.name].report.applicable])
     return {
-        name: _together(subject, run, again[name], names, other) if name in again else run
-        for name, run in runs.items()
+        name: _together(subject, run, again[name], names, other) if name in again else run for name, run in runs.items()
     }
 
 

@@ -60,12 +60,11 @@ class Violation:
     document: tuple[int, int, ExtraKwargs] | None = None
     calls: tuple[Tensor, ...] = ()
 
-    @property
-    def description(self) -> str:
-        """What was changed and what changed by it, in words."""
-        position = self.source.position
-        source = self.source if position is None else f"position {position}"
-        return f"changing {source} changes {self.changed} at position {self.sink.position} by {self.effect:.3g}"
+    def described(self, subject: Subject) -> str:
+        """What was changed in a subject and what changed by it, in words."""
+        source = self.source if self.source.position is None else subject.input_at(self.source.position)
+        sink = subject.output_at(self.sink.position)
+        return f"changing {source} changes {self.changed} at {sink} by {self.effect:.3g}"
 
 
 @dataclass(frozen=True)

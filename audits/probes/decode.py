@@ -109,9 +109,8 @@ def _guessed(decoded: Decoding, step: Step, base: Tensor, whole: Tensor, report:
         return replace(report, why=f"{report.why}; not with guesses taken back: {error_text(problem)}")
     judged = judge_calls(subject, measure, found, scale=scale_of(whole), noise=noise_of(subject))
     judged = judged.having(seen_in=_seen_in(subject))
-    sink = judged.violation.sink
     return judged.report(
-        f"after {GUESSES} guesses taken back, decoding differs at position {sink.position} "
+        f"after {GUESSES} guesses taken back, decoding differs at {subject.output_at(judged.violation.sink.position)} "
         f"by {judged.violation.effect:.3g} from one pass",
         f"{report.why}; also with {GUESSES} guesses taken back before each piece",
     )
@@ -141,7 +140,7 @@ def _padded(decoded: Decoding, base: Tensor, report: Report) -> Report:
     alone = max_abs_diff(subject.run(base[:, padding.left :]), outputs[:, padding.left :])
     unpadded = "without padding" if float(alone.max()) <= rounding(subject, scale_of(outputs)) else "in one pass"
     return judged.report(
-        f"given {padding.name} with {padding}, decoding differs at position {violation.sink.position} "
+        f"given {padding.name} with {padding}, decoding differs at {subject.output_at(judged.violation.sink.position)} "
         f"by {violation.effect:.3g} from the same row {unpadded}",
         f"{report.why}; also {padding}, as {unpadded}",
     )
@@ -187,7 +186,7 @@ def _judge(decoded: Decoding, step: Step, base: Tensor, whole: Tensor, differenc
     judged = judged.having(seen_in=_seen_in(subject))
     found = judged.violation
     return judged.report(
-        f"decoding {name} differs at position {found.sink.position} by {found.effect:.3g} from one pass",
+        f"decoding {name} differs at {subject.output_at(found.sink.position)} by {found.effect:.3g} from one pass",
         f"decoding {', '.join(differences)} equals one pass (floor {found.noise_floor:.1e})",
     )
 

@@ -182,7 +182,7 @@ def _judge(subject: Subject, effect: _Effect) -> Report:
         return _judge_alone(subject, effect)
     judged = judge_latest(effect.pair, effect.source[1], partial(judge, subject))
     doubt = f"a document changed another by {effect.size:.1e}, perhaps by rounding alone"
-    return judged.report(f"{judged.violation.description}, in another document", "", doubt)
+    return judged.report(f"{judged.violation.described(subject)}, in another document", "", doubt)
 
 
 def _judge_alone(subject: Subject, effect: _Effect) -> Report:

@@ -165,7 +165,7 @@ def _drawn_again(subject: Subject, way: _Way, most: float) -> Report | None:
 
 def _leak(violation: Violation, subject: Subject, way: _Way) -> Report:
     violation = replace(violation, seen_in=subject)
-    return Report(Verdict.LEAK, f"in {way}, {violation.description}", (violation,))
+    return Report(Verdict.LEAK, f"in {way}, {violation.described(subject)}", (violation,))
 
 
 PROBE = Probe(

@@ -58,7 +58,8 @@ def run(subject: Subject) -> Report:
             f"no output{sampled} has a derivative with respect to any of its {base.shape[1] - 1} later inputs",
         )
     source = int(future[sink].argmax())
-    why = f"output {sink} has derivative {effect:.3g} with respect to input {source}"
+    at, by = subject.output_at(sink), subject.input_at(source)
+    why = f"the output at {at} has derivative {effect:.3g} with respect to {by}"
     pair = Pair(base, _changed_at(subject, base, source), source)
     violation = Violation(Site(source, 0), Site(sink, 0), effect, decision.noise_floor, pair)
     return Report(Verdict.LEAK, why, (violation,))

@@ -173,7 +173,7 @@ def _causal(subject: Subject, padding: Padding) -> Report:
         return Report(Verdict.PASS, why)
     judged = judged.having(seen_in=comparison.subject)
     doubt = f"with {padding} outputs before the change differed, perhaps by rounding alone"
-    return judged.report(f"given {padding.name} with {padding}, {judged.violation.description}", why, doubt)
+    return judged.report(f"given {padding.name} with {padding}, {judged.violation.described(subject)}", why, doubt)
 
 
 def _as_unpadded(subject: Subject, none: Padding, right: Padding) -> Report:
@@ -187,7 +187,7 @@ def _as_unpadded(subject: Subject, none: Padding, right: Padding) -> Report:
     scale = scale_of(padded(subject, right).run(subject.base()))
     judged = judge_calls(subject, differences, scale=scale, source=Site(real, 0))
     sink, effect = judged.violation.sink.position, judged.violation.effect
-    why = f"{right} changes the output at position {sink} by {effect:.3g}, by the mask alone"
+    why = f"{right} changes the output at {subject.output_at(sink)} by {effect:.3g}, by the mask alone"
     return judged.report(why, f"the same with {right}")
 
 
@@ -206,7 +206,7 @@ def _hidden(subject: Subject, none: Padding, left: Padding) -> Report:
     pair = Pair(base, changed[worst : worst + 1], 0, extra_kwargs=left, compared=(count, base.shape[1]))
     judged = judge_latest(pair, count, partial(judge, subject))
     return judged.report(
-        f"given {left.name} with {left}, {judged.violation.description}: it is padding",
+        f"given {left.name} with {left}, {judged.violation.described(subject)}: it is padding",
         "no output depends on what stands in padding",
         f"what stands in padding changed outputs by {effect:.1e}, perhaps by rounding alone",
     )

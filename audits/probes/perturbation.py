@@ -50,21 +50,22 @@ def run(subject: Subject) -> Report:
     state = _SearchState()
     try:
         _search(comparison, state)
-        return _report(state, in_words(subject, subject.settings.seq_len - 1, "cuts"))
+        return _report(subject, state)
     except OutOfTime as problem:
         return _cut_short(comparison, state, str(problem))
 
 
-def _report(state: _SearchState, sampled: str) -> Report:
-    """The report of a completed search; `sampled` says of how few."""
+def _report(subject: Subject, state: _SearchState) -> Report:
+    """The report of a completed search."""
     if state.leak is not None:
-        why = f"{state.leak.description} ({state.rows} changed sequences tried)"
+        why = f"{state.leak.described(state.leak.seen_in or subject)} ({state.rows} changed sequences tried)"
         return Report(Verdict.LEAK, why, (state.leak,))
     if state.future == 0:
         return failed_control("no change of the input changed any output, so nothing was tested")
     if state.doubts:
         doubt = f"outputs before the change differed by {state.doubts[0]}"
         return undetermined(f"{doubt}: rounding and leak cannot be distinguished in this precision")
+    sampled = in_words(subject, subject.settings.seq_len - 1, "cuts")
     mixing = "" if state.beyond > 0 else "; no position influences any other"
     why = f"{state.rows} changed sequences{sampled}: no output before the change differed, later outputs did{mixing}"
     return Report(Verdict.PASS, why)

@@ -105,9 +105,11 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, Ten
     tried = len(_lengths(subject))
     sampled = f" ({tried} of {every} lengths, because the trace is complete)" if tried < every else ""
     if judged.verdict is Verdict.PASS and float(effects[worst].max()) > explained and not rows_draw_apart(subject):
-        return undetermined(f"cutting the sequence at {worst} changes rows by {effects[worst].max():.1e} among others only")
+        most = float(effects[worst].max())
+        return undetermined(f"cutting the sequence at {worst} changes rows by {most:.1e} among others only")
     return judged.having(source=Site(worst, sink.row)).report(
-        f"cutting the sequence at {worst} changes the output at position {sink.position} by {effect:.3g}",
+        f"cutting the sequence at {subject.input_at(worst)} changes the output at {subject.output_at(sink.position)} "
+        f"by {effect:.3g}",
         f"{len(effects)} prefixes{sampled} agree with the whole sequence to {effect:.1e} (floor {floor:.1e})",
     )
 

@@ -80,8 +80,8 @@ def _decided(subject: Subject, base: Tensor, found: Trace, report: Report) -> Re
         return leak
     if left:
         return undetermined(
-            f"a decision at {_at(left[0].frame)} depends on position {left[0].latest}; taken otherwise, it changes "
-            f"earlier outputs, and no input tried turned it over"
+            f"a decision at {_at(left[0].frame)} depends on {subject.input_at(left[0].latest)}; taken otherwise, it "
+            f"changes earlier outputs, and no input tried turned it over"
         )
     outcome = f"{'turned over' if reaching else 'taken otherwise'}, they change no earlier output"
     return replace(report, why=f"{report.why}; decisions at {', '.join(lines)}: {outcome}")
@@ -182,7 +182,8 @@ def _leak(subject: Subject, violation: Violation) -> Report:
         found = _attributed(subject, violation)
     except OutOfTime:  # a leak without a line is still a leak
         found = None
-    why = f"position {violation.source.position} reaches position {violation.sink.position}"
+    source, sink = subject.input_at(violation.source.position), subject.output_at(violation.sink.position)
+    why = f"{source} reaches the output at {sink}"
     if found is None:
         return Report(Verdict.LEAK, f"{why}; the line could not be found", (violation,))
     trail = ", ".join(_at(frame) for frame in found.trail)
@@ -219,14 +220,14 @@ def _structural(subject: Subject, base: Tensor, found: Trace) -> Report:
     """A flow that no change confirms: it cancels, a function did not respond, or an operation has no rule."""
     sink = int(found.leaking()[0].nonzero()[0])
     source = int(found.latest[0, sink])
+    flow = f"{STRUCTURAL}: {subject.input_at(source)} reaches the output at {subject.output_at(sink)}"
     if zero_initialized(subject):  # it is tried again with small values there, which decides
-        return Report(Verdict.PASS, f"{STRUCTURAL}: position {source} reaches position {sink}")
+        return Report(Verdict.PASS, flow)
     if found.unknown:
         names = ", ".join(found.unknown)
         return not_applicable(f"no rule for {names}: assumed to mix all its inputs, but no change confirmed a leak")
     place = attribute(subject, Pair(base, base, source), sink, follow_values=False)
-    through = f" through {place.op} at {_at(place.frame)}" if place else ""
-    flow = f"{STRUCTURAL}: position {source} reaches position {sink}{through}"
+    flow += f" through {place.op} at {_at(place.frame)}" if place else ""
     if place is None or place.discrete:
         return undetermined(f"{flow}; it passes a discrete choice, which no change tried has flipped")
     for cut in dict.fromkeys(((sink + source + 1) // 2, base.shape[1] // 2)):

@@ -64,7 +64,7 @@ def _perturbed(comparison: Comparison) -> Report:
     if judged is None:
         return Report(Verdict.PASS, why)
     doubt = "in training mode outputs before the change differed, perhaps by rounding alone"
-    return judged.report(f"in training mode, {judged.violation.description}", why, doubt)
+    return judged.report(f"in training mode, {judged.violation.described(comparison.subject)}", why, doubt)
 
 
 def _comparison(subject: Subject) -> Comparison:

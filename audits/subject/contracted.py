@@ -180,15 +180,19 @@ class Plan:
         return int(due[0]) if len(due) else None
 
     def input_named(self, length: int, position: int) -> str:
-        """The slots that become available at a position of so many, and when, in words; empty where none does."""
+        """The slots that become available at a position of so many, and when; empty where none does or all is plain."""
+        if self.is_plain:
+            return ""
         _, available = self.clocks.times(self.clocks.slots)
         slots = self.slots_at(length, position).items()
         return ", ".join(f"{name} {slot} (available at {float(available[name][slot]):g})" for name, slot in slots)
 
     def output_named(self, length: int, position: int) -> str:
-        """The output that is due at a position of so many, and when, in words; empty where none is."""
+        """The slot of the output that is due at a position of so many, and when; empty likewise."""
+        if self.is_plain:
+            return ""
         output, (due, _) = self.output_at(length, position), self.clocks.times(self.clocks.slots)
-        return "" if output is None else f"output {output} (due at {float(due[output]):g})"
+        return "" if output is None else f"slot {output} (due at {float(due[output]):g})"
 
     def only(self, name: str, base: Tensor, changed: Tensor) -> Tensor:
         """Inputs [R, L, ...] that differ from the base in one argument alone."""

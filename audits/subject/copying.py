@@ -28,7 +28,7 @@ def copy_of(model: Any, device: str, dtype: torch.dtype | None) -> tuple[Any, bo
     return copied.eval(), True
 
 
-def copied_weights(model: nn.Module, copied: nn.Module) -> dict[int, Tensor]:
+def copied_weights(model: Any, copied: nn.Module) -> dict[int, Tensor]:
     """The weight of a model of which each of its copy's is one, by id; none where the copy reaches the model."""
     if reaches_original(model):
         return {}

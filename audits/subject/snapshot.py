@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -42,8 +43,8 @@ class Snapshot:
         copied_from: the tensor of which a large one is a cast copy, by its id: its value need not be kept twice.
     """
 
-    def __init__(self, model: Any, copied_from: dict[int, Tensor] | None = None) -> None:
-        self._copied_from = copied_from or {}
+    def __init__(self, model: Any, copied_from: Mapping[int, Tensor] = MappingProxyType({})) -> None:
+        self._copied_from = copied_from
         self._tensors: list[_SavedTensor] = []
         self._containers: list[tuple[Any, Any]] = []  # and shallow copies of what they held
         self._generators: list[Callable[[], object]] = []  # that restore one each

@@ -90,7 +90,7 @@ class Subject:
         self.draws_randomly: bool | None = None
         named = dict(self.model.named_parameters()) if self.copied else {}
         self._weights = [named[name] for name in self.trainable if name in named]
-        self._snapshot = Snapshot(self.model, copied_weights(model, self.model) if self.copied else None)
+        self._snapshot = Snapshot(self.model, copied_weights(model, self.model) if self.copied else {})
         self.modes = modes
 
     # -- calling -------------------------------------------------------------------------------------------------
@@ -175,6 +175,16 @@ class Subject:
     def plan(self) -> Any:
         """How the model is called under a contract (`contracted.Plan`); None under the default one."""
         return getattr(self.model, "under_contract", None)
+
+    def input_at(self, position: int | None) -> str:
+        """What is fed at a position, in words; in the terms of the contract where it has clocks of its own."""
+        named = "" if self.plan is None or position is None else self.plan.input_named(self.settings.seq_len, position)
+        return named or f"position {position}"
+
+    def output_at(self, position: int | None) -> str:
+        """Where the output of a position stands, in words; in the terms of the contract likewise."""
+        named = "" if self.plan is None or position is None else self.plan.output_named(self.settings.seq_len, position)
+        return named or f"position {position}"
 
     def tapped(self, tokens: Tensor, change: Callable[[Tensor], Tensor]) -> EmbeddingTap:
         """What replaces, while it is active, the rows looked up for tokens [B, N] by `change(rows [B, N, D])`."""

@@ -265,7 +265,7 @@ def test_under_clocks_of_its_own_a_model_is_decoded_too(name: str, forgets: bool
     assert [finding.leak_class for finding in result.findings] == ["decode"] * forgets
     if forgets:
         sink = result.findings[0].sink.position
-        assert f"differs at output {sink} (due at " in by_name["decode"].why
+        assert f"differs at slot {sink} (due at " in by_name["decode"].why
         assert sink is not None
         assert sink < 2 * LENGTH
         assert result.findings[0].line is not None
