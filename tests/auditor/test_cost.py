@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 from audits import audit
 from audits.experiments.bench._toy import Attention
+from audits.instruments import adversary, changes
+from audits.instruments.differences import Changes, Comparison, Effects
 from audits.instruments.influence import influence_map
 from audits.instruments.sampling import FEW, is_traced
 from audits.results import Verdict
+from audits.subject import snapshot
 from audits.subject import subject as subjects
 from audits.subject.prepare import prepare
 from audits.subject.settings import Settings
+from audits.subject.subject import Subject
 
 VOCAB = 20
 
@@ -98,7 +102,7 @@ def test_a_dear_model_is_screened_in_its_own_dtype_on_few_rows_and_short_sequenc
     assert result.settings["dtype"] == "float32"
     whys = {probe.name: probe.why for probe in result.probes}
     assert whys["repeat-call"].endswith("(at 32 of 96 positions, because the trace is complete)")
-    assert whys["perturbation"].startswith("24 changed sequences (16 of 95 cuts")
+    assert whys["perturbation"].startswith("32 changed sequences (16 of 95 cuts")
 
 
 @pytest.mark.usefixtures("dear")
@@ -152,3 +156,72 @@ def test_the_influence_map_has_every_position_whatever_the_trace_says() -> None:
     """An empty column of the map says that nothing depends on that position: only the first is never changed."""
     found = torch.tensor(influence_map(model(), Settings(vocab_size=VOCAB, seq_len=40)))
     assert bool((found.diagonal()[1:] > 0).all())
+
+
+def test_what_one_probe_measured_no_other_measures_again() -> None:
+    class Structural(Ranks):
+        def forward(self, tokens: Tensor) -> Tensor:
+            logits = super().forward(tokens)
+            return logits + (logits.argmax(1, keepdim=True) < 0)
+
+    torch.manual_seed(0)
+    ranks = Structural().eval()
+
+    def cost(*probes: str) -> dict[str, int]:
+        result = audit(ranks, seq_len=24, probes=probes)
+        return {probe.name: probe.forwards for probe in result.probes}
+
+    alone = cost("perturbation")["perturbation"]
+    together = cost("perturbation", "provenance")
+    assert alone > 40
+    assert together["perturbation"] + together["provenance"] < alone + cost("provenance")["provenance"] - 40
+
+
+def test_a_leak_that_only_the_copy_with_other_weights_was_tried_for_is_no_hidden_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rankings are evolved on the copy alone; what they show on the model as it came too, no all-zero weights hide."""
+
+    class Peeks(Attention):
+        def __init__(self) -> None:
+            super().__init__(8, 2, 1, VOCAB)
+            self.gate = nn.Parameter(torch.zeros(()))
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            logits = super().forward(tokens)
+            return logits + self.gate * logits + nn.functional.pad(logits[:, 8:], (0, 0, 0, 8))
+
+    def late(comparison: Comparison, gen: torch.Generator) -> tuple[Changes, Effects]:
+        plan = changes.suffixes(comparison.subject, comparison.base, gen)
+        return plan, comparison.measure(plan)
+
+    def first_only(subject: Subject, base: Tensor, gen: torch.Generator) -> Changes:
+        return changes.singles(subject, base, gen, torch.tensor([1]))
+
+    monkeypatch.setattr(adversary, "_evolve", late)
+    monkeypatch.setattr(changes, "plans", lambda *given, **_: (first_only(*given), first_only(*given)))
+    monkeypatch.setattr(changes, "sweep", lambda subject, gen: first_only(subject, subject.base(), gen))
+    torch.manual_seed(0)
+    (probe,) = audit(Peeks().eval(), seq_len=16, probes=["perturbation"]).probes
+    assert probe.verdict is Verdict.LEAK
+    assert "all-zero weights" not in probe.why
+
+
+def test_a_large_weight_is_kept_once_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "MAX_COMPARED", 4)
+
+    class Doubles(Attention):
+        def forward(self, tokens: Tensor) -> Tensor:
+            with torch.no_grad():
+                self.head.weight.mul_(2)
+            return super().forward(tokens)
+
+    torch.manual_seed(0)
+    doubles = Doubles(8, 2, 1, VOCAB).eval()
+    before = doubles.head.weight.detach().clone()
+    subject = prepare(doubles, Settings(vocab_size=VOCAB, seq_len=16))
+    first, again = (subject.run(subject.base()) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(doubles.head.weight, before)
+    values = [saved.value for saved in subject._snapshot._tensors]
+    assert any(value.data_ptr() == doubles.head.weight.data_ptr() for value in values)

@@ -85,7 +85,7 @@ def test_reasons_and_traces_speak_of_slots_and_times_where_these_are_no_position
     assert reasons
     for why in reasons:
         assert not re.search(r"\b(position|input) \d", why), why
-        found = re.search(r"output \d+ \(due at (-?\d+)\)", why)
+        found = re.search(r"slot \d+ \(due at (-?\d+)\)", why)
         assert found, why
         available = [int(time) for time in re.findall(r"\(available at (\d+)\)", why)]
         assert all(time > int(found[1]) for time in available)
