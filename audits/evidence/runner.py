@@ -81,16 +81,10 @@ def gather(
     records of its runs, wherever they are executed. Other processes may gather on the same ledger: each run is locked
     before it starts, and those that others execute are waited for. One that failed there is tried here as well.
 
-    Args:
-        experiments: what to gather.
-        options: the user's choices, handed to each experiment. Each run gets a folder of its own in that of
-            checkpoints; it is deleted when the run is recorded, or begun afresh.
-        ledger: where evidence is looked for and recorded.
-        workers: local processes at a time; None is the default of `LocalExecutor`.
-        fresh: execute all runs anew; their records replace the earlier ones.
-        console: where progress is shown; None is standard error.
-        executor: what executes the runs; None is local processes.
-        earlier: other records, by which the time left is estimated.
+    Each run gets a folder of its own in `options.checkpoints`; it is deleted when the run is recorded, or begun afresh.
+    `fresh` executes all runs anew; their records replace the earlier ones. Without an `executor` they are executed by
+    local processes, at most `workers` at a time. Progress is shown on `console`, standard error where there is none;
+    the records `earlier` help to estimate the time left.
 
     Raises:
         LedgerError: the ledger cannot be read or written.
@@ -114,8 +108,6 @@ def gather(
                 failures += _Gathering(options.device, ledger, display, at_work, locks).execute(missing, fresh, before)
             if not missing:
                 break
-    if fresh:
-        ledger.compact()
     return Gathered(ledger.read(), tuple(failures))
 
 
