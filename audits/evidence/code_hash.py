@@ -67,13 +67,10 @@ def code_of(experiment: Experiment) -> str:
 
 
 def code_behind(execute: Callable[..., object], not_hashed: Iterable[str] = ()) -> str:
-    """The first 16 hex digits of SHA-256 over all code that a function reaches, or a partial call of one.
+    """The first 16 hex digits of SHA-256 over all code that a module's function reaches, or a partial call of one.
 
-    How runs are specified and how they report progress is no part of it.
-
-    Args:
-        execute: a function of a module.
-        not_hashed: dotted names of modules whose code does not decide a result although the function reaches it.
+    How runs are specified and how they report progress is no part of it, nor are the modules `not_hashed`, whose code
+    does not decide a result.
 
     Raises:
         ValueError: a module of `not_hashed` does not exist.

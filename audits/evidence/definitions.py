@@ -20,23 +20,14 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Source:
-    """One module.
+    """One module."""
 
-    Attributes:
-        name: dotted.
-        file: where it lies.
-        definitions: a name's statements, in order; several where it is bound more than once.
-        imports: a name's dotted origin.
-        effects: statements that bind nothing, and those that may register what they bind.
-        imported: dotted names of what is imported with the module.
-    """
-
-    name: str
+    name: str  # dotted
     file: Path
-    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, str] = field(default_factory=dict)
-    effects: list[ast.stmt] = field(default_factory=list)
-    imported: list[str] = field(default_factory=list)
+    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)  # of a name; several where it is bound again
+    imports: dict[str, str] = field(default_factory=dict)  # a name's dotted origin
+    effects: list[ast.stmt] = field(default_factory=list)  # what binds nothing, and what may register what it binds
+    imported: list[str] = field(default_factory=list)  # dotted names of what is imported with the module
 
 
 @cache

@@ -53,25 +53,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the runs of one experiment that one earlier code made.
+    """What became of the runs of one experiment that one earlier code made."""
 
-    Attributes:
-        experiment: its name in the ledger.
-        before: the hash of the earlier code.
-        now: that of today's.
-        runs: how many runs the earlier code made.
-        repeated: how many of them were repeated.
-        different: what differed.
-        refused: why nothing was repeated; empty where it was.
-    """
-
-    experiment: str
-    before: str
-    now: str
-    runs: int = 0
-    repeated: int = 0
+    experiment: str  # its name in the ledger
+    before: str  # the hash of the earlier code
+    now: str  # that of today's
+    runs: int = 0  # that the earlier code made
+    repeated: int = 0  # of them
     different: tuple[Difference, ...] = ()
-    refused: str = ""
+    refused: str = ""  # why nothing was repeated; empty where it was
 
     @property
     def holds(self) -> bool:

@@ -79,12 +79,9 @@ def command(*words: str) -> str:
 
 
 def job_parameters(options: Mapping[str, str], at_a_time: int, *, exclusive: bool) -> dict[str, Any]:
-    """What submitit needs to know of an array; exclusive jobs get whole nodes, one after the other.
+    """What submitit needs to know of an array of jobs; exclusive ones get whole nodes, one after the other.
 
-    Args:
-        options: the user's options of sbatch by their long names; one without a value is a switch.
-        at_a_time: jobs that may run at the same time.
-        exclusive: nothing else may run on a job's node.
+    `options` are the user's for sbatch, by their long names; one without a value is a switch.
 
     Raises:
         ExecutorError: an option is set by this program, or is none.
