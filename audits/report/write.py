@@ -82,6 +82,10 @@ def write_texts(texts: Mapping[Path, str]) -> list[Path]:
                 if destination.descriptor is not None:
                     streams[destination.descriptor] = text
                     continue
+                if earlier := temporary.pop(
+                    destination.file, None
+                ):  # the same file by another name: the last text counts
+                    earlier.unlink()
                 destination.file.parent.mkdir(parents=True, exist_ok=True)
                 _remove_leftovers(destination.file.parent)
                 name = f".hubrouter-audit-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp"

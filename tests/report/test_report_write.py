@@ -21,7 +21,7 @@ from audits.evidence.ledger import Evidence
 from audits.formatting import file_name
 from audits.report.claims.index import readme, step_summary
 from audits.report.files import PAGE_LIMIT, append_summary, report_texts, write_reports
-from audits.report.write import ReportError, append_text, check_writable, write_below, write_text
+from audits.report.write import ReportError, append_text, check_writable, write_below, write_text, write_texts
 
 FILES = {
     "README.md", "bench.html", "bench.md", "claim.schema.json", "claims.html", "claims.json", "claims.schema.json",
@@ -164,6 +164,13 @@ def test_links_are_followed_and_stay_links(tmp_path):
     assert (tmp_path / "real" / "audit.json").read_text() == "new"
     assert (tmp_path / "real" / "audit.json").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "real" / "made").read_text() == "made"
+
+
+def test_of_two_names_of_one_file_the_last_text_counts_and_no_temporary_file_stays(tmp_path):
+    (tmp_path / "link.json").symlink_to("audit.json")
+    write_texts({tmp_path / "audit.json": "first", tmp_path / "link.json": "last"})
+    assert (tmp_path / "audit.json").read_text() == "last"
+    assert {path.name for path in tmp_path.iterdir()} == {"audit.json", "link.json"}
 
 
 def test_links_in_a_circle_are_one_line(tmp_path):
