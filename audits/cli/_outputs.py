@@ -21,14 +21,10 @@ STDOUT = "-"
 
 
 def check_outputs(options: argparse.Namespace, *, closed: bool) -> None:
-    """Before the work of any command: refuse outputs that would overwrite each other or go nowhere.
-
-    Args:
-        options: of any command.
-        closed: whether standard output is.
+    """Before the work of any command; `closed` says whether standard output is.
 
     Raises:
-        CommandError: they would.
+        CommandError: outputs would overwrite each other or go nowhere.
         ReportError: one cannot be written.
     """
     given = vars(options)
