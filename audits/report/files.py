@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from audits.claims.judged import Report
@@ -9,7 +10,7 @@ from audits.experiments.bench._measured import benches
 from audits.report.bench import FOLDER as BENCH
 from audits.report.bench import bench_document, bench_json
 from audits.report.claims.index import index_html, readme, step_summary
-from audits.report.claims.json import claims_json, listed_ids, page_json, page_path
+from audits.report.claims.json import claims_json, page_json, page_path
 from audits.report.claims.junit import junit
 from audits.report.claims.kill_matrix import kill_document, leaks_json, peers_document
 from audits.report.claims.page import claim_document
@@ -57,7 +58,7 @@ def _pages(folder: Path) -> set[Path]:
     if not index.is_file():
         return set()
     found = [folder / "claims.md"]
-    for identity in listed_ids(index.read_bytes()):
+    for identity in re.findall(r'"id": "([a-z0-9-]+)"', index.read_text(encoding="utf-8", errors="replace")):
         page = folder / page_path(identity)
         found += [page.with_suffix(end) for end in (".md", ".html", ".json")]
         found += page.parent.glob(f"{identity}-*.svg")

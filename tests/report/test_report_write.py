@@ -60,6 +60,16 @@ def test_pages_of_claims_that_are_gone_are_removed_and_nothing_that_the_report_d
     assert (tmp_path / "claims" / "other.md").exists()
 
 
+@pytest.mark.parametrize("index", [b'{"claims": [{"id": "../mine"}]}', b"[]", b"no json \xff"])
+def test_beside_what_is_no_index_of_claims_no_page_is_removed(tmp_path, index):
+    (tmp_path / "claims").mkdir()
+    for kept in ("mine.md", "claims/mine.md"):
+        (tmp_path / kept).touch()
+    (tmp_path / "claims.json").write_bytes(index)
+    write_reports(sample(), tmp_path)
+    assert {name for name in files(tmp_path) if "mine" in name} == {"mine.md", "claims/mine.md"}
+
+
 def test_a_full_disk_is_one_line_and_leaves_the_old_report_whole(tmp_path, monkeypatch):
     write_reports(sample(), tmp_path)
     old = files(tmp_path)
