@@ -109,8 +109,7 @@ def verify(
             with TemporaryDirectory() as folder:
                 ledger = Ledger(Path(folder))
                 repeat = partial(gather, ledger=ledger, workers=workers, console=console)
-                outcome = Outcome(kind, today, today)
-                found.append(_repeated(studies, outcome, made, token_hex(), ledger, device, repeat)[0])
+                found.append(_repeated(studies, today, made, token_hex(), ledger, device, repeat)[0])
     return tuple(found)
 
 
@@ -132,13 +131,10 @@ def _recheck_one(
     studies: Sequence[Experiment], before: str, ledger: Ledger, device: str, repeat: Callable[..., Gathered]
 ) -> Outcome:
     """Repeat a sample of what this code made, and record what the comparison gave."""
-    kind, evidence = studies[0].recorded_as, ledger.read()
-    outcome = Outcome(kind, before, code_of(studies[0]))
-    known = rechecked(evidence, kind, before, outcome.now)
-    if known is not None:
-        return replace(outcome, runs=known.result["runs"], refused="a re-check found differences: gather anew")
-    made = population(evidence, kind, before)
-    outcome, pairs = _repeated(studies, outcome, made, outcome.now, ledger, device, repeat)
+    kind, now, evidence = studies[0].recorded_as, code_of(studies[0]), ledger.read()
+    if known := rechecked(evidence, kind, before, now):
+        return Outcome(kind, before, now, known.result["runs"], refused="a re-check found differences: gather anew")
+    outcome, pairs = _repeated(studies, before, population(evidence, kind, before), now, ledger, device, repeat)
     if pairs:
         result = {
             "by": "sample",
@@ -149,7 +145,7 @@ def _recheck_one(
             "exact": not any(unlike(run, again.environment) for run, again in pairs),
             "different": [vars(difference) for difference in outcome.different[:SHOWN]],
         }
-        config, here = config_of(kind, before, outcome.now), environment(device)
+        config, here = config_of(kind, before, now), environment(device)
         seconds, recorded = sum(again.seconds for _, again in pairs), datetime.now(UTC).isoformat(timespec="seconds")
         ledger.append(Record(KIND, config, 0, result, here, seconds, "", commit(), recorded))
     return outcome
@@ -157,7 +153,7 @@ def _recheck_one(
 
 def _repeated(
     studies: Sequence[Experiment],
-    outcome: Outcome,
+    before: str,
     made: tuple[Record, ...],
     drawn_by: str,
     ledger: Ledger,
@@ -167,7 +163,7 @@ def _repeated(
     """Repeat a sample of the runs and compare; the pairs of runs are empty where that is refused."""
     first, here, asked = studies[0], environment(device), _asked(studies, device, Evidence(made))
     runs = [run for run in made if run.question in asked]
-    outcome = replace(outcome, runs=len(runs))
+    outcome = Outcome(first.recorded_as, before, code_of(first), len(runs))
     if not runs:
         return replace(outcome, refused="today's experiment asks for none of these runs: gather anew"), []
     elsewhere = next(filter(None, (unlike(run, here) for run in runs)), None)
