@@ -9,8 +9,6 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import torch
-
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
 from audits.claims.judged import Report, report_of
 from audits.claims.registry import all_claims
@@ -29,6 +27,7 @@ from audits.report.claims.what_probes_see import what_probes_see
 from audits.report.files import README, write_reports
 from audits.report.render.console import console
 from audits.report.write import write_text
+from audits.subject.settings import Settings
 from audits.subject.untouched import check_device
 
 
@@ -63,6 +62,7 @@ def _gathered(
     options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger, earlier: Evidence
 ) -> Gathered:
     """All evidence, what is missing gathered where the user wants it."""
+    Settings(device=options.device).check()
     if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
         check_device(options.device)
     folder = _checkpoint_folder(options)
@@ -92,11 +92,7 @@ def _checkpoint_folder(options: argparse.Namespace) -> Path | None:
 
 
 def _chosen_executor(options: argparse.Namespace, folder: Path | None) -> Executor:
-    """The executor that was asked for, or CommandError or ExecutorError where device or executor cannot be used."""
-    try:
-        torch.device(options.device)
-    except RuntimeError as problem:
-        raise CommandError(f"device {options.device!r}: {str(problem).splitlines()[0]}") from problem
+    """The executor that was asked for, or ExecutorError where it cannot be used."""
     slurm = {key: value for key, _, value in (text.partition("=") for text in options.slurm)}
     if options.executor == "local":
         if slurm:
