@@ -76,7 +76,6 @@ def _roofline(options: argparse.Namespace) -> int:
 
 
 def _chosen(options: Options, layers: Sequence[str]) -> Experiment:
-    """The experiment, restricted to some layers."""
     if options.tier == "paper" and not options.device.startswith("cuda"):
         raise CommandError("tier paper is measured on a GPU: add --device cuda, or take --tier full on a CPU")
     known = dict.fromkeys(entry.layer for entry in entries(experiment.SIZES[options.tier].shape, options.device))

@@ -61,7 +61,6 @@ def run(options: argparse.Namespace) -> int:
 def _gathered(
     options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger, earlier: Evidence
 ) -> Gathered:
-    """All evidence, what is missing gathered where the user wants it."""
     Settings(device=options.device).check()
     if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
         check_device(options.device)
@@ -73,11 +72,7 @@ def _gathered(
 
 
 def _checkpoint_folder(options: argparse.Namespace) -> Path | None:
-    """Where runs keep their state; None where nothing was asked for and the cache cannot be written.
-
-    Raises:
-        CommandError: the folder that was asked for cannot be written.
-    """
+    """Where runs keep their state; None where nothing was asked for and the cache cannot be written."""
     cache = cache_folder()
     folder = Path(options.checkpoints) if options.checkpoints else cache / "checkpoints" if cache else None
     if folder is None:

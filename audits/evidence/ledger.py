@@ -40,7 +40,6 @@ def run_hash(experiment: str, config: dict[str, Any], seed: int, code: str = "")
 
 
 def _hash(entry: dict[str, Any]) -> str:
-    """The first 16 hex digits of SHA-256 over the entry as JSON."""
     return hashlib.sha256(json.dumps(entry, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 

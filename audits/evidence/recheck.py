@@ -77,11 +77,7 @@ def recheck(
     workers: int | None = None,
     console: Console | None = None,
 ) -> tuple[Outcome, ...]:
-    """Repeat a sample of the runs that earlier code made, for each experiment and code, and record what it gave.
-
-    Raises:
-        LedgerError: the ledger cannot be read or written.
-    """
+    """Repeat a sample of the runs that earlier code made, for each experiment and code, and record what it gave."""
     repeat = partial(gather, ledger=ledger, workers=workers, console=console)
     return tuple(
         _recheck_one(studies, before, ledger, device, repeat)

@@ -226,7 +226,6 @@ class _Gathering:
         return math.inf if limit is None else self._begun[run] + limit - time.monotonic()
 
     def _handle(self, task: Task, event: Event) -> None:
-        """Act on what happened to an open run."""
         match event:
             case Began(run, machine):
                 self._display.begin(run, task.label)
@@ -251,12 +250,10 @@ class _Gathering:
                     self._executor.submit([task])
 
     def _pause(self, task: Task, why: str) -> None:
-        """The run is interrupted for now."""
         self._begun.pop(task.run, None)
         self._display.pause(task.run, f"{task.label}: {why}")
 
     def _record(self, task: Task, result: dict[str, Any], seconds: float) -> None:
-        """Put a run into the ledger."""
         spec, code, now = task.spec, code_of(task.experiment), datetime.now(UTC).isoformat(timespec="seconds")
         machine = self._machines.get(task.run, self._environment)
         self._ledger.append(
@@ -284,6 +281,5 @@ class _Gathering:
 
 
 def _drop_checkpoints(task: Task) -> None:
-    """Delete the run's folder."""
     if task.options.checkpoints:
         shutil.rmtree(task.options.checkpoints, ignore_errors=True)

@@ -40,11 +40,7 @@ def report_texts(report: Report) -> dict[str, str]:
 
 
 def write_reports(report: Report, folder: Path) -> list[Path]:
-    """All files of the report, in `folder`, which is made if absent; pages of claims that are gone are removed.
-
-    Raises:
-        ReportError: as `write_below` and `remove_files`.
-    """
+    """All files of the report, in `folder`, which is made if absent; pages of claims that are gone are removed."""
     texts, old = report_texts(report), _pages(folder)
     written = write_below(folder, texts)
     remove_files(old - set(written))

@@ -68,7 +68,6 @@ def _progress(run: str, report: Report, every: float, folder: Path | None) -> Pr
 
 
 def _one_line(error: BaseException) -> str:
-    """The error's type, text and place in one line."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     frames = traceback.extract_tb(error.__traceback__)
     return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text

@@ -22,7 +22,6 @@ def index_html(report: Report) -> str:
 
 
 def _values(report: Report) -> dict[str, Any]:
-    """What both templates show."""
     return {
         "report": report,
         "traits": [prose.traits(item) for group in prose.groups(report) for item in group.claims],
