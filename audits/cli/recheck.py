@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
 from audits.evidence.ledger import Ledger
-from audits.evidence.recheck import Outcome, may_differ, recheck, verify
+from audits.evidence.recheck import Outcome, Recheck, may_differ
 from audits.evidence.succession import repeated
 from audits.experiments.registry import all_experiments
 from audits.report.render.console import console
@@ -21,11 +21,11 @@ def run(options: argparse.Namespace) -> int:
     chosen = [e for e in experiments if not options.experiments or e.recorded_as in options.experiments]
     shown = console()
     check_device(options.device)
+    again = Recheck(options.device, options.workers)
     if options.outside:
-        outcomes = verify(chosen, Ledger(Path(options.outside)).read(), device=options.device, workers=options.workers)
+        outcomes = again.of_outside(chosen, Ledger(Path(options.outside)).read())
     else:
-        ledger = Ledger(Path(options.reports) / "evidence")
-        outcomes = recheck(chosen, ledger, device=options.device, workers=options.workers)
+        outcomes = again.of_ledger(chosen, Ledger(Path(options.reports) / "evidence"))
     for outcome in outcomes:
         shown.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
     if not outcomes:
