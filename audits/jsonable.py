@@ -31,11 +31,9 @@ def json_able(value: Any) -> Any:
 
 def fields(owner: object, paths: Mapping[str, str]) -> dict[str, Any]:
     """What lies at the end of each dotted path of attributes, by name; None where the way there ends before."""
-
-    def at_end(path: str) -> Any:
-        return reduce(lambda at, name: getattr(at, name, None), path.split("."), owner)
-
-    return {name: at_end(path) for name, path in paths.items()}
+    return {
+        name: reduce(lambda at, part: getattr(at, part, None), path.split("."), owner) for name, path in paths.items()
+    }
 
 
 def _json_float(value: float) -> float | None:

@@ -29,12 +29,9 @@ def run(options: argparse.Namespace) -> int:
     for outcome in outcomes:
         shown.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
     if not outcomes:
-        shown.print(
-            "nothing to re-check: no run from outside is said to be made by today's code"
-            if options.outside
-            else "nothing to re-check: every run whose code is known was made by code that counts as today's",
-            highlight=False,
-        )
+        ours = "every run whose code is known was made by code that counts as today's"
+        theirs = "no run from outside is said to be made by today's code"
+        shown.print(f"nothing to re-check: {theirs if options.outside else ours}", highlight=False)
     if any(outcome.different for outcome in outcomes):
         return FOUND
     return UNDECIDED if any(outcome.refused for outcome in outcomes) else OK
