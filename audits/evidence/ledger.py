@@ -110,11 +110,7 @@ class Evidence:
         return self._by_question.get(run_hash(experiment, config, seed))
 
     def latest_per_question(self, codes: Mapping[str, Collection[str]]) -> Evidence:
-        """One record a question: that of today's code where there is one, else the last recorded.
-
-        Args:
-            codes: of each experiment the code hashes that count as today's.
-        """
+        """One record a question: that of today's code (`codes`, by experiment) where there is one, else the last."""
         kept: dict[str, Record] = {}
         for record in self.records:
             before = kept.get(record.question)

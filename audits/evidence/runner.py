@@ -165,10 +165,7 @@ class _Gathering:
     def execute(self, tasks: list[Task], fresh: bool, before: Mapping[str, Record]) -> list[Failure]:
         """Do the tasks; returns when none is left. An interrupt says what goes on without this process.
 
-        Args:
-            tasks: what to do.
-            fresh: begin each anew, without its checkpoint.
-            before: records by their runs that do not count as having done them.
+        `fresh` begins each anew, without its checkpoint; the records `before` do not count as having done their runs.
         """
         self._waiting = {task.run: task for task in sorted(tasks, key=lambda task: task.experiment.exclusive)}
         try:
