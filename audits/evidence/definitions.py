@@ -11,6 +11,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,7 +148,5 @@ def imported_by(node: ast.Import | ast.ImportFrom, module: Source) -> list[str]:
 
 
 def _base(node: ast.ImportFrom, module: Source) -> str:
-    package = module.name.split(".")
-    package = package if module.file.name == "__init__.py" else package[:-1]
-    start = package[: len(package) - node.level + 1] if node.level else []
-    return ".".join([*start, *([node.module] if node.module else [])])
+    package = module.name if module.file.name == "__init__.py" else module.name.rpartition(".")[0]
+    return resolve_name("." * node.level + (node.module or ""), package)
