@@ -15,6 +15,7 @@ from audits.cli._ending import Interrupts, failed, finished, open_streams
 from audits.cli._exits import CANNOT_RUN
 from audits.cli._isolation import handover, isolated
 from audits.cli._outputs import check_outputs
+from audits.formatting import did_you_mean
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -37,8 +38,7 @@ class _OneLineParser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse a command or a choice that does not exist, with the one that it may have meant."""
         if action.choices is not None and value not in action.choices:
-            near = difflib.get_close_matches(str(value), map(str, action.choices), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(map(str, action.choices))}"
+            hint = did_you_mean(str(value), [*map(str, action.choices)])
             raise argparse.ArgumentError(action, f"invalid choice: {value!r}; {hint}")
 
     def _print_message(self, message: str, file: Any = None) -> None:

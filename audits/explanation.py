@@ -3,59 +3,35 @@
 from __future__ import annotations
 
 import linecache
+import tomllib
+from importlib.resources import files
 from textwrap import dedent
 
 from audits.formatting import number
 from audits.results import CALLERS_INPUT, Finding, LeakClass, Site
 
-_KINDS = {
-    LeakClass.DENSE: "A later position reaches an earlier output along a gradient path.",
-    LeakClass.SELECTION: "A discrete choice (such as top-k) depends on later positions; no gradient shows it.",
-    LeakClass.STATISTIC: "A statistic over the sequence, detached or in a normaliser, carries later positions back.",
-    LeakClass.LENGTH: "An output changes with the length of the sequence behind it.",
-    LeakClass.BATCH: "A row of the batch depends on another row.",
-    LeakClass.STATE: "An output depends on earlier calls of the model.",
-    LeakClass.TRAINING_MODE: "The model is causal in evaluation and not in training mode.",
-    LeakClass.DECODE: "Step-by-step decoding differs from the parallel pass.",
-    LeakClass.DOCUMENT: "A packed document depends on another document.",
-    LeakClass.UNKNOWN: "An earlier output depends on a later position in a way that could not be classified.",
-}
-_AHEAD = "Training sees what it has to predict, so losses and scores are better than the model can be when it generates"
-_MEANS = {
-    LeakClass.DENSE: f"{_AHEAD}; training makes use of it, because a gradient passes.",
-    LeakClass.SELECTION: f"{_AHEAD}. Later tokens decide which ones are chosen; no gradient shows that. Expert "
-    "capacity and hashing over the whole sequence do so by design; generation then chooses differently from training.",
-    LeakClass.STATISTIC: f"{_AHEAD}: a number computed over the whole sequence carries later positions back.",
-    LeakClass.LENGTH: "No later token is read: what comes out depends on how long the sequence is. Scores of whole "
-    "sequences do not hold for the prefixes that generation works on.",
-    LeakClass.BATCH: "Other sequences of the batch seep in: the same input is answered differently in other company.",
-    LeakClass.STATE: "Something is kept between calls: the same input is answered differently after other inputs.",
-    LeakClass.TRAINING_MODE: f"{_AHEAD}: in training mode alone, so that evaluation does not show it.",
-    LeakClass.DECODE: "Generation step by step does not compute what was trained and scored in one pass.",
-    LeakClass.DOCUMENT: "Documents packed into one row seep into each other, although their boundaries are given.",
-    LeakClass.UNKNOWN: f"{_AHEAD}. How the later input enters could not be determined.",
-}
-_LOOK = {
-    LeakClass.DENSE: "the mask, the direction of a scan or shift, and the padding of a convolution",
-    LeakClass.SELECTION: "over which positions the choice (top-k, sort, argmax, comparison) is made",
-    LeakClass.STATISTIC: "over which axes the mean, norm or maximum is taken",
-    LeakClass.LENGTH: "what is computed from the number of positions: scales, rotary bases, counts, padding",
-    LeakClass.BATCH: "operations over the first axis, and reshapes that merge rows",
-    LeakClass.STATE: "buffers and attributes that the forward writes and a later call reads",
-    LeakClass.TRAINING_MODE: "what depends on self.training: batch statistics, dropout, masks",
-    LeakClass.DECODE: "what the cached path computes differently: positions, masks, what is written into the cache",
-    LeakClass.DOCUMENT: "whether mask, convolution, recurrence and positions all restart at a boundary",
-    LeakClass.UNKNOWN: "the operation and line named above",
-}
-kind = _KINDS.__getitem__  # what a leak of a class is, in one sentence
-meaning = _MEANS.__getitem__  # what it means in practice
-look_first = _LOOK.__getitem__  # what to look at first, as the object of "look at"
+_TABLE = tomllib.loads(files("audits").joinpath("explanation.toml").read_text(encoding="utf-8"))
 _WITHOUT_SOURCE = {  # what probes see that compare two calls and know no single position that makes the difference
     "prefix-length": "changes when the sequence is cut at {source}",
     "repeat-call": "depends on an earlier call",
     "decode": "differs between streaming and one pass",
     "documents": "differs from that of the same document alone",
 }
+
+
+def kind(leak_class: LeakClass) -> str:
+    """What a leak of a class is, in one sentence."""
+    return str(_TABLE[leak_class]["kind"])
+
+
+def meaning(leak_class: LeakClass) -> str:
+    """What it means in practice."""
+    return str(_TABLE[leak_class]["meaning"].format(ahead=_TABLE["ahead"]))
+
+
+def look_first(leak_class: LeakClass) -> str:
+    """What to look at first, as the object of "look at"."""
+    return str(_TABLE[leak_class]["look_first"])
 
 
 def what(finding: Finding) -> str:

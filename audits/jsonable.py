@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 _HUGE = 1e308  # stands for infinity, which JSON has no word for
@@ -26,6 +27,13 @@ def json_able(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     return [json_able(item) for item in value] if isinstance(value, Sequence) else str(value)
+
+
+def fields(owner: object, paths: Mapping[str, str]) -> dict[str, Any]:
+    """What lies at the end of each dotted path of attributes, by name; None where the way there ends before."""
+    return {
+        name: reduce(lambda at, part: getattr(at, part, None), path.split("."), owner) for name, path in paths.items()
+    }
 
 
 def _json_float(value: float) -> float | None:

@@ -90,9 +90,8 @@ def run_until_proof(
 ) -> tuple[list[float], str]:
     """Train and bet until proof or the end of the budget; the global generators are seeded, and restored afterwards.
 
-    Returns:
-        The log of the mean wealth after each step, in nats, and why the test stopped. The initial wealth is divided
-        equally among the processes, so their mean is a martingale as well.
+    The log of the mean wealth after each step, in nats, and why the test stopped. The initial wealth is divided equally
+    among the processes, so their mean is a martingale as well.
     """
     streams = [batches(len(process.predictor.alphabet), settings) for process in processes]
     log_wealth: list[float] = []

@@ -136,7 +136,6 @@ def _text(problem: BaseException) -> str:
 
 
 def _how_to_install(command: str, missing: str) -> str:
-    """What a command needs that is not here, and the one line that installs it."""
     extras = COMMANDS[command].extras
     package = f"hubrouter-audit[{extras}]" if extras else "hubrouter-audit"
     if extras and importlib.util.find_spec("audits.experiments") is None:  # in an installed wheel

@@ -31,11 +31,7 @@ _CHILD = (
 
 
 def isolated(arguments: Sequence[str], options: argparse.Namespace) -> int:
-    """Run the command line in a child; its exit code.
-
-    Raises:
-        CommandError: the child ended, or was ended by the budget, without handing one over.
-    """
+    """Run the command line in a child; the exit code that it hands over, CommandError where it ends without."""
     budget: float | None = getattr(options, "budget", None)
     ours, theirs = socket.socketpair()
     nonce = secrets.token_hex(16)
@@ -84,11 +80,7 @@ def handover() -> Handover | None:
 
 
 def _received(ours: socket.socket, nonce: str, seconds: float | None) -> int | None:
-    """The code that the child handed over; None where its end was closed first.
-
-    Raises:
-        CommandError: nothing came in time.
-    """
+    """The code that the child handed over; None where its end was closed first, CommandError where nothing came."""
     ours.settimeout(seconds)
     try:
         given = ours.makefile("r", encoding="ascii", errors="replace").readline().split()

@@ -21,15 +21,9 @@ STDOUT = "-"
 
 
 def check_outputs(options: argparse.Namespace, *, closed: bool) -> None:
-    """Before the work of any command: refuse outputs that would overwrite each other or go nowhere.
+    """Before the work of any command, refuse outputs that cannot be written, overwrite each other or go nowhere.
 
-    Args:
-        options: of any command.
-        closed: whether standard output is.
-
-    Raises:
-        CommandError: they would.
-        ReportError: one cannot be written.
+    `closed` says whether standard output is.
     """
     given = vars(options)
     files = {name: given[name] for name in OUTPUTS if given.get(name) is not None}
@@ -63,11 +57,7 @@ def console_beside(options: argparse.Namespace) -> Console:
 
 
 def write_outputs(options: argparse.Namespace, renderers: Mapping[str, Callable[[], str]]) -> None:
-    """Write each output that was asked for, standard output last; one that fails does not cost the others.
-
-    Raises:
-        Exception: the first that failed.
-    """
+    """Write each output that was asked for, standard output last; the first that fails is raised after the others."""
     problems: list[Exception] = []
     asked = [(getattr(options, name), render) for name, render in renderers.items() if getattr(options, name)]
     for path, render in sorted(asked, key=lambda item: is_stdout(item[0])):

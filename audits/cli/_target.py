@@ -17,11 +17,7 @@ SHRINK = "--shrink"
 
 
 def load(options: argparse.Namespace) -> Model:
-    """The model; sets the length that fits a shrunk one where the options give none.
-
-    Raises:
-        CommandError: `--shrink` is given for another kind of target, or with a length that shrunk models cannot take.
-    """
+    """The model; sets the length that fits a shrunk one where the options give none."""
     target: str = options.target
     if not target.startswith(PREFIX):
         if options.shrink:

@@ -23,7 +23,8 @@ from audits.experiments.bench._measured import benches
 from audits.experiments.bench._profile import profile_table, profiles
 from audits.experiments.bench._roofline import rates_of, roofline_sentence, roofline_table
 from audits.jsonable import json_text
-from audits.report.claims.console import print_bench
+from audits.report.bench import bench_document
+from audits.report.claims.console import print_document
 from audits.report.files import write_reports
 from audits.report.render.console import console, printed
 from audits.subject.untouched import check_device
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     gathered = gather([before, chosen], wished, ledger_in(folder), fresh=options.fresh)
     report = report_of(together(reference_of(folder), gathered.evidence))
     write_reports(report, folder)
-    print_bench(report, console())
+    print_document(bench_document(report), console())
     read = [item for item in report.judged if item.claim.id in READERS]
     return exit_code(read, failed=bool(gathered.failures))
 
@@ -75,7 +76,6 @@ def _roofline(options: argparse.Namespace) -> int:
 
 
 def _chosen(options: Options, layers: Sequence[str]) -> Experiment:
-    """The experiment, restricted to some layers."""
     if options.tier == "paper" and not options.device.startswith("cuda"):
         raise CommandError("tier paper is measured on a GPU: add --device cuda, or take --tier full on a CPU")
     known = dict.fromkeys(entry.layer for entry in entries(experiment.SIZES[options.tier].shape, options.device))

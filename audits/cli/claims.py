@@ -9,8 +9,6 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import torch
-
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim
 from audits.claims.judged import Report, report_of
 from audits.claims.registry import all_claims
@@ -26,19 +24,18 @@ from audits.experiments.registry import all_experiments
 from audits.probes._registry import all_probes
 from audits.report.claims.console import print_claims
 from audits.report.claims.what_probes_see import what_probes_see
-from audits.report.files import README, append_summary, write_reports
+from audits.report.files import README, write_reports
 from audits.report.render.console import console
 from audits.report.write import write_text
+from audits.subject.settings import Settings
 from audits.subject.untouched import check_device
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> None:
-    """The reports and, where asked for, the page on the probes; also on the summary page of a GitHub job."""
+    """The reports and, where asked for, the page on the probes."""
     write_reports(report, Path(options.reports))
     if options.page:
         write_text(Path(options.page), what_probes_see(report, all_probes()))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        append_summary(report, Path(summary))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -64,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 def _gathered(
     options: argparse.Namespace, needed: tuple[Experiment, ...], ledger: Ledger, earlier: Evidence
 ) -> Gathered:
-    """All evidence, what is missing gathered where the user wants it."""
+    Settings(device=options.device).check()
     if options.executor == "local":  # a cluster's nodes have other devices than the machine that submits
         check_device(options.device)
     folder = _checkpoint_folder(options)
@@ -75,11 +72,7 @@ def _gathered(
 
 
 def _checkpoint_folder(options: argparse.Namespace) -> Path | None:
-    """Where runs keep their state; None where nothing was asked for and the cache cannot be written.
-
-    Raises:
-        CommandError: the folder that was asked for cannot be written.
-    """
+    """Where runs keep their state; None where nothing was asked for and the cache cannot be written."""
     cache = cache_folder()
     folder = Path(options.checkpoints) if options.checkpoints else cache / "checkpoints" if cache else None
     if folder is None:
@@ -94,11 +87,7 @@ def _checkpoint_folder(options: argparse.Namespace) -> Path | None:
 
 
 def _chosen_executor(options: argparse.Namespace, folder: Path | None) -> Executor:
-    """The executor that was asked for, or CommandError or ExecutorError where device or executor cannot be used."""
-    try:
-        torch.device(options.device)
-    except RuntimeError as problem:
-        raise CommandError(f"device {options.device!r}: {str(problem).splitlines()[0]}") from problem
+    """The executor that was asked for, or ExecutorError where it cannot be used."""
     slurm = {key: value for key, _, value in (text.partition("=") for text in options.slurm)}
     if options.executor == "local":
         if slurm:

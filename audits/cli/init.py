@@ -17,11 +17,7 @@ FILES = {"tests/test_causality.py": "test_causality.txt", ".github/workflows/cau
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write both files and name them.
-
-    Raises:
-        CommandError: the target is no name that Python imports, or one of the files is there.
-    """
+    """Write both files and name them."""
     named = TARGET.fullmatch(options.target)
     if named is None:
         raise CommandError(f"init needs package.module:attribute, which a test can import, not {options.target!r}")

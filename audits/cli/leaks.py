@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _chosen(names: list[str] | None) -> Experiment:
-    """The experiment, restricted to some leaks."""
     specs = experiment.runs(Options())
     known = {str(spec.config["twin"]): spec for spec in specs}
     refuse_unknown("planted leak", names or (), known)

@@ -12,7 +12,8 @@ from audits.evidence.experiment import Options
 from audits.evidence.runner import gather
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT
-from audits.report.claims.console import print_peers
+from audits.report.claims.console import print_document
+from audits.report.claims.kill_matrix import peers_document
 from audits.report.files import write_reports
 from audits.report.render.console import console
 
@@ -27,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
     gathered = gather([EXPERIMENT], Options(), ledger_in(folder), fresh=options.fresh)
     report = report_of(together(reference_of(folder), gathered.evidence))
     write_reports(report, folder)
-    print_peers(report, console())
+    print_document(peers_document(report), console(), folded=True)
     return UNDECIDED if gathered.failures else OK

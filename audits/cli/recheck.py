@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audits.cli._exits import FOUND, OK, UNDECIDED, refuse_unknown
 from audits.evidence.ledger import Ledger
-from audits.evidence.recheck import Outcome, may_differ, recheck, verify
+from audits.evidence.recheck import Outcome, Recheck, may_differ
 from audits.evidence.succession import repeated
 from audits.experiments.registry import all_experiments
 from audits.report.render.console import console
@@ -21,20 +21,17 @@ def run(options: argparse.Namespace) -> int:
     chosen = [e for e in experiments if not options.experiments or e.recorded_as in options.experiments]
     shown = console()
     check_device(options.device)
+    again = Recheck(options.device, options.workers)
     if options.outside:
-        outcomes = verify(chosen, Ledger(Path(options.outside)).read(), device=options.device, workers=options.workers)
+        outcomes = again.of_outside(chosen, Ledger(Path(options.outside)).read())
     else:
-        ledger = Ledger(Path(options.reports) / "evidence")
-        outcomes = recheck(chosen, ledger, device=options.device, workers=options.workers)
+        outcomes = again.of_ledger(chosen, Ledger(Path(options.reports) / "evidence"))
     for outcome in outcomes:
         shown.print(line(outcome), markup=False, highlight=False, soft_wrap=True)
     if not outcomes:
-        shown.print(
-            "nothing to re-check: no run from outside is said to be made by today's code"
-            if options.outside
-            else "nothing to re-check: every run whose code is known was made by code that counts as today's",
-            highlight=False,
-        )
+        ours = "every run whose code is known was made by code that counts as today's"
+        theirs = "no run from outside is said to be made by today's code"
+        shown.print(f"nothing to re-check: {theirs if options.outside else ours}", highlight=False)
     if any(outcome.different for outcome in outcomes):
         return FOUND
     return UNDECIDED if any(outcome.refused for outcome in outcomes) else OK

@@ -33,9 +33,9 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.out)
     library = find_library(options.library)
     release, chosen = library.release(), _chosen(library, options.only)
-    fed = {"seq_len": options.seq_len, "batch": options.batch, "seed": options.seed}
-    Settings(**fed).check()
-    runs = experiment(library, chosen, **fed, seconds=options.time_limit, memory=options.memory_limit * GIB)
+    fed = Settings(seq_len=options.seq_len, batch=options.batch, seed=options.seed)
+    fed.check()
+    runs = experiment(library, chosen, fed, seconds=options.time_limit, memory=options.memory_limit * GIB)
     ledger = Ledger(folder / "evidence")
     gathered = gather([runs], Options(), ledger, workers=options.workers, fresh=options.fresh)
     found = surveys(gathered.evidence, reviewed(), todays_code())

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 INTERFACE = "audits.evidence.experiment"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 class Node(NamedTuple):
@@ -67,16 +67,10 @@ def code_of(experiment: Experiment) -> str:
 
 
 def code_behind(execute: Callable[..., object], not_hashed: Iterable[str] = ()) -> str:
-    """The first 16 hex digits of SHA-256 over all code that a function reaches, or a partial call of one.
+    """The first 16 hex digits of SHA-256 over all code that a module's function reaches, or a partial call of one.
 
-    How runs are specified and how they report progress is no part of it.
-
-    Args:
-        execute: a function of a module.
-        not_hashed: dotted names of modules whose code does not decide a result although the function reaches it.
-
-    Raises:
-        ValueError: a module of `not_hashed` does not exist.
+    How runs are specified and how they report progress is no part of it, nor are the modules `not_hashed`, whose code
+    does not decide a result; ValueError where one of them does not exist.
     """
     for name in not_hashed:
         if file_of(name) is None:
@@ -188,8 +182,6 @@ class _Scope:
 
 
 class _Writer:
-    """Writes one definition of a module as tokens."""
-
     def __init__(self, module: str, name: str) -> None:
         self._source, self._name = source(module), name
         self._scopes: list[_Scope] = []
@@ -221,9 +213,10 @@ class _Writer:
             self._template.loads += imported_by(node, self._source)
         elif isinstance(node, _SCOPES):
             self._write_function(node)
-        elif isinstance(node, _COMPREHENSIONS):
+        elif isinstance(node, _Comprehension):
             self._write(node.generators[0].iter)  # Python looks this up outside
-            self._inside(_Scope(_targets_of(node), {}), lambda: self._write_fields(node))
+            targets = {part.id for part in _targets(node) if isinstance(part, ast.Name)}
+            self._inside(_Scope(targets, {}), lambda: self._write_fields(node))
         elif isinstance(node, ast.stmt) and is_text(node):
             pass
         else:
@@ -251,12 +244,13 @@ class _Writer:
             self._put(self._plain(node, "name", node.name))
             for decorator in node.decorator_list:
                 self._write(decorator)
-        scope = _Scope(*self._bound_in(node))
-        for argument in ast.walk(node.args):
-            if isinstance(argument, ast.arg):
-                self._put(f"{argument.arg},")
-                scope.number(argument.arg)
-        for part in (*node.args.defaults, *(d for d in node.args.kw_defaults if d), *_annotations(node)):
+        arguments = [part for part in ast.walk(node.args) if isinstance(part, ast.arg)]
+        scope = _Scope(*self._bound_in(node, {argument.arg for argument in arguments}))
+        for argument in arguments:
+            self._put(f"{argument.arg},")
+            scope.number(argument.arg)
+        annotations = (*(argument.annotation for argument in arguments), getattr(node, "returns", None))
+        for part in filter(None, (*node.args.defaults, *node.args.kw_defaults, *annotations)):
             self._write(part)
         self._put(*(f"{len(getattr(node.args, kind))}" for kind in ("posonlyargs", "args", "kwonlyargs", "defaults")))
         self._put(f"{bool(node.args.vararg)}{bool(node.args.kwarg)}", *(str(d is None) for d in node.args.kw_defaults))
@@ -267,9 +261,8 @@ class _Writer:
         write()
         self._scopes.pop()
 
-    def _bound_in(self, node: Function | ast.Lambda) -> tuple[set[str], dict[str, str]]:
-        """The local names of a function and the origins of those it imports."""
-        names = {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
+    def _bound_in(self, node: Function | ast.Lambda, names: set[str]) -> tuple[set[str], dict[str, str]]:
+        """The local names of a function beside its arguments, and the origins of those it imports."""
         imports: dict[str, str] = {}
         declared: set[str] = set()
         for part in _in_scope(node.body if isinstance(node.body, list) else [node.body]):
@@ -328,26 +321,19 @@ class _Writer:
         return ""
 
 
-def _annotations(node: Function | ast.Lambda) -> Iterator[ast.expr]:
-    yield from (a.annotation for a in ast.walk(node.args) if isinstance(a, ast.arg) and a.annotation)
-    if not isinstance(node, ast.Lambda) and node.returns:
-        yield node.returns
-
-
 def _in_scope(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """All nodes of a function's own scope; of functions and classes inside it only their names belong there."""
     for node in nodes:
         yield node
-        if isinstance(node, _COMPREHENSIONS):
-            targets = {id(part) for g in node.generators for part in ast.walk(g.target)}
+        if isinstance(node, _Comprehension):
+            targets = set(map(id, _targets(node)))
             yield from (n for n in _in_scope(ast.iter_child_nodes(node)) if id(n) not in targets)
         elif not isinstance(node, (*_SCOPES, ast.ClassDef)):
             yield from _in_scope(ast.iter_child_nodes(node))
 
 
-def _targets_of(node: ast.AST) -> set[str]:
-    generators: list[ast.comprehension] = node.generators  # type: ignore[attr-defined] # only comprehensions come here
-    return {part.id for g in generators for part in ast.walk(g.target) if isinstance(part, ast.Name)}
+def _targets(node: _Comprehension) -> Iterator[ast.AST]:
+    return (part for generator in node.generators for part in ast.walk(generator.target))
 
 
 def _origin(dotted: str, attributes: list[str]) -> tuple[Token, list[str]]:

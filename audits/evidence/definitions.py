@@ -11,6 +11,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,23 +21,14 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Source:
-    """One module.
+    """One module."""
 
-    Attributes:
-        name: dotted.
-        file: where it lies.
-        definitions: a name's statements, in order; several where it is bound more than once.
-        imports: a name's dotted origin.
-        effects: statements that bind nothing, and those that may register what they bind.
-        imported: dotted names of what is imported with the module.
-    """
-
-    name: str
+    name: str  # dotted
     file: Path
-    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, str] = field(default_factory=dict)
-    effects: list[ast.stmt] = field(default_factory=list)
-    imported: list[str] = field(default_factory=list)
+    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)  # of a name; several where it is bound again
+    imports: dict[str, str] = field(default_factory=dict)  # a name's dotted origin
+    effects: list[ast.stmt] = field(default_factory=list)  # what binds nothing, and what may register what it binds
+    imported: list[str] = field(default_factory=list)  # dotted names of what is imported with the module
 
 
 @cache
@@ -156,7 +148,5 @@ def imported_by(node: ast.Import | ast.ImportFrom, module: Source) -> list[str]:
 
 
 def _base(node: ast.ImportFrom, module: Source) -> str:
-    package = module.name.split(".")
-    package = package if module.file.name == "__init__.py" else package[:-1]
-    start = package[: len(package) - node.level + 1] if node.level else []
-    return ".".join([*start, *([node.module] if node.module else [])])
+    package = module.name if module.file.name == "__init__.py" else module.name.rpartition(".")[0]
+    return resolve_name("." * node.level + (node.module or ""), package)

@@ -42,38 +42,25 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One kind of evidence.
-
-    Attributes:
-        name: of the experiment.
-        runs: its runs by the user's choices.
-        follow_up: runs that hang on the results of earlier ones, such as a learning rate that was tuned, from the fresh
-            evidence so far. It is asked again until nothing is missing.
-        execute: executes one run; a module-level function, because it is called in a worker process.
-        exclusive: nothing else may run on the machine meanwhile, for runs that measure time.
-        fresh_process: each run gets a process in which no other was.
-        seconds: a run that takes longer is ended.
-        on_failure: turns the reason why a run gave no result into one that is recorded, so that it is not tried again.
-        kind: the name that runs are recorded under, the experiment's own where it is None. Studies of one kind share
-            their runs: what two of them ask for is done once.
-        not_hashed: modules whose code does not decide the result although `execute` imports them; a change there makes
-            no record stale.
-        not_compared: paths in a result that a recheck does not compare: what measures time, and wording.
-        tolerance: by how much numbers of another machine may differ, relative or absolute; None where only the same
-            machine can show that they agree.
-    """
+    """One kind of evidence."""
 
     name: str
-    runs: Callable[[Options], tuple[RunSpec, ...]]
-    execute: Callable[[RunSpec, Options, Progress], dict[str, Any]]
-    exclusive: bool = False
-    fresh_process: bool = False
-    seconds: float | None = None
+    runs: Callable[[Options], tuple[RunSpec, ...]]  # by the user's choices
+    execute: Callable[
+        [RunSpec, Options, Progress], dict[str, Any]
+    ]  # one run; of a module, for a worker process calls it
+    exclusive: bool = False  # nothing else may run on the machine meanwhile, for runs that measure time
+    fresh_process: bool = False  # each run gets a process in which no other was
+    seconds: float | None = None  # a run that takes longer is ended
+    # Turns the reason why a run gave no result into one that is recorded, so that it is not tried again.
     on_failure: Callable[[str], dict[str, Any]] | None = None
+    # The name that runs are recorded under, where not its own; what two studies of one kind ask for is done once.
     kind: str | None = None
-    not_hashed: tuple[str, ...] = ()
-    not_compared: tuple[str, ...] = ()
+    not_hashed: tuple[str, ...] = ()  # modules that `execute` imports, a change in which makes no record stale
+    not_compared: tuple[str, ...] = ()  # paths in a result that no recheck compares: what measures time, and wording
+    # By how much numbers of another machine may differ, relative or absolute; None where only the same one can show it.
     tolerance: float | None = None
+    # Runs that hang on fresh evidence, such as a learning rate that was tuned; asked for until nothing is missing.
     follow_up: Callable[[Options, Evidence], tuple[RunSpec, ...]] | None = None
 
     def planned(self, options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:

@@ -6,7 +6,7 @@ The line's digest covers everything in it, results too: one that was edited is r
 
 Lines are only ever appended, one write each under a lock, so that writers cannot interleave and a killed one can leave
 nothing worse than a last line without its newline. Such a torn line is passed over on reading and cut off before the
-next line is appended. `compact` is the one operation that rewrites a file: it drops lines that later ones replaced.
+next line is appended.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any
 
 import msgspec
@@ -42,35 +40,22 @@ def run_hash(experiment: str, config: dict[str, Any], seed: int, code: str = "")
 
 
 def _hash(entry: dict[str, Any]) -> str:
-    """The first 16 hex digits of SHA-256 over the entry as JSON."""
     return hashlib.sha256(json.dumps(entry, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One finished run.
+    """One finished run."""
 
-    Attributes:
-        experiment: what kind of run; the name of the ledger's file.
-        config: what was asked, the corpus included.
-        seed: of weights, data and whatever else is drawn.
-        result: what the experiment returned.
-        environment: machine, device and versions.
-        seconds: wall-clock time of the run.
-        code: hash of the code that defines the run (`audits.evidence.code_hash`).
-        commit: of the checkout it ran in, with a `+` where that had changes; empty where there was none.
-        recorded: when, in UTC, ISO 8601.
-    """
-
-    experiment: str
-    config: dict[str, Any]
-    seed: int
-    result: dict[str, Any]
-    environment: dict[str, Any]
-    seconds: float
-    code: str = ""
-    commit: str = ""
-    recorded: str = ""
+    experiment: str  # what kind of run; the name of the ledger's file
+    config: dict[str, Any]  # what was asked, the corpus included
+    seed: int  # of weights, data and whatever else is drawn
+    result: dict[str, Any]  # what the experiment returned
+    environment: dict[str, Any]  # machine, device and versions
+    seconds: float  # wall-clock time of the run
+    code: str = ""  # hash of the code that defines the run (`audits.evidence.code_hash`)
+    commit: str = ""  # of the checkout it ran in, with a `+` where that had changes; empty where there was none
+    recorded: str = ""  # when, in UTC, ISO 8601
 
     @cached_property
     def run(self) -> str:
@@ -125,11 +110,7 @@ class Evidence:
         return self._by_question.get(run_hash(experiment, config, seed))
 
     def latest_per_question(self, codes: Mapping[str, Collection[str]]) -> Evidence:
-        """One record a question: that of today's code where there is one, else the last recorded.
-
-        Args:
-            codes: of each experiment the code hashes that count as today's.
-        """
+        """One record a question: that of today's code (`codes`, by experiment) where there is one, else the last."""
         kept: dict[str, Record] = {}
         for record in self.records:
             before = kept.get(record.question)
@@ -200,16 +181,6 @@ class Ledger:
                 raise LedgerError(f"{file}: no room for the record of run {record.run}; free some disk space")
             os.fsync(descriptor)
 
-    def compact(self) -> None:
-        """Keep each question's latest record only, in the order of recording, so that committed files stay small."""
-        for file in self._files():
-            with _open_locked(file):
-                records = _parse(file)[0]
-                last = {record.question: at for at, record in enumerate(records)}
-                after = b"".join(_line_of(record) for at, record in enumerate(records) if last[record.question] == at)
-                if after != file.read_bytes():
-                    _replace(file.resolve(), after)
-
     def check_writable(self) -> None:
         """Make the folder, and find out before hours of work whether records can be written."""
         try:
@@ -233,12 +204,9 @@ class Ledger:
 def _open_locked(file: Path) -> Iterator[int]:
     """A descriptor of the file to read and append, under an exclusive lock that its end releases."""
     try:
-        while True:
-            with file.open("ab+", buffering=0) as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                if os.path.samestat(os.fstat(handle.fileno()), file.stat()):  # else `compact` has put a new one there
-                    yield handle.fileno()
-                    return
+        with file.open("ab+", buffering=0) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield handle.fileno()
     except OSError as error:
         raise LedgerError(f"{file}: cannot be written: {error.strerror}") from None
 
@@ -321,18 +289,3 @@ def _line_of(record: Record) -> bytes:
         raise LedgerError(f"{place}: its config reads back differently from JSON; use texts as keys")
     _checked(place, entry)
     return line
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """Write under another name and rename."""
-    descriptor, name = mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        shutil.copymode(file, partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

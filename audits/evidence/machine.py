@@ -18,11 +18,7 @@ CACHE_VARIABLE = "HUBROUTER_AUDIT_CACHE"
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
-    """Versions and hardware as short texts; no host name, user name or path.
-
-    Args:
-        device: the torch device the runs use.
-    """
+    """Versions and hardware as short texts, of the torch device too; no host name, user name or path."""
     described = {
         "project": _installed(PROJECT) or "not installed",
         "python": platform.python_version(),

@@ -15,11 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from secrets import token_hex
@@ -32,7 +31,7 @@ from audits.evidence.code_hash import code_of
 from audits.evidence.experiment import TIERS, Experiment, Options, RunSpec
 from audits.evidence.ledger import Evidence, Ledger, Record, is_fresh, run_hash
 from audits.evidence.machine import commit, environment
-from audits.evidence.runner import Gathered, gather
+from audits.evidence.runner import gather
 from audits.evidence.succession import KIND, accepted, config_of, rechecked
 
 SHARE, FEWEST = 0.05, 3  # of the runs, and runs, that are repeated at least
@@ -53,25 +52,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the runs of one experiment that one earlier code made.
+    """What became of the runs of one experiment that one earlier code made."""
 
-    Attributes:
-        experiment: its name in the ledger.
-        before: the hash of the earlier code.
-        now: that of today's.
-        runs: how many runs the earlier code made.
-        repeated: how many of them were repeated.
-        different: what differed.
-        refused: why nothing was repeated; empty where it was.
-    """
-
-    experiment: str
-    before: str
-    now: str
-    runs: int = 0
-    repeated: int = 0
+    experiment: str  # its name in the ledger
+    before: str  # the hash of the earlier code
+    now: str  # that of today's
+    runs: int = 0  # that the earlier code made
+    repeated: int = 0  # of them
     different: tuple[Difference, ...] = ()
-    refused: str = ""
+    refused: str = ""  # why nothing was repeated; empty where it was
 
     @property
     def holds(self) -> bool:
@@ -79,49 +68,82 @@ class Outcome:
         return not self.refused and not self.different
 
 
-def recheck(
-    experiments: Iterable[Experiment],
-    ledger: Ledger,
-    *,
-    device: str = "cpu",
-    workers: int | None = None,
-    console: Console | None = None,
-) -> tuple[Outcome, ...]:
-    """Repeat a sample of the runs that earlier code made, for each experiment and code, and record what it gave.
+@dataclass(frozen=True)
+class Recheck:
+    """How runs are repeated: on which device, by how many processes at a time, and where their progress is shown."""
 
-    Raises:
-        LedgerError: the ledger cannot be read or written.
-    """
-    repeat = partial(gather, ledger=ledger, workers=workers, console=console)
-    return tuple(
-        _recheck_one(studies, before, ledger, device, repeat)
-        for kind, studies in _by_kind(experiments).items()
-        for before in _earlier(ledger.read(), kind, code_of(studies[0]))
-    )
+    device: str = "cpu"
+    workers: int | None = None
+    console: Console | None = None
 
+    def of_ledger(self, experiments: Iterable[Experiment], ledger: Ledger) -> tuple[Outcome, ...]:
+        """Repeat a sample of what earlier code made, for each experiment and code, and record what that gave."""
+        return tuple(
+            self._recorded(studies, before, ledger)
+            for kind, studies in _by_kind(experiments).items()
+            for before in _earlier(ledger.read(), kind, code_of(studies[0]))
+        )
 
-def verify(
-    experiments: Iterable[Experiment],
-    outside: Evidence,
-    *,
-    device: str = "cpu",
-    workers: int | None = None,
-    console: Console | None = None,
-) -> tuple[Outcome, ...]:
-    """Repeat a sample of runs from outside that today's code is said to have made; nothing is recorded.
+    def of_outside(self, experiments: Iterable[Experiment], outside: Evidence) -> tuple[Outcome, ...]:
+        """Repeat a sample of runs from outside that today's code is said to have made; nothing is recorded.
 
-    The sample is drawn at random: whoever made the records must not know it.
-    """
-    found: list[Outcome] = []
-    for kind, studies in _by_kind(experiments).items():
-        today = code_of(studies[0])
-        if made := population(outside, kind, today):
-            with TemporaryDirectory() as folder:
-                ledger = Ledger(Path(folder))
-                repeat = partial(gather, ledger=ledger, workers=workers, console=console)
-                outcome = Outcome(kind, today, today)
-                found.append(_repeated(studies, outcome, made, token_hex(), ledger, device, repeat)[0])
-    return tuple(found)
+        The sample is drawn at random: whoever made the records must not know it.
+        """
+        found: list[Outcome] = []
+        for kind, studies in _by_kind(experiments).items():
+            today = code_of(studies[0])
+            if made := population(outside, kind, today):
+                with TemporaryDirectory() as folder:
+                    found.append(self._repeated(studies, today, made, token_hex(), Ledger(Path(folder)))[0])
+        return tuple(found)
+
+    def _recorded(self, studies: Sequence[Experiment], before: str, ledger: Ledger) -> Outcome:
+        kind, now, evidence = studies[0].recorded_as, code_of(studies[0]), ledger.read()
+        if known := rechecked(evidence, kind, before, now):
+            return Outcome(kind, before, now, known.result["runs"], refused="a re-check found differences: gather anew")
+        outcome, pairs = self._repeated(studies, before, population(evidence, kind, before), now, ledger)
+        if pairs:
+            result = {
+                "by": "sample",
+                "holds": outcome.holds,
+                "runs": outcome.runs,
+                "sample": [[run.run, again.run] for run, again in pairs],
+                "may_differ": may_differ(outcome.runs, outcome.repeated),
+                "exact": not any(unlike(run, again.environment) for run, again in pairs),
+                "different": [vars(difference) for difference in outcome.different[:SHOWN]],
+            }
+            config, here = config_of(kind, before, now), environment(self.device)
+            seconds, at = sum(again.seconds for _, again in pairs), datetime.now(UTC).isoformat(timespec="seconds")
+            ledger.append(Record(KIND, config, 0, result, here, seconds, "", commit(), at))
+        return outcome
+
+    def _repeated(
+        self, studies: Sequence[Experiment], before: str, made: tuple[Record, ...], drawn_by: str, ledger: Ledger
+    ) -> tuple[Outcome, list[tuple[Record, Record]]]:
+        """Repeat a sample of the runs and compare; the pairs of runs are empty where that is refused."""
+        first, here = studies[0], environment(self.device)
+        asked = _asked(studies, self.device, Evidence(made))
+        runs = [run for run in made if run.question in asked]
+        outcome = Outcome(first.recorded_as, before, code_of(first), len(runs))
+        if not runs:
+            return replace(outcome, refused="today's experiment asks for none of these runs: gather anew"), []
+        elsewhere = next(filter(None, (unlike(run, here) for run in runs)), None)
+        if elsewhere and first.tolerance is None:
+            refused = f"made with {elsewhere}, and no tolerance is stated for that: gather anew"
+            return replace(outcome, refused=refused), []
+        repeated = sample(runs, drawn_by)
+        for tier in TIERS:
+            specs = tuple(spec for at, spec in (asked[run.question] for run in repeated) if at == tier)
+            if not specs:
+                continue
+            options = Options(tier=tier, device=self.device)
+            gathered = gather([_only(first, specs)], options, ledger, workers=self.workers, console=self.console)
+            if gathered.failures:
+                return replace(outcome, refused=f"a repeated run failed: {gathered.failures[0].line}"), []
+        now = {record.question: record for record in population(ledger.read(), outcome.experiment, outcome.now)}
+        pairs = [(run, now[run.question]) for run in repeated]
+        different = tuple(difference for pair in pairs for difference in differences(*pair, first))
+        return replace(outcome, repeated=len(repeated), different=different), pairs
 
 
 def _by_kind(experiments: Iterable[Experiment]) -> dict[str, list[Experiment]]:
@@ -136,63 +158,6 @@ def _earlier(evidence: Evidence, kind: str, now: str) -> tuple[str, ...]:
     codes = accepted(evidence, {kind: now})
     latest = evidence.latest_per_question(codes).records
     return tuple(sorted({r.code for r in latest if r.experiment == kind and r.code and not is_fresh(r, codes)}))
-
-
-def _recheck_one(
-    studies: Sequence[Experiment], before: str, ledger: Ledger, device: str, repeat: Callable[..., Gathered]
-) -> Outcome:
-    """Repeat a sample of what this code made, and record what the comparison gave."""
-    kind, evidence = studies[0].recorded_as, ledger.read()
-    outcome = Outcome(kind, before, code_of(studies[0]))
-    known = rechecked(evidence, kind, before, outcome.now)
-    if known is not None:
-        return replace(outcome, runs=known.result["runs"], refused="a re-check found differences: gather anew")
-    made = population(evidence, kind, before)
-    outcome, pairs = _repeated(studies, outcome, made, outcome.now, ledger, device, repeat)
-    if pairs:
-        result = {
-            "by": "sample",
-            "holds": outcome.holds,
-            "runs": outcome.runs,
-            "sample": [[run.run, again.run] for run, again in pairs],
-            "may_differ": may_differ(outcome.runs, outcome.repeated),
-            "exact": not any(unlike(run, again.environment) for run, again in pairs),
-            "different": [vars(difference) for difference in outcome.different[:SHOWN]],
-        }
-        config, here = config_of(kind, before, outcome.now), environment(device)
-        seconds, recorded = sum(again.seconds for _, again in pairs), datetime.now(UTC).isoformat(timespec="seconds")
-        ledger.append(Record(KIND, config, 0, result, here, seconds, "", commit(), recorded))
-    return outcome
-
-
-def _repeated(
-    studies: Sequence[Experiment],
-    outcome: Outcome,
-    made: tuple[Record, ...],
-    drawn_by: str,
-    ledger: Ledger,
-    device: str,
-    repeat: Callable[..., Gathered],
-) -> tuple[Outcome, list[tuple[Record, Record]]]:
-    """Repeat a sample of the runs and compare; the pairs of runs are empty where that is refused."""
-    first, here, asked = studies[0], environment(device), _asked(studies, device, Evidence(made))
-    runs = [run for run in made if run.question in asked]
-    outcome = replace(outcome, runs=len(runs))
-    if not runs:
-        return replace(outcome, refused="today's experiment asks for none of these runs: gather anew"), []
-    elsewhere = next(filter(None, (unlike(run, here) for run in runs)), None)
-    if elsewhere and first.tolerance is None:
-        return replace(outcome, refused=f"made with {elsewhere}, and no tolerance is stated for that: gather anew"), []
-    repeated = sample(runs, drawn_by)
-    for tier in TIERS:
-        specs = tuple(spec for at, spec in (asked[run.question] for run in repeated) if at == tier)
-        failures = repeat([_only(first, specs)], Options(tier=tier, device=device)).failures if specs else ()
-        if failures:
-            return replace(outcome, refused=f"a repeated run failed: {failures[0].line}"), []
-    now = {record.question: record for record in population(ledger.read(), outcome.experiment, outcome.now)}
-    pairs = [(run, now[run.question]) for run in repeated]
-    different = tuple(difference for pair in pairs for difference in differences(*pair, first))
-    return replace(outcome, repeated=len(repeated), different=different), pairs
 
 
 def _asked(studies: Sequence[Experiment], device: str, made: Evidence) -> Mapping[str, tuple[str, RunSpec]]:

@@ -19,15 +19,10 @@ _DIGITS = 15  # of an address: 60 bits, as many as every file system allows for 
 
 
 class RunLocks:
-    """The runs that this process has locked; used as a context, on leaving which all are released.
+    """The runs that this process has locked, in the ledger's folder; a context, on leaving which all are released.
 
-    Locks belong to a process: they exclude other processes only, and a process opens a folder's once at a time.
-
-    Args:
-        folder: the ledger's, which exists.
-
-    Raises:
-        LedgerError: the file cannot be opened, or the file system knows no locks.
+    Locks belong to a process: they exclude other processes only, and a process opens a folder's once at a time. Raises
+    LedgerError where the file cannot be opened, or the file system knows no locks.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -81,16 +81,10 @@ def gather(
     records of its runs, wherever they are executed. Other processes may gather on the same ledger: each run is locked
     before it starts, and those that others execute are waited for. One that failed there is tried here as well.
 
-    Args:
-        experiments: what to gather.
-        options: the user's choices, handed to each experiment. Each run gets a folder of its own in that of
-            checkpoints; it is deleted when the run is recorded, or begun afresh.
-        ledger: where evidence is looked for and recorded.
-        workers: local processes at a time; None is the default of `LocalExecutor`.
-        fresh: execute all runs anew; their records replace the earlier ones.
-        console: where progress is shown; None is standard error.
-        executor: what executes the runs; None is local processes.
-        earlier: other records, by which the time left is estimated.
+    Each run gets a folder of its own in `options.checkpoints`; it is deleted when the run is recorded, or begun afresh.
+    `fresh` executes all runs anew; their records replace the earlier ones. Without an `executor` they are executed by
+    local processes, at most `workers` at a time. Progress is shown on `console`, standard error where there is none;
+    the records `earlier` help to estimate the time left.
 
     Raises:
         LedgerError: the ledger cannot be read or written.
@@ -114,8 +108,6 @@ def gather(
                 failures += _Gathering(options.device, ledger, display, at_work, locks).execute(missing, fresh, before)
             if not missing:
                 break
-    if fresh:
-        ledger.compact()
     return Gathered(ledger.read(), tuple(failures))
 
 
@@ -173,10 +165,7 @@ class _Gathering:
     def execute(self, tasks: list[Task], fresh: bool, before: Mapping[str, Record]) -> list[Failure]:
         """Do the tasks; returns when none is left. An interrupt says what goes on without this process.
 
-        Args:
-            tasks: what to do.
-            fresh: begin each anew, without its checkpoint.
-            before: records by their runs that do not count as having done them.
+        `fresh` begins each anew, without its checkpoint; the records `before` do not count as having done their runs.
         """
         self._waiting = {task.run: task for task in sorted(tasks, key=lambda task: task.experiment.exclusive)}
         try:
@@ -234,7 +223,6 @@ class _Gathering:
         return math.inf if limit is None else self._begun[run] + limit - time.monotonic()
 
     def _handle(self, task: Task, event: Event) -> None:
-        """Act on what happened to an open run."""
         match event:
             case Began(run, machine):
                 self._display.begin(run, task.label)
@@ -259,12 +247,10 @@ class _Gathering:
                     self._executor.submit([task])
 
     def _pause(self, task: Task, why: str) -> None:
-        """The run is interrupted for now."""
         self._begun.pop(task.run, None)
         self._display.pause(task.run, f"{task.label}: {why}")
 
     def _record(self, task: Task, result: dict[str, Any], seconds: float) -> None:
-        """Put a run into the ledger."""
         spec, code, now = task.spec, code_of(task.experiment), datetime.now(UTC).isoformat(timespec="seconds")
         machine = self._machines.get(task.run, self._environment)
         self._ledger.append(
@@ -292,6 +278,5 @@ class _Gathering:
 
 
 def _drop_checkpoints(task: Task) -> None:
-    """Delete the run's folder."""
     if task.options.checkpoints:
         shutil.rmtree(task.options.checkpoints, ignore_errors=True)

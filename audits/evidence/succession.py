@@ -22,12 +22,7 @@ def config_of(experiment: str, before: str, now: str) -> dict[str, Any]:
 
 
 def accepted(evidence: Evidence, today: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
-    """Of every experiment the hashes of code that counts as today's: its own, and what it succeeded.
-
-    Args:
-        evidence: the whole ledger.
-        today: today's code hash of each experiment.
-    """
+    """Of every experiment the hashes of code that counts as `today`'s: its own, and what it succeeded."""
     return {name: frozenset({code, *_links_to(evidence, name, code)}) for name, code in today.items()}
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import reduce
 
 from audits.claims.hubrouter import _bench_tables as tables
 from audits.claims.hubrouter._bench_figures import time_curves
 from audits.claims.hubrouter._targets import outcomes, target_table
 from audits.claims.judged import Report
 from audits.experiments.bench._measured import Bench, benches
-from audits.jsonable import json_text
+from audits.jsonable import fields, json_text
 from audits.report.render.document import Document, Section, figure_picture
 from audits.report.render.words import TIMING_NOTE
 from audits.results import SCHEMA
@@ -35,15 +34,9 @@ def bench_json(bench: Bench) -> str:
         "machine": {"name": bench.machine, **bench.environment, "threads": bench.threads},
         "tier": bench.tier,
         "setting": bench.config,
-        "rows": [{name: _value(row, path) for name, path in _FIELDS.items()} for row in bench.rows],
+        "rows": [{name: None if at == "" else at for name, at in fields(row, _FIELDS).items()} for row in bench.rows],
         "targets": [asdict(outcome) for outcome in outcomes((bench,))],
     })  # fmt: skip
-
-
-def _value(row: object, path: str) -> object:
-    """What lies at the end of the path; None where the way there ends before, or is an empty text."""
-    found = reduce(lambda at, name: getattr(at, name, None), path.split("."), row)
-    return None if found == "" else found
 
 
 def bench_document(report: Report) -> Document:

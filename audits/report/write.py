@@ -53,11 +53,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> Destination:
-    """Before the work: where a file would be written; makes and changes nothing.
-
-    Raises:
-        ReportError: it could not be written.
-    """
+    """Before the work: where a file would be written, or ReportError; makes and changes nothing."""
     with _one_line(f"write {path}", "; choose another place"):
         destination = _destination(path)
         folder = next(parent for parent in destination.file.parents if parent.exists())
@@ -82,6 +78,10 @@ def write_texts(texts: Mapping[Path, str]) -> list[Path]:
                 if destination.descriptor is not None:
                     streams[destination.descriptor] = text
                     continue
+                if earlier := temporary.pop(
+                    destination.file, None
+                ):  # the same file by another name: the last text counts
+                    earlier.unlink()
                 destination.file.parent.mkdir(parents=True, exist_ok=True)
                 _remove_leftovers(destination.file.parent)
                 name = f".hubrouter-audit-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
@@ -100,11 +100,7 @@ def write_texts(texts: Mapping[Path, str]) -> list[Path]:
 
 
 def write_below(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write texts by their paths below a folder, as `write_texts`.
-
-    Raises:
-        ReportError: as `write_texts`, or a name, which may come from a record, leads out of the folder.
-    """
+    """Write texts below a folder; ReportError also where a name, which may come from a record, leads out of it."""
     for name in texts:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ReportError(f"cannot write {name!r}: it lies outside {folder}; a record that names it is not ours")
@@ -112,11 +108,7 @@ def write_below(folder: Path, texts: Mapping[str, str]) -> list[Path]:
 
 
 def write_through(descriptor: int, text: str) -> None:
-    """Write a text to an open descriptor, after what was printed before.
-
-    Raises:
-        ReportError: it is closed or full.
-    """
+    """Write to an open descriptor, after what was printed before, or raise ReportError where it is closed or full."""
     name = "standard output" if descriptor == STANDARD_OUTPUT else f"descriptor {descriptor}"
     with _one_line(f"write to {name}"):
         if descriptor == STANDARD_OUTPUT and sys.stdout is not None:
@@ -139,17 +131,6 @@ def discard(descriptor: int) -> None:
     os.close(null)
 
 
-def append_text(path: Path, text: str) -> None:
-    """Append to a regular file, or raise ReportError."""
-    with _one_line(f"append to {path}"):
-        destination = _destination(path)
-        if destination.descriptor is not None:
-            write_through(destination.descriptor, text)
-            return
-        with destination.file.open("ab") as file:
-            file.write(_encoded(text))
-
-
 def remove_files(paths: Iterable[Path]) -> None:
     """Remove the files that are there, or raise ReportError."""
     for path in paths:
@@ -158,11 +139,7 @@ def remove_files(paths: Iterable[Path]) -> None:
 
 
 def _destination(path: Path) -> Destination:
-    """Where a path leads.
-
-    Raises:
-        OSError: to something that is no regular file, or in a circle.
-    """
+    """Where a path leads; OSError where that is no regular file, or a circle."""
     at = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow /dev/stdout to what is behind it
     for _ in range(_MOST_LINKS):
         at = Path(os.path.realpath(at.parent), at.name)

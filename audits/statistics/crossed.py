@@ -41,10 +41,8 @@ def crossed(differences: Matrix) -> PairedComparison:
     """The mean of differences [seeds][blocks], both random.
 
     Its variance is that of the means of the seeds over their number, plus that of the means of the blocks over theirs;
-    the residual is counted in both, so the interval is a little too wide.
-
-    Raises:
-        ValueError: fewer than 2 seeds or blocks, rows of different lengths, a value that is not finite, or equal seeds.
+    the residual is counted in both, so the interval is a little too wide. Raises ValueError for fewer than 2 seeds or
+    blocks, rows of different lengths, a value that is not finite, or equal seeds.
     """
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
@@ -65,8 +63,7 @@ def _compared(difference: float, sd: float, n: int, text: float, blocks: int) ->
 def slope_weights(doses: Sequence[float]) -> tuple[float, ...]:
     """The weights [arms] whose sum is the least-squares slope over `doses` (take log2 of a chunk or a width).
 
-    Raises:
-        ValueError: fewer than 2 different doses, or one that is not finite.
+    Raises ValueError for fewer than 2 different doses, or one that is not finite.
     """
     x = np.asarray(doses, dtype=np.float64)
     if x.ndim != 1 or not np.isfinite(x).all() or np.unique(x).size < 2:

@@ -50,8 +50,7 @@ class TTest:
 def paired(a: Sequence[float], b: Sequence[float]) -> TTest:
     """The paired t test of `a - b`; `a` and `b` are [n], entry i of both from seed i.
 
-    Raises:
-        ValueError: unequal lengths, fewer than 2 pairs, or no spread.
+    Raises ValueError for unequal lengths, fewer than 2 pairs, or no spread.
     """
     if len(a) != len(b):
         raise ValueError(f"pairs need equally many runs in both arms, got {len(a)} and {len(b)}")
@@ -64,8 +63,7 @@ def paired(a: Sequence[float], b: Sequence[float]) -> TTest:
 def equivalence_p(a: Sequence[float], b: Sequence[float], margin: float) -> float:
     """`TTest.within` of the paired test of `a - b`: small means equivalent.
 
-    Raises:
-        ValueError: a margin that is not positive and finite; otherwise as `paired`.
+    Raises ValueError for a margin that is not positive and finite; otherwise as `paired`.
     """
     if not 0 < margin < math.inf:
         raise ValueError(f"the margin must be positive and finite, got {margin}; fix it before looking at the data")
@@ -75,8 +73,7 @@ def equivalence_p(a: Sequence[float], b: Sequence[float], margin: float) -> floa
 def welch(a: Summary, b: Summary) -> TTest:
     """Welch's test of `a - b` from summaries: unpaired, unequal variances.
 
-    Raises:
-        ValueError: an arm with one run, or no spread in either arm.
+    Raises ValueError for an arm with one run, or no spread in either arm.
     """
     if min(a.n, b.n) < 2:
         raise ValueError("Welch's test needs at least 2 runs an arm; for single runs use tipping_point")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from audits.evidence.ledger import Evidence, Record
-from audits.survey.reviews import Review, Status, review_of
+from audits.survey.reviews import Review, review_of
 
 PASS, LEAK, UNDETERMINED, NOT_BUILT = "PASS", "LEAK", "UNDETERMINED", "NOT_BUILT"
 READING_ORDER = (LEAK, UNDETERMINED, NOT_BUILT, PASS)
@@ -77,19 +77,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return next(iter(self.leak_classes), None)
 
     @property
-    def file(self) -> str | None:
-        """Of the first finding that has a place."""
-        return next((finding.file for finding in self.findings if finding.file), None)
-
-    @property
-    def line(self) -> int | None:
-        """In that file."""
-        return next((finding.line for finding in self.findings if finding.file), None)
+    def placed(self) -> Found | None:
+        """The first finding that has a place."""
+        return next((finding for finding in self.findings if finding.file), None)
 
     @property
     def location(self) -> str:
-        """File and line, empty where no line is known."""
-        return f"{self.file}:{self.line}" if self.file else ""
+        """Its file and line, empty where none is known."""
+        return f"{self.placed.file}:{self.placed.line}" if self.placed else ""
 
     @property
     def tried(self) -> frozenset[str]:
@@ -113,16 +108,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     def as_reviewed(self) -> bool:
         """A PASS needs no review, everything else does."""
         return self.verdict == PASS or self.review is not None
-
-    @property
-    def explained(self) -> str | None:
-        """What the review says."""
-        return self.review.reason if self.review else None
-
-    @property
-    def status(self) -> Status | None:
-        """Whether the review calls it a defect, a design, or something else."""
-        return self.review.status if self.review else None
 
     def judged_by(self, probes: frozenset[str]) -> Row:
         """The row as judged by some of the probes alone."""

@@ -17,7 +17,7 @@ from audits.evidence.code_hash import code_behind
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.jsonable import json_able
 from audits.results import AuditResult
-from audits.subject.settings import SubjectError
+from audits.subject.settings import Settings, SubjectError
 from audits.survey.library import Architecture, Library, NotBuiltError, find_library
 from audits.survey.rows import NOT_BUILT, UNDETERMINED
 
@@ -27,26 +27,16 @@ _INSTALLED = re.compile(r"[^\s'\"]*?/(?:site|dist)-packages/")
 
 
 def experiment(
-    library: Library,
-    chosen: tuple[Architecture, ...],
-    *,
-    seq_len: int,
-    batch: int,
-    seed: int,
-    seconds: float,
-    memory: int,
+    library: Library, chosen: tuple[Architecture, ...], fed: Settings, *, seconds: float, memory: int
 ) -> Experiment:
-    """The survey of a library's installed release as an experiment: one run an architecture.
-
-    `seconds` and `memory`, in bytes, limit each of them.
-    """
+    """The survey of a library's installed release: a run an architecture, each within `seconds` and `memory` bytes."""
     release = library.release()
     name = f"survey-{library.name}-" + re.sub(r"[^A-Za-z0-9]", "_", release)  # names in the ledger have no dots
-    settings = {"library": library.name, "release": release, "seq_len": seq_len, "batch": batch}
+    settings = {"library": library.name, "release": release, "seq_len": fed.seq_len, "batch": fed.batch}
 
     def spec(item: Architecture) -> RunSpec:
         described = {key: value for key, value in asdict(item).items() if value}
-        return RunSpec(name, {**settings, **described, "recipe": library.recipe(item)}, seed, item.name)
+        return RunSpec(name, {**settings, **described, "recipe": library.recipe(item)}, fed.seed, item.name)
 
     specs = tuple(map(spec, chosen))
     return Experiment(

@@ -66,7 +66,7 @@ def test_a_mistyped_option_is_named_with_what_it_may_have_meant_and_the_commands
     [
         (["modle"], "did you mean model?"),
         (["survey", "transfomers"], "did you mean transformers?"),
-        (["claims", "--tier", "huge"], "choose from quick, full, paper"),
+        (["claims", "--tier", "huge"], "there are quick, full, paper"),
     ],
 )
 def test_a_mistyped_command_or_choice_is_answered_with_what_it_may_have_meant(

@@ -41,7 +41,7 @@ for line in sys.stdin:
 
 
 class LedgerStates(RuleBasedStateMachine):
-    """Writers that append, are killed in the middle of a line, and compact; the model is a list of records a file."""
+    """Writers that append, or are killed in the middle of a line; the model is a list of records a file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,13 +81,6 @@ class LedgerStates(RuleBasedStateMachine):
             self.torn.add(record.experiment)
         if part == line:
             found.append(record)
-
-    @rule()
-    def compact(self) -> None:
-        self.ledger.compact()
-        for name, records in self.files.items():
-            last = {record.question: at for at, record in enumerate(records)}
-            self.files[name] = [record for at, record in enumerate(records) if last[record.question] == at]
 
     @invariant()
     def reads_what_was_appended(self) -> None:

@@ -1,6 +1,5 @@
 """The ledger survives killed and concurrent writers, and never reads what is not a record."""
 
-import json
 import os
 import signal
 import subprocess
@@ -57,26 +56,6 @@ def test_the_latest_record_of_a_run_replaces_earlier_ones(tmp_path: Path) -> Non
     ledger.append(record(0, loss=1.0))
     ledger.append(record(0, loss=2.0))
     assert [r.result for r in ledger.read().of("demo")] == [{"loss": 2.0}]
-
-
-def test_compacting_keeps_the_latest_records_in_the_order_of_recording(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    for seed, loss in ((3, 1.0), (1, 1.0), (2, 1.0), (3, 2.0)):
-        ledger.append(record(seed, loss=loss))
-    before = ledger.read()
-    ledger.compact()
-    runs = [json.loads(line)["run"] for line in (tmp_path / "demo.jsonl").read_text().splitlines()]
-    assert runs == [record(seed).run for seed in (1, 2, 3)]
-    assert ledger.read().of("demo") == before.of("demo")
-    assert [path.name for path in tmp_path.iterdir()] == ["demo.jsonl"]
-
-
-def test_compacting_does_not_touch_a_file_that_is_compact(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.append(record())
-    inode = (tmp_path / "demo.jsonl").stat().st_ino
-    ledger.compact()
-    assert (tmp_path / "demo.jsonl").stat().st_ino == inode
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 10_000])
@@ -137,8 +116,6 @@ def test_a_damaged_line_is_refused_with_file_and_line(tmp_path: Path, line: str,
     assert says in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
-    with pytest.raises(LedgerError):
-        Ledger(tmp_path).compact()
     assert file.read_bytes() == before
 
 
@@ -210,28 +187,15 @@ def test_what_is_no_file_of_records_is_one_clear_line_and_is_not_waited_for(tmp_
         assert str(caught.value).isprintable()
 
 
-def test_compacting_writes_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "demo.jsonl").symlink_to(tmp_path / "kept")
-    ledger = Ledger(tmp_path)
-    for loss in (1.0, 2.0):
-        ledger.append(record(loss=loss))
-    ledger.compact()
-    assert (tmp_path / "demo.jsonl").is_symlink()
-    assert (tmp_path / "kept").read_text() == record(loss=2.0).to_line()
-
-
 def test_the_address_depends_on_experiment_config_and_seed_alone() -> None:
     assert run_hash("a", {"x": 1, "y": 2}, 0) == run_hash("a", {"y": 2, "x": 1}, 0)
     assert len({run_hash("a", {}, 0), run_hash("b", {}, 0), run_hash("a", {"x": 1}, 0), run_hash("a", {}, 1)}) == 4
     assert record(0, loss=1.0).run == record(0, loss=2.0).run
 
 
-def test_two_processes_and_a_compaction_do_not_lose_or_mix_lines(tmp_path: Path) -> None:
+def test_two_processes_do_not_lose_or_mix_lines(tmp_path: Path) -> None:
     processes = [writer(tmp_path, start, 60) for start in (0, 1000)]
-    while any(process.poll() is None for process in processes):
-        Ledger(tmp_path).compact()
-        time.sleep(0.002)
-    assert [process.returncode for process in processes] == [0, 0]
+    assert [process.wait() for process in processes] == [0, 0]
     assert {r.seed for r in Ledger(tmp_path).read().records} == {*range(60), *range(1000, 1060)}
 
 
@@ -291,12 +255,3 @@ def test_only_the_corpus_recorded_last_counts() -> None:
     one, two = (made_by("new", corpus={"sha256": name}) for name in "ab")
     assert Evidence((one, two)).at("quick") == Evidence((two,))
     assert Evidence((two, one)).at("quick") == Evidence((one,))
-
-
-def test_compacting_drops_what_another_code_has_answered_since(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    for code in ("old", "new"):
-        ledger.append(made_by(code))
-    ledger.append(made_by("old", seed=1))
-    ledger.compact()
-    assert ledger.read() == Evidence((made_by("new"), made_by("old", seed=1)))

@@ -18,7 +18,7 @@ from audits.evidence.code_hash import code_of
 from audits.evidence.experiment import Experiment, Options, Progress, RunSpec
 from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.evidence.machine import environment
-from audits.evidence.recheck import Outcome, differences, may_differ, population, recheck, sample, verify
+from audits.evidence.recheck import Outcome, Recheck, differences, may_differ, population, sample
 from audits.evidence.succession import KIND, accepted, shown_by
 
 OLD = "old code"
@@ -52,7 +52,7 @@ def everything() -> list[Record]:
 
 
 def checked(ledger: Ledger, what: Experiment | None = None) -> tuple[Outcome, ...]:
-    return recheck([what or experiment()], ledger, workers=1, console=Console(file=io.StringIO()))
+    return Recheck(workers=1, console=Console(file=io.StringIO())).of_ledger([what or experiment()], ledger)
 
 
 def fresh(ledger: Ledger) -> int:
@@ -102,21 +102,21 @@ def test_an_interrupted_recheck_goes_on_and_counts_for_nothing_before(tmp_path: 
     ledger.append(replace(first, code=code_of(experiment())))  # as far as it came
     assert fresh(ledger) == 1
     seen = io.StringIO()
-    recheck([experiment()], ledger, workers=1, console=Console(file=seen))
+    Recheck(workers=1, console=Console(file=seen)).of_ledger([experiment()], ledger)
     assert "2 runs to execute, 1 already in the ledger" in seen.getvalue()
     assert fresh(ledger) == 12
 
 
 def test_records_from_outside_are_repeated_and_a_forged_number_is_found(tmp_path: Path) -> None:
-    today, console = code_of(experiment()), Console(file=io.StringIO())
+    today, again = code_of(experiment()), Recheck(workers=1, console=Console(file=io.StringIO()))
     good = Evidence(tuple(replace(made, code=today) for made in everything()))
     forged = Evidence(tuple(replace(made, result=made.result | {"square": -1}) for made in good.records))
-    (outcome,) = verify([experiment()], good, workers=1, console=console)
+    (outcome,) = again.of_outside([experiment()], good)
     assert outcome.holds
     assert (outcome.runs, outcome.repeated) == (12, 3)
-    (outcome,) = verify([experiment()], forged, workers=1, console=console)
+    (outcome,) = again.of_outside([experiment()], forged)
     assert [difference.path for difference in outcome.different] == ["square"] * 3
-    assert verify([experiment()], Evidence(tuple(everything())), workers=1, console=console) == ()
+    assert again.of_outside([experiment()], Evidence(tuple(everything()))) == ()
 
 
 def test_a_run_whose_code_is_unknown_is_left_alone(tmp_path: Path) -> None:

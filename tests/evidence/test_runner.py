@@ -113,7 +113,7 @@ def test_fresh_evidence_replaces_what_is_there(tmp_path: Path) -> None:
     kept, _ = gathered(ledger, experiment(square, spec))
     renewed, _ = gathered(ledger, experiment(square, spec), fresh=True)
     assert [r.result["square"] for r in (*kept.evidence.records, *renewed.evidence.records)] == ["stale", 25]
-    assert len((tmp_path / "demo.jsonl").read_text().splitlines()) == 1
+    assert len((tmp_path / "demo.jsonl").read_text().splitlines()) == 2
 
 
 def from_best(options: Options, fresh: Evidence) -> tuple[RunSpec, ...]:

@@ -17,7 +17,7 @@ from audits.evidence.experiment import Options, RunSpec
 from audits.evidence.ledger import Evidence, Record
 from audits.experiments.auditor import _causal_certificate as peer
 from audits.experiments.auditor.peer import EXPERIMENT, execute
-from audits.report.claims.console import print_peers
+from audits.report.claims.console import print_document
 from audits.report.claims.kill_matrix import peers_document
 from audits.subject.settings import Settings
 
@@ -83,7 +83,7 @@ def test_the_terminal_tells_both_or_that_the_peer_was_not_run():
     texts = []
     for evidence in (report(*RECORDS), report()):
         buffer = io.StringIO()
-        print_peers(evidence, Console(file=buffer, width=160))
+        print_document(peers_document(evidence), Console(file=buffer, width=160), folded=True)
         texts.append(buffer.getvalue())
     assert "LEAK / PASS" in texts[0]
     assert "checker 1 finds 1" in texts[0]

@@ -30,9 +30,10 @@ from audits.report.claims.marks import by_outcome, flags, tally_of
 from audits.report.claims.marks import outcome as outcome_mark
 from audits.report.claims.prose import ELSEWHERE, HEADLINES, answer, elsewhere
 from audits.report.files import report_texts
-from audits.report.render.escape import code, markup
+from audits.report.render.escape import code
 from audits.report.render.escape import markdown as markdown_text
 from audits.report.render.junit import Outcome
+from audits.report.render.templates import breakable
 from audits.report.render.words import TIMING_NOTE
 
 HOSTILE = "a <script>alert('x')</script> | b `c` & \x00 [d](e) *f*"
@@ -203,7 +204,7 @@ def test_a_markdown_table_keeps_its_number_of_cells_under_hostile_text():
 
 
 def test_escapes_leave_nothing_with_a_meaning():
-    assert markup('<a b="c">&\'\ud800') == "&lt;a b=&quot;c&quot;&gt;&amp;&#x27;\ufffd"
+    assert breakable('<a b="c">&\'') == "&lt;a b=&#34;c&#34;&gt;&amp;&#39;"
     assert markdown_text("a|b\n<c>") == r"a\|b \<c\>"
     assert code("a`b") == "`` a`b ``"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import re
@@ -16,12 +15,11 @@ import pytest
 import audits.report.write
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.claims.judged import Report
-from audits.cli.claims import write_everything
 from audits.evidence.ledger import Evidence
 from audits.formatting import file_name
-from audits.report.claims.index import readme, step_summary
-from audits.report.files import PAGE_LIMIT, append_summary, report_texts, write_reports
-from audits.report.write import ReportError, append_text, check_writable, write_below, write_text
+from audits.report.claims.index import readme
+from audits.report.files import report_texts, write_reports
+from audits.report.write import ReportError, check_writable, write_below, write_text, write_texts
 
 FILES = {
     "README.md", "bench.html", "bench.md", "claim.schema.json", "claims.html", "claims.json", "claims.schema.json",
@@ -58,6 +56,16 @@ def test_pages_of_claims_that_are_gone_are_removed_and_nothing_that_the_report_d
     found = {name for name in files(tmp_path) if "cost" in name or "mine" in name}
     assert found == {"mine.md", "claims/mine.md", "claims/costly.md", "evidence/cost.jsonl"}
     assert (tmp_path / "claims" / "other.md").exists()
+
+
+@pytest.mark.parametrize("index", [b'{"claims": [{"id": "../mine"}]}', b"[]", b"no json \xff"])
+def test_beside_what_is_no_index_of_claims_no_page_is_removed(tmp_path, index):
+    (tmp_path / "claims").mkdir()
+    for kept in ("mine.md", "claims/mine.md"):
+        (tmp_path / kept).touch()
+    (tmp_path / "claims.json").write_bytes(index)
+    write_reports(sample(), tmp_path)
+    assert {name for name in files(tmp_path) if "mine" in name} == {"mine.md", "claims/mine.md"}
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_report_whole(tmp_path, monkeypatch):
@@ -105,44 +113,12 @@ def test_a_text_with_a_character_no_encoding_has_is_still_written(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["audit.json"]
 
 
-def test_the_summary_is_appended_to_what_a_job_wrote_before(tmp_path):
-    path = tmp_path / "summary.md"
-    path.write_text("before\n", encoding="utf-8")
-    append_summary(sample(), path)
-    assert path.read_text(encoding="utf-8") == "before\n" + step_summary(sample())
-
-
-def test_a_summary_never_grows_over_what_the_page_shows(tmp_path):
-    path = tmp_path / "summary.md"
-    path.write_bytes(b"x" * (PAGE_LIMIT - 3000))
-    append_summary(sample(), path)
-    assert PAGE_LIMIT - 3000 < path.stat().st_size <= PAGE_LIMIT
-    path.write_bytes(b"x" * (PAGE_LIMIT + 5))
-    append_summary(sample(), path)
-    assert path.stat().st_size == PAGE_LIMIT + 5
-
-
-def test_a_summary_that_cannot_be_written_is_one_line(tmp_path):
-    with pytest.raises(ReportError, match="cannot append to") as caught:
-        append_summary(sample(), tmp_path)
-    assert "\n" not in str(caught.value)
-
-
-def test_on_github_a_command_writes_the_summary_too_and_elsewhere_it_does_not(tmp_path, monkeypatch):
-    options = argparse.Namespace(reports=str(tmp_path / "reports"), page=None)
-    write_everything(sample(), options)
-    assert [path.name for path in tmp_path.iterdir()] == ["reports"]
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    write_everything(sample(), options)
-    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == step_summary(sample())
-
-
 def test_what_is_no_regular_file_is_refused_and_stays(tmp_path):
     pipe, device_link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
     device_link.symlink_to("/dev/null")
     for path in (pipe, Path("/dev/null"), device_link):
-        for write in (check_writable, lambda path: write_text(path, "text"), lambda path: append_text(path, "text")):
+        for write in (check_writable, lambda path: write_text(path, "text")):
             with pytest.raises(ReportError):
                 write(path)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
@@ -164,6 +140,13 @@ def test_links_are_followed_and_stay_links(tmp_path):
     assert (tmp_path / "real" / "audit.json").read_text() == "new"
     assert (tmp_path / "real" / "audit.json").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "real" / "made").read_text() == "made"
+
+
+def test_of_two_names_of_one_file_the_last_text_counts_and_no_temporary_file_stays(tmp_path):
+    (tmp_path / "link.json").symlink_to("audit.json")
+    write_texts({tmp_path / "audit.json": "first", tmp_path / "link.json": "last"})
+    assert (tmp_path / "audit.json").read_text() == "last"
+    assert {path.name for path in tmp_path.iterdir()} == {"audit.json", "link.json"}
 
 
 def test_links_in_a_circle_are_one_line(tmp_path):

@@ -23,6 +23,7 @@ from audits.evidence.ledger import Evidence, Ledger, Record
 from audits.evidence.runner import gather
 from audits.report.survey.files import survey_texts
 from audits.report.survey.prose import tally_sentence
+from audits.subject.settings import Settings
 from audits.survey import run
 from audits.survey.library import Architecture, Library, NotBuiltError, TinyModel
 from audits.survey.reviews import Review, Status, review_of, reviewed
@@ -103,7 +104,7 @@ def survey(monkeypatch: pytest.MonkeyPatch) -> Survey:
 
 
 def evidence() -> Evidence:
-    made = run.experiment(TOY, TOY.architectures(), seq_len=12, batch=8, seed=0, seconds=60, memory=8 * GIB)
+    made = run.experiment(TOY, TOY.architectures(), Settings(seq_len=12, batch=8), seconds=60, memory=8 * GIB)
     specs = made.runs(Options())
     results = [made.execute(spec, Options(), lambda done, total, note="": None) for spec in specs]
     return Evidence(
@@ -278,7 +279,7 @@ def test_of_several_runs_of_an_architecture_the_latest_counts(survey: Survey) ->
 
 
 def test_a_run_is_recorded_with_the_code_behind_it_and_is_not_repeated_while_that_is_todays(tmp_path: Path) -> None:
-    made = run.experiment(TOY, TOY.architectures()[:1], seq_len=12, batch=8, seed=0, seconds=60, memory=8 * GIB)
+    made = run.experiment(TOY, TOY.architectures()[:1], Settings(seq_len=12, batch=8), seconds=60, memory=8 * GIB)
     (record,) = gather([made], Options(), Ledger(tmp_path), console=Console(quiet=True)).evidence.records
     assert "audits.survey.libraries.toy" in record.result["reason"]  # a worker process knows no such library
     assert record.code == run.todays_code()

@@ -12,6 +12,7 @@ from rich.console import Console
 from audits.evidence.experiment import Options
 from audits.evidence.ledger import Ledger
 from audits.evidence.runner import gather
+from audits.subject.settings import Settings
 from audits.survey import run
 from audits.survey.libraries import packages
 from audits.survey.libraries.packages import installed
@@ -157,9 +158,8 @@ def test_two_releases_of_a_package_do_not_meet_and_what_cannot_be_built_is_a_row
         nowhere=SHELF | {"requirements": ["shelf==9.9"]},
         old=SHELF | {"variants": {"exit": {"model": {"class": "shelf:leave"}}, "call": {"call": {"scale": 0.5}}}},
     )
-    made = run.experiment(
-        packages.LIBRARY, packages.architectures(), seq_len=12, batch=4, seed=0, seconds=120, memory=2**33
-    )
+    fed = Settings(seq_len=12, batch=4)
+    made = run.experiment(packages.LIBRARY, packages.architectures(), fed, seconds=120, memory=2**33)
     found = gather([made], Options(), Ledger(tmp_path / "ledger"), workers=1, console=Console(quiet=True)).evidence
     results = {record.config["name"]: record.result for record in found.records}
     assert {name: result["verdict"] for name, result in results.items()} == {
@@ -177,5 +177,5 @@ def test_two_releases_of_a_package_do_not_meet_and_what_cannot_be_built_is_a_row
 
 def test_an_architecture_of_the_library_itself_names_no_package() -> None:
     chosen = (Architecture("linformer", "LinformerLM"),)
-    made = run.experiment(packages.LIBRARY, chosen, seq_len=8, batch=1, seed=0, seconds=1, memory=1)
+    made = run.experiment(packages.LIBRARY, chosen, Settings(seq_len=8, batch=1), seconds=1, memory=1)
     assert "package" not in made.runs(Options())[0].config

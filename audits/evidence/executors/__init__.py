@@ -1,1 +1,1 @@
-"""Where runs are executed: one module for each way, all behind `Executor`; `make_executor` finds them by name."""
+"""Where runs are executed: one module for each way, all behind `Executor`."""

@@ -24,14 +24,10 @@ Report = Callable[[Began | ProgressReported], None]
 def execute(
     run: str, data: bytes, report: Report, every: float, catch: type[BaseException] = BaseException
 ) -> Finished | Failed:
-    """Execute a packed run. One thread and its seed make its result independent of other runs on the machine.
+    """Execute a run by its address and what `Task.packed` gave; its thread and seed are its own.
 
-    Args:
-        run: its address.
-        data: what `Task.packed` gave.
-        report: called when the run begins and with its progress.
-        every: seconds between two reports of progress, at least; the last step is always reported.
-        catch: what becomes a failure of the run; anything else ends the process.
+    `report` is called when it begins and with its progress, at least `every` seconds apart but for the last step.
+    `catch` is what becomes a failure of the run; anything else ends the process.
     """
     start = time.perf_counter()
     try:
@@ -72,7 +68,6 @@ def _progress(run: str, report: Report, every: float, folder: Path | None) -> Pr
 
 
 def _one_line(error: BaseException) -> str:
-    """The error's type, text and place in one line."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     frames = traceback.extract_tb(error.__traceback__)
     return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text

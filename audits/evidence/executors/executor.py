@@ -31,11 +31,7 @@ class Task:
         return self.spec.label or f"{self.spec.experiment} seed {self.spec.seed}"
 
     def packed(self, code: str = "") -> bytes:
-        """The task for another process, where the code behind it must have this hash; empty where nobody checks.
-
-        Raises:
-            ValueError: it cannot be sent.
-        """
+        """The task for another process, where the code must have this hash, if any; ValueError if it cannot be sent."""
         execute, not_hashed = self.experiment.execute, self.experiment.not_hashed
         try:
             return pickle.dumps((execute, self.spec, self.options, code, not_hashed))

@@ -52,14 +52,12 @@ class LocalExecutor(Executor):
             worker.kill()
 
     def _fill(self) -> Iterator[Failed]:
-        """Begin what there is room for."""
         while self._shared and len(self._busy) < self._workers:
             yield from self._begin(self._shared.popleft())
         if self._exclusive and not self._busy and not self._shared:
             yield from self._begin(self._exclusive.popleft())
 
     def _begin(self, task: Task) -> Iterator[Failed]:
-        """Give a run to an idle worker, or to a new one."""
         try:
             data = task.packed()  # without a hash: workers import at once what this process has hashed
         except ValueError as error:

@@ -54,9 +54,6 @@ def job_states() -> dict[str, str]:
     """The state of every job of ours that the controller knows, ended ones included, by its number.
 
     submitit asks sacct, which needs an accounting database; many clusters have none.
-
-    Raises:
-        ExecutorError: the controller does not answer.
     """
     lines = command("squeue", "--me", f"--name={JOB_NAME}", "--states=all", "--array", "--noheader", "--format=%i|%T")
     pairs = (line.strip().partition("|") for line in lines.splitlines())
@@ -64,11 +61,7 @@ def job_states() -> dict[str, str]:
 
 
 def command(*words: str) -> str:
-    """A command's output.
-
-    Raises:
-        ExecutorError: it fails.
-    """
+    """A command's output, or ExecutorError where it fails."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -79,15 +72,10 @@ def command(*words: str) -> str:
 
 
 def job_parameters(options: Mapping[str, str], at_a_time: int, *, exclusive: bool) -> dict[str, Any]:
-    """What submitit needs to know of an array; exclusive jobs get whole nodes, one after the other.
+    """What submitit needs to know of an array of jobs; exclusive ones get whole nodes, one after the other.
 
-    Args:
-        options: the user's options of sbatch by their long names; one without a value is a switch.
-        at_a_time: jobs that may run at the same time.
-        exclusive: nothing else may run on a job's node.
-
-    Raises:
-        ExecutorError: an option is set by this program, or is none.
+    `options` are the user's for sbatch, by their long names; one without a value is a switch. ExecutorError where one
+    is set by this program, or is none.
     """
     for name, value in options.items():
         if name in OURS:
@@ -118,11 +106,7 @@ class Watched:
 
 
 class SlurmExecutor(Executor):
-    """Job arrays, one for exclusive runs and one for the others; looks at the queue every `poll` seconds.
-
-    Raises:
-        ExecutorError: there is no Slurm here, the options are wrong, or the folder cannot be written.
-    """
+    """Job arrays, one for exclusive runs and one for the others; looks at the queue every `poll` seconds."""
 
     def __init__(
         self, folder: Path, options: Mapping[str, str], *, at_a_time: int | None = None, poll: float = POLL_SECONDS
@@ -265,7 +249,6 @@ class SlurmExecutor(Executor):
 
 
 def _result(run: str, job: submitit.Job[list[Event]]) -> list[Event]:
-    """What a job returned."""
     try:
         events: object = job.result()
     except Exception as problem:  # a damaged file can raise anything

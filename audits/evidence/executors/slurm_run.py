@@ -17,17 +17,11 @@ PROGRESS_SECONDS = 2.0  # between two reports of progress, which go to a file sy
 
 @dataclass
 class SlurmRun(Checkpointable):
-    """A run as submitit calls it, again after a requeue: it goes on from its own checkpoint.
+    """A run as submitit calls it, again after a requeue: it goes on from its own checkpoint."""
 
-    Attributes:
-        run: its address.
-        data: what it does, packed.
-        reports: the file for the latest event of each kind.
-    """
-
-    run: str
-    data: bytes
-    reports: Path
+    run: str  # its address
+    data: bytes  # what it does, packed
+    reports: Path  # the file for the latest event of each kind
 
     def __call__(self) -> list[Event]:
         """Execute the run; what it reported last, and its end."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from audits.auditor.presets import THOROUGH
 from audits.explanation import kind
 from audits.formatting import count
-from audits.probes._registry import all_probes
 from audits.report.render.marks import Mark, audit_mark
 from audits.results import STRUCTURAL, AuditResult, ProbeResult, Verdict
 
@@ -44,23 +42,6 @@ def scope(result: AuditResult) -> str:
     return f"{', '.join([*parts, forwards])}, {sum(max(probe.seconds, 0.0) for probe in result.probes):.1f} s"
 
 
-def covered(result: AuditResult) -> tuple[tuple[str, str], ...]:
-    """What was run, as terms and their values."""
-    settings = result.settings
-    kinds = {"vocab_size": "tokens of a vocabulary of {}", "width": "features of width {}"}
-    inputs = [text.format(settings[name]) for name, text in kinds.items() if settings.get(name) is not None]
-    judged = [probe.name for probe in result.probes if probe.applicable and probe.verdict is not Verdict.UNDETERMINED]
-    outputs = {name: ", ".join(map(str, settings.get(name) or ())) for name in ("outputs", "not_judged")}
-    return (
-        ("Probes that concluded", f"{len(judged)} of {len(all_probes())}: {', '.join(judged) or 'none'}"),
-        ("Run", scope(result)),
-        ("Inputs", ", ".join(inputs)),
-        ("Contract", contract(result)),
-        ("Outputs judged", outputs["outputs"]),
-        ("Returned, not judged", outputs["not_judged"]),
-    )
-
-
 def contract(result: AuditResult) -> str:
     """Which output may depend on which input, in words."""
     said = dict(result.settings.get("contract") or {})
@@ -68,14 +49,6 @@ def contract(result: AuditResult) -> str:
     parts = [f"{name} {role}" for name, role in roles.items()] if isinstance(roles, dict) else [f"inputs {roles}"]
     parts += [name if value is True else f"{name.replace('_', ' ')} {value}" for name, value in said.items()]
     return ", ".join(parts) or "output t may depend on inputs up to t"
-
-
-def not_run(result: AuditResult) -> tuple[tuple[str, str], ...]:
-    """The probes that did not conclude, each with its reason: undecided, not applicable, or left out."""
-    silent = [(probe.name, reason(probe)) for probe in result.probes if probe.verdict is Verdict.UNDETERMINED]
-    preset = result.settings.get("preset") or THOROUGH
-    why = "left out by the choice of probes" if preset == THOROUGH else f"left out by the preset {preset}"
-    return (*silent, *((name, why) for name in left_out(result)))
 
 
 def left_out(result: AuditResult) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Claims, kill matrix, peers and bench in a terminal; the caller decides on width and colour by the console."""
+"""Claims, kill matrix and pages in a terminal; the caller decides on width and colour by the console."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from rich.console import Console
 from rich.text import Text
 
 from audits.claims.claim import JudgedClaim, Kind
-from audits.claims.hubrouter import _bench_tables as bench_tables
-from audits.claims.hubrouter._targets import target_table
 from audits.claims.judged import Report
-from audits.claims.tool import _peers as peers
 from audits.claims.views import kill_matrix
-from audits.experiments.bench._measured import benches
 from audits.formatting import Table, count
 from audits.report.claims import prose
 from audits.report.claims.kill_matrix import LEGEND, matrix_table
 from audits.report.claims.marks import by_outcome, flags, outcome, tally_of
 from audits.report.render.console import COLOURS, marked, printed
+from audits.report.render.document import Document
 
 _MOST_FLAGGED = 6  # claims that need attention, one a line; more are counted (our choice)
 
@@ -57,23 +54,12 @@ def print_kill_matrix(report: Report, console: Console) -> None:
     console.print(Text(prose.battery_sentence(matrix)))
 
 
-def print_peers(report: Report, console: Console) -> None:
-    """What this auditor and the peer find, and the time of both."""
-    found = peers.peers(report)
-    if found is None:
-        console.print(Text(peers.NOT_RUN))
-        return
-    for table in (peers.leak_table(found), peers.class_table(found), peers.time_table(found)):
-        console.print(printed(table))
-    console.print(Text(peers.sentence(found)))
-
-
-def print_bench(report: Report, console: Console) -> None:
-    """The targets, and the ratios to attention on every machine."""
-    found = benches(report.evidence)
-    for bench in found:
-        console.print(Text(bench_tables.setting_sentence(bench), style="bold"))
-        for passes in bench.passes:
-            console.print(printed(bench_tables.ratio_table(bench, passes)))
-    console.print(printed(target_table(found)))
-    console.print(Text(bench_tables.gpu_sentence(found)))
+def print_document(document: Document, console: Console, *, folded: bool = False) -> None:
+    """A page without its pictures and, if not asked for, without what is folded away there; its lead comes last."""
+    for section in document.sections:
+        for sentence in filter(None, (section.heading, *section.text)):
+            console.print(Text(sentence, style="bold" if sentence == section.heading else ""))
+        for table in section.tables + (section.folded if folded else ()):
+            console.print(printed(table))
+    for sentence in document.lead:
+        console.print(Text(sentence))

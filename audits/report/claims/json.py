@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -32,22 +32,6 @@ def page_json(report: Report, item: JudgedClaim) -> str:
 def page_path(identity: str) -> str:
     """Where the pages of a claim lie below `reports/`, without ending."""
     return f"claims/{identity}"
-
-
-class _Listed(msgspec.Struct, frozen=True):
-    id: Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]+$")]
-
-
-class _Listing(msgspec.Struct, frozen=True):
-    claims: tuple[_Listed, ...]
-
-
-def listed_ids(text: bytes) -> tuple[str, ...]:
-    """The claims that a file claims.json of any release lists; none where it is no such file."""
-    try:
-        return tuple(claim.id for claim in msgspec.json.decode(text, type=_Listing).claims)
-    except msgspec.MsgspecError:
-        return ()
 
 
 def _filled(kind: type[T], report: Report, item: JudgedClaim) -> T:

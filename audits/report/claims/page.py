@@ -98,7 +98,6 @@ def _test(item: JudgedClaim) -> Section:
 
 
 def _evidence(report: Report, item: JudgedClaim) -> Section:
-    """Where the verdict comes from, run by run."""
     origin = provenance(report, item)
     if not origin.runs:
         return Section("Evidence", ("No run of ours entered this verdict.",))

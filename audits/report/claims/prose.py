@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from fnmatch import fnmatchcase
+from importlib.resources import files
 from shlex import split
 from typing import NamedTuple
+
+from msgspec import Struct, convert
 
 from audits.claims.claim import PRINTED, ClaimVerdict, JudgedClaim, Kind, Scope
 from audits.claims.judged import NO_RUN, Report
@@ -61,7 +65,7 @@ def battery_sentence(matrix: KillMatrix) -> str:
     return sentence + (f" These see no further leak: {spare}." if spare else "")
 
 
-class Elsewhere(NamedTuple):
+class Elsewhere(Struct, frozen=True, forbid_unknown_fields=True):
     """What cannot be decided on this machine, what it takes, and the one command that does; empty where none can."""
 
     what: str
@@ -69,23 +73,8 @@ class Elsewhere(NamedTuple):
     command: str = ""
 
 
-_CLAIMS = "hubrouter-audit claims"
-_PAPER = f"{_CLAIMS} --tier paper --device cuda --only"
-ELSEWHERE = (
-    Elsewhere("training throughput against native and optimised baselines", "a GPU", f"{_PAPER} 'throughput-*'"),
-    Elsewhere("the compiled kernels' correctness and speed", "a GPU", f"{_CLAIMS} --device cuda --only kernels"),
-    Elsewhere(
-        "perplexities at 12 layers, n = 1024, 3000 steps",
-        "a GPU",
-        f"{_PAPER} '*-ppl' graduated-25 chunk-size retrofit 'attack-*'",
-    ),
-    Elsewhere("the routing mechanisms at 512 tokens, distance 200, 10,000 steps", "a GPU", f"{_PAPER} '*routing-*'"),
-    Elsewhere(
-        "frozen Pythia-1B, Mamba-370M and Mamba-1.4B", "a GPU, transformers, a download", f"{_PAPER} routing-frozen"
-    ),
-    Elsewhere("BM25 on HotpotQA", "its JSON", f"{_CLAIMS} --hotpot FILE --only routing-bm25"),
-    Elsewhere("the printed runs: data, tokeniser, seeds, what converging means, memory banks", "their author"),
-)
+_TABLE = tomllib.loads(files("audits.claims").joinpath("elsewhere.toml").read_text(encoding="utf-8"))
+ELSEWHERE = convert(_TABLE["elsewhere"], tuple[Elsewhere, ...])
 
 
 def elsewhere(report: Report) -> tuple[Elsewhere, ...]:

@@ -27,7 +27,6 @@ HIDDEN_FROM_GRADIENTS = (
 
 
 def _worth(report: Report) -> tuple[Section, ...]:
-    """Influence maps side by side and the paired perplexities."""
     heading, worth = "What a leak is worth in training", leak_worth(report)
     if worth is None:
         return (Section(heading, (empty_note("Training runs"),)),)
@@ -82,7 +81,6 @@ def _audit(audit: Audit | None) -> str:
 
 
 def _selection(report: Report) -> tuple[Section, ...]:
-    """Gradient against perturbation on the same weights."""
     heading, runs = "A leak without a gradient", selection_attack(report)
     if not runs:
         return (Section(heading, (empty_note("Selection attack"),)),)
@@ -97,7 +95,6 @@ def _selection(report: Report) -> tuple[Section, ...]:
 
 
 def _cost(report: Report) -> tuple[Section, ...]:
-    """Counted cost, and measured cost in a section of its own."""
     costs = layer_costs(report)
     if not costs:
         return (Section("Cost of a layer", (empty_note("Layer cost"),)),)

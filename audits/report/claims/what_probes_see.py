@@ -33,11 +33,6 @@ class Sight(NamedTuple):
         """The rate that all draws together exceed at the confidence."""
         return least_rate(self.together, power.CONFIDENCE)
 
-    @property
-    def least_sure(self) -> power.Detection:
-        """The leak of the lowest such rate."""
-        return min(self.drawn, key=lambda one: (one.least, one.leak))
-
 
 def what_probes_see(report: Report, probes: Sequence[Probe]) -> str:
     """The page; `probes` state what they look at and what they cannot see."""

@@ -61,11 +61,6 @@ class Document:
     flags: tuple[Mark, ...] = ()
 
     @property
-    def home(self) -> str:
-        """The way from the page to the folder of the reports: "" or "../"."""
-        return "../" * self.path.count("/")
-
-    @property
     def files(self) -> Mapping[str, str]:
         """The texts of its files, by path below `reports/`."""
         pictures = [picture for section in self.sections for picture in section.pictures if picture.svg]

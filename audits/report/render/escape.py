@@ -1,8 +1,7 @@
-"""Turning foreign text into safe HTML, XML and Markdown; every text of a report passes through here once."""
+"""Turning foreign text into safe XML and Markdown; HTML is escaped by jinja2."""
 
 from __future__ import annotations
 
-import html
 import re
 
 # XML 1.0 forbids these even when escaped: control characters, lone surrogates, U+FFFE and U+FFFF.
@@ -13,11 +12,6 @@ _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$])")
 def printable(text: str) -> str:
     """The text with U+FFFD in place of characters that no document may hold."""
     return _FORBIDDEN.sub("\ufffd", text)
-
-
-def markup(text: str) -> str:
-    """Text for HTML and XML, in content and in double-quoted attributes."""
-    return html.escape(printable(text), quote=True)
 
 
 def markdown(text: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from statistics import fmean, geometric_mean
 
 from matplotlib.axes import Axes
 
@@ -24,10 +24,8 @@ def shown(column: DotColumn, *, log: bool) -> list[DotPoint]:
 def mean(column: DotColumn, *, log: bool) -> float | None:
     """The geometric mean of what a log axis shows, else the arithmetic mean; None without a value."""
     values = [point.value for point in shown(column, log=log)]
-    if not values:
-        return None
-    total = math.fsum(map(math.log, values) if log else values) / len(values)
-    return math.exp(total) if log else total
+    average = geometric_mean if log else fmean
+    return average(values) if values else None
 
 
 def left_out(column: DotColumn, *, log: bool) -> str:

@@ -10,11 +10,11 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from audits.formatting import count, number
 from audits.report.render import words
-from audits.report.render.escape import code, markdown, markup, printable
+from audits.report.render.escape import code, markdown, printable
 from audits.report.render.marks import audit_mark
 
 _SEAM = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/_+])(?=\w)")
@@ -38,7 +38,7 @@ def fragment(template: str, **values: Any) -> Markup:
 
 def breakable(text: str) -> Markup:
     """Text in which names and paths may be broken between their words: "Two|Words", "a/|path", "a_|name"."""
-    return Markup(_SEAM.sub("<wbr>", markup(text)))  # noqa: S704 - escaped before
+    return Markup(_SEAM.sub("<wbr>", escape(text)))  # noqa: S704 - escaped before
 
 
 @cache

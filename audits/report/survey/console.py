@@ -20,7 +20,8 @@ def print_survey(survey: Survey, names: Collection[str], console: Console) -> No
         table.add_column(heading, overflow="fold")
     for row in survey.in_reading_order:
         if row.name in names and row.verdict != PASS:
-            cells = (row.name, ", ".join(row.leak_classes), row.location, row.explained or row.reason, row.code)
+            why = row.review.reason if row.review else row.reason
+            cells = (row.name, ", ".join(row.leak_classes), row.location, why, row.code)
             table.add_row(marked(kind(row)), *map(Text, cells))
     if table.row_count:
         console.print(table)

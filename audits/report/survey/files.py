@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from audits.formatting import file_name
-from audits.jsonable import json_text
+from audits.jsonable import fields, json_text
 from audits.report.render.templates import page
 from audits.report.survey import prose
 from audits.report.write import write_below
@@ -16,11 +16,13 @@ from audits.survey.changes import Comparison
 from audits.survey.fixups import WINDOW
 from audits.survey.rows import Survey
 
-# Of a row; `leak_class` is that of the first finding, `file` and `line` where a later token gets in.
-_FIELDS = (
-    "name", "model", "package", "verdict", "leak_class", "file", "line", "reason", "as_reviewed", "explained", "status",
-    "leak_classes", "probes", "seq_len", "seconds", "code",
-)  # fmt: skip
+# What the JSON holds of a row; `leak_class` is that of the first finding, `file` and `line` where the leak enters.
+_FIELDS = {
+    "name": "name", "model": "model", "package": "package", "verdict": "verdict", "leak_class": "leak_class",
+    "file": "placed.file", "line": "placed.line", "reason": "reason", "as_reviewed": "as_reviewed",
+    "explained": "review.reason", "status": "review.status", "leak_classes": "leak_classes", "probes": "probes",
+    "seq_len": "seq_len", "seconds": "seconds", "code": "code",
+}  # fmt: skip
 
 
 def write_survey(survey: Survey, folder: Path) -> list[Path]:
@@ -44,7 +46,7 @@ def _pages(name: str, **values: Any) -> dict[str, str]:
 def survey_texts(survey: Survey) -> dict[str, str]:
     """One release by the kind of file: the pages, and the rows as JSON."""
     document = {"schema": SCHEMA, "library": survey.library, "release": survey.release, "tally": survey.tally}
-    rows = [{name: getattr(row, name) for name in _FIELDS} | {"seconds": round(row.seconds, 1)} for row in survey.rows]
+    rows = [fields(row, _FIELDS) | {"seconds": round(row.seconds, 1)} for row in survey.rows]
     return _pages("survey", survey=survey, window=WINDOW) | {"json": json_text(document | {"models": rows})}
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 from audits.report.render.escape import markdown
 from audits.report.render.marks import Mark, audit_mark
-from audits.survey.changes import Change, Comparison
 from audits.survey.reviews import Status
 from audits.survey.rows import LEAK, PASS, Code, Row, Survey
 
@@ -24,9 +22,8 @@ def title(survey: Survey) -> str:
 
 def kind(row: Row) -> Mark:
     """The verdict with what the review says of it: "LEAK: defect", "LEAK: not reviewed", "PASS"."""
-    if row.verdict == PASS or row.status == Status.NOT_BUILT:
-        return audit_mark(row.verdict)
-    return _kind(row.verdict, row.status or NOT_REVIEWED)
+    status = row.review.status if row.review else NOT_REVIEWED
+    return audit_mark(row.verdict) if row.verdict == PASS or status == Status.NOT_BUILT else _kind(row.verdict, status)
 
 
 def _kind(verdict: str, status: str) -> Mark:
@@ -76,8 +73,3 @@ def linked(text: str) -> tuple[tuple[str, str], ...]:
 def linked_line(text: str) -> str:
     """A text as Markdown within a line, each page of a finding as a link."""
     return _PAGE_OF_A_FINDING.sub(r"[\1](../../docs/findings/\1.md)", markdown(text))
-
-
-def changes_in_reading_order(comparison: Comparison) -> Sequence[Change]:
-    """Unexplained changes first."""
-    return sorted(comparison.changes, key=lambda change: (change.cause is not None, change.before.name))

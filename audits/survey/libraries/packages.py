@@ -115,11 +115,7 @@ def _merged(plain: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def installed(requirements: Sequence[str]) -> Path:
-    """The folder with these packages and no others; pip fills it where it does not exist yet.
-
-    Raises:
-        NotBuiltError: pip cannot install them.
-    """
+    """The folder with these packages and no others, which pip fills where it is absent; NotBuiltError if it cannot."""
     digest = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:8]
     home = (cache_folder() or Path(gettempdir())) / "packages" / f"{requirements[0].replace('==', '-')}-{digest}"
     folder = home / "site-packages"
