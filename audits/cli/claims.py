@@ -24,7 +24,7 @@ from audits.experiments.registry import all_experiments
 from audits.probes._registry import all_probes
 from audits.report.claims.console import print_claims
 from audits.report.claims.what_probes_see import what_probes_see
-from audits.report.files import README, write_reports
+from audits.report.files import README, append_summary, write_reports
 from audits.report.render.console import console
 from audits.report.write import write_text
 from audits.subject.settings import Settings
@@ -32,10 +32,12 @@ from audits.subject.untouched import check_device
 
 
 def write_everything(report: Report, options: argparse.Namespace) -> None:
-    """The reports and, where asked for, the page on the probes."""
+    """The reports and, where asked for, the page on the probes; also on the summary page of a GitHub job."""
     write_reports(report, Path(options.reports))
     if options.page:
         write_text(Path(options.page), what_probes_see(report, all_probes()))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        append_summary(report, Path(summary))
 
 
 def run(options: argparse.Namespace) -> int:

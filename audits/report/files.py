@@ -9,15 +9,16 @@ from audits.claims.judged import Report
 from audits.experiments.bench._measured import benches
 from audits.report.bench import FOLDER as BENCH
 from audits.report.bench import bench_document, bench_json
-from audits.report.claims.index import index_html, readme
+from audits.report.claims.index import index_html, readme, step_summary
 from audits.report.claims.json import claims_json, page_json, page_path
 from audits.report.claims.junit import junit
 from audits.report.claims.kill_matrix import kill_document, leaks_json, peers_document
 from audits.report.claims.page import claim_document
 from audits.report.claims.schema import schema_files
-from audits.report.write import remove_files, write_below
+from audits.report.write import append_text, remove_files, write_below
 
 README = "README.md"  # the index, which code hosts show below the list of the files
+PAGE_LIMIT = 1024 * 1024  # bytes that GitHub shows of one step's summary; a larger one is not shown at all
 
 
 def report_texts(report: Report) -> dict[str, str]:
@@ -58,3 +59,9 @@ def _pages(folder: Path) -> set[Path]:
         found += [page.with_suffix(end) for end in (".md", ".html", ".json")]
         found += page.parent.glob(f"{identity}-*.svg")
     return set(found)
+
+
+def append_summary(report: Report, path: Path) -> None:
+    """Append the report to a job's summary page, as much of it as the page has room for."""
+    already = path.stat().st_size if path.is_file() else 0
+    append_text(path, step_summary(report, PAGE_LIMIT - already))

@@ -131,6 +131,17 @@ def discard(descriptor: int) -> None:
     os.close(null)
 
 
+def append_text(path: Path, text: str) -> None:
+    """Append to a regular file, or raise ReportError."""
+    with _one_line(f"append to {path}"):
+        destination = _destination(path)
+        if destination.descriptor is not None:
+            write_through(destination.descriptor, text)
+            return
+        with destination.file.open("ab") as file:
+            file.write(_encoded(text))
+
+
 def remove_files(paths: Iterable[Path]) -> None:
     """Remove the files that are there, or raise ReportError."""
     for path in paths:

@@ -17,7 +17,7 @@ from audits.claims.judged import Report
 from audits.claims.provenance import duration, facts, provenance, reproduce, runs_table
 from audits.evidence.ledger import Evidence
 from audits.jsonable import json_text
-from audits.report.claims.index import index_html, readme
+from audits.report.claims.index import SUMMARY_LIMIT, index_html, readme, step_summary
 from audits.report.claims.json import claims_json, page_json
 from audits.report.claims.junit import junit, outcome
 from audits.report.claims.page import claim_document
@@ -230,6 +230,18 @@ def test_the_files_hold_what_the_contract_names():
     page = json.loads(page_json(every_kind(), GAIN))
     assert [entry["tier"] for entry in page["tiers"]] == ["full", "quick"]
     assert page["tiers"][0]["figures"][0]["columns"][0]["points"][0] == {"seed": 0, "value": 43.1}
+
+
+def test_a_jobs_summary_is_the_index_without_links_where_it_fits_and_the_tally_where_not():
+    report = every_kind()
+    whole = step_summary(report)
+    assert "Reason of gain at full" in whole
+    assert "](" not in whole
+    shorter = step_summary(report, len(whole.encode()) - 1)
+    assert "5 published claims: 1 not reproduced, 1 reproduced, 2 open, 1 not testable" in shorter
+    assert "Reason of gain" not in shorter
+    assert step_summary(report, 10) == ""
+    assert len(step_summary(report, 2**30).encode()) <= SUMMARY_LIMIT
 
 
 def test_no_record_of_another_commit_is_lost():

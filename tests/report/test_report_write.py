@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import re
@@ -15,11 +16,12 @@ import pytest
 import audits.report.write
 from audits.claims.claim import Claim, ClaimVerdict, JudgedClaim, Judgement
 from audits.claims.judged import Report
+from audits.cli.claims import write_everything
 from audits.evidence.ledger import Evidence
 from audits.formatting import file_name
-from audits.report.claims.index import readme
-from audits.report.files import report_texts, write_reports
-from audits.report.write import ReportError, check_writable, write_below, write_text, write_texts
+from audits.report.claims.index import readme, step_summary
+from audits.report.files import PAGE_LIMIT, append_summary, report_texts, write_reports
+from audits.report.write import ReportError, append_text, check_writable, write_below, write_text, write_texts
 
 FILES = {
     "README.md", "bench.html", "bench.md", "claim.schema.json", "claims.html", "claims.json", "claims.schema.json",
@@ -113,12 +115,44 @@ def test_a_text_with_a_character_no_encoding_has_is_still_written(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["audit.json"]
 
 
+def test_the_summary_is_appended_to_what_a_job_wrote_before(tmp_path):
+    path = tmp_path / "summary.md"
+    path.write_text("before\n", encoding="utf-8")
+    append_summary(sample(), path)
+    assert path.read_text(encoding="utf-8") == "before\n" + step_summary(sample())
+
+
+def test_a_summary_never_grows_over_what_the_page_shows(tmp_path):
+    path = tmp_path / "summary.md"
+    path.write_bytes(b"x" * (PAGE_LIMIT - 3000))
+    append_summary(sample(), path)
+    assert PAGE_LIMIT - 3000 < path.stat().st_size <= PAGE_LIMIT
+    path.write_bytes(b"x" * (PAGE_LIMIT + 5))
+    append_summary(sample(), path)
+    assert path.stat().st_size == PAGE_LIMIT + 5
+
+
+def test_a_summary_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(ReportError, match="cannot append to") as caught:
+        append_summary(sample(), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_on_github_a_command_writes_the_summary_too_and_elsewhere_it_does_not(tmp_path, monkeypatch):
+    options = argparse.Namespace(reports=str(tmp_path / "reports"), page=None)
+    write_everything(sample(), options)
+    assert [path.name for path in tmp_path.iterdir()] == ["reports"]
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    write_everything(sample(), options)
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == step_summary(sample())
+
+
 def test_what_is_no_regular_file_is_refused_and_stays(tmp_path):
     pipe, device_link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
     device_link.symlink_to("/dev/null")
     for path in (pipe, Path("/dev/null"), device_link):
-        for write in (check_writable, lambda path: write_text(path, "text")):
+        for write in (check_writable, lambda path: write_text(path, "text"), lambda path: append_text(path, "text")):
             with pytest.raises(ReportError):
                 write(path)
     assert stat.S_ISFIFO(pipe.stat().st_mode)

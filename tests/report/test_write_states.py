@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 import audits.report.write
-from audits.report.write import ReportError, remove_files, write_texts
+from audits.report.write import ReportError, append_text, remove_files, write_texts
 
 # A fifth of the examples of others; `nox -s faults` loads a profile of more.
 SETTINGS = settings(max_examples=settings.default.max_examples // 5, stateful_step_count=20, deadline=None)
@@ -88,6 +88,12 @@ class WriterStates(RuleBasedStateMachine):
             os.mkfifo(self.folder / "pipe")
         with pytest.raises(ReportError):
             write_texts(self.paths(texts) | {self.folder / refused: "text"})
+
+    @rule(name=names, text=st.text(max_size=20))
+    def append(self, name: str, text: str) -> None:
+        append_text(self.folder / name, text)
+        name = name.replace("link", "deep/d")
+        self.model[name] = self.model.get(name, "") + text
 
     @rule(name=st.sampled_from(NAMES[:-1]))
     def remove(self, name: str) -> None:
