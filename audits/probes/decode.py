@@ -22,7 +22,7 @@ from audits.subject.streaming import CACHES, OTHERS, Step, is_guess, own_stream,
 from audits.subject.subject import Subject
 
 GUESSES = 3  # tokens that are guessed and taken back, as in speculative decoding; our choice
-STEPS = 16  # tokens that are decoded one by one where a call is dear; our choice
+STEPS = 16  # tokens that are decoded one by one after a prefill; our choice
 PIECES = 4  # before each of which that is done
 SHARE = 3  # one position in so many is padding; our choice
 
@@ -122,7 +122,7 @@ def _padded(decoded: Decoding, base: Tensor, report: Report) -> Report:
     padding = _left_padding(subject, base)
     if padding is None:
         return report
-    sizes, outputs = [length - length // 2, *[1] * (length // 2)], padded(subject, padding).run(base)
+    sizes, outputs = _prefilled(length - length // 2, length), padded(subject, padding).run(base)
 
     def measure(other: Subject) -> Tensor:
         masked = padded(other, padding)
@@ -208,12 +208,19 @@ def _plans(decoded: Decoding) -> dict[str, list[int]]:
     half = max(1, length // 2)
     plans = {
         "token by token": [1] * length,
-        "after a prefill of half": [half, *[1] * (length - half)],
+        "after a prefill of half": _prefilled(half, length),
         "in uneven pieces": taken,
     }
     if decoded.subject.is_dear and length > STEPS:
         plans = {f"{STEPS} tokens after a prefill": [length - STEPS, *[1] * STEPS], "in uneven pieces": taken}
     return {name: decoded.pieces(sizes) for name, sizes in plans.items()}
+
+
+def _prefilled(first: int, length: int) -> list[int]:
+    """A first piece, some tokens one by one, and the rest in one piece."""
+    single = min(STEPS, length - first)
+    rest = length - first - single
+    return [first, *[1] * single, *([rest] if rest else [])]
 
 
 def _forwards(subject: Subject) -> int:

@@ -13,6 +13,7 @@ from audits.instruments.noise_floor import comparable, max_abs_diff, noise_of, r
 from audits.instruments.probe import Probe, Report, Violation, batches, failed_control, not_applicable, undetermined
 from audits.instruments.sampling import in_words
 from audits.results import Verdict
+from audits.subject.half_products import HALF, HalfProducts
 from audits.subject.operations import record, usual_size
 from audits.subject.prepare import in_dtype, with_dtype
 from audits.subject.randomness import generator
@@ -35,8 +36,9 @@ class _Way:
 
     def modes(self, device: str) -> tuple[Mode, ...]:
         """What is active during a call."""
-        kind = torch.device(device).type
-        return (partial(torch.autocast, kind, dtype=self.autocast),) if self.autocast else ()
+        kind, half = torch.device(device).type, (self.autocast or self.dtype) in HALF
+        cast = (partial(torch.autocast, kind, dtype=self.autocast),) if self.autocast else ()
+        return (HalfProducts, *cast) if half else cast
 
 
 # Models of any dtype are trained and served in these.
