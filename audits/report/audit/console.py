@@ -22,6 +22,18 @@ _NAMED = 3  # probes that a finding names
 
 def print_audit(result: AuditResult, console: Console) -> None:
     """One audit: verdict, what it means, the findings, the probes, and what a PASS does not prove."""
+    print_verdict(result, console)
+    console.print()
+    console.print(_probes(result))
+    console.print(Text(scope(result), style="dim"))
+    if left_out(result):
+        console.print(Text(f"Not run: {', '.join(left_out(result))}.", style="dim"))
+    if result.verdict is not Verdict.LEAK:
+        console.print(Text(f"{NO_PROOF}: {LIMITS[0]}", style="dim"))
+
+
+def print_verdict(result: AuditResult, console: Console) -> None:
+    """The verdict, what it means, and the findings."""
     console.print(Text.assemble(marked(audit_mark(result.verdict)), "  ", (result.target, "bold")), soft_wrap=True)
     console.print(Text(headline(result)))
     if result.settings.get("contract"):
@@ -33,13 +45,6 @@ def print_audit(result: AuditResult, console: Console) -> None:
         else:
             short = f"{index}. {finding.leak_class}: {what(finding)}; {place(finding)}"
             console.print(Text(short), no_wrap=True, overflow="ellipsis")
-    console.print()
-    console.print(_probes(result))
-    console.print(Text(scope(result), style="dim"))
-    if left_out(result):
-        console.print(Text(f"Not run: {', '.join(left_out(result))}.", style="dim"))
-    if result.verdict is not Verdict.LEAK:
-        console.print(Text(f"{NO_PROOF}: {LIMITS[0]}", style="dim"))
 
 
 def print_finding(index: int, finding: Finding, console: Console) -> None:
