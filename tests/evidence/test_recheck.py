@@ -89,6 +89,20 @@ def test_one_number_that_differs_makes_all_runs_stale(tmp_path: Path) -> None:
     assert fresh(ledger) == 3
 
 
+def test_runs_of_two_earlier_codes_are_repeated_by_todays_and_by_no_accepted_one(tmp_path: Path) -> None:
+    """The first code's re-check holds and makes its runs count; the second code made the same ones, and some more."""
+    ledger = ledger_of(tmp_path, *(record(x, code="first code") for x in range(4)))
+    for x in range(8):
+        ledger.append(record(x, code="second code"))
+    ledger.append(record(9, code="first code"))
+    what = experiment([{"tier": "quick", "x": x} for x in range(10)])
+    outcomes = checked(ledger, what)
+    assert [outcome.before for outcome in outcomes] == ["first code", "second code"]
+    assert all(outcome.holds and outcome.repeated == 3 for outcome in outcomes)
+    made = {made.question for made in population(ledger.read(), "demo", code_of(what))}
+    assert all(shown.question in made for shown in ledger.read().of("demo") if shown.code == code_of(what))
+
+
 def test_what_is_not_compared_may_differ(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path, *(record(x, result={"seconds": 2.0}) for x in range(6)))
     (outcome,) = checked(ledger, experiment(not_compared=("seconds",)))
@@ -103,7 +117,7 @@ def test_an_interrupted_recheck_goes_on_and_counts_for_nothing_before(tmp_path: 
     assert fresh(ledger) == 1
     seen = io.StringIO()
     Recheck(workers=1, console=Console(file=seen)).of_ledger([experiment()], ledger)
-    assert "2 runs to execute, 1 already in the ledger" in seen.getvalue()
+    assert "2 runs to execute" in seen.getvalue()
     assert fresh(ledger) == 12
 
 
