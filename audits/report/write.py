@@ -78,9 +78,8 @@ def write_texts(texts: Mapping[Path, str]) -> list[Path]:
                 if destination.descriptor is not None:
                     streams[destination.descriptor] = text
                     continue
-                if earlier := temporary.pop(
-                    destination.file, None
-                ):  # the same file by another name: the last text counts
+                # The same file by another name: the last text counts.
+                if earlier := temporary.pop(destination.file, None):
                     earlier.unlink()
                 destination.file.parent.mkdir(parents=True, exist_ok=True)
                 _remove_leftovers(destination.file.parent)
