@@ -7,6 +7,7 @@ from pathlib import Path
 import nox
 
 WHEEL_BYTES = 600_000  # at most
+CHECK_SHAPES = "--jaxtyping-packages=hubrouter,beartype.beartype"  # makes a forward pass nearly twice as long
 
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["audit"]
@@ -27,9 +28,11 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests of the project itself."""
+    """Run the tests of the project itself; of the model family with every shape annotation checked at run time."""
     install(session, "claims,cluster,test")
-    session.run("pytest", "tests", "-n", "2", *session.posargs)
+    every = (["tests/hubrouter", CHECK_SHAPES], ["tests", "--ignore=tests/hubrouter"])
+    for chosen in [session.posargs] if session.posargs else every:
+        session.run("pytest", "-n", "2", *chosen)
 
 
 @nox.session

@@ -40,3 +40,28 @@ def pinned(seed: int) -> Iterator[None]:
             random.setstate(python_state)
             if numpy:
                 numpy.random.set_state(numpy_state)
+
+
+@contextlib.contextmanager
+def pinned_call(seed: int) -> Iterator[None]:
+    """As `pinned`, for the many calls of an audit.
+
+    Without an accelerator `torch.manual_seed` would format a traceback for every kind of device that is not there.
+    """
+    if torch.accelerator.is_available():
+        with pinned(seed):
+            yield
+        return
+    numpy = sys.modules.get("numpy")
+    before = torch.get_rng_state(), random.getstate(), numpy and numpy.random.get_state()
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    if numpy:
+        numpy.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        random.setstate(before[1])
+        if numpy:
+            numpy.random.set_state(before[2])

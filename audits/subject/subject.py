@@ -19,7 +19,7 @@ from audits.subject.eager import uncompiled
 from audits.subject.embedding import EmbeddingTap
 from audits.subject.outputs import MAIN, as_sequence
 from audits.subject.progress import AuditClock
-from audits.subject.randomness import generator, pinned
+from audits.subject.randomness import generator, pinned_call
 from audits.subject.settings import Settings
 from audits.subject.snapshot import Snapshot
 
@@ -144,7 +144,7 @@ class Subject:
                 weight.requires_grad_(training)
         given = self._cast(inputs)
         seed, recorded = self.settings.seed if seed is None else seed, grad or training
-        with pinned(seed), torch.set_grad_enabled(recorded), self.clock.forward(), uncompiled(), ExitStack() as stack:
+        with pinned_call(seed), torch.set_grad_enabled(recorded), self.clock.forward(), uncompiled(), ExitStack() as stack:
             for mode in self.modes:
                 stack.enter_context(mode())
             output = self.sequence(_without_exit(function, self.model, given), inputs)

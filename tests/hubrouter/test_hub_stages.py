@@ -285,9 +285,11 @@ def test_every_field_of_the_layer_is_passed_on_by_the_model():
     assert dataclasses.asdict(made) == values | {"causal": False}
 
 
-def test_shapes_are_checked_at_run_time_under_pytest():
+def test_shapes_are_checked_at_run_time(pytestconfig):
     from jaxtyping import TypeCheckError
 
+    if not pytestconfig.getoption("jaxtyping_packages"):
+        pytest.skip("shapes are checked with --jaxtyping-packages=hubrouter,beartype.beartype, as in `nox -s tests`")
     layer = build(Size(4))
     with pytest.raises(TypeCheckError):
         layer(torch.zeros(4, 8, dtype=torch.float64))

@@ -165,9 +165,11 @@ def _copied(value: Any, needed: bool) -> Any:
 
 def cell_of(tensor: Tensor, element: int) -> int:
     """The first byte, within its storage, of an element given by its row-major index."""
-    index = torch.unravel_index(torch.tensor(element), tensor.shape) if tensor.ndim else ()
-    offset = tensor.storage_offset() + sum(int(i) * s for i, s in zip(index, tensor.stride(), strict=True))
-    return int(offset) * tensor.element_size()
+    offset = tensor.storage_offset()
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        element, index = divmod(element, size)
+        offset += index * stride
+    return offset * tensor.element_size()
 
 
 def element_at(tensor: Tensor, byte: int) -> int | None:
