@@ -144,7 +144,9 @@ class Subject:
                 weight.requires_grad_(training)
         given = self._cast(inputs)
         seed, recorded = self.settings.seed if seed is None else seed, grad or training
-        with pinned_call(seed), torch.set_grad_enabled(recorded), self.clock.forward(), uncompiled(), ExitStack() as stack:
+        with ExitStack() as stack:
+            for context in (pinned_call(seed), torch.set_grad_enabled(recorded), self.clock.forward(), uncompiled()):
+                stack.enter_context(context)
             for mode in self.modes:
                 stack.enter_context(mode())
             output = self.sequence(_without_exit(function, self.model, given), inputs)
