@@ -13,7 +13,8 @@ from audits.subject.subject import Subject
 
 def finding_in_slots(subject: Subject, violation: Violation, finding: Finding) -> Finding:
     """The finding in slots of the arguments and the output, where there is a contract."""
-    plan, length = _clocked(subject, violation)
+    leaking = violation.seen_in or subject
+    plan, length = leaking.plan, leaking.settings.seq_len
     if plan is None:
         return finding
     source, sink = violation.source.position, violation.sink.position
@@ -29,12 +30,6 @@ def finding_in_slots(subject: Subject, violation: Violation, finding: Finding) -
         clocks=clocks,
         trace=finding.trace if plan.is_plain else tuple(_step(plan, length, name, step) for step in finding.trace),
     )
-
-
-def _clocked(subject: Subject, violation: Violation | None) -> tuple[Any, int]:
-    """The contract's plan and the number of positions where a violation was seen; the plan is None without contract."""
-    leaking = subject if violation is None or violation.seen_in is None else violation.seen_in
-    return leaking.plan, leaking.settings.seq_len
 
 
 def _step(plan: Any, length: int, name: str, step: TraceStep) -> TraceStep:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from audits.formatting import error_text
 from audits.instruments.differences import response
 from audits.instruments.locate import Location, find_location
-from audits.instruments.noise_floor import noise_of, rounding, scale_of
+from audits.instruments.noise_floor import DRAWS, noise_of, rounding, scale_of
 from audits.instruments.probe import Probe, Report, Violation, undetermined
 from audits.instruments.reinit_zero_weights import reinit_zero_weights, zero_initialized
 from audits.instruments.sampling import at_any_length, is_traced
@@ -175,7 +175,7 @@ def _guarded(subject: Subject, probe: Probe) -> Report:
 
 def _unless_random(subject: Subject, report: Report) -> Report:
     """The reason why effects of different shapes decide nothing in a model that draws random numbers."""
-    if report.verdict is not Verdict.UNDETERMINED or not report.applicable or not subject.draws_randomly:
+    if report.verdict is not Verdict.UNDETERMINED or not report.applicable or not subject.known.get(DRAWS):
         return report
     why = "it draws random numbers in evaluation mode, others at another shape, so that shapes cannot be compared"
     return replace(report, why=f"{why}: {report.why}")

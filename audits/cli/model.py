@@ -13,7 +13,7 @@ from audits.cli._outputs import console_beside, target_beside, write_outputs
 from audits.cli._target import load, reproducible
 from audits.cli._waiting import last_resort, waiting
 from audits.formatting import error_text
-from audits.instruments.influence import influence_map
+from audits.instruments.influence import influence_of, times_of
 from audits.probes import all_probes
 from audits.report.audit.badge import badge
 from audits.report.audit.console import print_audit
@@ -23,6 +23,7 @@ from audits.report.audit.sarif import sarif
 from audits.results import AuditResult, Verdict
 from audits.subject.budget import Budget, OutOfTime
 from audits.subject.options import settings_of
+from audits.subject.prepare import prepare
 from audits.subject.progress import AuditClock
 from audits.subject.subject import Model
 from audits.subject.untouched import reaches_original
@@ -79,7 +80,8 @@ def _page(target: Model, result: AuditResult, options: argparse.Namespace, budge
     shown = min(asked.seq_len, MAPPED)
     its = {"vocab_size": result.settings["vocab_size"], "seq_len": shown, "dtype": None, "documents": None}
     try:
-        influence = influence_map(target, replace(asked, **its), AuditClock(budget))
+        subject = prepare(target, replace(asked, **its), AuditClock(budget))
+        influence = tuple(map(tuple, influence_of(subject)))
     except (OutOfTime, Exception) as problem:  # whatever the model raises: the audit is done, and its result is kept
         return audit_html(result, no_map=f"The influence map could not be measured: {error_text(problem)}.")
-    return audit_html(result, tuple(map(tuple, influence)))
+    return audit_html(result, influence, times_of(subject))

@@ -28,6 +28,7 @@ LARGEST_ROUNDING = 2.0**-11  # of the output: the square root of float32's; a la
 FAR = 64.0  # times the typical size of outputs: beyond, an element counts relative to its own size; our choice
 BY_CHANCE = 8.0  # times as large the rounding of one row may be among other rows as alone; our choice
 SAMPLE = 256  # elements that show the typical size
+DRAWS = "draws randomly"  # by what name a subject knows it, once it has been tried
 AT_ONCE = 2**24  # elements of outputs that are compared at once
 
 
@@ -182,11 +183,13 @@ def _movement(subject: Subject, effect: float, measure: Callable[[Subject], floa
 
 def draws_randomly(subject: Subject) -> bool:
     """Whether the outputs in evaluation mode depend on the seed of the global generators."""
-    if subject.draws_randomly is None:
+
+    def differ() -> bool:
         short, seed = subject.shorter(), subject.settings.seed
         one, two = (short.run(short.base(), seed=each) for each in (seed, seed + 1))
-        subject.draws_randomly = bool(max_abs_diff(one, two).max() > 0)
-    return subject.draws_randomly
+        return bool(max_abs_diff(one, two).max() > 0)
+
+    return subject.once(DRAWS, differ)
 
 
 def rows_draw_apart(subject: Subject) -> bool:

@@ -84,7 +84,8 @@ def _skipped(shortest: int, refused: dict[int, str]) -> str:
 
 def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, Tensor]) -> Report:
     """Judge the length with the largest effect, each row alone; what shows among other rows only decides nothing."""
-    worst = max(effects, key=lambda length: float(effects[length].max()))
+    sizes = {length: float(effect.max()) for length, effect in effects.items()}
+    worst = max(sizes, key=sizes.__getitem__)
     alone = [effects[worst]]
     if len(base) > 1:
         alone = [max_abs_diff(subject.run(row[:, :worst]), subject.run(row)[:, :worst]) for row in base.split(1)]
@@ -104,9 +105,8 @@ def _judge(subject: Subject, base: Tensor, whole: Tensor, effects: dict[int, Ten
     every = base.shape[1] - 1
     tried = len(_lengths(subject))
     sampled = f" ({tried} of {every} lengths, because the trace is complete)" if tried < every else ""
-    if judged.verdict is Verdict.PASS and float(effects[worst].max()) > explained and not rows_draw_apart(subject):
-        most = float(effects[worst].max())
-        return undetermined(f"cutting the sequence at {worst} changes rows by {most:.1e} among others only")
+    if judged.verdict is Verdict.PASS and sizes[worst] > explained and not rows_draw_apart(subject):
+        return undetermined(f"cutting the sequence at {worst} changes rows by {sizes[worst]:.1e} among others only")
     return judged.having(source=Site(worst, sink.row)).report(
         f"cutting the sequence at {subject.input_at(worst)} changes the output at {subject.output_at(sink.position)} "
         f"by {effect:.3g}",

@@ -53,7 +53,6 @@ class Subject:
         original: the model as it was given.
         modes: what is active during a call.
         noise: how far calls that ought to be equal differ; None until measured.
-        draws_randomly: whether outputs in evaluation mode depend on the global generators; None until tried.
         reproducible: whether an effect has been measured repeatedly and was equal to the last bit.
         known: what was found once and for all, by what was tried.
         clock: budget and progress of the audit, shared with `float32_copy` and `float64_reference`.
@@ -82,12 +81,10 @@ class Subject:
         self.dtype = dtype if cast else own_dtype(model)
         self.compute_dtype = self.dtype
         self.in_dtype: Callable[[str], Subject | None] = lambda name: None  # noqa: ARG005 - there is none
-        self._made: dict[str, Subject | None] = {}
         self.known: dict[Hashable, Any] = {}
         self.same_path = False
         self.noise: float | None = None
         self.reproducible = False
-        self.draws_randomly: bool | None = None
         named = dict(self.model.named_parameters()) if self.copied else {}
         self._weights = [named[name] for name in self.trainable if name in named]
         self._snapshot = Snapshot(self.model, copied_weights(model, self.model) if self.copied else {})
@@ -161,7 +158,7 @@ class Subject:
     def variant(self, **attributes: Any) -> Subject:
         """The same model called or judged in another way, and so its copies in other dtypes."""
         other = copy.copy(self)
-        other._made, other.known = {}, {}
+        other.known = {}
         other.in_dtype = lambda name: (made := self._in_dtype(name)) and made.variant(**attributes)
         vars(other).update(attributes)
         return other
@@ -265,9 +262,7 @@ class Subject:
         return self._in_dtype("float64_reference")
 
     def _in_dtype(self, name: str) -> Subject | None:
-        if name not in self._made:
-            self._made[name] = self.in_dtype(name)
-        return self._made[name]
+        return self.once(name, lambda: self.in_dtype(name))
 
     @property
     def rows_afforded(self) -> int | None:

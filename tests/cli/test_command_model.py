@@ -134,7 +134,7 @@ def test_a_map_that_cannot_be_measured_costs_neither_result_nor_page(
     def refuse(*asked: object) -> None:
         raise ValueError("no map today")
 
-    monkeypatch.setattr(model, "influence_map", refuse)
+    monkeypatch.setattr(model, "influence_of", refuse)
     page, document = tmp_path / "page.html", tmp_path / "audit.json"
     files = ["--html", str(page), "--json", str(document)]
     assert main(["model", f"{subjects}:Tagger", "--seq-len", "16", "--probes", "gradient", *files]) == 0

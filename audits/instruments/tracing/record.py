@@ -165,7 +165,7 @@ def _copied(value: Any, needed: bool) -> Any:
 
 def cell_of(tensor: Tensor, element: int) -> int:
     """The first byte, within its storage, of an element given by its row-major index."""
-    offset = tensor.storage_offset()
+    offset = int(tensor.storage_offset())
     for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
         element, index = divmod(element, size)
         offset += index * stride

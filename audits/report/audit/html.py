@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from audits import explanation
 from audits.probes._registry import all_probes
 from audits.report.audit import coverage
@@ -11,9 +13,13 @@ from audits.report.render.templates import page
 from audits.results import AuditResult
 
 
-def audit_html(result: AuditResult, influence: Matrix = (), no_map: str = "") -> str:
-    """The page, with the N x N influence map [sink][source] in units of the output, or with why there is none."""
-    drawing = influence_map("influence", "output by input", influence, largest(influence)) if influence else ""
+def audit_html(result: AuditResult, influence: Matrix = (), times: Sequence[str] = (), no_map: str = "") -> str:
+    """The page, with the N x N influence map [sink][source] in units of the output, or with why there is none.
+
+    `times` [N] are those of its positions, under a contract.
+    """
+    named, top = ("influence", "output by input"), largest(influence)
+    drawing = influence_map(*named, influence, top, times=times) if influence else ""
     return page(
         "audit.html",
         result=result,
@@ -22,6 +28,7 @@ def audit_html(result: AuditResult, influence: Matrix = (), no_map: str = "") ->
         explanation=explanation,
         drawing=drawing,
         mapped=len(influence),
+        timed=bool(times),
         future=largest_future(influence),
         no_map=no_map,
         probes={probe.name: probe for probe in all_probes()},

@@ -18,10 +18,13 @@ LARGEST = 128  # cells a side; longer sequences are pooled by their maximum, so 
 Matrix = Sequence[Sequence[float]]  # influence: [N sinks][N sources], in units of the output
 
 
-def influence_map(name: str, caption: str, influence: Matrix, top: float, *, alone: bool = False) -> Markup:
+def influence_map(
+    name: str, caption: str, influence: Matrix, top: float, *, times: Sequence[str] = (), alone: bool = False
+) -> Markup:
     """One N x N map [sink][source] in units of the output; `name` is unique on its page.
 
     Maps side by side share `top`, the largest value of the scale. One that is `alone` in its file brings its style.
+    Positions that stand for `times` [N] are called by them.
     """
     past, future = pooled(influence)
     n, leak, top = len(influence), largest_future(influence), top or 1.0
@@ -34,7 +37,8 @@ def influence_map(name: str, caption: str, influence: Matrix, top: float, *, alo
         side=len(past),
         shades=(*_shades("past", past, top), *_shades("future", future, top)),
         future=f"largest: {number(leak)}" if leak else "exactly 0",
-        positions=sorted({0, n // 4, n // 2, 3 * n // 4, n - 1}),
+        timed=bool(times),
+        ticks=[(at, times[at] if times else str(at)) for at in sorted({0, n // 4, n // 2, 3 * n // 4, n - 1})],
         levels=LEVELS,
         least=number(top / 10 ** (LEVELS - 1), 2),
         most=number(top, 2),
