@@ -91,7 +91,7 @@ class Evidence:
 
     def of(self, experiment: str) -> tuple[Record, ...]:
         """The records of one experiment, in the order of their hashes, so that reports do not depend on timing."""
-        return tuple(sorted((r for r in self.records if r.experiment == experiment), key=lambda r: r.run))
+        return self._by_experiment.get(experiment, ())
 
     def latest(self, experiment: str, *varied: str) -> tuple[Record, ...]:
         """The records that share the setting of the experiment's last record, in the order of their hashes.
@@ -100,6 +100,13 @@ class Evidence:
         """
         last = next((r.setting(varied) for r in reversed(self.records) if r.experiment == experiment), None)
         return tuple(record for record in self.of(experiment) if record.setting(varied) == last)
+
+    @cached_property
+    def _by_experiment(self) -> dict[str, tuple[Record, ...]]:
+        found: dict[str, list[Record]] = {}
+        for record in self.records:
+            found.setdefault(record.experiment, []).append(record)
+        return {name: tuple(sorted(records, key=lambda record: record.run)) for name, records in found.items()}
 
     @cached_property
     def _by_question(self) -> dict[str, Record]:

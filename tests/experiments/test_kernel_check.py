@@ -84,11 +84,13 @@ def test_a_sound_kernel_passes_every_part() -> None:
     assert failures(record(**kernel_check.execute(spec, OPTIONS, lambda *_: None))) == []
 
 
-AFTER_TRITON = """
+AFTER_TRITON = f"""
 import triton
+from dataclasses import replace
 from audits.experiments.bench import kernel_check
 from audits.evidence.experiment import Options
 (spec, *_) = kernel_check.runs(Options())
+spec = replace(spec, config={{**spec.config, **{asdict(SMALL)}}})
 print(kernel_check.execute(spec, Options(), lambda *_: None)["repeats"])
 """
 
