@@ -32,7 +32,7 @@ def tests(session: nox.Session) -> None:
     install(session, "claims,cluster,test")
     every = (["tests/hubrouter", CHECK_SHAPES], ["tests", "--ignore=tests/hubrouter"])
     for chosen in [session.posargs] if session.posargs else every:
-        session.run("pytest", "-n", "2", *chosen)
+        session.run("pytest", "-n", "2", "--dist", "worksteal", *chosen)
 
 
 @nox.session
