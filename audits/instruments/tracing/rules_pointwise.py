@@ -18,12 +18,15 @@ FILLS = [
     *("ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like", "new_zeros", "new_ones"),
     *("new_empty", "new_full", "new_empty_strided", "empty_strided", "scalar_tensor", "linspace", "logspace"),
 ]
+PARAMETERS = {"fill": ("value",), "bernoulli": ("p",), "normal": ("mean", "std")}  # of them, that may be tensors
+PARAMETERS |= dict.fromkeys(("linspace", "logspace"), ("start", "end"))
 
 
 @rule(*FILLS)
 def fills(call: Call) -> Result:
-    """New contents; they depend on a probability or fill value that is a tensor."""
-    return call.labels_of({"fill": "value", "bernoulli": "p"}.get(call.name, ""))
+    """New contents; they depend on a fill value, probability, mean, deviation or end that is a tensor."""
+    given = ("self",) if call.name == "bernoulli" and "p" not in call.values else PARAMETERS.get(call.name, ())
+    return latest(*(call.labels_of(name) for name in given))
 
 
 def pointwise(call: Call) -> Result:

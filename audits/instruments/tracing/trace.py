@@ -24,7 +24,7 @@ class Trace:
         assumptions: what was assumed, in words.
         escapes: values that left for Python.
         compared: numbers that integers which depend on tokens are compared with, in the order of the pass.
-        choices: operations that rank or compare what depends on tokens.
+        choices: operations that rank or compare what depends on tokens, or whose result is as long as it says.
     """
 
     latest: Tensor
@@ -110,4 +110,4 @@ def trace_function(
     tracer.start(inputs, labels)
     with tracing(tracer):
         output = function(inputs)
-        return output, tracer.taint_maps.read(output)
+        return output, tracer.labels_of(output)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
@@ -16,7 +17,8 @@ from audits.instruments.source_lines import Frame, user_frame, user_numbers
 from audits.instruments.tracing.call import UNKNOWN_FORM, ArgumentLabels, Call, Notes, Rule
 from audits.instruments.tracing.rules import SILENT, Plan, mix_all, plan
 from audits.instruments.tracing.rules_group import groups, lists_groups
-from audits.instruments.tracing.taint_map import MASKED, TaintMap, TaintMaps, storage_key, unflagged
+from audits.instruments.tracing.rules_pointwise import fills
+from audits.instruments.tracing.taint_map import LABEL_DTYPE, MASKED, TaintMap, TaintMaps, storage_key, unflagged
 from audits.subject.operations import DispatchMode, tensors_in
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -25,6 +27,9 @@ RANKINGS = {
     *("max", "min", "median", "mode", "cummax", "cummin"),
 }
 COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "isin"}
+SIZES = {"nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount", "repeat_interleave"}
+EMPTY = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
+UNWRITTEN = "memory that no operation wrote"
 MAX_COMPARED = 16  # elements of a tensor whose values count as constants that tokens are compared with
 
 
@@ -58,14 +63,31 @@ class Tracer(DispatchMode):
         self.notes = Notes(grouping)
         self.escapes: list[Escape] = []
         self.compared: dict[int | float, None] = {}  # numbers that the subject compares integers with, in that order
-        self.choices: dict[str, None] = {}  # operations that rank or compare what depends on tokens
+        self.choices: dict[str, None] = {}  # operations that rank or compare what depends on tokens, or size by it
         self._reads = 0
+        self._last = 0  # the largest label of the inputs
+        self._unwritten: dict[int, StorageWeakRef] = {}  # storages that nothing wrote since they were made
         tensors = [] if module is None else [*module.parameters()]
         self._weights: dict[int, bool | None] = {storage_key(t): None for t in tensors}
 
     def start(self, inputs: Tensor, labels: Tensor) -> None:
         """Label the inputs [B, N, ...] of the pass."""
         self.taint_maps.write(inputs, labels)
+        self._last = int(labels.max()) if labels.numel() else 0
+
+    def labels_of(self, output: Tensor) -> Tensor | None:
+        """The labels of an output of the pass; None where it is constant."""
+        self._if_unwritten(output)
+        return self.taint_maps.read(output)
+
+    def _if_unwritten(self, tensor: Tensor) -> None:
+        """What is read though nothing wrote it was written by a kernel that torch does not see, from whatever input."""
+        if (weak := self._unwritten.get(storage_key(tensor))) is not None and tensor.numel():
+            if weak.expired():  # the address has been given to another storage
+                del self._unwritten[storage_key(tensor)]
+                return
+            self.notes.unknown[UNWRITTEN] = None
+            self.taint_maps.write(tensor, torch.full((), self._last, dtype=LABEL_DTYPE, device=tensor.device))
 
     def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operation, and compute the labels of what it writes."""
@@ -73,6 +95,18 @@ class Tracer(DispatchMode):
         if todo.view:
             return func(*args, **kwargs)
         values = dict(zip(todo.names, args, strict=False)) | kwargs
+        if todo.name in EMPTY:
+            out = func(*args, **kwargs)
+            self.taint_maps.write(out, None)
+            self._unwritten[storage_key(out)] = StorageWeakRef(out.untyped_storage())
+            return out
+        if self._unwritten:
+            for name, value in values.items():
+                for tensor in tensors_in(value):
+                    if name in todo.written:
+                        self._unwritten.pop(storage_key(tensor), None)
+                    elif todo.rule is not fills:
+                        self._if_unwritten(tensor)
         labels, maps = self._read(todo, values)
         if todo.reads:
             if todo.name not in SILENT:
@@ -85,7 +119,7 @@ class Tracer(DispatchMode):
             return out
         if todo.name in COMPARISONS:
             self._note_compared(values, labels)
-        if todo.name in COMPARISONS | RANKINGS:
+        if todo.name in COMPARISONS | RANKINGS | SIZES:
             self.choices[todo.name] = None
         simpler = self._decomposition(func) if todo.rule is None else None
         if simpler is not None:

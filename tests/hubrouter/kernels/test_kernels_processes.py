@@ -14,7 +14,7 @@ import torch
 from hubrouter import ConfigError, RouterConfig
 from hubrouter.kernels.runnable import require_device
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 SHARED_MEMORY = 227 * 1024  # bytes that a program may have on an H100
 
 # Width, heads, hubs, k, chunk and dtype, and the bytes a thread may spill (stores and loads) in kernels that spill any,

@@ -12,7 +12,7 @@ import torch
 
 from hubrouter import ConfigError, HubRouter, RouterConfig
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CODE = """
 from dataclasses import replace
 import torch
