@@ -144,6 +144,7 @@ def triggers(subject: Subject, numbers: Sequence[int | float], gen: torch.Genera
     rows: list[tuple[list[int], int]] = []  # tokens, and where they begin
     for token in ids:
         rows += [([token] * count, length // 2) for count in dict.fromkeys((1, *counts, length // 2))]
+        rows.append(([token] * 2, length // 2 - 1))  # one after another
     rows += [(ids, length // 2 - n) for n in range(min(len(ids), length // 2))]
     bases = subject.draw(len(rows), length, gen)
     inputs = bases.clone()

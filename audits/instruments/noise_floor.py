@@ -25,6 +25,7 @@ CALLS = 8  # in which the noise of a subject that is not deterministic is measur
 # Grids that a small effect is measured on: bits fewer, and the offset at which values are rounded up; our choice.
 GRIDS = ((1, 0.5), (5, 0.75), (3, 0.25), (6, 0.5), (2, 0.75), (4, 0.875), (5, 0.375), (3, 0.625))
 LARGEST_ROUNDING = 2.0**-11  # of the output: the square root of float32's; a larger effect is never rounding
+MOST_ROUNDING = 16  # one in so many of the output, and no more, passes as rounding that no finer copy shows; our choice
 FAR = 64.0  # times the typical size of outputs: beyond, an element counts relative to its own size; our choice
 BY_CHANCE = 8.0  # times as large the rounding of one row may be among other rows as alone; our choice
 SAMPLE = 256  # elements that show the typical size
@@ -156,7 +157,7 @@ def decide(
             other_path = same_shape and not exact.same_path
             doubtful = other_path and effect > max(noise, coarsest / 8)
             return SignificanceDecision(Verdict.UNDETERMINED if doubtful else Verdict.PASS, max(coarsest, finest))
-    elif effect <= floor and same_shape:
+    elif effect <= floor and (same_shape or effect > scale / MOST_ROUNDING):
         return SignificanceDecision(Verdict.UNDETERMINED, floor)
     if found > floor and not noise and not _is_reproduced(subject, effect, measure, floor):
         subject.noise = 4 * effect

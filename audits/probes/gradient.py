@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from audits.formatting import first_line
-from audits.instruments.changes import replace_at
+from audits.instruments.changes import MAGNITUDES, replace_at
 from audits.instruments.derivatives import all_derivatives, derivatives
-from audits.instruments.noise_floor import BY_CHANCE, comparable, decide, rounding
+from audits.instruments.noise_floor import BY_CHANCE, comparable, decide, max_abs_diff, rounding
 from audits.instruments.probe import (
     Pair,
     Probe,
@@ -21,6 +21,7 @@ from audits.instruments.probe import (
 )
 from audits.instruments.sampling import in_words, sample
 from audits.results import Site, Verdict
+from audits.subject.randomness import generator
 from audits.subject.subject import Subject
 
 
@@ -60,6 +61,8 @@ def run(subject: Subject) -> Report:
     source = int(future[sink].argmax())
     at, by = subject.output_at(sink), subject.input_at(source)
     why = f"the output at {at} has derivative {effect:.3g} with respect to {by}"
+    if not _moves(subject, base, source, sink):
+        return Report(Verdict.PASS, f"{why}, but in the backward pass alone: no change of that moves the output")
     pair = Pair(base, _changed_at(subject, base, source), source)
     violation = Violation(Site(source, 0), Site(sink, 0), effect, decision.noise_floor, pair)
     return Report(Verdict.LEAK, why, (violation,))
@@ -69,6 +72,30 @@ def _alone(subject: Subject, base: Tensor, sink: int) -> float:
     """Largest derivative of one output with respect to later inputs, in a batch of one row."""
     sizes = derivatives(subject, base, torch.tensor([sink]))
     return 0.0 if sizes is None else float(sizes[0, sink + 1 :].max()) if sink + 1 < base.shape[1] else 0.0
+
+
+def _moves(subject: Subject, base: Tensor, source: int, sink: int) -> bool:
+    """Whether an output moves when what is embedded or fed at a position moves, by much or little, either way.
+
+    What a backward pass passes on by a rule of its own (a hook, a straight-through estimator) is in no output.
+    """
+    before, gen = subject.run(base), generator(subject.settings.seed, "moves")
+    for size in (sign * magnitude for magnitude in MAGNITUDES for sign in (1, -1)):
+
+        def moved(rows: Tensor, size: float = size) -> Tensor:
+            other = rows.detach().clone()
+            step = torch.randn(other[:, source].shape, generator=gen, dtype=torch.float64).to(other)
+            other[:, source] += size * step * other.square().mean().sqrt().clamp(min=1e-6)
+            return other
+
+        if subject.settings.input == "features":
+            after = subject.run(moved(base))
+        else:
+            with subject.tapped(base, moved):
+                after = subject.run(base)
+        if float(max_abs_diff(before, after)[0, sink]) > 0:
+            return True
+    return False
 
 
 def _changed_at(subject: Subject, base: Tensor, source: int) -> Tensor:

@@ -61,8 +61,29 @@ def run(subject: Subject) -> Report:
     clean = not bool(found.leaking().any())
     report = Report(Verdict.PASS, f"{CLEAN}{_remarks(found)}") if clean else _structural(subject, base, found)
     if report.verdict is Verdict.PASS:
-        report = _decided(subject, base, found, report)
+        report = _triggered(subject, found) or _decided(subject, base, found, report)
     return _with_training(subject, base, report, literal)
+
+
+def _triggered(subject: Subject, found: Trace) -> Report | None:
+    """The leak that the numbers show which the model compares tokens with, as ids; None where there is none.
+
+    What they switch on (another mask, a branch, another length of what is kept) is not in the trace without them.
+    """
+    named = (*found.compared, *(number for read in found.escapes for number in read.constants))
+    short = subject.shorter()
+    plan = changes.triggers(short, _ids(short, named), generator(subject.settings.seed, "triggers")) if named else None
+    if plan is None:
+        return None
+    leak = Comparison(short, short.base()).leak(plan)
+    if leak is None:
+        return None
+    return _leak(subject, leak if short is subject else replace(leak, seen_in=short))
+
+
+def _ids(subject: Subject, numbers: tuple[int | float, ...]) -> tuple[int | float, ...]:
+    """These numbers and the ids that the configuration names, each once."""
+    return tuple(dict.fromkeys((*numbers, *changes.special_ids(subject))))
 
 
 def _decided(subject: Subject, base: Tensor, found: Trace, report: Report) -> Report:
@@ -90,9 +111,9 @@ def _decided(subject: Subject, base: Tensor, found: Trace, report: Report) -> Re
 def _turned_over(subject: Subject, found: Trace, reads: list[Escape]) -> tuple[Report | None, list[Escape]]:
     """The leak of a decision that some input turns over, and the reads whose decision none does."""
     gen = generator(subject.settings.seed, "decisions")
-    numbers = [*found.compared, *(n for read in reads for n in read.constants), *changes.special_ids(subject)]
+    numbers = _ids(subject, (*found.compared, *(n for read in reads for n in read.constants)))
     left = reads
-    for plan in (changes.turning(subject, gen), changes.triggers(subject, tuple(dict.fromkeys(numbers)), gen)):
+    for plan in (changes.turning(subject, gen), changes.triggers(subject, numbers, gen)):
         for row in range(len(plan.cuts) if plan is not None and left else 0):
             assert plan is not None
             one = plan.rows(torch.tensor([row]))
@@ -155,8 +176,7 @@ def _plans(comparison: Comparison, found: Trace, *, thorough: bool) -> Iterator[
         yield plan, comparison.measure(plan)
     if not thorough:
         return
-    numbers = (*found.compared, *changes.special_ids(subject))
-    triggers = changes.triggers(subject, numbers, generator(subject.settings.seed, "triggers"))
+    triggers = changes.triggers(subject, _ids(subject, found.compared), generator(subject.settings.seed, "triggers"))
     if triggers is not None:
         yield triggers, comparison.measure(triggers)
     evolved = adversary.search(comparison, gen)

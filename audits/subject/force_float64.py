@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 COARSE = (torch.float32, torch.float16, torch.bfloat16)
 CASTS = {Tensor.float, Tensor.half, Tensor.bfloat16}
+CASTS_TO = {Tensor.to, Tensor.type, Tensor.type_as}  # another tensor's dtype, or a dtype by name
 GROUPED_MM = getattr(torch, "_grouped_mm", None)  # of mixtures of experts; has no float64 kernel
 GET_DTYPE = Tensor.dtype.__get__  # type: ignore[attr-defined] # what `tensor.dtype` calls
 
@@ -36,13 +37,20 @@ class _ForceFloat64(TorchFunctionMode):
     """Replaces coarser floating dtypes in arguments by float64."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in CASTS:
+        if func in CASTS or (func in CASTS_TO and any(_is_coarse(a) for a in (*args[1:], *(kwargs or {}).values()))):
             return args[0].double()
         args = tuple(_finest(a) for a in args)
         kwargs = {name: _finest(a) for name, a in (kwargs or {}).items()}
         if func is GROUPED_MM and args[0].dtype == torch.float64:
             return _grouped_mm(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _is_coarse(argument: Any) -> bool:
+    """Whether it is a coarser tensor, or the old name of a tensor's type (`torch.BFloat16Tensor`)."""
+    if isinstance(argument, str):
+        return argument.endswith(("FloatTensor", "HalfTensor", "BFloat16Tensor"))
+    return isinstance(argument, Tensor) and GET_DTYPE(argument) in COARSE
 
 
 def _finest(argument: Any) -> Any:
