@@ -23,14 +23,16 @@ from audits.instruments.sampling import sample
 from audits.results import Site, Verdict
 from audits.subject.subject import Subject
 
+SUCCESSIVE = 64  # lengths, for chunks of up to so many positions; our choice
 SAMPLED = 8  # lengths, in addition to the worst, that are run in another precision; our choice
 
 
 def run(subject: Subject) -> Report:
     """f(x[:t]) against f(x)[:t] at every t that the model takes; the reason names those that it does not.
 
-    Where rows are dear and the trace is complete, at a few lengths: a trace says nothing of the branches that another
-    length takes, so that the result names how many were tried.
+    Where the trace is complete, at some lengths: a few evenly spread, and, as a trace says nothing of the branches that
+    another length takes, where rows are cheap so many in succession that a chunk or window ends at every place, and
+    those around the powers of two.
 
     Positive control: some output must differ from the first, so that a constant does not pass.
     """
@@ -57,7 +59,11 @@ def run(subject: Subject) -> Report:
 
 def _lengths(subject: Subject) -> list[int]:
     every = torch.arange(1, subject.settings.seq_len)
-    return (sample(subject, every) if subject.is_dear else every).tolist()
+    tried = sample(subject, every)
+    if len(tried) == len(every) or subject.is_dear:
+        return tried.tolist()
+    borders = {n + step for n in (2**i for i in range(len(every).bit_length())) for step in (-1, 0, 1)}
+    return sorted({*tried.tolist(), *every[-SUCCESSIVE:].tolist(), *borders} & {*every.tolist()})
 
 
 def _draws_by_shape(subject: Subject, row: Tensor, length: int) -> bool:
