@@ -218,7 +218,7 @@ def test_lengths_that_a_model_refuses_are_named_and_the_others_tested():
     probes = {p.name: p for p in audit(TooShort(causal=True), vocab_size=VOCAB, seq_len=LENGTH).probes}
     assert probes["prefix-length"].verdict is Verdict.PASS
     assert "24 prefixes agree" in probes["prefix-length"].why
-    assert "the shortest that runs is 8, 6 lengths were refused (ValueError)" in probes["prefix-length"].why
+    assert "the shortest that runs is 8, 7 lengths were refused (ValueError)" in probes["prefix-length"].why
     assert probes["decode"].verdict is Verdict.UNDETERMINED
     assert "decoding after a prefill of half equals one pass" in probes["decode"].why
     assert "token by token, in uneven pieces raised ValueError" in probes["decode"].why
