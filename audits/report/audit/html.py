@@ -18,8 +18,8 @@ def audit_html(result: AuditResult, influence: Matrix = (), times: Sequence[str]
 
     `times` [N] are those of its positions, under a contract.
     """
-    named, top = ("influence", "output by input"), largest(influence)
-    drawing = influence_map(*named, influence, top, times=times) if influence else ""
+    top = largest(influence)
+    drawing = influence_map("influence", "output by input", influence, top, times=times) if influence else ""
     return page(
         "audit.html",
         result=result,
